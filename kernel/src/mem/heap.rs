@@ -1,0 +1,58 @@
+//! The global allocator: talc over runs of page frames, taken as needed.
+
+use crate::PAGE_SIZE;
+use crate::mem::frames;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use talc::TalcLock;
+use talc::base::Talc;
+use talc::base::binning::Binning;
+use talc::source::Source;
+
+/// Type of the global allocator that [`guest!`](crate::guest) defines.
+pub type Heap = TalcLock<spin::Mutex<()>, FrameSource>;
+
+/// Least growth of the heap, in frames.
+const GROWTH_FRAMES: usize = 16;
+
+/// Bytes by which talc's own records may exceed what was asked for.
+const RECORDS: usize = PAGE_SIZE;
+
+/// Grows the heap by runs of frames.
+#[derive(Debug)]
+pub struct FrameSource {
+    /// End of the latest run, to lengthen it where the next one adjoins.
+    end: Option<NonNull<u8>>,
+}
+
+// SAFETY: the address is one of this guest's heap, which has one vCPU.
+unsafe impl Send for FrameSource {}
+
+/// The heap before its first allocation.
+#[must_use]
+pub const fn new() -> Heap {
+    TalcLock::new(FrameSource { end: None })
+}
+
+// SAFETY: `acquire` allocates nothing; it takes frames from a bitmap.
+unsafe impl Source for FrameSource {
+    fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
+        let bytes = layout.size() + layout.align() + RECORDS;
+        let count = bytes.div_ceil(PAGE_SIZE);
+        let (count, pfn) = match frames::take_run(count.max(GROWTH_FRAMES)) {
+            Some(pfn) => (count.max(GROWTH_FRAMES), pfn),
+            None => (count, frames::take_run(count).ok_or(())?),
+        };
+        let base = (pfn * PAGE_SIZE) as *mut u8;
+        let bytes = count * PAGE_SIZE;
+        // SAFETY: the run is mapped and from now on the heap's alone; where it
+        // starts at the end of the latest heap, that heap is made longer.
+        talc.source.end = unsafe {
+            match talc.source.end {
+                Some(end) if end.as_ptr() == base => Some(talc.extend(end, base.add(bytes))),
+                _ => talc.claim(base, bytes),
+            }
+        };
+        talc.source.end.map(drop).ok_or(())
+    }
+}

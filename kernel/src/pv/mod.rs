@@ -1,0 +1,55 @@
+//! Everything that only a PV guest needs; nothing outside this module knows
+//! about machine frames, page tables or the hypercall page.
+//!
+//! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
+//! `window`, `trap`.
+
+pub mod hypercall;
+mod p2m;
+mod page_table;
+pub(crate) mod start_info;
+mod trap;
+pub(crate) mod window;
+
+pub(crate) use p2m::machine_frame;
+pub(crate) use start_info::StartInfo;
+
+use crate::mem::frames;
+use core::ops::Range;
+
+/// A pseudo-physical frame number: the guest's own, gapless numbering.
+pub type Pfn = usize;
+
+/// A machine frame number: what Xen and page-table entries use.
+pub type Mfn = u64;
+
+/// Brings up the guest's memory: trap table, frame allocator, shared info,
+/// all of the domain's pages mapped, p2m lists published.
+///
+/// # Safety
+/// Runs once, first of all, on Xen's initial page tables described by `info`.
+pub(crate) unsafe fn init(info: &StartInfo) {
+    trap::init();
+    let total = info.pages();
+    let mapped = page_table::initially_mapped(info);
+    // Frame 0 stays unused, so that a null pointer faults.
+    frames::init(total, 1..mapped, &in_use(info));
+    page_table::unmap(0);
+    page_table::unmap(start_info::stack_guard());
+    window::init(info);
+    page_table::map_all(mapped..total);
+    p2m::publish(info);
+}
+
+/// The frame ranges that Xen's domain builder filled.
+fn in_use(info: &StartInfo) -> [Range<Pfn>; 6] {
+    let page = |pfn: Pfn| pfn..pfn + 1;
+    [
+        start_info::image(),
+        info.p2m_frames(),
+        page(info.own_frame()),
+        page(info.store_frame()),
+        page(info.console_frame()),
+        info.page_table_frames(),
+    ]
+}

@@ -1,0 +1,83 @@
+//! The table from the guest's frame numbers to the machine's, and the lists
+//! by which the toolstack finds it when it saves the domain
+//! (`xen/include/public/arch-x86/xen.h`, `arch_shared_info`).
+
+use super::{Mfn, Pfn, StartInfo, window};
+use crate::PAGE_SIZE;
+use crate::mem::frames;
+use spin::Once;
+
+/// Entries of a frame list in one page.
+const PER_PAGE: usize = PAGE_SIZE / size_of::<Mfn>();
+
+/// Where Xen maps the machine-to-physical table in every PV guest
+/// (`MACH2PHYS_VIRT_START`).
+const MACHINE_TO_PHYSICAL: *const u64 = 0xffff_8000_0000_0000 as *const u64;
+
+/// The p2m list, in place since the domain was built.
+struct List {
+    base: *mut Mfn,
+    pages: usize,
+}
+
+// SAFETY: the list is plain memory of the guest, which has one vCPU.
+unsafe impl Send for List {}
+// SAFETY: as above.
+unsafe impl Sync for List {}
+
+static LIST: Once<List> = Once::new();
+
+fn list(info: Option<&StartInfo>) -> &'static List {
+    LIST.call_once(|| {
+        let info = info.expect("the p2m list is first used with start_info at hand");
+        List {
+            base: info.p2m_list(),
+            pages: info.pages(),
+        }
+    })
+}
+
+/// Remembers where the list is.
+pub(super) fn init(info: &StartInfo) {
+    list(Some(info));
+}
+
+/// Machine frame behind `pfn`.
+///
+/// # Panics
+/// When `pfn` is not a frame of this domain, which is a bug of the caller.
+pub(crate) fn machine_frame(pfn: Pfn) -> Mfn {
+    let list = list(None);
+    assert!(pfn < list.pages, "frame {pfn:#x} is not ours");
+    // SAFETY: within the list, see the assertion.
+    unsafe { list.base.add(pfn).read_volatile() }
+}
+
+/// The guest's own number of machine frame `mfn`.
+pub(super) fn pseudo_physical_frame(mfn: Mfn) -> Pfn {
+    // SAFETY: Xen maps this table readable for every PV guest, with an entry
+    // for each machine frame; `mfn` came from Xen.
+    unsafe { MACHINE_TO_PHYSICAL.add(mfn as usize).read_volatile() as Pfn }
+}
+
+/// Publishes the list's frames in the shared info page. Without it a save
+/// ends in "Bad mfn 0 for p2m frame list list".
+pub(super) fn publish(info: &StartInfo) {
+    let list_frames = info.p2m_frames();
+    let lists = list_frames.len().div_ceil(PER_PAGE);
+    assert!(lists <= PER_PAGE, "more memory than the p2m lists can name");
+    let top = frames::take_zeroed().expect("memory at boot");
+    for number in 0..lists {
+        let page = frames::take_zeroed().expect("memory at boot");
+        let from = list_frames.start + number * PER_PAGE;
+        let to = list_frames.end.min(from + PER_PAGE);
+        for (entry, pfn) in (from..to).enumerate() {
+            page.write_entry(entry, machine_frame(pfn));
+        }
+        top.write_entry(number, machine_frame(page.pfn()));
+        page.keep_for_ever();
+    }
+    let top_frame = machine_frame(top.pfn());
+    top.keep_for_ever();
+    window::shared_info().publish_p2m(top_frame, info.pages() as u64);
+}

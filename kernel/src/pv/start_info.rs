@@ -1,0 +1,115 @@
+//! The start-of-day page (`struct start_info` in `xen/include/public/xen.h`)
+//! and the layout of the image.
+
+use super::{Mfn, Pfn, p2m};
+use crate::PAGE_SIZE;
+use core::ffi::CStr;
+use core::ops::Range;
+use core::ptr::addr_of;
+use xen_sys::abi;
+
+unsafe extern "C" {
+    static _image_start: u8;
+    static _image_end: u8;
+    static boot_stack_guard: u8;
+}
+
+/// The start-of-day page, read afresh each time: Xen rewrites it when the
+/// domain is restored.
+#[derive(Clone, Copy)]
+pub(crate) struct StartInfo(*const abi::start_info);
+
+/// Reads one field; by value, and never through a reference.
+macro_rules! field {
+    ($info:expr, $($path:tt)+) => {
+        // SAFETY: `StartInfo::new` promised a start_info page; the field lies
+        // within it, and Xen changes it only while the domain is suspended.
+        unsafe { addr_of!((*$info.0).$($path)+).read_volatile() }
+    };
+}
+
+impl StartInfo {
+    /// # Safety
+    /// `address` is what Xen's domain builder passed in RSI.
+    pub(crate) const unsafe fn new(address: usize) -> Self {
+        Self(address as *const abi::start_info)
+    }
+
+    /// Pages that belong to the domain.
+    pub(crate) fn pages(self) -> usize {
+        field!(self, nr_pages) as usize
+    }
+
+    /// Machine address of the shared-info page.
+    pub(crate) fn shared_info_machine_address(self) -> u64 {
+        field!(self, shared_info)
+    }
+
+    /// Frame of this page itself.
+    pub(crate) fn own_frame(self) -> Pfn {
+        self.0 as usize / PAGE_SIZE
+    }
+
+    /// Frame of the xenstore ring.
+    pub(crate) fn store_frame(self) -> Pfn {
+        p2m::pseudo_physical_frame(field!(self, store_mfn))
+    }
+
+    /// Event channel of the xenstore ring.
+    pub(crate) fn store_port(self) -> u32 {
+        field!(self, store_evtchn)
+    }
+
+    /// Frame of the console ring.
+    pub(crate) fn console_frame(self) -> Pfn {
+        p2m::pseudo_physical_frame(field!(self, console.domU.mfn))
+    }
+
+    /// Event channel of the console ring.
+    pub(crate) fn console_port(self) -> u32 {
+        field!(self, console.domU.evtchn)
+    }
+
+    /// Address of the p2m list: one machine frame number a page.
+    pub(crate) fn p2m_list(self) -> *mut Mfn {
+        field!(self, mfn_list) as *mut Mfn
+    }
+
+    /// Frames of the p2m list.
+    pub(crate) fn p2m_frames(self) -> Range<Pfn> {
+        let first = self.p2m_list() as usize / PAGE_SIZE;
+        first..first + (self.pages() * size_of::<Mfn>()).div_ceil(PAGE_SIZE)
+    }
+
+    /// Address of the top-level page table.
+    pub(crate) fn page_table_base(self) -> usize {
+        field!(self, pt_base) as usize
+    }
+
+    /// Frames of the initial page tables.
+    pub(crate) fn page_table_frames(self) -> Range<Pfn> {
+        let first = self.page_table_base() / PAGE_SIZE;
+        first..first + field!(self, nr_pt_frames) as usize
+    }
+
+    /// The command line, `extra` of the domain's configuration; `None` where
+    /// it is not UTF-8.
+    pub(crate) fn command_line(self) -> Option<&'static str> {
+        // SAFETY: the array lies in the start_info page, which stays mapped,
+        // and nobody changes it after the domain was built.
+        let bytes: &'static [u8] =
+            unsafe { core::slice::from_raw_parts(addr_of!((*self.0).cmd_line).cast::<u8>(), 1024) };
+        CStr::from_bytes_until_nul(bytes).ok()?.to_str().ok()
+    }
+}
+
+/// Frames of the loaded image.
+pub(super) fn image() -> Range<Pfn> {
+    let frame = |symbol: *const u8| symbol as usize / PAGE_SIZE;
+    frame(&raw const _image_start)..frame(&raw const _image_end)
+}
+
+/// Address of the page below the stack.
+pub(super) fn stack_guard() -> usize {
+    (&raw const boot_stack_guard) as usize
+}

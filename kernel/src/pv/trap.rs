@@ -1,0 +1,71 @@
+//! Traps. A guest takes none in normal life; one is a bug, reported like a
+//! panic with what the processor knew.
+
+use super::hypercall::set_trap_table;
+use super::window::shared_info;
+use xen_sys::abi;
+
+/// Vectors with a stub in `boot`, and the distance between two stubs.
+const VECTORS: usize = 20;
+const STUB_BYTES: u64 = 16;
+
+/// Bits of `trap_info.flags`: events masked while the handler runs.
+const MASK_EVENTS: u8 = 4;
+
+unsafe extern "C" {
+    static trap_stubs: u8;
+}
+
+/// Registers the stubs of all vectors that a guest may handle.
+pub(super) fn init() {
+    let mut table = [const {
+        abi::trap_info {
+            vector: 0,
+            flags: 0,
+            cs: 0,
+            address: 0,
+        }
+    }; VECTORS + 1];
+    for (vector, entry) in table.iter_mut().take(VECTORS).enumerate() {
+        entry.vector = vector as u8;
+        entry.flags = MASK_EVENTS;
+        entry.cs = abi::FLAT_KERNEL_CS as u16;
+        entry.address = (&raw const trap_stubs) as u64 + vector as u64 * STUB_BYTES;
+    }
+    // SAFETY: every entry names the stub of its vector; the last is zero.
+    unsafe { set_trap_table(table.as_ptr()) }.expect("Xen takes a valid trap table");
+}
+
+/// What a stub calls: `frame` points at the vector, then RCX, R11, the error
+/// code where the vector has one, then RIP, CS, RFLAGS, RSP, SS.
+///
+/// # Safety
+/// Called by the stubs of `boot` only.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn causeway_trap(frame: *const u64) -> ! {
+    // SAFETY: Xen and the stub pushed at least these words.
+    let word = |index: usize| unsafe { frame.add(index).read() };
+    let vector = word(0);
+    let (error, after) = match vector {
+        8 | 10..=14 | 17 => (word(3), 4),
+        _ => (0, 3),
+    };
+    let name = match vector {
+        0 => "divide error",
+        3 => "breakpoint",
+        6 => "invalid opcode",
+        7 => "device not available",
+        13 => "general protection fault",
+        14 => "page fault",
+        16 => "x87 floating-point error",
+        17 => "alignment check",
+        19 => "SIMD floating-point error",
+        _ => "trap",
+    };
+    let (rip, rsp) = (word(after), word(after + 3));
+    if vector == 14 {
+        let address = shared_info().fault_address();
+        panic!("{name} at address {address:#x}, error {error:#x}, rip {rip:#x}, rsp {rsp:#x}");
+    }
+    panic!("{name} (vector {vector}), error {error:#x}, rip {rip:#x}, rsp {rsp:#x}");
+}

@@ -1,0 +1,180 @@
+//! Memory that another domain can change at any moment.
+//!
+//! Nobody ever holds a reference into it: values are fetched once, bytes are
+//! copied in and out. What was fetched is an allegation until it is checked.
+
+use crate::PAGE_SIZE;
+use crate::mem::frames::{self, Frame, OutOfMemory};
+use crate::pv::Pfn;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+/// A range of shared memory, whoever owns its pages.
+///
+/// Offsets and lengths are this guest's own; one out of bounds is a bug of
+/// the caller and panics.
+#[derive(Debug)]
+pub struct SharedMemory {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+macro_rules! scalar {
+    ($load:ident, $store:ident, $int:ty, $atomic:ty) => {
+        /// Fetches the value at byte `offset`, once.
+        #[must_use]
+        pub fn $load(&self, offset: usize, order: Ordering) -> $int {
+            self.check_aligned(offset, size_of::<$int>());
+            // SAFETY: in bounds and aligned, see above; the memory stays
+            // mapped while `self` exists and is accessed atomically.
+            unsafe { <$atomic>::from_ptr(self.base.add(offset).cast().as_ptr()) }.load(order)
+        }
+
+        /// Stores `value` at byte `offset`.
+        pub fn $store(&self, offset: usize, value: $int, order: Ordering) {
+            self.check_aligned(offset, size_of::<$int>());
+            // SAFETY: as for the load.
+            unsafe { <$atomic>::from_ptr(self.base.add(offset).cast().as_ptr()) }
+                .store(value, order);
+        }
+    };
+}
+
+impl SharedMemory {
+    /// # Safety
+    /// The range must be mapped, writable unless it is only read, and in no
+    /// other use by this guest, for as long as the value exists.
+    pub(crate) const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        Self { base, len }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    fn check(&self, offset: usize, len: usize) {
+        assert!(
+            offset <= self.len && len <= self.len - offset,
+            "bytes {offset}+{len} of {} shared",
+            self.len
+        );
+    }
+
+    fn check_aligned(&self, offset: usize, size: usize) {
+        self.check(offset, size);
+        assert!(offset.is_multiple_of(size), "offset {offset} is not aligned");
+    }
+
+    scalar!(load_u8, store_u8, u8, AtomicU8);
+    scalar!(load_u16, store_u16, u16, AtomicU16);
+    scalar!(load_u32, store_u32, u32, AtomicU32);
+    scalar!(load_u64, store_u64, u64, AtomicU64);
+
+    /// Copies bytes out, from byte `offset` on.
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        self.check(offset, into.len());
+        // SAFETY: in bounds; `into` is private memory and cannot overlap. The
+        // other side may write meanwhile: any mixture of bytes is a valid
+        // value of `[u8]`, and the copy is not read again from the source.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                self.base.add(offset).as_ptr(),
+                into.as_mut_ptr(),
+                into.len(),
+            );
+        }
+    }
+
+    /// Copies bytes in, from byte `offset` on.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        self.check(offset, from.len());
+        // SAFETY: as for `read`, in the other direction.
+        unsafe {
+            core::ptr::copy_nonoverlapping(
+                from.as_ptr(),
+                self.base.add(offset).as_ptr(),
+                from.len(),
+            );
+        }
+    }
+
+    /// Compare-and-swap of the 16-bit value at `offset`, as the grant table's
+    /// flags want it.
+    pub(crate) fn compare_exchange_u16(&self, offset: usize, old: u16, new: u16) -> Result<u16, u16> {
+        self.check_aligned(offset, 2);
+        // SAFETY: in bounds and aligned; accessed atomically.
+        unsafe { AtomicU16::from_ptr(self.base.add(offset).cast().as_ptr()) }
+            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+    }
+}
+
+/// A page of this guest that it is going to share.
+#[derive(Debug)]
+pub struct SharedPage {
+    memory: SharedMemory,
+    frame: Frame,
+}
+
+impl SharedPage {
+    /// A page of zeros, so that nothing of the guest leaks to its peer.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] where no frame is free.
+    pub fn new() -> Result<Self, OutOfMemory> {
+        let frame = frames::take_zeroed()?;
+        // SAFETY: the frame is mapped and this value's alone.
+        let memory = unsafe { SharedMemory::new(frame.address(), PAGE_SIZE) };
+        Ok(Self { memory, frame })
+    }
+
+    /// The page's frame number.
+    #[must_use]
+    pub fn pfn(&self) -> Pfn {
+        self.frame.pfn()
+    }
+
+    /// Never reuses the page.
+    pub(crate) fn quarantine(self) {
+        self.frame.keep_for_ever();
+    }
+}
+
+impl Deref for SharedPage {
+    type Target = SharedMemory;
+
+    fn deref(&self) -> &SharedMemory {
+        &self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_integers_share_one_memory() {
+        let page = SharedPage::new().expect("memory");
+        page.write(4, &[1, 2, 3, 4]);
+        assert_eq!(page.load_u32(4, Ordering::Relaxed), 0x0403_0201);
+        page.store_u16(4094, 0xabcd, Ordering::Relaxed);
+        let mut tail = [0; 2];
+        page.read(4094, &mut tail);
+        assert_eq!(tail, [0xcd, 0xab]);
+    }
+
+    #[test]
+    #[should_panic(expected = "shared")]
+    fn reading_past_the_end_is_a_bug() {
+        SharedPage::new().expect("memory").read(4090, &mut [0; 7]);
+    }
+
+    #[test]
+    #[should_panic(expected = "shared")]
+    fn an_offset_that_would_wrap_is_a_bug() {
+        SharedPage::new().expect("memory").write(usize::MAX, &[0; 2]);
+    }
+}

@@ -1,0 +1,95 @@
+//! From the first instruction in Rust to the appliance's `main`.
+
+use crate::cmdline::CommandLine;
+use crate::event::EventChannel;
+use crate::power::{self, Reason};
+use crate::pv::{self, StartInfo, hypercall};
+use crate::shared::SharedMemory;
+use crate::xenstore::Xenstore;
+use crate::{PAGE_SIZE, console, logger, mem, task, time};
+use core::fmt::Display;
+use core::future::Future;
+use core::ptr::NonNull;
+use log::LevelFilter;
+
+/// What the kernel hands to an appliance.
+#[derive(Debug)]
+pub struct Guest {
+    /// The options that the kernel has not taken for itself.
+    pub command_line: CommandLine,
+    /// The domain's xenstore.
+    pub xenstore: Xenstore,
+}
+
+/// Brings up the guest and runs `main` until the domain ends.
+///
+/// # Safety
+/// `boot` calls this once, first of all, with the address of start_info.
+pub unsafe fn start<F, E>(start_info: usize, main: fn(Guest) -> F) -> !
+where
+    F: Future<Output = Result<(), E>> + 'static,
+    E: Display + 'static,
+{
+    // SAFETY: the caller's promise.
+    let info = unsafe { StartInfo::new(start_info) };
+    // The console first: it needs nothing else, and shows what goes wrong.
+    console::init(ring_page(info.console_frame()), info.console_port());
+    // SAFETY: this runs once, on the page tables that Xen made.
+    unsafe { pv::init(&info) };
+    let booted = time::now();
+    logger::init(LevelFilter::Info);
+
+    let usage = mem::frames::usage();
+    let (major, minor) = hypercall::xen_version();
+    log::info!(
+        "causeway {} on Xen {major}.{minor}, {} KiB of {} KiB free",
+        env!("CARGO_PKG_VERSION"),
+        usage.free * PAGE_SIZE / 1024,
+        info.pages() * PAGE_SIZE / 1024,
+    );
+    let console_channel = channel(info.console_port());
+    let store_channel = channel(info.store_port());
+    let store_page = ring_page(info.store_frame());
+    let outcome = async move {
+        task::spawn(console::serve(console_channel)).detach();
+        let command_line = match options(info) {
+            Ok(command_line) => command_line,
+            Err(error) => fail(&error),
+        };
+        let xenstore = Xenstore::start(store_page, store_channel);
+        log::debug!("kernel: up after {:?}", time::now().saturating_duration_since(booted));
+        match main(Guest { command_line, xenstore }).await {
+            Ok(()) => power::stop(Reason::Poweroff),
+            Err(error) => fail(&error),
+        }
+    };
+    task::spawn(outcome).detach();
+    task::run()
+}
+
+/// Parses the command line and takes the kernel's own option.
+fn options(info: StartInfo) -> Result<CommandLine, crate::cmdline::OptionError> {
+    let mut command_line = CommandLine::parse(info.command_line().unwrap_or("\u{fffd}"))?;
+    let level = command_line.take_parsed::<LevelFilter>("log", "off, error, warn, info, debug or trace")?;
+    log::set_max_level(level.unwrap_or(LevelFilter::Info));
+    Ok(command_line)
+}
+
+/// Ends the domain with a line that says why.
+fn fail(error: &dyn Display) -> ! {
+    console::print(format_args!("error: {error}\n"));
+    power::stop(Reason::Crash)
+}
+
+/// The page of a ring that the domain builder made.
+fn ring_page(pfn: pv::Pfn) -> SharedMemory {
+    let base = NonNull::new((pfn * PAGE_SIZE) as *mut u8).expect("frame 0 is never a ring");
+    // SAFETY: Xen's initial tables map the page at this address, and the
+    // frame pool leaves it out (`pv::in_use`).
+    unsafe { SharedMemory::new(base, PAGE_SIZE) }
+}
+
+/// The channel of such a ring.
+fn channel(port: u32) -> EventChannel {
+    EventChannel::adopt(port).expect("the first channels find room")
+}

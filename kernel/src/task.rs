@@ -1,0 +1,60 @@
+//! Tasks: futures that run in turns on the guest's one vCPU.
+//!
+//! [`async_task`] makes the tasks; this module is the run queue and the loop
+//! that blocks the vCPU when nothing can run. A task is in the queue at most
+//! once, so the queue is bounded by the number of tasks.
+
+use crate::vcpu_cell::VcpuCell;
+use crate::{event, time};
+use alloc::collections::VecDeque;
+use async_task::Runnable;
+pub use async_task::Task;
+use core::future::{Future, poll_fn};
+use core::task::Poll;
+
+static READY: VcpuCell<VecDeque<Runnable>> = VcpuCell::new(VecDeque::new());
+
+fn schedule(task: Runnable) {
+    READY.borrow().push_back(task);
+}
+
+/// Starts a task. Dropping the handle cancels it; `detach` lets it run on.
+pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    // SAFETY: `spawn_unchecked` leaves three duties to the caller. The future
+    // need not be `Send`, because there is only one vCPU; it and `schedule`
+    // borrow nothing; and `schedule` is `Send` and `Sync`, being a function.
+    let (runnable, task) = unsafe { async_task::spawn_unchecked(future, schedule) };
+    runnable.schedule();
+    task
+}
+
+/// Lets the other tasks that can run do so first.
+pub async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Runs tasks for ever.
+pub(crate) fn run() -> ! {
+    loop {
+        event::dispatch();
+        time::dispatch();
+        // Only what is ready now: a task that makes itself ready again must
+        // not keep events waiting.
+        let ready = READY.borrow().len();
+        for _ in 0..ready {
+            let task = READY.borrow().pop_front();
+            task.map(Runnable::run);
+        }
+        if READY.borrow().is_empty() {
+            event::block(time::next_deadline());
+        }
+    }
+}

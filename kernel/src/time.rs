@@ -1,0 +1,235 @@
+//! The guest's clock and its timers.
+//!
+//! [`now`] counts nanoseconds and never jumps back. It follows Xen's system
+//! time (`struct vcpu_time_info` in `xen/include/public/xen.h`).
+
+use crate::pv::window::shared_info;
+use crate::vcpu_cell::VcpuCell;
+use alloc::collections::BTreeMap;
+use core::arch::x86_64::{_mm_lfence, _rdtsc};
+use core::fmt;
+use core::future::Future;
+use core::ops::Add;
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use xen_sys::abi;
+
+/// A point on the guest's monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The point `nanos` nanoseconds after the clock's start.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock's start.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time from `earlier` to this point; zero where that lies later.
+    #[must_use]
+    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// The point `duration` later, at most the end of the clock (584 years).
+    fn add(self, duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+}
+
+/// What was last read, so that no reading is earlier than one before.
+static LATEST: AtomicU64 = AtomicU64::new(0);
+
+/// Xen's system time in nanoseconds, which starts with the host.
+fn system_time() -> u64 {
+    let time = shared_info().time();
+    // SAFETY: both instructions are part of x86-64; the fence keeps the
+    // counter from being read ahead of the record it refers to.
+    let counter = unsafe {
+        _mm_lfence();
+        _rdtsc()
+    };
+    time.system_time.wrapping_add(scale(&time, counter.saturating_sub(time.tsc_timestamp)))
+}
+
+/// Nanoseconds in `ticks` of the time-stamp counter.
+fn scale(time: &abi::vcpu_time_info, ticks: u64) -> u64 {
+    let ticks = if time.tsc_shift >= 0 {
+        ticks << time.tsc_shift
+    } else {
+        ticks >> -time.tsc_shift
+    };
+    ((u128::from(ticks) * u128::from(time.tsc_to_system_mul)) >> 32) as u64
+}
+
+/// The present time; `None` before the first [`now`], when Xen's record may
+/// not be mapped yet.
+pub(crate) fn if_running() -> Option<Instant> {
+    (LATEST.load(Ordering::Relaxed) != 0).then(now)
+}
+
+/// The present time.
+#[must_use]
+pub fn now() -> Instant {
+    let time = system_time().max(LATEST.load(Ordering::Relaxed));
+    LATEST.store(time, Ordering::Relaxed);
+    Instant(time)
+}
+
+/// Time since the Unix epoch, as far as the host knows it.
+#[must_use]
+pub fn unix_time() -> Duration {
+    let (seconds, nanos) = shared_info().wall_clock_base();
+    Duration::new(seconds, nanos) + Duration::from_nanos(system_time())
+}
+
+struct Timers {
+    /// By deadline, and by number among those with the same.
+    wakers: BTreeMap<(Instant, u64), Waker>,
+    next: u64,
+}
+
+static TIMERS: VcpuCell<Timers> = VcpuCell::new(Timers {
+    wakers: BTreeMap::new(),
+    next: 0,
+});
+
+/// Waits until its deadline has passed; dropping it gives the timer up.
+#[derive(Debug)]
+#[must_use = "a timer does nothing unless awaited"]
+pub struct Sleep {
+    deadline: Instant,
+    number: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if now() >= self.deadline {
+            return Poll::Ready(());
+        }
+        let mut timers = TIMERS.borrow();
+        let number = *self.number.get_or_insert_with(|| {
+            timers.next += 1;
+            timers.next
+        });
+        let former = timers.wakers.insert((self.deadline, number), context.waker().clone());
+        drop(timers);
+        drop(former);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = TIMERS.borrow().wakers.remove(&(self.deadline, number));
+            drop(waker);
+        }
+    }
+}
+
+/// Waits until `deadline`.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep {
+        deadline,
+        number: None,
+    }
+}
+
+/// Waits for `duration`.
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(now() + duration)
+}
+
+/// The deadline passed before the future was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimedOut;
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("timed out")
+    }
+}
+
+impl core::error::Error for TimedOut {}
+
+/// Waits for `future`, at most for `limit`; dropped where it takes longer.
+///
+/// # Errors
+/// [`TimedOut`].
+pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, TimedOut> {
+    let mut future = pin!(future);
+    let mut sleep = pin!(sleep(limit));
+    core::future::poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        sleep.as_mut().poll(context).map(|()| Err(TimedOut))
+    })
+    .await
+}
+
+/// Wakes the tasks whose deadlines have passed.
+pub(crate) fn dispatch() {
+    let now = now();
+    loop {
+        let waker = {
+            let mut timers = TIMERS.borrow();
+            match timers.wakers.first_entry() {
+                Some(first) if first.key().0 <= now => first.remove(),
+                _ => return,
+            }
+        };
+        waker.wake();
+    }
+}
+
+/// The next deadline, in nanoseconds of Xen's system time.
+pub(crate) fn next_deadline() -> Option<u64> {
+    let timers = TIMERS.borrow();
+    timers.wakers.first_key_value().map(|((deadline, _), _)| deadline.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(mul: u32, shift: i8) -> abi::vcpu_time_info {
+        abi::vcpu_time_info {
+            version: 2,
+            pad0: 0,
+            tsc_timestamp: 0,
+            system_time: 0,
+            tsc_to_system_mul: mul,
+            tsc_shift: shift,
+            flags: 0,
+            pad1: [0; 2],
+        }
+    }
+
+    #[test]
+    fn a_gigahertz_counter_is_nanoseconds() {
+        assert_eq!(scale(&record(1 << 31, 1), 123_456_789), 123_456_789);
+    }
+
+    #[test]
+    fn a_fast_counter_is_scaled_down_without_overflow() {
+        // 4 GHz: a quarter of a nanosecond a tick, over some 29 years.
+        assert_eq!(scale(&record(1 << 31, -1), 1 << 62), 1 << 60);
+    }
+}
