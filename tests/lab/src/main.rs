@@ -1,1 +1,40 @@
-fn main() {}
+//! Boots real Xen in QEMU and runs scenarios on it: `cargo lab …`.
+//!
+//! Read in this order: [`scenario`] is the table of what can be run, [`run`] one run from start
+//! to end with [`qemu`] and [`collect`]; [`base`] builds what is booted from the packages that
+//! [`packages`] names and [`apt`] fetches; [`overlay`] and [`images`] add what changes from run
+//! to run; [`suite`] is `make test`. What the agent does in dom0 is in the crate `agent`.
+#![forbid(unsafe_code)]
+
+mod apt;
+mod archive;
+mod base;
+mod collect;
+mod command_line;
+mod images;
+mod interrupt;
+mod lock;
+mod log;
+mod overlay;
+mod packages;
+mod paths;
+mod process;
+mod qemu;
+mod run;
+mod scenario;
+mod shell;
+mod tools;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    log::init();
+    match interrupt::init().and_then(|()| command_line::run()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            log::line(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

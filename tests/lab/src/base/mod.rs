@@ -1,0 +1,206 @@
+//! The parts that stay the same from run to run: the hypervisor, dom0's kernel, dom0's root as
+//! an initramfs, and a Linux domU for comparison.
+//!
+//! They are built from Debian packages once and kept under a name made from their inputs. What
+//! changes (images, agent, job, the init script) is in the overlay, a second archive.
+//! Read [`root`] for dom0, [`modules`] for its kernel modules, [`domu`] for the Linux domU.
+
+pub(crate) mod domu;
+mod modules;
+mod root;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::apt::state::State;
+use crate::lock::Lock;
+use crate::log::say;
+use crate::packages::{KERNEL, MODULES, PackageSet, USERLAND, XenVersion};
+use crate::{interrupt, paths, process, tools};
+
+/// What decides how the parts are built, beside the package lists: a change here builds anew.
+const RECIPE: &[&str] = &[
+    include_str!("mod.rs"),
+    include_str!("root.rs"),
+    include_str!("modules.rs"),
+    include_str!("domu.rs"),
+    include_str!("../archive.rs"),
+    include_str!("../../dom0/linux-domu-init"),
+];
+
+const UNPACK_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long to wait for another lab that is building the same parts.
+const LOCK_LIMIT: Duration = Duration::from_secs(1800);
+
+/// The parts, all there.
+pub(crate) struct Base {
+    folder: PathBuf,
+}
+
+impl Base {
+    /// The hypervisor as the 32-bit ELF file that QEMU's multiboot loader takes.
+    pub(crate) fn xen(&self) -> PathBuf {
+        self.folder.join("xen")
+    }
+
+    /// dom0's kernel, which the Linux domU boots too.
+    pub(crate) fn kernel(&self) -> PathBuf {
+        self.folder.join("vmlinuz")
+    }
+
+    /// dom0's root.
+    pub(crate) fn initramfs(&self) -> PathBuf {
+        self.folder.join("dom0.cpio")
+    }
+
+    /// The Linux domU's root.
+    pub(crate) fn domu_initrd(&self) -> PathBuf {
+        self.folder.join("linux-domu.cpio")
+    }
+
+    /// The parts for `version`, built where the inputs have changed since the last time.
+    ///
+    /// # Errors
+    /// When a host tool is missing, packages cannot be fetched or an archive cannot be written.
+    pub(crate) fn ready(version: XenVersion) -> Result<Base> {
+        let set = version.packages();
+        let cache = paths::cache();
+        fs::create_dir_all(&cache)?;
+        let folder = cache.join(format!("base-{}-{}", set.xen, key(&set)));
+        let base = Base { folder };
+        if base.folder.exists() {
+            return Ok(base);
+        }
+        let _lock = Lock::take(&cache.join("lock"), LOCK_LIMIT)?;
+        if !base.folder.exists() {
+            tools::ensure_for_build()?;
+            build(&set, &cache, &base.folder)?;
+        }
+        Ok(base)
+    }
+}
+
+/// A short name for the inputs of a base.
+fn key(set: &PackageSet) -> String {
+    let mut hash = Sha256::new();
+    let lists = [set.hypervisor, USERLAND, MODULES, RECIPE];
+    for text in
+        lists
+            .into_iter()
+            .flatten()
+            .chain([&set.suite, &set.kernel_suite, &KERNEL.0, &KERNEL.1])
+    {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Builds the parts in a folder of another name, and gives it its name when all is there.
+fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
+    let begin = Instant::now();
+    let apt = cache.join("apt");
+    let state = State::update(&apt, set.suite)?;
+    let packages: Vec<_> = [set.hypervisor, USERLAND].concat();
+    let debs = state.download_all(&packages)?;
+    let kernel_deb =
+        State::update(&apt, set.kernel_suite)?.download_dependency(KERNEL.0, KERNEL.1)?;
+    say!("packages are there after {} s", begin.elapsed().as_secs());
+
+    let work = unfinished(cache)?;
+    let (root, kernel) = (work.path().join("root"), work.path().join("kernel"));
+    let unpack = Instant::now();
+    unpack_all(&debs, &root)?;
+    unpack_all(&[kernel_deb], &kernel)?;
+    say!(
+        "unpacked {} packages in {} s",
+        debs.len() + 1,
+        unpack.elapsed().as_secs()
+    );
+
+    let done = unfinished(cache)?;
+    let parts = Base {
+        folder: done.path().to_path_buf(),
+    };
+    gunzip(&only(&root.join("boot"), "xen-", ".gz")?, &parts.xen())?;
+    fs::copy(only(&kernel.join("boot"), "vmlinuz-", "")?, parts.kernel())?;
+    let modules = modules::select(&kernel, MODULES, &work.path().join("modules"))?;
+    root::write(&root, &modules, &parts.initramfs())?;
+    domu::write(&root, &modules, &parts.domu_initrd())?;
+    fs::rename(done.keep(), folder).context("cannot keep what was built")?;
+    remove_older(cache, set.xen, folder);
+    say!("dom0 is built after {} s in all", begin.elapsed().as_secs());
+    Ok(())
+}
+
+/// A folder for work in progress; what a killed run leaves is known by its name.
+fn unfinished(cache: &Path) -> Result<TempDir> {
+    Ok(tempfile::Builder::new()
+        .prefix("unfinished-")
+        .tempdir_in(cache)?)
+}
+
+/// Unpacks packages into one folder.
+fn unpack_all(debs: &[PathBuf], root: &Path) -> Result<()> {
+    fs::create_dir_all(root)?;
+    for (done, deb) in debs.iter().enumerate() {
+        if done % 40 == 0 {
+            say!("unpacking {} of {}", done + 1, debs.len());
+        }
+        process::run(
+            Command::new("dpkg").arg("--extract").arg(deb).arg(root),
+            UNPACK_LIMIT,
+            |_, _| {},
+        )?;
+    }
+    Ok(())
+}
+
+/// The one file in `folder` whose name begins and ends so.
+fn only(folder: &Path, prefix: &str, suffix: &str) -> Result<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(prefix) && name.ends_with(suffix) && !path.is_symlink()
+        })
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(path), true) => Ok(path),
+        _ => bail!("not exactly one {prefix}…{suffix} in {}", folder.display()),
+    }
+}
+
+fn gunzip(source: &Path, target: &Path) -> Result<()> {
+    let mut content = Vec::new();
+    flate2::read::GzDecoder::new(File::open(source)?)
+        .read_to_end(&mut content)
+        .with_context(|| format!("cannot unpack {}", source.display()))?;
+    File::create(target)?.write_all(&content)?;
+    interrupt::check()
+}
+
+/// Drops bases of the same Xen whose inputs are no more, and what an interrupted build left.
+/// That it may fail is harmless: they only take space.
+fn remove_older(cache: &Path, xen: &str, keep: &Path) {
+    let prefix = format!("base-{xen}-");
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let stale = name.starts_with(&prefix) || name.starts_with("unfinished-");
+        if stale && entry.path() != keep {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! dom0's root as an archive: the unpacked packages without what is only read by people, busybox
+//! for every program that no package brought, the kernel modules, accounts.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::modules::Modules;
+use crate::archive::Archive;
+use crate::log::say;
+use crate::process;
+
+const BUSYBOX: &str = "/bin/busybox";
+
+const PROGRAM_FOLDERS: &[&str] = &["bin", "sbin", "usr/bin", "usr/sbin"];
+
+/// Left out: the archive is unpacked under emulation at every boot, so each megabyte costs time.
+const LEFT_OUT: &[&str] = &[
+    "/boot",
+    "/lib/systemd",
+    "/lib/udev",
+    "/usr/lib/python3",
+    "/usr/lib/python3.9",
+    "/usr/share/bash-completion",
+    "/usr/share/doc",
+    "/usr/share/info",
+    "/usr/share/lintian",
+    "/usr/share/locale",
+    "/usr/share/man",
+    "/usr/share/zoneinfo",
+    // Made as links below.
+    "/var/lock",
+    "/var/run",
+];
+
+const FOLDERS: &[&str] = &[
+    "/dev",
+    "/lab",
+    "/proc",
+    "/root",
+    "/run",
+    "/sys",
+    "/tmp",
+    "/var/empty",
+    "/var/lib/xen",
+    "/var/log/xen/console",
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "/etc/passwd",
+        "root:x:0:0:root:/root:/bin/bash\n\
+         postfix:x:100:100::/var/empty:/bin/false\n\
+         dnsmasq:x:101:65534::/var/empty:/bin/false\n\
+         tcpdump:x:102:102::/var/empty:/bin/false\n\
+         nobody:x:65534:65534::/var/empty:/bin/false\n",
+    ),
+    (
+        "/etc/group",
+        "root:x:0:\npostfix:x:100:\npostdrop:x:103:\ntcpdump:x:102:\nnogroup:x:65534:\n",
+    ),
+    ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    (
+        "/etc/nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files dns\n",
+    ),
+    ("/etc/hostname", "dom0\n"),
+];
+
+/// Writes the archive of dom0's root to `target`.
+///
+/// # Errors
+/// When a file cannot be read or the archive cannot be written.
+pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()> {
+    say!("packing dom0's root");
+    let mut archive = Archive::new(BufWriter::new(File::create(target)?));
+    archive.device(Path::new("/dev/console"), 5, 1)?;
+    archive.tree(root, &|path| {
+        !LEFT_OUT.iter().any(|left| path == Path::new(left))
+    })?;
+    archive.tree(&modules.root, &|_| true)?;
+    for folder in FOLDERS {
+        archive.folder(Path::new(folder))?;
+    }
+    for (path, content) in FILES {
+        archive.file(Path::new(path), 0o644, content.as_bytes())?;
+    }
+    // xl and xenconsoled use the one name, xenstored the other.
+    archive.link(Path::new("/var/run"), Path::new("/run"))?;
+    archive.link(Path::new("/var/lock"), Path::new("/run"))?;
+    // Debian's busybox shell prefers its own small programs to the real ones in PATH.
+    archive.link(Path::new("/bin/sh"), Path::new("bash"))?;
+    for applet in applets(root)? {
+        archive.link(&Path::new("/bin").join(applet), Path::new(BUSYBOX))?;
+    }
+    archive
+        .finish()?
+        .into_inner()
+        .context("cannot write dom0's root")?;
+    Ok(())
+}
+
+/// busybox's programs that no package has brought.
+fn applets(root: &Path) -> Result<Vec<String>> {
+    let list = process::output(
+        Command::new(root.join("bin/busybox")).arg("--list"),
+        Duration::from_secs(20),
+    )?;
+    Ok(list
+        .lines()
+        .filter(|&applet| applet != "sh")
+        .filter(|applet| {
+            PROGRAM_FOLDERS
+                .iter()
+                .all(|folder| root.join(folder).join(applet).symlink_metadata().is_err())
+        })
+        .map(str::to_owned)
+        .collect())
+}

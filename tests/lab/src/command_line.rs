@@ -1,0 +1,216 @@
+//! `cargo lab …`: the commands and what they need.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent::protocol::Job;
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Map, json};
+
+use crate::base::Base;
+use crate::overlay::Overlay;
+use crate::packages::XenVersion;
+use crate::run::Plan;
+use crate::scenario::{self, Scenario};
+use crate::shell::Shell;
+use crate::{images, paths, run, shell, tools};
+
+/// Boots real Xen in QEMU and runs scenarios on it.
+#[derive(Parser)]
+#[command(name = "cargo lab", bin_name = "cargo lab")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Name the scenarios.
+    List,
+    /// Boot one PV image as a domU and show its console.
+    Boot(Boot),
+    /// Open a shell in dom0 (images, if given, are in /lab/images).
+    Shell(ShellArguments),
+    /// Run the scenario of this name (see `list`).
+    #[command(external_subcommand)]
+    Scenario(Vec<String>),
+}
+
+/// How any machine is made.
+#[derive(Args)]
+struct MachineArguments {
+    /// Count each instruction as a nanosecond and skip idle time: figures repeat exactly.
+    #[arg(long)]
+    virtual_time: bool,
+    /// The release of Xen.
+    #[arg(long, value_enum, default_value = "4.14")]
+    xen: XenVersion,
+}
+
+/// The arguments of a scenario.
+#[derive(Parser)]
+#[command(bin_name = "cargo lab NAME")]
+struct ScenarioArguments {
+    #[command(flatten)]
+    machine: MachineArguments,
+}
+
+#[derive(Args)]
+struct Boot {
+    /// A PV kernel, ELF or bzImage; `linux` is the lab's own Linux domU.
+    image: PathBuf,
+    /// The domU's memory in MiB.
+    #[arg(long, default_value_t = 16)]
+    memory: u64,
+    /// The domU's command line.
+    #[arg(long, default_value = "")]
+    cmdline: String,
+    /// How long to watch it, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    #[command(flatten)]
+    machine: MachineArguments,
+}
+
+#[derive(Args)]
+struct ShellArguments {
+    /// Files to put into /lab/images.
+    images: Vec<PathBuf>,
+    /// Run this script in bash and power off, in place of a shell.
+    #[arg(long)]
+    command: Option<String>,
+    /// The limit for a script, in seconds from power-on on.
+    #[arg(long, default_value_t = 600)]
+    limit: u64,
+    #[command(flatten)]
+    machine: MachineArguments,
+}
+
+/// Carries out the command line; true where all went well.
+///
+/// # Errors
+/// When the command could not be carried out.
+pub(crate) fn run() -> Result<bool> {
+    match CommandLine::parse().command {
+        Command::List => {
+            for scenario in scenario::ALL.iter().chain([&scenario::BOOT]) {
+                println!("{:8} {}", scenario.name, scenario.about);
+            }
+            Ok(true)
+        }
+        Command::Boot(arguments) => boot(arguments),
+        Command::Shell(arguments) => open_shell(arguments),
+        Command::Scenario(words) => {
+            let name = words.first().map_or("", String::as_str);
+            let Some(scenario) = scenario::find(name) else {
+                bail!("no scenario is called {name}: see `cargo lab list`");
+            };
+            let arguments = ScenarioArguments::parse_from(&words);
+            run_scenario(scenario, &arguments.machine)
+        }
+    }
+}
+
+/// Builds what `scenario` needs and runs it.
+fn run_scenario(scenario: &Scenario, machine: &MachineArguments) -> Result<bool> {
+    let scratch = scratch()?;
+    let images = scenario
+        .images
+        .iter()
+        .map(|&name| {
+            let built = images::image(name)?;
+            Ok((
+                name.to_owned(),
+                images::stripped(&built, name, scratch.path())?,
+            ))
+        })
+        .collect::<Result<_>>()?;
+    let overlay = Overlay {
+        images,
+        linux_domu: scenario.linux_domu,
+        ..Overlay::default()
+    };
+    with_agent(scenario, machine, Map::new(), overlay)
+}
+
+fn boot(arguments: Boot) -> Result<bool> {
+    let mut params = Map::from_iter([
+        ("memory_mib".to_owned(), json!(arguments.memory)),
+        ("cmdline".to_owned(), json!(arguments.cmdline)),
+        ("seconds".to_owned(), json!(arguments.seconds)),
+    ]);
+    let scratch = scratch()?;
+    let mut overlay = Overlay::default();
+    if arguments.image.as_os_str() == "linux" {
+        overlay.linux_domu = true;
+        params.insert("image".into(), "linux/vmlinuz".into());
+        params.insert("ramdisk".into(), "linux/initrd".into());
+    } else {
+        let name = file_name(&arguments.image)?;
+        let file = images::stripped(&arguments.image, &name, scratch.path())?;
+        params.insert("image".into(), name.clone().into());
+        overlay.images.push((name, file));
+    }
+    with_agent(&scenario::BOOT, &arguments.machine, params, overlay)
+}
+
+/// Runs the agent on `scenario` with `params`, and `overlay` beside it.
+fn with_agent(
+    scenario: &Scenario,
+    machine: &MachineArguments,
+    params: Map<String, serde_json::Value>,
+    mut overlay: Overlay,
+) -> Result<bool> {
+    tools::ensure_for_run()?;
+    overlay.agent = Some(images::agent()?);
+    overlay.job = Some(Job {
+        scenario: scenario.name.to_owned(),
+        params,
+        virtual_time: machine.virtual_time,
+    });
+    let plan = Plan {
+        name: scenario.name.to_owned(),
+        xen: machine.xen.packages().xen,
+        memory_mib: scenario.memory_mib,
+        dom0_mib: scenario.dom0_mib,
+        limit: scenario.limit,
+        virtual_time: machine.virtual_time,
+        overlay,
+    };
+    run::scenario(&Base::ready(machine.xen)?, &plan)
+}
+
+fn open_shell(arguments: ShellArguments) -> Result<bool> {
+    tools::ensure_for_run()?;
+    let images = arguments
+        .images
+        .into_iter()
+        .map(|path| Ok((file_name(&path)?, path)))
+        .collect::<Result<_>>()?;
+    shell::open(
+        &Base::ready(arguments.machine.xen)?,
+        Shell {
+            images,
+            command: arguments.command,
+            limit: Duration::from_secs(arguments.limit),
+            virtual_time: arguments.machine.virtual_time,
+        },
+    )?;
+    Ok(true)
+}
+
+fn file_name(path: &std::path::Path) -> Result<String> {
+    Ok(path
+        .file_name()
+        .with_context(|| format!("{} names no file", path.display()))?
+        .to_string_lossy()
+        .into_owned())
+}
+
+/// A folder for stripped images, gone with the value.
+fn scratch() -> Result<tempfile::TempDir> {
+    let cache = paths::cache();
+    std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    Ok(tempfile::tempdir_in(cache)?)
+}

@@ -1,0 +1,72 @@
+//! The second archive of dom0's root: what differs from run to run.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use agent::protocol::{IMAGE_FOLDER, JOB_PATH, Job};
+use anyhow::{Context, Result};
+
+use crate::archive::Archive;
+use crate::base::Base;
+
+const INIT: &str = include_str!("../dom0/init");
+
+/// Where the agent is in dom0.
+const AGENT_PATH: &str = "/lab/agent";
+
+/// A script that init runs in place of a shell.
+const COMMAND_PATH: &str = "/lab/command";
+
+/// What one run adds to dom0's root.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    /// The agent, where a job is to be run.
+    pub(crate) agent: Option<PathBuf>,
+    /// The agent's job; without one init opens a shell.
+    pub(crate) job: Option<Job>,
+    /// A script to run in place of the shell.
+    pub(crate) command: Option<String>,
+    /// Guest images as (name, file).
+    pub(crate) images: Vec<(String, PathBuf)>,
+    /// Whether the Linux domU's kernel and root are wanted.
+    pub(crate) linux_domu: bool,
+}
+
+impl Overlay {
+    /// Writes dom0's whole root, the base's archive followed by this one, to `target`.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub(crate) fn write(&self, base: &Base, target: &Path) -> Result<()> {
+        let mut out = BufWriter::new(
+            File::create(target).with_context(|| format!("cannot make {}", target.display()))?,
+        );
+        io::copy(&mut File::open(base.initramfs())?, &mut out)?;
+        let mut archive = Archive::new(out);
+        archive.file(Path::new("/init"), 0o755, INIT.as_bytes())?;
+        if let Some(agent) = &self.agent {
+            archive.copy(Path::new(AGENT_PATH), agent)?;
+        }
+        if let Some(job) = &self.job {
+            archive.file(Path::new(JOB_PATH), 0o644, &serde_json::to_vec(job)?)?;
+        }
+        if let Some(command) = &self.command {
+            archive.file(Path::new(COMMAND_PATH), 0o755, command.as_bytes())?;
+        }
+        let folder = Path::new(IMAGE_FOLDER);
+        archive.folder(folder)?;
+        for (name, file) in &self.images {
+            archive.copy(&folder.join(name), file)?;
+        }
+        if self.linux_domu {
+            archive.copy(&folder.join("linux/vmlinuz"), &base.kernel())?;
+            archive.copy(&folder.join("linux/initrd"), &base.domu_initrd())?;
+        }
+        archive
+            .finish()?
+            .into_inner()
+            .context("cannot write dom0's root")?;
+        Ok(())
+    }
+}

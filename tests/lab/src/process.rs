@@ -1,0 +1,194 @@
+//! Child processes with a deadline.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::interrupt;
+
+/// How often a wait looks at its deadline and at Ctrl-C.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
+
+/// How many of a failed program's last lines its error shows.
+const TAIL_LINES: usize = 20;
+
+/// Which of a program's outputs a line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// A child that is killed and waited for when the value is dropped.
+pub(crate) struct Owned(pub(crate) Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // Both fail only for a child that has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `command` to its end and hands each line of its output to `on_line`.
+///
+/// # Errors
+/// When it cannot be started, ends with a failure (the message shows its last lines), is not
+/// done after `limit`, or the user interrupts.
+pub(crate) fn run(
+    command: &mut Command,
+    limit: Duration,
+    mut on_line: impl FnMut(Stream, &str),
+) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut tail = VecDeque::new();
+    let status = run_any_status(command, limit, |stream, line| {
+        if tail.len() == TAIL_LINES {
+            tail.pop_front();
+        }
+        tail.push_back(line.to_owned());
+        on_line(stream, line);
+    })?;
+    if !status.success() {
+        let tail: Vec<_> = tail.into();
+        bail!("{name} ended with {status}:\n{}", tail.join("\n"));
+    }
+    Ok(())
+}
+
+/// As [`run`], but a failing exit status is returned and not an error.
+///
+/// # Errors
+/// When it cannot be started, is not done after `limit`, or the user interrupts.
+pub(crate) fn run_any_status(
+    command: &mut Command,
+    limit: Duration,
+    mut on_line: impl FnMut(Stream, &str),
+) -> Result<std::process::ExitStatus> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let deadline = Instant::now() + limit;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let mut child = Owned(child);
+    let lines = lines_of(&mut child.0);
+    let mut closed = false;
+    loop {
+        interrupt::check()?;
+        if Instant::now() > deadline {
+            bail!("{name} was not done after {} s", limit.as_secs());
+        }
+        if closed {
+            if let Some(status) = child.0.try_wait().context("cannot wait")? {
+                return Ok(status);
+            }
+            thread::sleep(TICK);
+            continue;
+        }
+        match lines.recv_timeout(TICK) {
+            Ok((stream, line)) => on_line(stream, &line),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => closed = true,
+        }
+    }
+}
+
+/// Runs `command` and returns its standard output.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String> {
+    let mut text = String::new();
+    run(command, limit, |stream, line| {
+        if stream == Stream::Out {
+            text.push_str(line);
+            text.push('\n');
+        }
+    })?;
+    Ok(text)
+}
+
+/// Reads both outputs of `child` on threads of their own, which end with the outputs.
+fn lines_of(child: &mut Child) -> Receiver<(Stream, String)> {
+    let (sender, receiver) = channel();
+    if let Some(out) = child.stdout.take() {
+        read_lines(out, Stream::Out, sender.clone());
+    }
+    if let Some(err) = child.stderr.take() {
+        read_lines(err, Stream::Err, sender);
+    }
+    receiver
+}
+
+fn read_lines(
+    source: impl Read + Send + 'static,
+    stream: Stream,
+    sender: Sender<(Stream, String)>,
+) {
+    thread::spawn(move || {
+        for bytes in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&bytes).into_owned();
+            if sender.send((stream, line)).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{Stream, output, run};
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn output_is_standard_output_alone() {
+        let text = output(
+            &mut shell("echo one; echo two >&2; echo three"),
+            Duration::from_secs(20),
+        )
+        .expect("the script succeeds");
+        assert_eq!(text, "one\nthree\n");
+    }
+
+    #[test]
+    fn a_failure_shows_the_last_lines() {
+        let mut seen = Vec::new();
+        let error = run(
+            &mut shell("echo reason >&2; exit 3"),
+            Duration::from_secs(20),
+            |stream, line| seen.push((stream, line.to_owned())),
+        )
+        .expect_err("exit status 3");
+        assert!(error.to_string().contains("reason"), "{error}");
+        assert_eq!(seen, [(Stream::Err, "reason".to_owned())]);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait() {
+        let error = run(
+            &mut shell("sleep 600"),
+            Duration::from_millis(100),
+            |_, _| {},
+        )
+        .expect_err("it sleeps longer");
+        assert!(error.to_string().contains("not done"), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! QEMU's command line: Xen as the multiboot kernel, dom0's kernel and root as its modules.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use agent::protocol::REPORT_DEVICE;
+
+use crate::base::Base;
+
+/// The program that is run.
+pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
+
+const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=all \
+    noreboot=1";
+
+const DOM0_OPTIONS: &str = "console=hvc0 panic=-1 quiet";
+
+/// Where the first serial port (Xen's and dom0's console) goes.
+pub(crate) enum Console {
+    /// Into a file, complete.
+    File(PathBuf),
+    /// To the terminal, both ways.
+    Terminal,
+}
+
+/// One virtual machine.
+pub(crate) struct Machine<'a> {
+    /// Hypervisor and kernel.
+    pub(crate) base: &'a Base,
+    /// dom0's root.
+    pub(crate) root: &'a Path,
+    /// The machine's memory in MiB.
+    pub(crate) memory_mib: u32,
+    /// dom0's share of it in MiB.
+    pub(crate) dom0_mib: u32,
+    /// Count instructions as nanoseconds and skip idle time.
+    pub(crate) virtual_time: bool,
+    /// The first serial port.
+    pub(crate) console: Console,
+    /// Where the agent's report goes.
+    pub(crate) report: Option<&'a Path>,
+}
+
+impl Machine<'_> {
+    /// The command that runs the machine until it powers off.
+    ///
+    /// QEMU is started through `setpriv`, so that the kernel ends it when this program is killed
+    /// before it could.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", PROGRAM]);
+        command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
+        command.args(["-display", "none", "-smp", "1"]);
+        // With SMAP or SMEP a PV dom0 dies at once in QEMU's software emulation.
+        command.args(["-cpu", "max,smap=off,smep=off"]);
+        if self.virtual_time {
+            command.args([
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0,sleep=off",
+            ]);
+        } else {
+            command.args(["-accel", "tcg,thread=multi"]);
+        }
+        command.arg("-m").arg(self.memory_mib.to_string());
+        match &self.console {
+            Console::File(path) => {
+                command.arg("-serial").arg(option("file:", path));
+            }
+            Console::Terminal => {
+                command.args(["-serial", "mon:stdio"]);
+            }
+        }
+        if let Some(path) = self.report {
+            let name = REPORT_DEVICE.trim_start_matches("/dev/");
+            command
+                .arg("-chardev")
+                .arg(option("file,id=report,path=", path));
+            command.args(["-device", "virtio-serial-pci", "-device"]);
+            command.arg(format!("virtserialport,chardev=report,name={name}"));
+        }
+        command.arg("-kernel").arg(self.base.xen());
+        command.arg("-append").arg(format!(
+            "{XEN_OPTIONS} dom0_mem={0}M,max:{0}M",
+            self.dom0_mib
+        ));
+        let mut modules = escaped(&self.base.kernel());
+        modules.push(" ");
+        modules.push(DOM0_OPTIONS);
+        modules.push(",");
+        modules.push(escaped(self.root));
+        command.arg("-initrd").arg(modules);
+        command
+    }
+}
+
+/// `prefix` and a path with QEMU's escape for commas.
+fn option(prefix: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(prefix);
+    text.push(escaped(path));
+    text
+}
+
+fn escaped(path: &Path) -> OsString {
+    path.to_string_lossy().replace(',', ",,").into()
+}

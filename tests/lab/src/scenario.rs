@@ -1,0 +1,79 @@
+//! The scenarios' table: what the host provides for each. What they do is the agent's business.
+
+use std::time::Duration;
+
+/// A scenario by name.
+pub(crate) struct Scenario {
+    /// Its name, for the agent too.
+    pub(crate) name: &'static str,
+    /// What it is for, in one line.
+    pub(crate) about: &'static str,
+    /// The packages whose images it boots; the first is the one that its figures are about.
+    pub(crate) images: &'static [&'static str],
+    /// The machine's memory in MiB.
+    pub(crate) memory_mib: u32,
+    /// dom0's share of it in MiB.
+    pub(crate) dom0_mib: u32,
+    /// The limit for everything from power-on on.
+    pub(crate) limit: Duration,
+    /// Whether the Linux domU is wanted.
+    pub(crate) linux_domu: bool,
+}
+
+const MINUTE: u64 = 60;
+
+/// All scenarios that run without further arguments.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "run",
+        about: "the relay as a PV domU passes real mail on; bodies are compared by hash",
+        images: &["relay"],
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        limit: Duration::from_secs(10 * MINUTE),
+        linux_domu: false,
+    },
+    Scenario {
+        name: "test",
+        about: "the lab's test cases",
+        images: &["relay", "echo"],
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        limit: Duration::from_secs(25 * MINUTE),
+        linux_domu: false,
+    },
+    Scenario {
+        name: "bench",
+        about: "figures, beside those of a Linux domU",
+        images: &["relay", "echo"],
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        limit: Duration::from_secs(25 * MINUTE),
+        linux_domu: true,
+    },
+    Scenario {
+        name: "idle",
+        about: "the CPU time of a guest that has nothing to do",
+        images: &["relay"],
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        limit: Duration::from_secs(10 * MINUTE),
+        linux_domu: false,
+    },
+];
+
+/// `boot`: any PV image, given on the command line.
+pub(crate) const BOOT: Scenario = Scenario {
+    name: "boot",
+    about: "any PV image as a domU, with its console",
+    images: &[],
+    memory_mib: 2048,
+    dom0_mib: 1024,
+    limit: Duration::from_secs(10 * MINUTE),
+    linux_domu: false,
+};
+
+/// The scenario named `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Scenario> {
+    ALL.iter().find(|scenario| scenario.name == name)
+}
