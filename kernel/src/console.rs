@@ -14,8 +14,8 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use core::mem::offset_of;
 use core::future::poll_fn;
+use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 use core::task::{Poll, Waker};
 use core::time::Duration;
@@ -63,8 +63,12 @@ impl Console {
     /// Free bytes of the output ring. Indices that no console daemon would
     /// leave count as a full ring: nothing is written outside of it.
     fn room(&self) -> u32 {
-        let consumer = self.page.load_u32(offset_of!(xencons_interface, out_cons), Ordering::Acquire);
-        let producer = self.page.load_u32(offset_of!(xencons_interface, out_prod), Ordering::Relaxed);
+        let consumer = self
+            .page
+            .load_u32(offset_of!(xencons_interface, out_cons), Ordering::Acquire);
+        let producer = self
+            .page
+            .load_u32(offset_of!(xencons_interface, out_prod), Ordering::Relaxed);
         OUT_SIZE.saturating_sub(producer.wrapping_sub(consumer))
     }
 
@@ -78,7 +82,8 @@ impl Console {
             let offset = offset_of!(xencons_interface, out) + slot as usize;
             self.page.store_u8(offset, byte, Ordering::Relaxed);
         }
-        self.page.store_u32(at, producer.wrapping_add(count as u32), Ordering::Release);
+        self.page
+            .store_u32(at, producer.wrapping_add(count as u32), Ordering::Release);
         count
     }
 
@@ -94,7 +99,11 @@ impl Console {
         if self.backlog.is_empty() && self.dropped > 0 {
             let mut note = String::new();
             // Writing to a String cannot fail.
-            let _ = writeln!(note, "console: {} bytes of output were dropped", self.dropped);
+            let _ = writeln!(
+                note,
+                "console: {} bytes of output were dropped",
+                self.dropped
+            );
             self.dropped = 0;
             let count = self.put(note.as_bytes());
             self.backlog.extend(&note.as_bytes()[count..]);
@@ -141,10 +150,16 @@ pub fn print(text: fmt::Arguments<'_>) {
 /// Waits, at most for `limit`, until the console daemon has read everything.
 /// Blocks the whole guest: for its last words only.
 pub(crate) fn flush(limit: Duration) {
-    let Some(start) = time::if_running() else { return };
+    let Some(start) = time::if_running() else {
+        return;
+    };
     while time::now() < start + limit {
-        let Some(mut guard) = CONSOLE.try_borrow() else { return };
-        let Some(console) = guard.as_mut() else { return };
+        let Some(mut guard) = CONSOLE.try_borrow() else {
+            return;
+        };
+        let Some(console) = guard.as_mut() else {
+            return;
+        };
         let drained = console.drain() && console.room() == OUT_SIZE;
         drop(guard);
         if drained {
@@ -171,7 +186,9 @@ impl Console {
     /// Takes what was typed; the task that waits for a line where one is
     /// complete.
     fn collect_input(&mut self) -> Option<Waker> {
-        let producer = self.page.load_u32(offset_of!(xencons_interface, in_prod), Ordering::Acquire);
+        let producer = self
+            .page
+            .load_u32(offset_of!(xencons_interface, in_prod), Ordering::Acquire);
         let at = offset_of!(xencons_interface, in_cons);
         let mut consumer = self.page.load_u32(at, Ordering::Relaxed);
         if producer.wrapping_sub(consumer) > IN_SIZE {
@@ -180,7 +197,9 @@ impl Console {
         }
         while consumer != producer {
             let slot = (consumer % IN_SIZE) as usize;
-            let byte = self.page.load_u8(offset_of!(xencons_interface, in_) + slot, Ordering::Relaxed);
+            let byte = self
+                .page
+                .load_u8(offset_of!(xencons_interface, in_) + slot, Ordering::Relaxed);
             consumer = consumer.wrapping_add(1);
             if byte != b'\r' && byte != b'\n' {
                 if self.typed.len() < LINE {
@@ -196,7 +215,11 @@ impl Console {
         }
         self.page.store_u32(at, consumer, Ordering::Release);
         event::notify(self.port);
-        if self.lines.is_empty() { None } else { self.reader.take() }
+        if self.lines.is_empty() {
+            None
+        } else {
+            self.reader.take()
+        }
     }
 }
 
@@ -205,7 +228,9 @@ impl Console {
 pub async fn read_line() -> String {
     poll_fn(|context| {
         let mut guard = CONSOLE.borrow();
-        let Some(console) = guard.as_mut() else { return Poll::Pending };
+        let Some(console) = guard.as_mut() else {
+            return Poll::Pending;
+        };
         if let Some(line) = console.lines.pop_front() {
             return Poll::Ready(line);
         }

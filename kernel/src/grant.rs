@@ -114,16 +114,24 @@ impl Table {
         let base = NonNull::new(address as *mut u8).ok_or(GrantError::TableFull)?;
         // SAFETY: mapped just now, for as long as the domain lives, and used
         // through this value only.
-        self.frames.push(unsafe { SharedMemory::new(base, PAGE_SIZE) });
+        self.frames
+            .push(unsafe { SharedMemory::new(base, PAGE_SIZE) });
         let first = (count as u32 - 1) * PER_FRAME;
         let reserved = abi::GNTTAB_NR_RESERVED_ENTRIES;
-        self.free.extend((first..first + PER_FRAME).filter(|&entry| entry >= reserved).rev());
+        self.free.extend(
+            (first..first + PER_FRAME)
+                .filter(|&entry| entry >= reserved)
+                .rev(),
+        );
         Ok(())
     }
 
     fn entry(&self, reference: u32) -> (&SharedMemory, usize) {
         let frame = &self.frames[(reference / PER_FRAME) as usize];
-        (frame, (reference % PER_FRAME) as usize * size_of::<abi::grant_entry_v1>())
+        (
+            frame,
+            (reference % PER_FRAME) as usize * size_of::<abi::grant_entry_v1>(),
+        )
     }
 
     /// Fills a free entry; the flags go last, because they make it valid.
@@ -284,7 +292,10 @@ impl Mapping {
         let base = NonNull::new(slots.address() as *mut u8).ok_or(GrantError::WindowFull)?;
         // SAFETY: mapped just now, until this value is dropped.
         let memory = unsafe { SharedMemory::new(base, references.len() * PAGE_SIZE) };
-        let handles = operations.iter().map(|operation| operation.handle).collect();
+        let handles = operations
+            .iter()
+            .map(|operation| operation.handle)
+            .collect();
         Ok(Self {
             memory,
             handles,

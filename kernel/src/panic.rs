@@ -14,7 +14,11 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
         let message = info.message();
         match info.location() {
             Some(place) => {
-                console::print(format_args!("panic at {}:{}: {message}\n", place.file(), place.line()));
+                console::print(format_args!(
+                    "panic at {}:{}: {message}\n",
+                    place.file(),
+                    place.line()
+                ));
             }
             None => console::print(format_args!("panic: {message}\n")),
         }

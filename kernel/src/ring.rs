@@ -83,7 +83,8 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
     /// notification (`RING_PUSH_REQUESTS_AND_CHECK_NOTIFY`).
     pub fn publish(&mut self) -> bool {
         let old = core::mem::replace(&mut self.published, self.req_prod);
-        self.page.store_u32(REQ_PROD, self.req_prod, Ordering::Release);
+        self.page
+            .store_u32(REQ_PROD, self.req_prod, Ordering::Release);
         fence(Ordering::SeqCst);
         let event = self.page.load_u32(REQ_EVENT, Ordering::Relaxed);
         self.req_prod.wrapping_sub(event) < self.req_prod.wrapping_sub(old)
@@ -111,7 +112,8 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
     /// Asks for an event at the next response. True where one came meanwhile,
     /// so that the caller goes on popping (`RING_FINAL_CHECK_FOR_RESPONSES`).
     pub fn rearm(&mut self) -> bool {
-        self.page.store_u32(RSP_EVENT, self.rsp_cons.wrapping_add(1), Ordering::Relaxed);
+        self.page
+            .store_u32(RSP_EVENT, self.rsp_cons.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.page.load_u32(RSP_PROD, Ordering::Acquire) != self.rsp_cons
     }

@@ -66,7 +66,10 @@ impl SharedMemory {
 
     fn check_aligned(&self, offset: usize, size: usize) {
         self.check(offset, size);
-        assert!(offset.is_multiple_of(size), "offset {offset} is not aligned");
+        assert!(
+            offset.is_multiple_of(size),
+            "offset {offset} is not aligned"
+        );
     }
 
     scalar!(load_u8, store_u8, u8, AtomicU8);
@@ -104,11 +107,20 @@ impl SharedMemory {
 
     /// Compare-and-swap of the 16-bit value at `offset`, as the grant table's
     /// flags want it.
-    pub(crate) fn compare_exchange_u16(&self, offset: usize, old: u16, new: u16) -> Result<u16, u16> {
+    pub(crate) fn compare_exchange_u16(
+        &self,
+        offset: usize,
+        old: u16,
+        new: u16,
+    ) -> Result<u16, u16> {
         self.check_aligned(offset, 2);
         // SAFETY: in bounds and aligned; accessed atomically.
-        unsafe { AtomicU16::from_ptr(self.base.add(offset).cast().as_ptr()) }
-            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+        unsafe { AtomicU16::from_ptr(self.base.add(offset).cast().as_ptr()) }.compare_exchange(
+            old,
+            new,
+            Ordering::SeqCst,
+            Ordering::SeqCst,
+        )
     }
 }
 
@@ -175,6 +187,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "shared")]
     fn an_offset_that_would_wrap_is_a_bug() {
-        SharedPage::new().expect("memory").write(usize::MAX, &[0; 2]);
+        SharedPage::new()
+            .expect("memory")
+            .write(usize::MAX, &[0; 2]);
     }
 }

@@ -7,13 +7,13 @@ use crate::pv::{self, StartInfo, hypercall};
 use crate::shared::SharedMemory;
 use crate::xenstore::Xenstore;
 use crate::{PAGE_SIZE, console, logger, mem, task, time};
+use alloc::boxed::Box;
 use core::fmt::Display;
 use core::future::Future;
 use core::ptr::NonNull;
 use log::LevelFilter;
 
 /// What the kernel hands to an appliance.
-#[derive(Debug)]
 pub struct Guest {
     /// The options that the kernel has not taken for itself.
     pub command_line: CommandLine,
@@ -56,9 +56,17 @@ where
             Ok(command_line) => command_line,
             Err(error) => fail(&error),
         };
-        let xenstore = Xenstore::start(store_page, store_channel);
-        log::debug!("kernel: up after {:?}", time::now().saturating_duration_since(booted));
-        match main(Guest { command_line, xenstore }).await {
+        let xenstore = Xenstore::start(Box::new(store_page), store_channel);
+        log::debug!(
+            "kernel: up after {:?}",
+            time::now().saturating_duration_since(booted)
+        );
+        match main(Guest {
+            command_line,
+            xenstore,
+        })
+        .await
+        {
             Ok(()) => power::stop(Reason::Poweroff),
             Err(error) => fail(&error),
         }
@@ -70,7 +78,8 @@ where
 /// Parses the command line and takes the kernel's own option.
 fn options(info: StartInfo) -> Result<CommandLine, crate::cmdline::OptionError> {
     let mut command_line = CommandLine::parse(info.command_line().unwrap_or("\u{fffd}"))?;
-    let level = command_line.take_parsed::<LevelFilter>("log", "off, error, warn, info, debug or trace")?;
+    let level =
+        command_line.take_parsed::<LevelFilter>("log", "off, error, warn, info, debug or trace")?;
     log::set_max_level(level.unwrap_or(LevelFilter::Info));
     Ok(command_line)
 }

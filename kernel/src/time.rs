@@ -62,7 +62,8 @@ fn system_time() -> u64 {
         _mm_lfence();
         _rdtsc()
     };
-    time.system_time.wrapping_add(scale(&time, counter.saturating_sub(time.tsc_timestamp)))
+    time.system_time
+        .wrapping_add(scale(&time, counter.saturating_sub(time.tsc_timestamp)))
 }
 
 /// Nanoseconds in `ticks` of the time-stamp counter.
@@ -127,7 +128,9 @@ impl Future for Sleep {
             timers.next += 1;
             timers.next
         });
-        let former = timers.wakers.insert((self.deadline, number), context.waker().clone());
+        let former = timers
+            .wakers
+            .insert((self.deadline, number), context.waker().clone());
         drop(timers);
         drop(former);
         Poll::Pending
@@ -202,7 +205,10 @@ pub(crate) fn dispatch() {
 /// The next deadline, in nanoseconds of Xen's system time.
 pub(crate) fn next_deadline() -> Option<u64> {
     let timers = TIMERS.borrow();
-    timers.wakers.first_key_value().map(|((deadline, _), _)| deadline.0)
+    timers
+        .wakers
+        .first_key_value()
+        .map(|((deadline, _), _)| deadline.0)
 }
 
 #[cfg(test)]

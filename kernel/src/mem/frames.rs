@@ -48,10 +48,12 @@ pub struct Usage {
 /// How full the pool is; zeros where there is none (outside a guest).
 #[must_use]
 pub fn usage() -> Usage {
-    POOL.lock().as_ref().map_or(Usage { total: 0, free: 0 }, |pool| Usage {
-        total: pool.bitmap.len() * 64,
-        free: pool.free,
-    })
+    POOL.lock()
+        .as_ref()
+        .map_or(Usage { total: 0, free: 0 }, |pool| Usage {
+            total: pool.bitmap.len() * 64,
+            free: pool.free,
+        })
 }
 
 impl Pool {
@@ -107,9 +109,16 @@ impl Pool {
 /// are in none of `used`. Its bitmap lies behind the last used frame.
 pub(crate) fn init(total: usize, mapped: Range<Pfn>, used: &[Range<Pfn>]) {
     let words = total.div_ceil(64);
-    let bitmap_start = used.iter().map(|range| range.end).max().unwrap_or(mapped.start);
+    let bitmap_start = used
+        .iter()
+        .map(|range| range.end)
+        .max()
+        .unwrap_or(mapped.start);
     let bitmap = bitmap_start..bitmap_start + (words * 8).div_ceil(PAGE_SIZE);
-    assert!(bitmap.end <= mapped.end, "too much memory for Xen's initial mapping");
+    assert!(
+        bitmap.end <= mapped.end,
+        "too much memory for Xen's initial mapping"
+    );
     // SAFETY: these frames are mapped and behind everything that the domain
     // builder placed; they are left out of the pool below.
     let words = unsafe {
@@ -117,7 +126,10 @@ pub(crate) fn init(total: usize, mapped: Range<Pfn>, used: &[Range<Pfn>]) {
         base.write_bytes(0, words);
         core::slice::from_raw_parts_mut(base, words)
     };
-    let mut pool = Pool { bitmap: words, free: 0 };
+    let mut pool = Pool {
+        bitmap: words,
+        free: 0,
+    };
     for pfn in mapped {
         if !bitmap.contains(&pfn) && !used.iter().any(|range| range.contains(&pfn)) {
             pool.put(pfn..pfn + 1);

@@ -51,7 +51,11 @@ fn read_entry(table: Pfn, index: usize) -> u64 {
     assert!(index < ENTRIES);
     // SAFETY: `table` is one of our page tables; every one of them is in the
     // direct map, readable, and the index is within it.
-    unsafe { ((table * PAGE_SIZE) as *const u64).add(index).read_volatile() }
+    unsafe {
+        ((table * PAGE_SIZE) as *const u64)
+            .add(index)
+            .read_volatile()
+    }
 }
 
 /// Walks to the table of `level` that covers `address`; `None` where the way

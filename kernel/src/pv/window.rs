@@ -126,9 +126,7 @@ impl SharedInfo {
     /// Xen's record of system time for vCPU 0, consistent in itself.
     pub(crate) fn time(&self) -> abi::vcpu_time_info {
         // SAFETY: the page is mapped; volatile reads of plain integers.
-        let version = || unsafe {
-            addr_of!((*self.0).vcpu_info[0].time.version).read_volatile()
-        };
+        let version = || unsafe { addr_of!((*self.0).vcpu_info[0].time.version).read_volatile() };
         loop {
             // Xen makes the version odd while it writes; it does so from an
             // interrupt that ends before this vCPU runs on, so this loop is
