@@ -1,1 +1,43 @@
+//! The SMTP core of a relay that has no disk.
+//!
+//! It takes a message from a client, streams it to the next hop while it
+//! arrives, and answers 250 only after the next hop took it: nothing accepted
+//! is ever lost, and no message is ever held. All of it is a state machine
+//! without input or output of its own: a driver moves the bytes between two
+//! sockets and a [`Relay`], so the same code runs in a guest, under test and
+//! under a fuzzer.
+//!
+//! Implemented: RFC 5321 with SIZE (RFC 1870), 8BITMIME (RFC 6152),
+//! PIPELINING (RFC 2920) and ENHANCEDSTATUSCODES (RFC 2034, RFC 3463).
+//!
+//! To be read in this order: `relay` (the coupling), `server` and `client`
+//! (its halves), `body` and `drain` (the message on its way), then the small
+//! parts: `command`, `address`, `line`, `reply`, `trace`, `hops`, `ring`,
+//! `time`, `config`.
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod address;
+mod body;
+mod client;
+mod command;
+mod config;
+mod drain;
+mod hops;
+mod line;
+mod relay;
+mod reply;
+mod ring;
+mod server;
+mod time;
+mod trace;
+
+pub use address::Mailbox;
+pub use client::Failure;
+pub use config::{Config, ConfigError, RELAY_DOMAINS_MAX, Timeouts};
+pub use relay::{Action, HopEvent, Log, Phase, Relay, Wait};
+pub use reply::{Reply, Status};
+pub use time::UnixTime;
+pub use trace::QueueId;

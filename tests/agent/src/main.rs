@@ -1,1 +1,86 @@
-fn main() {}
+//! The program inside dom0: `agent run JOB` carries out one job and reports to the host.
+//!
+//! Reading order: `scenario` and `cases` say what is tried; `lab` and `domain` make guests; `net`
+//! and `mail` talk to them; `supervisor` runs each part in a process of its own.
+#![forbid(unsafe_code)]
+
+mod cases;
+mod deadline;
+mod domain;
+mod lab;
+mod mail;
+mod net;
+mod process;
+mod report;
+mod scenario;
+mod stats;
+mod supervisor;
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::process::ExitCode;
+
+use agent::protocol::{Job, Line, Outcome, REPORT_DEVICE};
+use anyhow::{Context, Result};
+
+use lab::{Lab, Skip};
+use report::Report;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        ["run", job] => run(job),
+        ["part", job, name] => part(job, name),
+        _ => {
+            eprintln!("usage: agent run JOB");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Carries out the job and ends the report, whatever happens on the way.
+fn run(job_path: &str) -> Result<()> {
+    let device = OpenOptions::new()
+        .write(true)
+        .open(REPORT_DEVICE)
+        .with_context(|| format!("{REPORT_DEVICE} cannot be opened"))?;
+    let report = Report::to(device);
+    let result = read_job(job_path).and_then(|job| scenario::carry_out(&report, job_path, &job));
+    if let Err(error) = &result {
+        report.case("agent", Outcome::Failed, format!("{error:#}"));
+    }
+    report.send(&Line::Done);
+    result
+}
+
+/// One scenario or case, in a process of its own; its last line tells its outcome.
+fn part(job_path: &str, name: &str) -> Result<()> {
+    let report = Report::to(io::stdout());
+    let lab = Lab {
+        report: report.clone(),
+        job: read_job(job_path)?,
+        part: name.to_owned(),
+    };
+    let (outcome, detail) = match scenario::run_part(&lab, name) {
+        Ok(detail) => (Outcome::Passed, detail),
+        Err(error) => match error.downcast_ref::<Skip>() {
+            Some(Skip(reason)) => (Outcome::Skipped, reason.clone()),
+            None => (Outcome::Failed, format!("{error:#}")),
+        },
+    };
+    report.case(name, outcome, detail);
+    Ok(())
+}
+
+fn read_job(path: &str) -> Result<Job> {
+    let text = fs::read(path).with_context(|| path.to_owned())?;
+    serde_json::from_slice(&text).with_context(|| format!("{path} is not a job"))
+}

@@ -9,15 +9,8 @@ use agent::protocol::{Line, MAX_LINE_BYTES, Outcome};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
+use crate::counts::Counts;
 use crate::log::say;
-
-/// How many cases ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) passed: u64,
-    pub(crate) failed: u64,
-    pub(crate) skipped: u64,
-}
 
 /// The report of one run so far.
 pub(crate) struct Collector {
@@ -159,7 +152,8 @@ pub(crate) fn tail(path: &Path, lines: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Collector, Counts, tail};
+    use super::{Collector, tail};
+    use crate::counts::Counts;
 
     fn collector() -> (tempfile::TempDir, Collector) {
         let folder = tempfile::tempdir().expect("a folder");

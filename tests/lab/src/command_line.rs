@@ -6,15 +6,16 @@ use std::time::Duration;
 use agent::protocol::Job;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::base::Base;
+use crate::counts::Counts;
 use crate::overlay::Overlay;
 use crate::packages::XenVersion;
 use crate::run::Plan;
 use crate::scenario::{self, Scenario};
 use crate::shell::Shell;
-use crate::{images, paths, run, shell, tools};
+use crate::{images, paths, run, shell, suite, tools};
 
 /// Boots real Xen in QEMU and runs scenarios on it.
 #[derive(Parser)]
@@ -32,6 +33,8 @@ enum Command {
     Boot(Boot),
     /// Open a shell in dom0 (images, if given, are in /lab/images).
     Shell(ShellArguments),
+    /// Run every test, on the host and in the lab; the last line is the count.
+    Suite,
     /// Run the scenario of this name (see `list`).
     #[command(external_subcommand)]
     Scenario(Vec<String>),
@@ -52,6 +55,9 @@ struct MachineArguments {
 #[derive(Parser)]
 #[command(bin_name = "cargo lab NAME")]
 struct ScenarioArguments {
+    /// A parameter for the agent, as KEY=VALUE; a value that is JSON is taken as such.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parameter)]
+    param: Vec<(String, Value)>,
     #[command(flatten)]
     machine: MachineArguments,
 }
@@ -99,21 +105,26 @@ pub(crate) fn run() -> Result<bool> {
             }
             Ok(true)
         }
-        Command::Boot(arguments) => boot(arguments),
+        Command::Boot(arguments) => closing_line(boot(arguments)?),
         Command::Shell(arguments) => open_shell(arguments),
-        Command::Scenario(words) => {
-            let name = words.first().map_or("", String::as_str);
-            let Some(scenario) = scenario::find(name) else {
-                bail!("no scenario is called {name}: see `cargo lab list`");
-            };
-            let arguments = ScenarioArguments::parse_from(&words);
-            run_scenario(scenario, &arguments.machine)
-        }
+        Command::Suite => suite::run(|| run_scenario(&["test".to_owned()])),
+        Command::Scenario(words) => closing_line(run_scenario(&words)?),
     }
 }
 
-/// Builds what `scenario` needs and runs it.
-fn run_scenario(scenario: &Scenario, machine: &MachineArguments) -> Result<bool> {
+/// Ends a scenario's output with its counts alone on a line; true where nothing failed.
+fn closing_line(counts: Counts) -> Result<bool> {
+    println!("{counts}");
+    Ok(counts.failed == 0)
+}
+
+/// Builds what the scenario named by the first of `words` needs and runs it.
+fn run_scenario(words: &[String]) -> Result<Counts> {
+    let name = words.first().map_or("", String::as_str);
+    let Some(scenario) = scenario::find(name) else {
+        bail!("no scenario is called {name}: see `cargo lab list`");
+    };
+    let arguments = ScenarioArguments::parse_from(words);
     let scratch = scratch()?;
     let images = scenario
         .images
@@ -131,10 +142,11 @@ fn run_scenario(scenario: &Scenario, machine: &MachineArguments) -> Result<bool>
         linux_domu: scenario.linux_domu,
         ..Overlay::default()
     };
-    with_agent(scenario, machine, Map::new(), overlay)
+    let params = arguments.param.into_iter().collect();
+    with_agent(scenario, &arguments.machine, params, overlay)
 }
 
-fn boot(arguments: Boot) -> Result<bool> {
+fn boot(arguments: Boot) -> Result<Counts> {
     let mut params = Map::from_iter([
         ("memory_mib".to_owned(), json!(arguments.memory)),
         ("cmdline".to_owned(), json!(arguments.cmdline)),
@@ -157,11 +169,11 @@ fn boot(arguments: Boot) -> Result<bool> {
 
 /// Runs the agent on `scenario` with `params`, and `overlay` beside it.
 fn with_agent(
-    scenario: &Scenario,
+    scenario: &'static Scenario,
     machine: &MachineArguments,
-    params: Map<String, serde_json::Value>,
+    params: Map<String, Value>,
     mut overlay: Overlay,
-) -> Result<bool> {
+) -> Result<Counts> {
     tools::ensure_for_run()?;
     overlay.agent = Some(images::agent()?);
     overlay.job = Some(Job {
@@ -170,11 +182,8 @@ fn with_agent(
         virtual_time: machine.virtual_time,
     });
     let plan = Plan {
-        name: scenario.name.to_owned(),
+        scenario,
         xen: machine.xen.packages().xen,
-        memory_mib: scenario.memory_mib,
-        dom0_mib: scenario.dom0_mib,
-        limit: scenario.limit,
         virtual_time: machine.virtual_time,
         overlay,
     };
@@ -200,6 +209,13 @@ fn open_shell(arguments: ShellArguments) -> Result<bool> {
     Ok(true)
 }
 
+/// Reads `KEY=VALUE`.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((key.to_owned(), value))
+}
+
 fn file_name(path: &std::path::Path) -> Result<String> {
     Ok(path
         .file_name()
@@ -213,4 +229,26 @@ fn scratch() -> Result<tempfile::TempDir> {
     let cache = paths::cache();
     std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     Ok(tempfile::tempdir_in(cache)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use serde_json::json;
+
+    use super::{CommandLine, parameter};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn parameters_may_be_json() {
+        let value = |text| parameter(text).map(|(_, value)| value);
+        assert_eq!(value("mails=3"), Ok(json!(3)));
+        assert_eq!(value("case=ping"), Ok(json!("ping")));
+        assert_eq!(value("options=a=b"), Ok(json!("a=b")));
+        assert!(value("mails").is_err());
+    }
 }

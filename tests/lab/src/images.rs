@@ -1,5 +1,7 @@
 //! Builds what goes into dom0: the agent, and the guests' images.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use crate::{paths, tools};
 
 /// A cold build of all dependencies on a busy machine.
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
+
+const STRIP_LIMIT: Duration = Duration::from_secs(60);
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -44,22 +48,25 @@ pub(crate) fn image(package: &str) -> Result<PathBuf> {
     build(package, &mut command)
 }
 
-/// Copies the image at `path` without its debugging information into `folder`: dom0 and Xen have
-/// no use for it.
+/// Copies the image at `path` into `folder`, without its symbols: dom0 and Xen have no use for
+/// them. A file that is not ELF (a bzImage) is taken as it is.
 ///
 /// # Errors
-/// When the file is not ELF or cannot be copied.
+/// When the file cannot be read or copied.
 pub(crate) fn stripped(path: &Path, name: &str, folder: &Path) -> Result<PathBuf> {
     let target = folder.join(name);
-    process::run(
-        tools::command("objcopy")
-            .arg("--strip-debug")
-            .arg(path)
-            .arg(&target),
-        Duration::from_secs(60),
-        |_, _| {},
-    )
-    .with_context(|| format!("{} is not an image", path.display()))?;
+    let context = || format!("cannot copy {}", path.display());
+    let mut magic = [0; 4];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut magic))
+        .with_context(context)?;
+    if magic == *b"\x7fELF" {
+        let mut command = tools::command("objcopy");
+        command.arg("--strip-all").arg(path).arg(&target);
+        process::run(&mut command, STRIP_LIMIT, |_, _| {}).with_context(context)?;
+    } else {
+        fs::copy(path, &target).with_context(context)?;
+    }
     Ok(target)
 }
 

@@ -11,6 +11,7 @@ mod archive;
 mod base;
 mod collect;
 mod command_line;
+mod counts;
 mod images;
 mod interrupt;
 mod lock;
@@ -23,6 +24,7 @@ mod qemu;
 mod run;
 mod scenario;
 mod shell;
+mod suite;
 mod tools;
 
 use std::process::ExitCode;

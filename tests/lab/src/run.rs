@@ -7,15 +7,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::base::Base;
 use crate::collect::{Collector, tail};
+use crate::counts::Counts;
 use crate::lock::Lock;
 use crate::log::say;
 use crate::overlay::Overlay;
 use crate::process::{Owned, TICK};
 use crate::qemu::{Console, Machine};
+use crate::scenario::Scenario;
 use crate::{interrupt, paths};
 
 /// From power-on to the agent's first line. It takes 20 s on an idle machine.
@@ -32,29 +34,24 @@ const TAIL_LINES: usize = 30;
 
 /// What one run of a scenario needs.
 pub(crate) struct Plan {
-    /// The scenario's name and the name of its folder.
-    pub(crate) name: String,
+    /// The scenario; its name is the name of the folder too.
+    pub(crate) scenario: &'static Scenario,
     /// The hypervisor's release, as it goes into the result.
     pub(crate) xen: &'static str,
-    /// The machine's memory in MiB.
-    pub(crate) memory_mib: u32,
-    /// dom0's share of it in MiB.
-    pub(crate) dom0_mib: u32,
-    /// The limit for everything from power-on on.
-    pub(crate) limit: Duration,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
     /// What goes into dom0.
     pub(crate) overlay: Overlay,
 }
 
-/// Runs the scenario; true where it passed: the agent said it is done, and no case failed.
+/// Runs the scenario and returns how its cases ended. A run that went wrong in another way (the
+/// agent did not finish, no figures came) has at least one failed.
 ///
 /// # Errors
-/// When the run could not be made: a file cannot be written, QEMU cannot be started, the user
-/// interrupts.
-pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<bool> {
-    let folder = paths::scenario(&plan.name);
+/// When the run could not be made: a file cannot be written, or the user interrupts.
+pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
+    let name = plan.scenario.name;
+    let folder = paths::scenario(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let _lock = Lock::take(&folder.join("lock"), LOCK_LIMIT)?;
     clear(&folder)?;
@@ -62,23 +59,27 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<bool> {
     let mut collector = Collector::new(&folder);
     let ended = machine(base, plan, &folder, &mut collector);
     let wall = begin.elapsed();
-    write_result(plan, &folder, &collector, wall)?;
     let fault = match ended {
         Ok(()) if collector.counts.failed > 0 => {
             Some(format!("failed: {}", collector.failed.join(", ")))
+        }
+        Ok(()) if plan.scenario.result && collector.result.is_none() => {
+            Some("the agent reported no figures".to_owned())
         }
         Ok(()) => None,
         Err(error) => Some(format!("{error:#}")),
     };
     if let Some(fault) = &fault {
+        collector.counts = collector.counts.with_failure();
         show_tails(&folder, &collector);
-        say!("{} FAILED: {fault}", plan.name);
+        say!("{name} FAILED: {fault}");
     } else {
-        say!("{} passed in {:.1} s", plan.name, wall.as_secs_f32());
+        say!("{name} passed in {:.1} s", wall.as_secs_f32());
     }
+    write_result(plan, &folder, &collector, wall)?;
     say!("logs and result.json are in {}", paths::shown(&folder));
     interrupt::check()?;
-    Ok(fault.is_none())
+    Ok(collector.counts)
 }
 
 /// Removes the files of an earlier run, so that no old result is taken for a new one.
@@ -110,8 +111,8 @@ fn machine(base: &Base, plan: &Plan, folder: &Path, collector: &mut Collector) -
     let qemu = Machine {
         base,
         root: &root,
-        memory_mib: plan.memory_mib,
-        dom0_mib: plan.dom0_mib,
+        memory_mib: plan.scenario.memory_mib,
+        dom0_mib: plan.scenario.dom0_mib,
         virtual_time: plan.virtual_time,
         console: Console::File(console(folder)),
         report: Some(&report),
@@ -148,8 +149,8 @@ fn machine(base: &Base, plan: &Plan, folder: &Path, collector: &mut Collector) -
         if !collector.started && begin.elapsed() > BOOT_LIMIT {
             bail!("no agent after {} s", BOOT_LIMIT.as_secs());
         }
-        if begin.elapsed() > plan.limit {
-            bail!("not done after {} s", plan.limit.as_secs());
+        if begin.elapsed() > plan.scenario.limit {
+            bail!("not done after {} s", plan.scenario.limit.as_secs());
         }
         if done_at.is_some_and(|at| at.elapsed() > POWER_OFF_LIMIT) {
             bail!("dom0 did not power off");
@@ -178,17 +179,12 @@ fn write_result(plan: &Plan, folder: &Path, collector: &Collector, wall: Duratio
         "wall_s".into(),
         ((wall.as_secs_f64() * 10.0).round() / 10.0).into(),
     );
-    let sizes = image_bytes(plan)?;
-    if let [(_, bytes)] = sizes.as_slice() {
-        result.insert("image_bytes".into(), (*bytes).into());
-    } else if let Some((_, bytes)) = sizes.first() {
-        // The first image of a scenario is the one under test; all are named beside it.
-        result.insert("image_bytes".into(), (*bytes).into());
-        let all: Map<_, _> = sizes
-            .into_iter()
-            .map(|(name, bytes)| (name, json!(bytes)))
-            .collect();
-        result.insert("images_bytes".into(), all.into());
+    for (number, (name, bytes)) in image_bytes(plan)?.into_iter().enumerate() {
+        if number == 0 {
+            // The first image of a scenario is the one that its figures are about.
+            result.insert("image_bytes".into(), bytes.into());
+        }
+        result.insert(format!("image_{name}_bytes"), bytes.into());
     }
     let path = folder.join("result.json");
     let fresh = folder.join("result.json.new");

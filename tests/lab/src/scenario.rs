@@ -18,6 +18,8 @@ pub(crate) struct Scenario {
     pub(crate) limit: Duration,
     /// Whether the Linux domU is wanted.
     pub(crate) linux_domu: bool,
+    /// Whether a run without figures is a failed one.
+    pub(crate) result: bool,
 }
 
 const MINUTE: u64 = 60;
@@ -32,6 +34,7 @@ pub(crate) const ALL: &[Scenario] = &[
         dom0_mib: 1024,
         limit: Duration::from_secs(10 * MINUTE),
         linux_domu: false,
+        result: true,
     },
     Scenario {
         name: "test",
@@ -41,6 +44,7 @@ pub(crate) const ALL: &[Scenario] = &[
         dom0_mib: 1024,
         limit: Duration::from_secs(25 * MINUTE),
         linux_domu: false,
+        result: false,
     },
     Scenario {
         name: "bench",
@@ -50,6 +54,7 @@ pub(crate) const ALL: &[Scenario] = &[
         dom0_mib: 1024,
         limit: Duration::from_secs(25 * MINUTE),
         linux_domu: true,
+        result: true,
     },
     Scenario {
         name: "idle",
@@ -59,6 +64,7 @@ pub(crate) const ALL: &[Scenario] = &[
         dom0_mib: 1024,
         limit: Duration::from_secs(10 * MINUTE),
         linux_domu: false,
+        result: true,
     },
 ];
 
@@ -71,6 +77,7 @@ pub(crate) const BOOT: Scenario = Scenario {
     dom0_mib: 1024,
     limit: Duration::from_secs(10 * MINUTE),
     linux_domu: false,
+    result: false,
 };
 
 /// The scenario named `name`.

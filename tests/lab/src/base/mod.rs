@@ -35,6 +35,12 @@ const RECIPE: &[&str] = &[
     include_str!("../../dom0/linux-domu-init"),
 ];
 
+/// How the names of folders with work in progress begin.
+const UNFINISHED: &str = "unfinished-";
+
+/// For how long a base may be in use by a lab of other inputs.
+const IN_USE: Duration = Duration::from_secs(3600);
+
 const UNPACK_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long to wait for another lab that is building the same parts.
@@ -147,7 +153,7 @@ fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
 /// A folder for work in progress; what a killed run leaves is known by its name.
 fn unfinished(cache: &Path) -> Result<TempDir> {
     Ok(tempfile::Builder::new()
-        .prefix("unfinished-")
+        .prefix(UNFINISHED)
         .tempdir_in(cache)?)
 }
 
@@ -193,13 +199,16 @@ fn gunzip(source: &Path, target: &Path) -> Result<()> {
 }
 
 /// Drops bases of the same Xen whose inputs are no more, and what an interrupted build left.
-/// That it may fail is harmless: they only take space.
+/// Those made a short while ago stay: another lab may be about to boot them. That it may fail is
+/// harmless: they only take space.
 fn remove_older(cache: &Path, xen: &str, keep: &Path) {
     let prefix = format!("base-{xen}-");
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let stale = name.starts_with(&prefix) || name.starts_with("unfinished-");
-        if stale && entry.path() != keep {
+        let known = name.starts_with(&prefix) || name.starts_with(UNFINISHED);
+        let age = entry.metadata().and_then(|file| file.modified());
+        let stale = age.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > IN_USE));
+        if known && stale && entry.path() != keep {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

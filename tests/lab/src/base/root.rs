@@ -23,8 +23,12 @@ const LEFT_OUT: &[&str] = &[
     "/boot",
     "/lib/systemd",
     "/lib/udev",
+    "/usr/bin/python3.9",
+    "/usr/lib/debug",
     "/usr/lib/python3",
     "/usr/lib/python3.9",
+    "/usr/lib/x86_64-linux-gnu/gconv",
+    "/usr/lib/xen-4.14/boot",
     "/usr/share/bash-completion",
     "/usr/share/doc",
     "/usr/share/info",
@@ -35,6 +39,18 @@ const LEFT_OUT: &[&str] = &[
     // Made as links below.
     "/var/lock",
     "/var/run",
+];
+
+/// Left out below perl's own folders: what its builders and speakers of East Asian character
+/// sets need.
+const LEFT_OUT_OF_PERL: &[&str] = &[
+    "CORE",
+    "auto/Encode/CN",
+    "auto/Encode/JP",
+    "auto/Encode/KR",
+    "auto/Encode/TW",
+    "auto/Unicode/Collate",
+    "Unicode/Collate",
 ];
 
 const FOLDERS: &[&str] = &[
@@ -79,9 +95,7 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
     say!("packing dom0's root");
     let mut archive = Archive::new(BufWriter::new(File::create(target)?));
     archive.device(Path::new("/dev/console"), 5, 1)?;
-    archive.tree(root, &|path| {
-        !LEFT_OUT.iter().any(|left| path == Path::new(left))
-    })?;
+    archive.tree(root, &is_kept)?;
     archive.tree(&modules.root, &|_| true)?;
     for folder in FOLDERS {
         archive.folder(Path::new(folder))?;
@@ -104,6 +118,14 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
     Ok(())
 }
 
+/// Whether the packages' file or folder at `path` goes into dom0.
+fn is_kept(path: &Path) -> bool {
+    let left_out = LEFT_OUT.iter().any(|left| path == Path::new(left));
+    let perl = path.iter().any(|part| part == "perl");
+    let left_out_of_perl = perl && LEFT_OUT_OF_PERL.iter().any(|left| path.ends_with(left));
+    !left_out && !left_out_of_perl
+}
+
 /// busybox's programs that no package has brought.
 fn applets(root: &Path) -> Result<Vec<String>> {
     let list = process::output(
@@ -120,4 +142,23 @@ fn applets(root: &Path) -> Result<Vec<String>> {
         })
         .map(str::to_owned)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::is_kept;
+
+    #[test]
+    fn ballast_stays_behind() {
+        let kept = |path: &str| is_kept(Path::new(path));
+        assert!(kept("/usr/share"));
+        assert!(!kept("/usr/share/doc"));
+        assert!(kept("/usr/lib/x86_64-linux-gnu/perl/5.32.1/auto/Encode"));
+        assert!(!kept(
+            "/usr/lib/x86_64-linux-gnu/perl/5.32.1/auto/Encode/JP"
+        ));
+        assert!(kept("/etc/CORE"));
+    }
 }
