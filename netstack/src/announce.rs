@@ -1,0 +1,87 @@
+//! Frames that tell the link where an address lives now: gratuitous ARP (RFC 5227 section 3) and
+//! unsolicited neighbour advertisements (RFC 4861 section 7.2.6). Needed after connecting and,
+//! above all, after a migration: bridges and neighbours learn the new place from them.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use smoltcp::phy::{ChecksumCapabilities, Device, TxToken};
+use smoltcp::time::Instant;
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
+    Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, Ipv6Repr, NdiscNeighborFlags, NdiscRepr,
+};
+
+use crate::stack::Stack;
+
+/// All nodes on the link (RFC 4291 section 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// The Ethernet group of [`ALL_NODES`] (RFC 2464 section 7).
+const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
+
+impl Stack {
+    /// Announces every address once. What the device has no room for is left out: the caller
+    /// repeats the announcement.
+    pub(crate) fn announce<D: Device>(&self, device: &mut D, now: Instant) {
+        let mac = self.mac();
+        for (address, _) in self.addresses() {
+            let Some(token) = device.transmit(now) else {
+                return;
+            };
+            match address {
+                IpAddr::V4(ipv4) => gratuitous_arp(token, mac, ipv4),
+                IpAddr::V6(ipv6) => unsolicited_advertisement(token, mac, ipv6),
+            }
+        }
+    }
+}
+
+fn gratuitous_arp(token: impl TxToken, mac: EthernetAddress, address: Ipv4Addr) {
+    let arp = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Request,
+        source_hardware_addr: mac,
+        source_protocol_addr: address,
+        target_hardware_addr: EthernetAddress([0; 6]),
+        target_protocol_addr: address,
+    };
+    token.consume(
+        EthernetFrame::<&[u8]>::buffer_len(arp.buffer_len()),
+        |buf| {
+            let mut frame = EthernetFrame::new_unchecked(buf);
+            frame.set_src_addr(mac);
+            frame.set_dst_addr(EthernetAddress::BROADCAST);
+            frame.set_ethertype(EthernetProtocol::Arp);
+            arp.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+        },
+    );
+}
+
+fn unsolicited_advertisement(token: impl TxToken, mac: EthernetAddress, address: Ipv6Addr) {
+    let advert = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
+        flags: NdiscNeighborFlags::OVERRIDE,
+        target_addr: address,
+        lladdr: Some(mac.into()),
+    });
+    let ip = Ipv6Repr {
+        src_addr: address,
+        dst_addr: ALL_NODES,
+        next_header: IpProtocol::Icmpv6,
+        payload_len: advert.buffer_len(),
+        hop_limit: 255,
+    };
+    let len = EthernetFrame::<&[u8]>::buffer_len(ip.buffer_len() + ip.payload_len);
+    token.consume(len, |buf| {
+        let mut frame = EthernetFrame::new_unchecked(buf);
+        frame.set_src_addr(mac);
+        frame.set_dst_addr(ALL_NODES_MAC);
+        frame.set_ethertype(EthernetProtocol::Ipv6);
+        let mut packet = Ipv6Packet::new_unchecked(frame.payload_mut());
+        ip.emit(&mut packet);
+        advert.emit(
+            &ip.src_addr,
+            &ip.dst_addr,
+            &mut Icmpv6Packet::new_unchecked(packet.payload_mut()),
+            // Complete in itself, whatever the device offloads.
+            &ChecksumCapabilities::default(),
+        );
+    });
+}

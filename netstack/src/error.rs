@@ -1,0 +1,195 @@
+//! Errors of the socket API: one small enum per concern, each variant a reason that a caller can
+//! act on.
+
+use core::fmt;
+
+use embedded_io::{Error, ErrorKind};
+
+/// Why a socket could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindError {
+    /// Port 0 cannot be listened on.
+    InvalidPort,
+    /// Another socket has the port.
+    InUse,
+    /// Every ephemeral port is taken.
+    NoFreePort,
+    /// The buffers do not fit into the memory that the network may use.
+    OutOfMemory,
+}
+
+/// Why a TCP connection could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// The address cannot be a peer: port 0, unspecified, multicast, or one of our own.
+    InvalidAddress,
+    /// No address of that family, or no route.
+    Unreachable,
+    /// The peer answered with a reset: nobody listens.
+    Refused,
+    /// Nobody answered within the deadline.
+    TimedOut,
+    /// Every ephemeral port is taken.
+    NoFreePort,
+    /// The buffers do not fit into the memory that the network may use.
+    OutOfMemory,
+}
+
+/// Why a TCP stream ended before its data did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// The peer reset the connection.
+    Reset,
+    /// The peer did not acknowledge our data, or answer a keep-alive, for the user timeout.
+    TimedOut,
+    /// This side aborted the connection.
+    Aborted,
+    /// This side has already closed the direction it writes to.
+    WriteClosed,
+    /// The interface lost the address that the connection was bound to.
+    AddressLost,
+}
+
+/// Why a datagram was not sent or not received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatagramError {
+    /// The destination cannot be addressed: port 0 or unspecified.
+    InvalidAddress,
+    /// No address of that family, or no route.
+    Unreachable,
+    /// The datagram does not fit into one packet; the number is the largest payload in bytes.
+    TooLong(usize),
+    /// The datagram was longer than the buffer, and is lost; the number is its length in bytes.
+    Truncated(usize),
+}
+
+/// Why a name could not be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolveError {
+    /// Neither the command line nor DHCP named a DNS server.
+    NoServer,
+    /// The name is empty, too long, or has an empty or over-long label (RFC 1035 section 2.3.4).
+    InvalidName,
+    /// The name has no address, or no server answered.
+    NotFound,
+    /// More look-ups at once than the resolver holds.
+    Busy,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidPort => "port 0 cannot be listened on",
+            Self::InUse => "the port is in use",
+            Self::NoFreePort => "no ephemeral port is free",
+            Self::OutOfMemory => "no memory for the socket's buffers",
+        })
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InvalidAddress => "not an address that can be connected to",
+            Self::Unreachable => "no route to the peer",
+            Self::Refused => "connection refused",
+            Self::TimedOut => "the peer did not answer in time",
+            Self::NoFreePort => "no ephemeral port is free",
+            Self::OutOfMemory => "no memory for the connection's buffers",
+        })
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reset => "connection reset by the peer",
+            Self::TimedOut => "the peer stopped answering",
+            Self::Aborted => "connection aborted by this side",
+            Self::WriteClosed => "written to after this side had closed",
+            Self::AddressLost => "the interface lost the connection's address",
+        })
+    }
+}
+
+impl fmt::Display for DatagramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidAddress => f.write_str("not an address that can be sent to"),
+            Self::Unreachable => f.write_str("no route to the destination"),
+            Self::TooLong(max) => write!(f, "datagram longer than {max} bytes"),
+            Self::Truncated(len) => write!(f, "datagram of {len} bytes did not fit the buffer"),
+        }
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoServer => "no DNS server is known",
+            Self::InvalidName => "not a valid domain name",
+            Self::NotFound => "the name has no address",
+            Self::Busy => "too many look-ups at once",
+        })
+    }
+}
+
+impl core::error::Error for BindError {}
+impl core::error::Error for ConnectError {}
+impl core::error::Error for StreamError {}
+impl core::error::Error for DatagramError {}
+impl core::error::Error for ResolveError {}
+
+impl Error for BindError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidPort => ErrorKind::InvalidInput,
+            Self::InUse | Self::NoFreePort => ErrorKind::AddrInUse,
+            Self::OutOfMemory => ErrorKind::OutOfMemory,
+        }
+    }
+}
+
+impl Error for ConnectError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidAddress => ErrorKind::InvalidInput,
+            Self::Unreachable => ErrorKind::AddrNotAvailable,
+            Self::Refused => ErrorKind::ConnectionRefused,
+            Self::TimedOut => ErrorKind::TimedOut,
+            Self::NoFreePort => ErrorKind::AddrInUse,
+            Self::OutOfMemory => ErrorKind::OutOfMemory,
+        }
+    }
+}
+
+impl Error for StreamError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Reset | Self::AddressLost => ErrorKind::ConnectionReset,
+            Self::TimedOut => ErrorKind::TimedOut,
+            Self::Aborted => ErrorKind::ConnectionAborted,
+            Self::WriteClosed => ErrorKind::BrokenPipe,
+        }
+    }
+}
+
+impl Error for DatagramError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidAddress | Self::TooLong(_) => ErrorKind::InvalidInput,
+            Self::Unreachable => ErrorKind::AddrNotAvailable,
+            Self::Truncated(_) => ErrorKind::InvalidData,
+        }
+    }
+}
+
+impl Error for ResolveError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoServer | Self::Busy => ErrorKind::Other,
+            Self::InvalidName => ErrorKind::InvalidInput,
+            Self::NotFound => ErrorKind::NotFound,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The poll loop: receive, send, settle, in batches of bounded size.
+
+use core::time::Duration;
+
+use smoltcp::iface::{PollIngressSingleResult, PollResult};
+use smoltcp::phy::Device;
+use smoltcp::time::Instant;
+
+use super::Stack;
+use crate::tcp::Phase;
+
+/// Frames received in one go before anything is sent and other tasks run.
+const RECEIVE_BATCH: usize = 64;
+/// Rounds over all sockets, each of which sends at most one packet per round.
+const SEND_ROUNDS: usize = 16;
+/// When the stack says "now" and yet nothing moved, the soonest it is asked again.
+const IDLE_RETRY: Duration = Duration::from_millis(1);
+/// The same while the device cannot send: its event comes first, this is the safety net.
+const BLOCKED_RETRY: Duration = Duration::from_millis(100);
+
+/// What [`Stack::poll`] wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// A batch ended before the work did: poll again after other tasks ran.
+    pub(crate) again: bool,
+    /// The time of the next timer, if there is one. Frames and socket operations come before.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Stack {
+    /// Receives and sends what there is, up to a bound, and runs the timers that are due at `now`.
+    pub(crate) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Progress {
+        self.kicked = false;
+        self.iface.poll_maintenance(now);
+
+        let mut received = 0;
+        while received < RECEIVE_BATCH {
+            match self
+                .iface
+                .poll_ingress_single(now, device, &mut self.sockets)
+            {
+                PollIngressSingleResult::None => break,
+                PollIngressSingleResult::PacketProcessed
+                | PollIngressSingleResult::SocketStateChanged => received += 1,
+            }
+            // One segment can use up at most one listening socket, so one spare per listener is
+            // enough for any burst of connection requests.
+            self.tcp.replenish(&mut self.sockets, &mut self.counters);
+        }
+        if received > 0 {
+            self.tcp
+                .observe(&mut self.iface, &mut self.sockets, now, Phase::Received);
+        }
+
+        let mut sent_rounds = 0;
+        while sent_rounds < SEND_ROUNDS
+            && self.iface.poll_egress(now, device, &mut self.sockets)
+                == PollResult::SocketStateChanged
+        {
+            sent_rounds += 1;
+        }
+        self.tcp
+            .observe(&mut self.iface, &mut self.sockets, now, Phase::Sent);
+        self.tcp.settle(&mut self.sockets, now, &mut self.counters);
+        self.apply_lease();
+
+        let again = received == RECEIVE_BATCH || sent_rounds == SEND_ROUNDS;
+        let idle = received == 0 && sent_rounds == 0;
+        let deadline = [self.iface.poll_at(now, &self.sockets), self.tcp.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| self.not_in_a_circle(device, at, now, idle));
+        Progress { again, deadline }
+    }
+
+    /// A deadline that has passed although nothing moved would be asked for without end.
+    fn not_in_a_circle<D: Device>(
+        &self,
+        device: &mut D,
+        at: Instant,
+        now: Instant,
+        idle: bool,
+    ) -> Instant {
+        if at > now {
+            at
+        } else if device.transmit(now).is_none() {
+            now + BLOCKED_RETRY.into()
+        } else if idle {
+            now + IDLE_RETRY.into()
+        } else {
+            now
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Opening a connection.
+
+use alloc::rc::Rc;
+use core::future::poll_fn;
+use core::net::{IpAddr, SocketAddr};
+use core::task::Poll;
+use core::time::Duration;
+
+use smoltcp::socket::tcp::{self, Socket, State};
+
+use super::connection::Connection;
+use super::record::Record;
+use super::stream::TcpStream;
+use crate::error::{ConnectError, StreamError};
+use crate::options::TcpOptions;
+use crate::stack::{Shared, Stack};
+
+impl Shared {
+    /// Opens a connection to `peer`; `timeout` bounds the handshake. Dropping the future gives
+    /// the attempt up.
+    pub(crate) async fn connect(
+        &self,
+        peer: SocketAddr,
+        options: TcpOptions,
+        timeout: Duration,
+    ) -> Result<TcpStream, ConnectError> {
+        let record = self.with(|stack| stack.start_connect(peer, options, timeout))?;
+        let attempt = Attempt {
+            shared: self,
+            record: Some(record),
+        };
+        attempt.finish().await
+    }
+}
+
+impl Stack {
+    fn start_connect(
+        &mut self,
+        peer: SocketAddr,
+        options: TcpOptions,
+        timeout: Duration,
+    ) -> Result<Rc<Record>, ConnectError> {
+        let ip = peer.ip();
+        let broadcast = matches!(ip, IpAddr::V4(ipv4) if ipv4.is_broadcast());
+        if peer.port() == 0 || ip.is_unspecified() || ip.is_multicast() || broadcast {
+            return Err(ConnectError::InvalidAddress);
+        }
+        if self.is_own(ip) {
+            return Err(ConnectError::InvalidAddress);
+        }
+        if !self.reachable(ip) {
+            return Err(ConnectError::Unreachable);
+        }
+        let port = self
+            .tcp
+            .ephemeral_port(&self.sockets)
+            .ok_or(ConnectError::NoFreePort)?;
+        let record = self
+            .tcp
+            .open(&mut self.sockets, options)
+            .map_err(|_| ConnectError::OutOfMemory)?;
+        let socket = self.sockets.get_mut::<Socket<'_>>(record.handle);
+        socket.set_timeout(Some(timeout.into()));
+        let started = socket.connect(self.iface.context(), peer, port);
+        record.state.set(socket.state());
+        if let Err(error) = started {
+            self.tcp.remove(&mut self.sockets, &record);
+            return Err(match error {
+                tcp::ConnectError::InvalidState | tcp::ConnectError::Unaddressable => {
+                    ConnectError::Unreachable
+                }
+            });
+        }
+        self.kick();
+        Ok(record)
+    }
+}
+
+/// A handshake under way; dropping it gives it up.
+struct Attempt<'a> {
+    shared: &'a Shared,
+    record: Option<Rc<Record>>,
+}
+
+impl Attempt<'_> {
+    async fn finish(mut self) -> Result<TcpStream, ConnectError> {
+        poll_fn(|cx| {
+            let Some(record) = &self.record else {
+                return Poll::Ready(());
+            };
+            self.shared.with(|stack| {
+                let socket = stack.sockets.get_mut::<Socket<'_>>(record.handle);
+                match socket.state() {
+                    State::SynSent | State::SynReceived => {
+                        socket.register_send_waker(cx.waker());
+                        Poll::Pending
+                    }
+                    _ => Poll::Ready(()),
+                }
+            })
+        })
+        .await;
+        let Some(record) = self.record.take() else {
+            return Err(ConnectError::TimedOut);
+        };
+        match Connection::new(self.shared, record.clone()) {
+            Some(connection) => {
+                self.shared.with(|stack| stack.counters.connected += 1);
+                Ok(TcpStream::new(connection))
+            }
+            None => Err(match record.error() {
+                StreamError::TimedOut => ConnectError::TimedOut,
+                StreamError::AddressLost => ConnectError::Unreachable,
+                StreamError::Reset | StreamError::Aborted | StreamError::WriteClosed => {
+                    ConnectError::Refused
+                }
+            }),
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            self.shared.with(|stack| {
+                stack.tcp.release(&mut stack.sockets, &record);
+                stack.kick();
+            });
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What is kept per TCP connection beside smoltcp's socket.
+
+use core::cell::{Cell, RefCell};
+use core::task::Waker;
+use core::time::Duration;
+
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::tcp::{CongestionControl, Socket, State};
+use smoltcp::time::Instant;
+use smoltcp::wire::IpAddress;
+
+use crate::error::StreamError;
+use crate::options::TcpOptions;
+
+/// How long a peer may take to finish a handshake that it began.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// One TCP socket's book-keeping. Shared by the [`Table`](super::Table) and whoever uses the
+/// socket at the moment; cells, because both only ever look for an instant.
+pub(crate) struct Record {
+    pub(crate) handle: SocketHandle,
+    pub(crate) options: TcpOptions,
+    /// The socket's state when it was last observed.
+    pub(crate) state: Cell<State>,
+    /// Why the connection ended, if it did not end by both sides' FIN.
+    pub(crate) failure: Cell<Option<StreamError>>,
+    /// Whoever waits until what was written has been delivered.
+    pub(crate) closer: RefCell<Option<Waker>>,
+    /// The result of that wait.
+    pub(crate) delivered: Cell<Option<Result<(), StreamError>>>,
+    /// The address the connection is bound to, once it has a peer.
+    local: Cell<Option<IpAddress>>,
+    /// What is unacknowledged, and since when it has not become less or changed state.
+    stalled: Cell<Option<(usize, State, Instant)>>,
+}
+
+impl Record {
+    pub(crate) fn new(handle: SocketHandle, options: TcpOptions) -> Self {
+        Self {
+            handle,
+            options,
+            state: Cell::new(State::Closed),
+            failure: Cell::new(None),
+            closer: RefCell::new(None),
+            delivered: Cell::new(None),
+            local: Cell::new(None),
+            stalled: Cell::new(None),
+        }
+    }
+
+    /// Sets what the options say on a fresh socket.
+    pub(crate) fn configure(options: &TcpOptions, socket: &mut Socket<'_>) {
+        socket.set_congestion_control(CongestionControl::Reno);
+        socket.set_nagle_enabled(!options.nodelay);
+        socket.set_ack_delay(options.delayed_ack.map(Into::into));
+        socket.set_keep_alive(options.keep_alive.map(Into::into));
+        socket.set_timeout(Some(HANDSHAKE.into()));
+    }
+
+    /// Why an operation on the connection fails, `Reset` where the cause was not seen.
+    pub(crate) fn error(&self) -> StreamError {
+        self.failure.get().unwrap_or(StreamError::Reset)
+    }
+
+    /// Follows the socket's state after segments were received.
+    pub(crate) fn observe_received(&self, socket: &mut Socket<'_>) {
+        let state = socket.state();
+        let old = self.state.replace(state);
+        if let Some(endpoint) = socket.local_endpoint() {
+            self.local.set(Some(endpoint.addr));
+        }
+        // A listening socket becomes Closed only by our own hand.
+        if state == State::Closed && !matches!(old, State::Closed | State::Listen | State::LastAck)
+        {
+            self.fail(StreamError::Reset);
+        }
+        if is_early(old) && !is_early(state) {
+            // smoltcp's timeout counts idle time as well, so beyond the handshake it serves only
+            // where keep-alive probes make an idle peer answer. Otherwise `stalled` decides.
+            let timeout = self.options.keep_alive.map(|_| self.options.user_timeout);
+            socket.set_timeout(timeout.map(Into::into));
+        }
+    }
+
+    /// Follows the socket's state after segments were sent and timers ran at `now`.
+    pub(crate) fn observe_sent(
+        &self,
+        socket: &mut Socket<'_>,
+        now: Instant,
+        has_address: impl Fn(IpAddress) -> bool,
+    ) {
+        let state = socket.state();
+        let old = self.state.replace(state);
+        // Only TIME-WAIT ends by a timer that is not a failure.
+        if state == State::Closed && !matches!(old, State::Closed | State::TimeWait) {
+            let lost = self.local.get().is_some_and(|local| !has_address(local));
+            self.fail(if lost {
+                StreamError::AddressLost
+            } else {
+                StreamError::TimedOut
+            });
+        }
+        self.watch_progress(socket, state, now);
+    }
+
+    /// The user timeout: data or a FIN that stays unacknowledged too long ends the connection.
+    fn watch_progress(&self, socket: &mut Socket<'_>, state: State, now: Instant) {
+        let queued = socket.send_queue();
+        let waiting = match state {
+            State::Established | State::CloseWait => queued > 0,
+            State::FinWait1 | State::Closing | State::LastAck => true,
+            _ => false,
+        };
+        if !waiting {
+            self.stalled.set(None);
+            return;
+        }
+        match self.stalled.get() {
+            Some((before, then, since)) if before == queued && then == state => {
+                if now >= since + self.options.user_timeout.into() {
+                    self.fail(StreamError::TimedOut);
+                    self.stalled.set(None);
+                    socket.abort();
+                    self.state.set(State::Closed);
+                }
+            }
+            _ => self.stalled.set(Some((queued, state, now))),
+        }
+    }
+
+    /// When [`Self::observe_sent`] has to look again, if it has.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.stalled
+            .get()
+            .map(|(_, _, since)| since + self.options.user_timeout.into())
+    }
+
+    /// Notes why the connection ended; the first cause stays.
+    pub(crate) fn fail(&self, error: StreamError) {
+        if self.failure.get().is_none() {
+            self.failure.set(Some(error));
+        }
+    }
+
+    /// Tells whoever waits for delivery how it went; the first result stays.
+    pub(crate) fn report_delivery(&self, result: Result<(), StreamError>) {
+        if self.delivered.get().is_none() {
+            self.delivered.set(Some(result));
+        }
+        if let Some(closer) = self.closer.take() {
+            closer.wake();
+        }
+    }
+}
+
+/// Before the handshake or in it.
+fn is_early(state: State) -> bool {
+    matches!(state, State::Listen | State::SynReceived | State::SynSent)
+}

@@ -1,0 +1,255 @@
+//! The byte stream that applications read and write.
+//!
+//! The types are Causeway's own, not smoltcp's: a stream may later move between TCP and a
+//! shared-memory channel without its application noticing (docs: "Rules of the channel", R4).
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use core::fmt;
+use core::future::poll_fn;
+use core::net::SocketAddr;
+
+use embedded_io::ErrorType;
+use embedded_io_async::{BufRead, Read, Write};
+
+use super::connection::Connection;
+use crate::error::StreamError;
+
+/// Size of the buffer behind `fill_buf`, in bytes; allocated when first used.
+const READ_AHEAD: usize = 4096;
+
+/// A TCP connection.
+///
+/// Reads and writes can be cancelled at any await without losing or repeating bytes. `read`
+/// gives 0 bytes once the peer has sent its FIN and everything before it was read.
+///
+/// `flush` returns at once: every byte that `write` took is TCP's to deliver. To know that the
+/// peer has them, use [`TcpStream::close`].
+///
+/// Dropping the stream closes it in the background: what was written is delivered, bounded by
+/// [`TcpOptions::linger`](crate::TcpOptions::linger).
+pub struct TcpStream {
+    read: ReadHalf,
+    write: WriteHalf,
+}
+
+/// The reading half of a [`TcpStream`].
+pub struct ReadHalf {
+    connection: Rc<Connection>,
+    ahead: Option<Box<ReadAhead>>,
+}
+
+/// The writing half of a [`TcpStream`]; dropping it sends a FIN.
+pub struct WriteHalf {
+    connection: Rc<Connection>,
+}
+
+/// Bytes taken from TCP and not yet consumed.
+struct ReadAhead {
+    bytes: [u8; READ_AHEAD],
+    start: usize,
+    end: usize,
+}
+
+impl TcpStream {
+    pub(crate) fn new(connection: Rc<Connection>) -> Self {
+        Self {
+            read: ReadHalf {
+                connection: connection.clone(),
+                ahead: None,
+            },
+            write: WriteHalf { connection },
+        }
+    }
+
+    /// The two directions, for two tasks. The connection closes when both are dropped.
+    pub fn split(self) -> (ReadHalf, WriteHalf) {
+        (self.read, self.write)
+    }
+
+    /// Our address and port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.read.local_addr()
+    }
+
+    /// The peer's address and port.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.read.peer_addr()
+    }
+
+    /// Sends a FIN after what was written; reading goes on. Later writes fail with
+    /// [`StreamError::WriteClosed`].
+    pub fn shutdown_write(&mut self) {
+        self.write.shutdown();
+    }
+
+    /// Closes the stream and waits until the peer has acknowledged everything written, at most
+    /// the linger time. What the peer still sends is thrown away.
+    ///
+    /// # Errors
+    /// Why not everything is known to have arrived. A cancelled `close` goes on in the
+    /// background.
+    pub async fn close(self) -> Result<(), StreamError> {
+        let record = self.read.connection.record();
+        drop(self);
+        poll_fn(|cx| Connection::poll_delivered(&record, cx)).await
+    }
+
+    /// Resets the connection; what was not yet delivered is lost.
+    pub fn abort(self) {
+        self.read.connection.abort();
+    }
+
+    /// Whether small segments go out at once (true) or wait for an acknowledgement, as
+    /// Nagle's algorithm has it.
+    pub fn set_nodelay(&self, nodelay: bool) {
+        self.write.connection.set_nodelay(nodelay);
+    }
+
+    /// Bytes written that the peer has not acknowledged yet.
+    pub fn unacknowledged(&self) -> usize {
+        self.write.connection.unacknowledged()
+    }
+}
+
+impl ReadHalf {
+    /// Our address and port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.connection.local_addr()
+    }
+
+    /// The peer's address and port.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.connection.peer_addr()
+    }
+
+    async fn read_direct(&mut self, buf: &mut [u8]) -> Result<usize, StreamError> {
+        poll_fn(|cx| self.connection.poll_read(cx, buf)).await
+    }
+}
+
+impl WriteHalf {
+    /// Sends a FIN after what was written. Later writes fail with [`StreamError::WriteClosed`].
+    pub fn shutdown(&mut self) {
+        self.connection.shutdown_write();
+    }
+
+    /// Bytes written that the peer has not acknowledged yet.
+    pub fn unacknowledged(&self) -> usize {
+        self.connection.unacknowledged()
+    }
+
+    /// Resets the connection, both directions; what was not yet delivered is lost.
+    pub fn abort(self) {
+        self.connection.abort();
+    }
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        self.connection.shutdown_write();
+    }
+}
+
+impl ErrorType for TcpStream {
+    type Error = StreamError;
+}
+
+impl ErrorType for ReadHalf {
+    type Error = StreamError;
+}
+
+impl ErrorType for WriteHalf {
+    type Error = StreamError;
+}
+
+impl Read for ReadHalf {
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, StreamError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        if let Some(ahead) = self.ahead.as_mut().filter(|ahead| ahead.start < ahead.end) {
+            let waiting = &ahead.bytes[ahead.start..ahead.end];
+            let len = waiting.len().min(buf.len());
+            buf[..len].copy_from_slice(&waiting[..len]);
+            ahead.start += len;
+            return Ok(len);
+        }
+        self.read_direct(buf).await
+    }
+}
+
+impl BufRead for ReadHalf {
+    async fn fill_buf(&mut self) -> Result<&[u8], StreamError> {
+        let ahead = self.ahead.get_or_insert_with(|| {
+            Box::new(ReadAhead {
+                bytes: [0; READ_AHEAD],
+                start: 0,
+                end: 0,
+            })
+        });
+        if ahead.start == ahead.end {
+            // Nothing is lost if this is cancelled: the range changes after the read.
+            let len = poll_fn(|cx| self.connection.poll_read(cx, &mut ahead.bytes)).await?;
+            ahead.start = 0;
+            ahead.end = len;
+        }
+        Ok(&ahead.bytes[ahead.start..ahead.end])
+    }
+
+    fn consume(&mut self, amt: usize) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.start = (ahead.start + amt).min(ahead.end);
+        }
+    }
+}
+
+impl Write for WriteHalf {
+    async fn write(&mut self, buf: &[u8]) -> Result<usize, StreamError> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        poll_fn(|cx| self.connection.poll_write(cx, buf)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+}
+
+impl Read for TcpStream {
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, StreamError> {
+        self.read.read(buf).await
+    }
+}
+
+impl BufRead for TcpStream {
+    async fn fill_buf(&mut self) -> Result<&[u8], StreamError> {
+        self.read.fill_buf().await
+    }
+
+    fn consume(&mut self, amt: usize) {
+        self.read.consume(amt);
+    }
+}
+
+impl Write for TcpStream {
+    async fn write(&mut self, buf: &[u8]) -> Result<usize, StreamError> {
+        self.write.write(buf).await
+    }
+
+    async fn flush(&mut self) -> Result<(), StreamError> {
+        self.write.flush().await
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TcpStream({} to {})",
+            self.local_addr(),
+            self.peer_addr()
+        )
+    }
+}

@@ -1,0 +1,349 @@
+//! Two hosts, a link with faults, a virtual clock and an executor for one root future.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::future::{Future, poll_fn};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::pin::{Pin, pin};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::time::Instant;
+use smoltcp::wire::EthernetAddress;
+
+use crate::options::Limits;
+use crate::stack::{Addressing, Shared};
+
+/// Virtual time after which a test has failed to finish.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// A device whose two ends are queues.
+#[derive(Default)]
+pub(super) struct Wire {
+    pub(super) inbox: VecDeque<Vec<u8>>,
+    pub(super) outbox: Vec<Vec<u8>>,
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Frame;
+    type TxToken<'a> = Outbox<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Frame, Outbox<'_>)> {
+        let frame = self.inbox.pop_front()?;
+        Some((Frame(frame), Outbox(&mut self.outbox)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Outbox<'_>> {
+        // What a poll may queue before the world carries it away.
+        (self.outbox.len() < 256).then_some(Outbox(&mut self.outbox))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = 1514;
+        capabilities
+    }
+}
+
+pub(super) struct Frame(Vec<u8>);
+
+impl RxToken for Frame {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+pub(super) struct Outbox<'a>(&'a mut Vec<Vec<u8>>);
+
+impl TxToken for Outbox<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut frame = alloc::vec![0; len];
+        let result = f(&mut frame);
+        self.0.push(frame);
+        result
+    }
+}
+
+/// What the link does to frames, in per mille of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Faults {
+    pub(super) lose: u32,
+    pub(super) duplicate: u32,
+    pub(super) delay: u32,
+}
+
+/// A virtual clock that tests can sleep on.
+#[derive(Clone)]
+pub(super) struct Clock(Rc<RefCell<(Instant, Vec<(Instant, Waker)>)>>);
+
+impl Clock {
+    pub(super) fn now(&self) -> Instant {
+        self.0.borrow().0
+    }
+
+    pub(super) async fn sleep(&self, time: Duration) {
+        let until = self.now() + time.into();
+        poll_fn(|cx| {
+            let mut clock = self.0.borrow_mut();
+            if clock.0 >= until {
+                return Poll::Ready(());
+            }
+            clock.1.push((until, cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.borrow().1.iter().map(|(at, _)| *at).min()
+    }
+
+    fn set(&self, now: Instant) {
+        let mut clock = self.0.borrow_mut();
+        clock.0 = now;
+        let (due, later) = core::mem::take(&mut clock.1)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        clock.1 = later;
+        let due: Vec<_> = due;
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+/// A host on the link.
+pub(super) struct Host {
+    pub(super) shared: Shared,
+    pub(super) wire: Wire,
+    deadline: Option<Instant>,
+}
+
+/// Everything a test needs.
+pub(super) struct World {
+    pub(super) hosts: [Host; 2],
+    pub(super) clock: Clock,
+    pub(super) faults: Faults,
+    /// One-way delay of the link.
+    pub(super) latency: Duration,
+    /// Frames carried so far.
+    pub(super) carried: usize,
+    /// The first frames that went to B.
+    pub(super) recorded: Vec<Vec<u8>>,
+    flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    sequence: u64,
+    random: u64,
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+pub(super) const A4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+pub(super) const B4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+pub(super) const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+
+/// Port `port` of host B.
+pub(super) fn b(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(B4), port)
+}
+
+pub(super) fn mac(host: usize) -> EthernetAddress {
+    EthernetAddress([0x00, 0x16, 0x3e, 0, 0, host as u8 + 1])
+}
+
+impl World {
+    /// Hosts A and B with addresses.
+    pub(super) fn new(seed: u64) -> Self {
+        let world = Self::bare(seed, Limits::default());
+        for (host, ipv4, ipv6) in [(0, A4, A6), (1, B4, B6)] {
+            world.hosts[host].shared.with(|stack| {
+                stack.set_addresses(&Addressing {
+                    ipv4: Some((ipv4, 24)),
+                    ipv6: Some((ipv6, 64)),
+                    ..Addressing::default()
+                });
+            });
+        }
+        world
+    }
+
+    /// Hosts A and B without addresses.
+    pub(super) fn bare(seed: u64, limits: Limits) -> Self {
+        let host = |index| {
+            let mut wire = Wire::default();
+            let shared = Shared::new(&mut wire, mac(index), seed + index as u64, limits);
+            Host {
+                shared,
+                wire,
+                deadline: None,
+            }
+        };
+        Self {
+            hosts: [host(0), host(1)],
+            clock: Clock(Rc::new(RefCell::new((Instant::ZERO, Vec::new())))),
+            faults: Faults::default(),
+            latency: Duration::from_micros(100),
+            carried: 0,
+            recorded: Vec::new(),
+            flying: BTreeMap::new(),
+            sequence: 0,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    pub(super) fn a(&self) -> Shared {
+        self.hosts[0].shared.clone()
+    }
+
+    pub(super) fn b(&self) -> Shared {
+        self.hosts[1].shared.clone()
+    }
+
+    /// A number below `bound` (xorshift64).
+    fn random(&mut self, bound: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % bound
+    }
+
+    fn happens(&mut self, per_mille: u32) -> bool {
+        per_mille > 0 && self.random(1000) < u64::from(per_mille)
+    }
+
+    fn send(&mut self, to: usize, frame: Vec<u8>) {
+        self.carried += 1;
+        if to == 1 && self.recorded.len() < 64 {
+            self.recorded.push(frame.clone());
+        }
+        if self.happens(self.faults.lose) {
+            return;
+        }
+        let copies = 1 + usize::from(self.happens(self.faults.duplicate));
+        for _ in 0..copies {
+            let mut at = self.clock.now() + self.latency.into();
+            if self.happens(self.faults.delay) {
+                at += smoltcp::time::Duration::from_micros(self.random(5000));
+            }
+            self.sequence += 1;
+            self.flying.insert((at, self.sequence), (to, frame.clone()));
+        }
+    }
+
+    /// Polls both hosts until they have nothing to do at this instant.
+    pub(super) fn poll_hosts(&mut self) {
+        let now = self.clock.now();
+        for index in 0..2 {
+            loop {
+                let host = &mut self.hosts[index];
+                let progress = host.shared.with(|stack| stack.poll(&mut host.wire, now));
+                host.deadline = progress.deadline;
+                let frames = core::mem::take(&mut host.wire.outbox);
+                let sent = !frames.is_empty();
+                for frame in frames {
+                    self.send(1 - index, frame);
+                }
+                if !progress.again && !sent {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Delivers what is due; otherwise moves the clock to the next thing that happens.
+    fn advance(&mut self) {
+        let now = self.clock.now();
+        let timers = self.hosts.iter().filter_map(|host| host.deadline);
+        let flight = self.flying.keys().next().map(|(at, _)| *at);
+        let next = timers.chain(flight).chain(self.clock.next()).min();
+        let next = next.expect("deadlock: nothing will ever happen again");
+        assert!(
+            next < Instant::ZERO + PATIENCE.into(),
+            "the test did not finish in virtual time"
+        );
+        self.clock.set(next.max(now));
+        while let Some(entry) = self.flying.first_entry() {
+            if entry.key().0 > self.clock.now() {
+                break;
+            }
+            let (to, frame) = entry.remove();
+            self.hosts[to].wire.inbox.push_back(frame);
+        }
+    }
+
+    /// Runs the world until `root` is done.
+    pub(super) fn run<T>(&mut self, root: impl Future<Output = T>) -> T {
+        let mut root = pin!(root);
+        let flag = Arc::new(Flag(AtomicBool::new(true)));
+        let waker = Waker::from(flag.clone());
+        loop {
+            while flag.0.swap(false, Ordering::Relaxed) {
+                if let Poll::Ready(result) = root.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return result;
+                }
+            }
+            self.poll_hosts();
+            if !flag.0.load(Ordering::Relaxed) {
+                self.advance();
+            }
+        }
+    }
+
+    /// Lets `time` pass.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let clock = self.clock.clone();
+        self.run(async move { clock.sleep(time).await });
+    }
+}
+
+/// Runs both futures to their end.
+pub(super) async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let mut a = Running::new(a);
+    let mut b = Running::new(b);
+    poll_fn(|cx| {
+        a.poll(cx);
+        b.poll(cx);
+        if a.result.is_some() && b.result.is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    (a.result.unwrap(), b.result.unwrap())
+}
+
+struct Running<'a, T> {
+    future: Option<Pin<Box<dyn Future<Output = T> + 'a>>>,
+    result: Option<T>,
+}
+
+impl<'a, T> Running<'a, T> {
+    fn new(future: impl Future<Output = T> + 'a) -> Self {
+        Self {
+            future: Some(Box::pin(future)),
+            result: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Some(future) = &mut self.future
+            && let Poll::Ready(result) = future.as_mut().poll(cx)
+        {
+            self.future = None;
+            self.result = Some(result);
+        }
+    }
+}
