@@ -1,0 +1,217 @@
+//! A frontend's side of one device.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+use core::time::Duration;
+
+use super::{error::BusError, state::State};
+use crate::{
+    DomId, time,
+    xenstore::{StoreError, Watch, Xenstore},
+};
+
+/// One device of this domain, `device/<class>/<index>` in xenstore, with a
+/// watch on its backend's state.
+///
+/// It takes no step by itself: dropping it leaves both states as they are.
+pub struct Frontend {
+    store: Xenstore,
+    path: String,
+    backend_path: String,
+    backend_domid: DomId,
+    state_watch: Watch,
+}
+
+impl Frontend {
+    /// Finds a device and watches its backend's state.
+    ///
+    /// # Errors
+    /// [`BusError::NoDevice`], [`BusError::Malformed`], [`BusError::Store`].
+    pub async fn open(store: &Xenstore, class: &str, index: u32) -> Result<Self, BusError> {
+        let path = format!("device/{class}/{index}");
+        let node = format!("{path}/backend");
+        let backend_path = match store.read(&node).await {
+            Ok(path) => path,
+            Err(StoreError::NotFound) => {
+                return Err(BusError::NoDevice {
+                    class: class.into(),
+                    index,
+                });
+            }
+            Err(error) => return Err(BusError::at(&node)(error)),
+        };
+        let node = format!("{path}/backend-id");
+        let text = store.read(&node).await.map_err(BusError::at(&node))?;
+        let Ok(backend_domid) = text.parse() else {
+            return Err(BusError::Malformed {
+                path: node,
+                value: text,
+            });
+        };
+        let node = format!("{backend_path}/state");
+        let state_watch = store.watch(&node).await.map_err(BusError::at(&node))?;
+        Ok(Self {
+            store: store.clone(),
+            path,
+            backend_path,
+            backend_domid,
+            state_watch,
+        })
+    }
+
+    /// The device's own directory, relative to the domain's.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The backend's directory.
+    #[must_use]
+    pub fn backend_path(&self) -> &str {
+        &self.backend_path
+    }
+
+    /// The domain that the backend runs in: whom to grant pages to.
+    #[must_use]
+    pub fn backend_domid(&self) -> DomId {
+        self.backend_domid
+    }
+
+    /// A key in the backend's directory, if it is there.
+    ///
+    /// # Errors
+    /// [`BusError::Store`].
+    pub async fn read_backend(&self, key: &str) -> Result<Option<String>, BusError> {
+        read_optional(&self.store, &format!("{}/{key}", self.backend_path)).await
+    }
+
+    /// A key in the device's own directory, if it is there; `mac`, for instance.
+    ///
+    /// # Errors
+    /// [`BusError::Store`].
+    pub async fn read(&self, key: &str) -> Result<Option<String>, BusError> {
+        read_optional(&self.store, &format!("{}/{key}", self.path)).await
+    }
+
+    /// Writes a key into the device's own directory.
+    ///
+    /// # Errors
+    /// [`BusError::Store`].
+    pub async fn write(&self, key: &str, value: impl ToString) -> Result<(), BusError> {
+        let node = format!("{}/{key}", self.path);
+        self.store
+            .write(&node, value.to_string())
+            .await
+            .map_err(BusError::at(&node))
+    }
+
+    /// Writes several keys into the device's own directory in one
+    /// transaction, so that the backend finds all of them or none.
+    ///
+    /// # Errors
+    /// [`BusError::Store`]; nothing was written then.
+    pub async fn write_all(&self, keys: &[(&str, &str)]) -> Result<(), BusError> {
+        self.store
+            .transaction(async |transaction| {
+                for (key, value) in keys {
+                    transaction
+                        .write(&format!("{}/{key}", self.path), value)
+                        .await?;
+                }
+                Ok(())
+            })
+            .await
+            .map_err(BusError::at(&self.path))
+    }
+
+    /// Publishes this end's state.
+    ///
+    /// # Errors
+    /// [`BusError::Store`].
+    pub async fn set_state(&self, state: State) -> Result<(), BusError> {
+        self.write("state", state.number()).await
+    }
+
+    /// The backend's present state; [`State::Unknown`] when its node is gone.
+    ///
+    /// # Errors
+    /// [`BusError::Malformed`], [`BusError::Store`].
+    pub async fn backend_state(&self) -> Result<State, BusError> {
+        let Some(text) = self.read_backend("state").await? else {
+            return Ok(State::Unknown);
+        };
+        State::parse(&text).ok_or_else(|| BusError::Malformed {
+            path: format!("{}/state", self.backend_path),
+            value: text,
+        })
+    }
+
+    /// Waits until the backend is in one of the wanted states and returns
+    /// which.
+    ///
+    /// # Errors
+    /// [`BusError::Timeout`] after `limit`; [`BusError::BackendGone`] and
+    /// [`BusError::BackendClosing`] at once, unless [`State::Unknown`],
+    /// [`State::Closing`] or [`State::Closed`] is wanted;
+    /// [`BusError::Malformed`], [`BusError::Store`].
+    pub async fn wait_backend(
+        &mut self,
+        wanted: &[State],
+        limit: Duration,
+    ) -> Result<State, BusError> {
+        let mut last = State::Unknown;
+        let arrival = self.arrival(wanted, &mut last);
+        match time::timeout(limit, arrival).await {
+            Ok(outcome) => outcome,
+            Err(time::TimedOut) => Err(BusError::Timeout {
+                last,
+                waited: limit,
+            }),
+        }
+    }
+
+    /// Waits for any change of the backend's state and returns the new one.
+    /// The first call after [`Frontend::open`] or a wait may return at once
+    /// with the state that is already known.
+    ///
+    /// # Errors
+    /// [`BusError::Malformed`], [`BusError::Store`].
+    pub async fn backend_changed(&mut self) -> Result<State, BusError> {
+        self.state_watch
+            .next()
+            .await
+            .map_err(BusError::at(&self.backend_path))?;
+        self.backend_state().await
+    }
+
+    /// Waits without a limit of its own, noting each state seen in `last`.
+    pub(super) async fn arrival(
+        &mut self,
+        wanted: &[State],
+        last: &mut State,
+    ) -> Result<State, BusError> {
+        loop {
+            // Look before waiting: the event for the present state may have
+            // been taken by an earlier wait.
+            *last = self.backend_state().await?;
+            if last.satisfies(wanted)? {
+                return Ok(*last);
+            }
+            self.state_watch
+                .next()
+                .await
+                .map_err(BusError::at(&self.backend_path))?;
+        }
+    }
+}
+
+/// The value of a node that need not exist.
+async fn read_optional(store: &Xenstore, path: &str) -> Result<Option<String>, BusError> {
+    match store.read(path).await {
+        Ok(value) => Ok(Some(value)),
+        Err(StoreError::NotFound) => Ok(None),
+        Err(error) => Err(BusError::at(path)(error)),
+    }
+}

@@ -1,0 +1,117 @@
+//! The handle that the guest's tasks hold.
+
+use alloc::{format, rc::Rc, string::String};
+use core::ops::Deref;
+
+use super::{
+    connection::Connection,
+    driver,
+    error::StoreError,
+    statistics::Statistics,
+    tree::{Tree, acknowledgement},
+    wire::{self, Operation},
+};
+use crate::{event::EventChannel, shared::SharedMemory, task};
+
+/// This guest's connection to xenstored; clones are cheap and share it.
+///
+/// Reads and writes are those of [`Tree`]. Many may be under way at once;
+/// each takes at most five seconds, then fails with [`StoreError::Timeout`].
+/// Dropping a request's future gives it up: not sent yet, it never is;
+/// otherwise it may still take effect.
+#[derive(Clone)]
+pub struct Xenstore {
+    tree: Tree,
+}
+
+impl Deref for Xenstore {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
+}
+
+impl Xenstore {
+    /// Connects through the ring page and the event channel that start_info
+    /// names, and spawns the task that serves them.
+    pub fn start<P>(page: P, channel: EventChannel) -> Self
+    where
+        P: Deref<Target = SharedMemory> + 'static,
+    {
+        let connection = Rc::new(Connection::default());
+        task::spawn(driver::run(page, channel, Rc::clone(&connection))).detach();
+        Self::over(connection)
+    }
+
+    /// The handle of a connection that somebody else drives.
+    pub(super) fn over(connection: Rc<Connection>) -> Self {
+        Self {
+            tree: Tree {
+                connection,
+                transaction: 0,
+            },
+        }
+    }
+
+    /// Watches a path and everything below it. The watch fires once at the
+    /// beginning, whether the path exists or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] with 64 watches already; those of xenstored.
+    pub async fn watch(&self, path: &str) -> Result<Watch, StoreError> {
+        wire::check_path(path)?;
+        let token = self.connection.with(|session| session.add_watch(path))?;
+        let payload = format!("{path}\0{token}\0");
+        let request = self
+            .connection
+            .request(Operation::Watch, 0, &[payload.as_bytes()])
+            .inspect_err(|_| self.connection.with(|session| session.remove_watch(token)))?;
+        // From here on dropping it tidies up, also when the request fails or
+        // its future is dropped.
+        let watch = Watch {
+            connection: Rc::clone(&self.connection),
+            payload,
+            token,
+        };
+        acknowledgement(&request.await?)?;
+        Ok(watch)
+    }
+
+    /// What went wrong so far.
+    pub fn statistics(&self) -> Statistics {
+        self.connection.statistics()
+    }
+}
+
+/// A watch on a path; dropping it ends it.
+pub struct Watch {
+    connection: Rc<Connection>,
+    /// What both `WATCH` and `UNWATCH` carry: path and token.
+    payload: String,
+    token: u32,
+}
+
+impl Watch {
+    /// Waits until something changed and returns its path: the watched one or
+    /// one below it, relative where the watch was set with a relative path.
+    ///
+    /// It says that something may have changed, not what or how often:
+    /// changes to one path count as one until it is taken, and more than 16
+    /// different paths are reported as the watched path alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Protocol`] when the connection became unusable.
+    pub async fn next(&mut self) -> Result<String, StoreError> {
+        self.connection.fired(self.token).await
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.connection
+            .with(|session| session.remove_watch(self.token));
+        self.connection
+            .request_forgotten(Operation::Unwatch, 0, &[self.payload.as_bytes()]);
+    }
+}

@@ -1,0 +1,123 @@
+//! What the handles and the ring's task share: the session, and the way to
+//! wake the task when a handle put something into it.
+
+use alloc::{rc::Rc, string::String};
+use core::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::{
+    error::StoreError,
+    session::{Reply, Session},
+    statistics::Statistics,
+    wire::Operation,
+};
+use crate::time::Instant;
+
+/// One connection to xenstored.
+#[derive(Default)]
+pub(super) struct Connection {
+    session: RefCell<Session>,
+    /// A handle changed the session since the ring's task last looked.
+    kicked: Cell<bool>,
+    task: Cell<Option<Waker>>,
+}
+
+impl Connection {
+    /// Works on the session, then wakes whoever is concerned. Wakers run
+    /// outside the borrow, so they may do what they like.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> T {
+        let (result, wakers) = {
+            let mut session = self.session.borrow_mut();
+            let result = work(&mut session);
+            (result, session.take_wakers())
+        };
+        wakers.run();
+        result
+    }
+
+    fn kick(&self) {
+        self.kicked.set(true);
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    /// Ready once a handle changed the session; for the ring's task.
+    pub(super) fn poll_kicked(&self, context: &Context<'_>) -> Poll<()> {
+        if self.kicked.take() {
+            return Poll::Ready(());
+        }
+        self.task.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Queues a request; the result is the future of its reply.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`], [`StoreError::Busy`], [`StoreError::Protocol`].
+    pub(super) fn request(
+        self: &Rc<Self>,
+        operation: Operation,
+        transaction: u32,
+        parts: &[&[u8]],
+    ) -> Result<Pending, StoreError> {
+        let id = self.with(|session| session.submit(operation, transaction, parts))?;
+        self.kick();
+        Ok(Pending {
+            connection: Rc::clone(self),
+            id,
+        })
+    }
+
+    /// Sends a request whose reply nobody waits for.
+    pub(super) fn request_forgotten(
+        &self,
+        operation: Operation,
+        transaction: u32,
+        parts: &[&[u8]],
+    ) {
+        self.with(|session| session.submit_forgotten(operation, transaction, parts));
+        self.kick();
+    }
+
+    /// The next path that fires a watch.
+    pub(super) async fn fired(&self, token: u32) -> Result<String, StoreError> {
+        poll_fn(|context| self.with(|session| session.poll_watch(token, context.waker()))).await
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.session.borrow().next_deadline()
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        self.session.borrow().statistics()
+    }
+}
+
+/// A request under way; dropping it gives the request up.
+pub(super) struct Pending {
+    connection: Rc<Connection>,
+    id: u32,
+}
+
+impl Future for Pending {
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+        let id = self.id;
+        self.connection
+            .with(|session| session.poll_reply(id, context.waker()))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.connection.with(|session| session.abandon(self.id));
+        // Giving up may have queued the end of a transaction.
+        self.connection.kick();
+    }
+}

@@ -1,0 +1,101 @@
+//! Drives one client and the fake xenstored under a virtual clock.
+
+use alloc::rc::Rc;
+use core::{
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::{page::Page, server::Server};
+use crate::{
+    time::Instant,
+    xenstore::{Xenstore, connection::Connection, driver::Driver},
+};
+
+/// A client, its xenstored, and the time.
+pub(crate) struct Harness {
+    pub(crate) store: Xenstore,
+    pub(crate) server: Server,
+    pub(crate) page: Page,
+    pub(crate) now: Instant,
+    connection: Rc<Connection>,
+    driver: Driver<Page>,
+}
+
+impl Harness {
+    pub(crate) fn new() -> Self {
+        Self::starting_at(0)
+    }
+
+    /// With ring indices that start at `index`, to have them wrap.
+    pub(crate) fn starting_at(index: u32) -> Self {
+        let page = Page::starting_at(index);
+        let connection = Rc::new(Connection::default());
+        Self {
+            store: Xenstore::over(Rc::clone(&connection)),
+            server: Server::new(page.clone()),
+            driver: Driver::new(page.clone()),
+            page,
+            now: Instant::from_nanos(0),
+            connection,
+        }
+    }
+
+    /// Moves bytes until nothing moves any more; time stands still.
+    pub(crate) fn exchange(&mut self) {
+        loop {
+            let pumped = self.driver.pump(&self.connection, self.now);
+            if pumped.broken {
+                return;
+            }
+            self.server.notified |= pumped.notify;
+            let served = self.server.step();
+            if !pumped.moved && !pumped.again && !served {
+                return;
+            }
+        }
+    }
+
+    /// Drives a future until it is done or waits for time or another domain.
+    pub(crate) fn settle<F: Future>(&mut self, mut future: Pin<&mut F>) -> Poll<F::Output> {
+        let mut context = Context::from_waker(Waker::noop());
+        // A few rounds without progress would do; this bounds a future that
+        // never stops asking.
+        for _ in 0..10_000 {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                self.exchange();
+                return Poll::Ready(output);
+            }
+            let before = self.server.served.len();
+            self.exchange();
+            if self.server.served.len() == before
+                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
+            {
+                self.exchange();
+                return Poll::Ready(output);
+            } else if self.server.served.len() == before {
+                return Poll::Pending;
+            }
+        }
+        panic!("the future asks for ever");
+    }
+
+    /// Drives a future to its end, and lets time pass where it needs that.
+    pub(crate) fn run<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = self.settle(future.as_mut()) {
+                return output;
+            }
+            let deadline = self.connection.next_deadline();
+            self.now = deadline.expect("the future waits, and no deadline will wake it");
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.exchange();
+    }
+}

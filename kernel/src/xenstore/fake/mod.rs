@@ -1,0 +1,12 @@
+//! A xenstored for tests: a tree in memory behind the real ring, and a
+//! harness that drives a client against it under a virtual clock.
+//!
+//! `page` is the shared page, `tree` what is stored, `server` the protocol.
+
+mod harness;
+mod page;
+mod server;
+mod tree;
+
+pub(crate) use harness::Harness;
+pub(crate) use server::{GUEST, raw_message};

@@ -1,0 +1,9 @@
+//! The client against the fake xenstored, and against a hostile one.
+
+extern crate std;
+
+mod framing;
+mod hostile;
+mod requests;
+mod transactions;
+mod watches;

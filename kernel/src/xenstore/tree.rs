@@ -1,0 +1,139 @@
+//! The operations on xenstore's tree, the same inside and outside of a
+//! transaction.
+
+use alloc::{borrow::ToOwned, rc::Rc, string::String, vec::Vec};
+
+use super::{
+    connection::Connection,
+    error::{ProtocolError, StoreError},
+    permission::Permission,
+    session::Reply,
+    wire::{self, Operation},
+};
+
+/// xenstore's tree as one reader sees it: through
+/// [`Xenstore`](super::Xenstore) as it is, through
+/// [`Transaction`](super::Transaction) as it was when that began.
+///
+/// Paths start with `/`, or are relative to this domain's own directory,
+/// `/local/domain/<domid>`. Every operation may fail with any
+/// [`StoreError`]; below only what is particular is said.
+#[derive(Clone)]
+pub struct Tree {
+    pub(super) connection: Rc<Connection>,
+    /// The transaction's id, 0 for none.
+    pub(super) transaction: u32,
+}
+
+impl Tree {
+    /// The value of a node, as text.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Denied`]; [`StoreError::NotText`]
+    /// when the value is not UTF-8.
+    pub async fn read(&self, path: &str) -> Result<String, StoreError> {
+        String::from_utf8(self.read_bytes(path).await?).map_err(|_| StoreError::NotText)
+    }
+
+    /// The value of a node.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Denied`].
+    pub async fn read_bytes(&self, path: &str) -> Result<Vec<u8>, StoreError> {
+        self.request(Operation::Read, path, &[b"\0"]).await
+    }
+
+    /// Sets the value of a node, which is made with its parents where it does
+    /// not exist. The value goes over the wire with the path, 4095 bytes
+    /// together.
+    ///
+    /// # Errors
+    /// [`StoreError::Denied`], [`StoreError::TooLong`], [`StoreError::Quota`].
+    pub async fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), StoreError> {
+        self.acknowledged(Operation::Write, path, &[b"\0", value.as_ref()])
+            .await
+    }
+
+    /// Removes a node with everything below it. It need not exist, but its
+    /// parent must.
+    ///
+    /// # Errors
+    /// [`StoreError::Denied`], [`StoreError::NotFound`].
+    pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
+        self.acknowledged(Operation::Remove, path, &[b"\0"]).await
+    }
+
+    /// The names of a node's children, without the path before them.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Denied`];
+    /// [`StoreError::TooLong`] when the names exceed 4096 bytes.
+    pub async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
+        let payload = self.request(Operation::Directory, path, &[b"\0"]).await?;
+        let names = wire::split_strings(&payload)?;
+        Ok(names.into_iter().map(str::to_owned).collect())
+    }
+
+    /// A node's permissions; the first one is the owner's.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Denied`].
+    pub async fn permissions(&self, path: &str) -> Result<Vec<Permission>, StoreError> {
+        let payload = self
+            .request(Operation::GetPermissions, path, &[b"\0"])
+            .await?;
+        Ok(Permission::decode_all(&payload)?)
+    }
+
+    /// Replaces a node's permissions; see [`Permission`] for the order.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Denied`];
+    /// [`StoreError::Invalid`] for an empty list.
+    pub async fn set_permissions(
+        &self,
+        path: &str,
+        permissions: &[Permission],
+    ) -> Result<(), StoreError> {
+        if permissions.is_empty() {
+            return Err(StoreError::Invalid);
+        }
+        let encoded: String = permissions.iter().map(|entry| entry.encode()).collect();
+        self.acknowledged(
+            Operation::SetPermissions,
+            path,
+            &[b"\0", encoded.as_bytes()],
+        )
+        .await
+    }
+
+    /// A request on a path; `rest` follows the path in the payload.
+    async fn request(&self, operation: Operation, path: &str, rest: &[&[u8]]) -> Reply {
+        wire::check_path(path)?;
+        let mut parts = [path.as_bytes(), b"", b""];
+        for (part, given) in parts[1..].iter_mut().zip(rest) {
+            *part = given;
+        }
+        self.connection
+            .request(operation, self.transaction, &parts)?
+            .await
+    }
+
+    async fn acknowledged(
+        &self,
+        operation: Operation,
+        path: &str,
+        rest: &[&[u8]],
+    ) -> Result<(), StoreError> {
+        acknowledgement(&self.request(operation, path, rest).await?)
+    }
+}
+
+/// Checks the `OK` that a request without a result is answered with.
+pub(super) fn acknowledgement(payload: &[u8]) -> Result<(), StoreError> {
+    if payload == b"OK\0" {
+        Ok(())
+    } else {
+        Err(ProtocolError::BadReply.into())
+    }
+}
