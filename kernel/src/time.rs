@@ -62,8 +62,12 @@ fn system_time() -> u64 {
         _mm_lfence();
         _rdtsc()
     };
+    // The stamp of a young domain lies before the start of its counter, that
+    // is, just below zero (`xen/arch/x86/time.c:gtime_to_gtsc`): the
+    // difference is taken modulo 2^64. A stamp ahead of the counter is none.
+    let ticks = counter.wrapping_sub(time.tsc_timestamp).cast_signed();
     time.system_time
-        .wrapping_add(scale(&time, counter.saturating_sub(time.tsc_timestamp)))
+        .wrapping_add(scale(&time, ticks.max(0).cast_unsigned()))
 }
 
 /// Nanoseconds in `ticks` of the time-stamp counter.
