@@ -1,0 +1,190 @@
+//! Packets with wrong checksums must not reach an application. Each check first shows that the
+//! same packet with a right checksum does reach it.
+
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::domain::config::mac;
+use crate::lab::{BRIDGE, DOM0, Guest, Lab};
+use crate::net::frame::{
+    self, ACK, ICMP, IPV4, IPV4_BYTES, Link, PSH, Segment, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM,
+    ethernet, icmp_echo, ipv4, udp,
+};
+use crate::net::parse;
+use crate::net::raw::Raw;
+use crate::net::stream::{connect, echo_once};
+
+pub(super) const CASES: &[Case] = &[Case::new("bad_checksums", 90, checksums)];
+
+/// How long an answer that must not come is waited for; right ones come within milliseconds.
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// The link between dom0's bridge and a guest.
+pub(super) fn link_to(guest: &Guest) -> Result<Link> {
+    let from = Raw::open(BRIDGE)?
+        .mac()
+        .context("the bridge has no MAC address")?;
+    Ok(Link {
+        to: mac(guest.number()),
+        from,
+    })
+}
+
+fn checksums(lab: &Lab) -> Result<String> {
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    let raw = Raw::open(&domain.vif()?)?;
+    let link = link_to(&guest)?;
+    let wire = Wire { raw, link, guest };
+    wire.udp().context("UDP")?;
+    wire.icmp().context("ICMP")?;
+    wire.tcp().context("TCP")?;
+    domain.running()?;
+    Ok("UDP, ICMP, TCP and IPv4 header: right ones arrive, wrong ones do not".into())
+}
+
+struct Wire {
+    raw: Raw,
+    link: Link,
+    guest: Guest,
+}
+
+impl Wire {
+    fn send(&self, packet: &[u8]) -> Result<()> {
+        let frame = ethernet(self.link, IPV4, packet);
+        match self.raw.send(&frame, Deadline::seconds(5))? {
+            true => Ok(()),
+            false => bail!("the kernel refuses a frame of {} bytes", frame.len()),
+        }
+    }
+
+    /// A packet from dom0 to the guest with one byte changed.
+    fn packet(&self, protocol: u8, body: &[u8], flip: Option<usize>) -> Vec<u8> {
+        let mut packet = ipv4(DOM0, self.guest.ip(), protocol, 0, body);
+        if let Some(at) = flip {
+            packet[at] ^= 0x41;
+        }
+        packet
+    }
+
+    fn udp(&self) -> Result<()> {
+        let socket = UdpSocket::bind((DOM0, 0)).context("a local port")?;
+        let from = (DOM0, socket.local_addr()?.port());
+        let datagram = udp(from, (self.guest.ip(), 7), b"by hand");
+        let answered = |wait: Duration| -> Result<bool> {
+            socket.set_read_timeout(Some(wait))?;
+            Ok(socket.recv(&mut [0; 100]).is_ok())
+        };
+        self.send(&self.packet(UDP, &datagram, None))?;
+        if !answered(Duration::from_secs(5))? {
+            bail!("no echo of a correct datagram");
+        }
+        // The checksum itself, the data, and the IP header's checksum.
+        for flip in [IPV4_BYTES + UDP_CHECKSUM, IPV4_BYTES + 9, 10] {
+            for _ in 0..5 {
+                self.send(&self.packet(UDP, &datagram, Some(flip)))?;
+            }
+            if answered(SILENCE)? {
+                bail!("a datagram with byte {flip} changed was echoed");
+            }
+        }
+        // RFC 768: a checksum of zero means that the sender made none.
+        let mut bare = datagram.clone();
+        bare[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
+        self.send(&self.packet(UDP, &bare, None))?;
+        if !answered(Duration::from_secs(5))? {
+            bail!("no echo of a datagram without a checksum");
+        }
+        Ok(())
+    }
+
+    fn icmp(&self) -> Result<()> {
+        let request = icmp_echo(b"checksum");
+        let answered = |wait: Duration| {
+            self.raw.find(Deadline::after(wait), |seen| {
+                let (from, data) = parse::echo_reply(seen)?;
+                (from == self.guest.ip() && data.ends_with(b"checksum")).then_some(())
+            })
+        };
+        self.send(&self.packet(ICMP, &request, None))?;
+        if answered(Duration::from_secs(5))?.is_none() {
+            bail!("no reply to a correct request");
+        }
+        for flip in [IPV4_BYTES + 2, 10] {
+            self.send(&self.packet(ICMP, &request, Some(flip)))?;
+            if answered(SILENCE)?.is_some() {
+                bail!("a reply to a request with byte {flip} changed");
+            }
+        }
+        Ok(())
+    }
+
+    fn tcp(&self) -> Result<()> {
+        let mut stream = connect(self.guest.port(7), Deadline::seconds(40))?;
+        for flip in [IPV4_BYTES + TCP_CHECKSUM, IPV4_BYTES + 21, 10] {
+            let next = self.next_segment(&mut stream)?;
+            let segment = frame::tcp(DOM0, self.guest.ip(), next, &[], b"EVIL");
+            for _ in 0..5 {
+                self.send(&self.packet(TCP, &segment, Some(flip)))?;
+            }
+            if self.echoed(b"EVIL", SILENCE)? {
+                bail!("a segment with byte {flip} changed was echoed");
+            }
+            echo_once(&mut stream, b"good").context("the connection afterwards")?;
+        }
+        // The same without a change is believed: dom0's stack then no longer understands the
+        // connection, so this comes last.
+        let next = self.next_segment(&mut stream)?;
+        let segment = frame::tcp(DOM0, self.guest.ip(), next, &[], b"EVIL");
+        self.send(&self.packet(TCP, &segment, None))?;
+        if !self.echoed(b"EVIL", Duration::from_secs(5))? {
+            bail!("a correct segment was not echoed: the check proves nothing");
+        }
+        Ok(())
+    }
+
+    fn echoed(&self, data: &[u8], wait: Duration) -> Result<bool> {
+        let guest = self.guest.ip();
+        let seen = self.raw.find(Deadline::after(wait), |frame| {
+            let seen = parse::tcp(frame)?;
+            (seen.from == (guest, 7) && seen.payload == data).then_some(())
+        })?;
+        Ok(seen.is_some())
+    }
+
+    /// What dom0 would send next on `stream`.
+    fn next_segment(&self, stream: &mut TcpStream) -> Result<Segment> {
+        next_segment(&self.raw, stream)
+    }
+}
+
+/// What dom0 would send next on an echo connection, learnt by watching a round trip.
+pub(super) fn next_segment(raw: &Raw, stream: &mut TcpStream) -> Result<Segment> {
+    let SocketAddr::V4(local) = stream.local_addr()? else {
+        bail!("not an IPv4 connection");
+    };
+    let port = local.port();
+    echo_once(stream, b"sequence").context("before watching")?;
+    let mut next = None;
+    // To the end of what was captured: the last answer names both positions.
+    raw.find(Deadline::after(Duration::from_millis(400)), |frame| {
+        let seen = parse::tcp(frame)?;
+        if seen.from.1 == 7 && seen.to.1 == port {
+            next = Some((seen.ack, seen.seq.wrapping_add(seen.payload.len() as u32)));
+        }
+        None::<()>
+    })?;
+    let (seq, ack) = next.context("no segment of the connection was seen")?;
+    Ok(Segment {
+        from: port,
+        to: 7,
+        seq,
+        ack,
+        flags: ACK | PSH,
+        window: 500,
+    })
+}

@@ -1,0 +1,83 @@
+//! How a guest ends: asked to, or by its own mistake.
+
+use anyhow::{Result, bail};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::lab::Lab;
+use crate::mail::client::Client;
+use crate::net::stream;
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("poweroff", 60, poweroff),
+    Case::new("halt", 60, halt),
+    Case::new("reboot", 60, reboot),
+    Case::new("panic", 60, panic),
+];
+
+fn poweroff(lab: &Lab) -> Result<String> {
+    let echo = lab.echo(2, 16, "");
+    let domain = echo.start_ready()?;
+    domain.shutdown()?;
+    domain
+        .console()
+        .wait_for("shutdown: poweroff", Deadline::seconds(10))?;
+    domain.wait_gone(Deadline::seconds(15))?;
+
+    // A relay with an open session ends as well, and soon.
+    let relay = lab.relay(3, 16, "");
+    let domain = relay.start_ready()?;
+    let _client = Client::ready(relay.port(25), Deadline::seconds(20))?;
+    domain.shutdown()?;
+    domain
+        .console()
+        .wait_for("shutdown: poweroff", Deadline::seconds(15))?;
+    domain.wait_gone(Deadline::seconds(15))?;
+    Ok("echo, and relay with a session".into())
+}
+
+fn halt(lab: &Lab) -> Result<String> {
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    // xl has no command for it; the toolstack's tools write the same word (xenstore-paths).
+    domain.request("halt")?;
+    domain.wait_gone(Deadline::seconds(20))?;
+    Ok("gone".into())
+}
+
+fn reboot(lab: &Lab) -> Result<String> {
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    let before = domain.running()?.id;
+    domain.reboot()?;
+    domain
+        .console()
+        .wait_for_times("echo: ready", 2, Deadline::seconds(30))?;
+    let after = domain.running()?.id;
+    if before == after {
+        bail!("the domain still has domid {before}");
+    }
+    let mut stream = stream::connect(guest.port(7), Deadline::seconds(15))?;
+    stream::echo_once(&mut stream, b"back again")?;
+    Ok(format!("domid {before}, then {after}"))
+}
+
+fn panic(lab: &Lab) -> Result<String> {
+    let guest = lab.echo(2, 16, "panic=yes");
+    let domain = guest.start()?;
+    let line = domain
+        .console()
+        .wait_for("panic at ", Deadline::seconds(20))?;
+    let entry = domain.wait_ended(Deadline::seconds(15))?;
+    if !entry.crashed() {
+        bail!("the domain ended, but not with a crash: {}", entry.flags);
+    }
+    let place = line.split_once("panic at ").map_or("", |(_, rest)| rest);
+    let mut parts = place.splitn(3, ':');
+    let (file, number) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let message = parts.next().unwrap_or("").trim();
+    if !file.ends_with(".rs") || number.parse::<u32>().is_err() || message.is_empty() {
+        bail!("no file, line and message in {line:?}");
+    }
+    Ok(line)
+}

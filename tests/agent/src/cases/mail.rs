@@ -1,0 +1,127 @@
+//! Mail through the relay: many at once, and one that is larger than the guest.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::lab::Lab;
+use crate::mail::body::{Content, attachment, text_mail};
+use crate::mail::client::{Client, Reply};
+use crate::mail::ledger::{Form, Ledger};
+use crate::mail::sink::Sink;
+use crate::mail::source::{RECIPIENT, SENDER, smtp_source, swaks};
+use crate::process::{Output, tail};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("swaks_attachment", 60, attached),
+    Case::new("parallel_smtp_200", 120, parallel),
+    Case::new("twenty_sessions", 90, twenty),
+    Case::new("large_mail_64_mib", 180, large),
+];
+
+/// Sends a mail with the agent's own client; returns the first reply that is not positive, or the
+/// one to the end of the mail.
+pub(super) fn send(server: SocketAddr, mail: &Content) -> Result<Reply> {
+    let text = std::fs::read(mail.file.path()).context("the mail's file")?;
+    let deadline = Deadline::seconds(30);
+    let (mut client, banner) = Client::connect(server, deadline)?;
+    if banner.code != 220 {
+        return Ok(banner);
+    }
+    client.command("EHLO client.test")?.expect(250, "EHLO")?;
+    for (line, good) in [
+        (format!("MAIL FROM:<{SENDER}>"), 250),
+        (format!("RCPT TO:<{RECIPIENT}>"), 250),
+        ("DATA".to_owned(), 354),
+    ] {
+        let reply = client.command(&line)?;
+        if reply.code != good {
+            return Ok(reply);
+        }
+    }
+    client.data(&text)
+}
+
+/// Complains when a client program failed.
+pub(super) fn succeeded(output: Output, what: &str) -> Result<Duration> {
+    if !output.status.success() {
+        bail!("{what} ({}): {}", output.status, tail(&output.text, 6));
+    }
+    Ok(output.took)
+}
+
+fn attached(lab: &Lab) -> Result<String> {
+    let sink = Sink::start(&[])?;
+    let guest = lab.relay(2, 16, "");
+    let _domain = guest.start_ready()?;
+    let file = attachment("swaks", 100_000, lab.seed()?)?;
+    let took = succeeded(
+        swaks(guest.port(25), &file, Duration::from_secs(40))?,
+        "swaks",
+    )?;
+    let mut ledger = Ledger::default();
+    ledger.note(&file, Form::Attachment, 1);
+    let arrived = sink.arrived()?;
+    ledger.check(&arrived)?;
+    // The relay's own trace, before the one that smtp-sink writes for it (RFC 5321, 4.4).
+    let traces = arrived
+        .iter()
+        .map(|mail| mail.headers.matches("\nReceived:").count());
+    let traces: usize = traces.sum();
+    if traces != 2 {
+        bail!("{traces} Received headers instead of 2");
+    }
+    Ok(format!(
+        "100 KB attached, by hash; swaks took {:.1} s",
+        took.as_secs_f64()
+    ))
+}
+
+fn parallel(lab: &Lab) -> Result<String> {
+    many(lab, 200, 8, 20_000)
+}
+
+fn twenty(lab: &Lab) -> Result<String> {
+    many(lab, 60, 20, 50_000)
+}
+
+fn many(lab: &Lab, count: usize, sessions: usize, bytes: usize) -> Result<String> {
+    let sink = Sink::start(&[])?;
+    let guest = lab.relay(2, 16, "");
+    let domain = guest.start_ready()?;
+    let mail = text_mail("many", bytes, lab.seed()?)?;
+    let limit = Duration::from_secs(70);
+    let start = Instant::now();
+    let output = smtp_source(guest.port(25), &mail, count, sessions, limit)?;
+    succeeded(output, "smtp-source")?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut ledger = Ledger::default();
+    ledger.note(&mail, Form::Body, count);
+    let delivered = ledger.check(&sink.arrived()?)?;
+    domain.running()?;
+    Ok(format!(
+        "{delivered} mails of {bytes} bytes over {sessions} sessions in {seconds:.1} s"
+    ))
+}
+
+fn large(lab: &Lab) -> Result<String> {
+    const BYTES: usize = 64 * 1024 * 1024;
+    let sink = Sink::start(&[])?;
+    let guest = lab.relay(2, 16, "max-size=100000000");
+    let domain = guest.start_ready()?;
+    let mail = text_mail("large", BYTES, lab.seed()?)?;
+    let start = Instant::now();
+    let output = smtp_source(guest.port(25), &mail, 1, 1, Duration::from_secs(150))?;
+    succeeded(output, "smtp-source")?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut ledger = Ledger::default();
+    ledger.note(&mail, Form::Body, 1);
+    ledger.check(&sink.arrived()?)?;
+    let memory = domain.running()?.memory_mib;
+    Ok(format!(
+        "64 MiB through {memory} MiB in {seconds:.1} s, by hash"
+    ))
+}

@@ -1,0 +1,90 @@
+//! The cases of the `test` scenario, by subject. Each makes its own guests and leaves none.
+
+mod boot;
+mod checksums;
+mod command_line;
+mod dialogue;
+mod hostile;
+mod lifecycle;
+mod limits;
+mod mail;
+mod names;
+mod next_hop;
+mod ping;
+mod tcp;
+mod udp;
+mod vif;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::lab::Lab;
+
+/// One thing that must hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// Its name in the report, and the beginning of its guests' names.
+    pub(crate) name: &'static str,
+    /// How long it may take.
+    pub(crate) limit: Duration,
+    /// Does it; returns what was seen.
+    pub(crate) check: fn(&Lab) -> Result<String>,
+}
+
+impl Case {
+    const fn new(name: &'static str, limit_s: u64, check: fn(&Lab) -> Result<String>) -> Self {
+        Self {
+            name,
+            limit: Duration::from_secs(limit_s),
+            check,
+        }
+    }
+}
+
+/// Every case, in the order in which they run: what others rest on comes first.
+pub(crate) fn all() -> impl Iterator<Item = Case> {
+    [
+        boot::CASES,
+        ping::CASES,
+        tcp::CASES,
+        udp::CASES,
+        names::CASES,
+        mail::CASES,
+        dialogue::CASES,
+        limits::CASES,
+        next_hop::CASES,
+        lifecycle::CASES,
+        command_line::CASES,
+        vif::CASES,
+        checksums::CASES,
+        hostile::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// The case called `name`.
+pub(crate) fn named(name: &str) -> Option<Case> {
+    all().find(|case| case.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_fit_a_domain_name() {
+        let mut seen = BTreeSet::new();
+        for case in all() {
+            assert!(seen.insert(case.name), "{} twice", case.name);
+            assert!(
+                case.name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+            );
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Addresses from DHCP and names from DNS, with dnsmasq(8) as the server.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result, bail};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::lab::{BRIDGE, DOM0, Image, Lab};
+use crate::mail::body::{Scratch, text_mail};
+use crate::mail::ledger::{Form, Ledger};
+use crate::mail::sink::{PORT, Sink};
+use crate::net::ping::ping;
+use crate::process::Process;
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("dhcp", 60, dhcp),
+    Case::new("next_hop_by_name", 60, dns),
+];
+
+fn dnsmasq(leases: &Scratch, options: &[&str]) -> Result<Process> {
+    let lease_file = format!("--dhcp-leasefile={}", leases.text());
+    let interface = format!("--interface={BRIDGE}");
+    let mut arguments = vec![
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--user=root",
+        "--no-hosts",
+        "--no-resolv",
+        "--no-ping",
+        "--bind-interfaces",
+        "--pid-file=",
+        "--log-facility=-",
+        &interface,
+        &lease_file,
+    ];
+    arguments.extend_from_slice(options);
+    Process::start("dnsmasq", &arguments)
+}
+
+fn dhcp(lab: &Lab) -> Result<String> {
+    let leases = Scratch::new("leases");
+    let mut server = dnsmasq(
+        &leases,
+        &[
+            "--port=0",
+            "--dhcp-range=10.0.0.150,10.0.0.159,255.255.255.0,1h",
+            "--log-dhcp",
+        ],
+    )?;
+    let guest = lab.guest_with(Image::Echo, 2, 16, "ip=dhcp hostname=from-dhcp");
+    let domain = guest.start()?;
+    let up = domain
+        .console()
+        .wait_for("net: up 10.0.0.15", Deadline::seconds(30));
+    server.check_running()?;
+    let up = up?;
+    let address = up
+        .split_once("net: up ")
+        .and_then(|(_, rest)| rest.split('/').next());
+    let ip: Ipv4Addr = address
+        .and_then(|address| address.trim().parse().ok())
+        .with_context(|| format!("no address in {up:?}"))?;
+    domain
+        .console()
+        .wait_for("echo: ready", Deadline::seconds(10))?;
+    ping(IpAddr::V4(ip), 2, 200, 56)?;
+    let server = SocketAddr::new(IpAddr::V4(ip), 7);
+    super::tcp::alive(server, Deadline::seconds(10))?;
+    let leased = std::fs::read_to_string(leases.path()).context("the lease file")?;
+    if !leased.contains(&ip.to_string()) {
+        bail!("dnsmasq did not lease {ip}: {leased:?}");
+    }
+    Ok(format!("leased {ip}"))
+}
+
+fn dns(lab: &Lab) -> Result<String> {
+    let leases = Scratch::new("leases");
+    let listen = format!("--listen-address={DOM0}");
+    let record = format!("--address=/sink.test/{DOM0}");
+    let mut server = dnsmasq(&leases, &[&listen, &record, "--log-queries"])?;
+    let sink = Sink::start(&[])?;
+
+    let line =
+        |host: &str, ip: &str| format!("ip={ip}/24 gw={DOM0} dns={DOM0} next-hop={host}:{PORT}");
+    let guest = lab.guest_with(Image::Relay, 2, 16, &line("sink.test", "10.0.0.2"));
+    let _domain = guest.start_ready()?;
+    let mail = text_mail("named", 2000, lab.seed()?)?;
+    let reply = super::mail::send(guest.port(25), &mail)?;
+    server.check_running()?;
+    reply.expect(250, "a next hop by name")?;
+    let mut ledger = Ledger::default();
+    ledger.note(&mail, Form::Body, 1);
+    ledger.check(&sink.arrived()?)?;
+    if !server.text().contains("sink.test") {
+        bail!("dnsmasq was not asked for sink.test");
+    }
+
+    // A name that does not exist may exist tomorrow: the client must keep the mail.
+    let lost = lab.guest_with(Image::Relay, 3, 16, &line("missing.invalid", "10.0.0.3"));
+    let _lost_domain = lost.start_ready()?;
+    super::mail::send(lost.port(25), &mail)?.expect_class(4, "a next hop without an address")?;
+    Ok("sink.test found; an unknown name gives 4xx".into())
+}

@@ -1,0 +1,146 @@
+//! The file that tells `xl create` what a PV domU is made of (xl.cfg(5)).
+
+use std::fmt::Write;
+
+use anyhow::{Result, bail};
+
+/// What the toolstack does when a domain has ended, for each way of ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnEnd {
+    /// The domain is removed.
+    Destroy,
+    /// The domain is built again.
+    Restart,
+    /// The domain stays for inspection, without running.
+    Preserve,
+}
+
+impl OnEnd {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Destroy => "destroy",
+            Self::Restart => "restart",
+            Self::Preserve => "preserve",
+        }
+    }
+}
+
+/// A PV domU with at most one network interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The domain's name; it also names the console log.
+    pub(crate) name: String,
+    /// Path of the kernel image.
+    pub(crate) kernel: String,
+    /// Path of the initial ramdisk, for Linux.
+    pub(crate) ramdisk: Option<String>,
+    /// Memory in MiB.
+    pub(crate) memory_mib: u64,
+    /// The command line.
+    pub(crate) cmdline: String,
+    /// The last byte of the MAC address on xenbr0, or `None` for a domain without a network.
+    pub(crate) mac: Option<u8>,
+    /// What follows a poweroff.
+    pub(crate) on_poweroff: OnEnd,
+    /// What follows a reboot.
+    pub(crate) on_reboot: OnEnd,
+    /// What follows a crash.
+    pub(crate) on_crash: OnEnd,
+}
+
+impl Config {
+    /// The file's text. A double quote or a line break cannot be written in it, and is an error.
+    pub(crate) fn text(&self) -> Result<String> {
+        let mut text = String::from("type = \"pv\"\n");
+        for (key, value) in [
+            ("name", &self.name),
+            ("kernel", &self.kernel),
+            ("extra", &self.cmdline),
+        ] {
+            quoted(&mut text, key, value)?;
+        }
+        if let Some(ramdisk) = &self.ramdisk {
+            quoted(&mut text, "ramdisk", ramdisk)?;
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "memory = {}\nvcpus = 1", self.memory_mib);
+        if let Some(last) = self.mac {
+            let mac = mac_text(last);
+            let _ = writeln!(
+                text,
+                "vif = [\"bridge=xenbr0,script=vif-bridge,mac={mac}\"]"
+            );
+        }
+        for (key, end) in [
+            ("on_poweroff", self.on_poweroff),
+            ("on_reboot", self.on_reboot),
+            ("on_crash", self.on_crash),
+        ] {
+            quoted(&mut text, key, end.word())?;
+        }
+        Ok(text)
+    }
+}
+
+/// The MAC address of the guest with the number `last`: Xen's prefix 00:16:3e, and one address per
+/// number, so that dom0's neighbour entries stay right from one domain to the next.
+pub(crate) fn mac(last: u8) -> [u8; 6] {
+    [0x00, 0x16, 0x3e, 0xca, 0x00, last]
+}
+
+/// [`mac`] as text.
+pub(crate) fn mac_text(last: u8) -> String {
+    mac(last).map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn quoted(text: &mut String, key: &str, value: &str) -> Result<()> {
+    if value.contains(['"', '\n', '\\']) {
+        bail!("{key}: a quote, a backslash or a line break cannot be passed to xl: {value:?}");
+    }
+    let _ = writeln!(text, "{key} = \"{value}\"");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, OnEnd};
+
+    fn config() -> Config {
+        Config {
+            name: "echo".into(),
+            kernel: "/lab/images/echo".into(),
+            ramdisk: None,
+            memory_mib: 8,
+            cmdline: "ip=10.0.0.2/24".into(),
+            mac: Some(2),
+            on_poweroff: OnEnd::Destroy,
+            on_reboot: OnEnd::Restart,
+            on_crash: OnEnd::Preserve,
+        }
+    }
+
+    #[test]
+    fn every_setting_is_in_the_file() {
+        let text = config().text().expect("nothing to refuse");
+        let expected = "type = \"pv\"\n\
+            name = \"echo\"\n\
+            kernel = \"/lab/images/echo\"\n\
+            extra = \"ip=10.0.0.2/24\"\n\
+            memory = 8\n\
+            vcpus = 1\n\
+            vif = [\"bridge=xenbr0,script=vif-bridge,mac=00:16:3e:ca:00:02\"]\n\
+            on_poweroff = \"destroy\"\n\
+            on_reboot = \"restart\"\n\
+            on_crash = \"preserve\"\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_quoted_is_refused() {
+        for bad in ["a\"b", "a\nb", "a\\b"] {
+            let mut config = config();
+            config.cmdline = bad.into();
+            assert!(config.text().is_err(), "{bad:?}");
+        }
+    }
+}

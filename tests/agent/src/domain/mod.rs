@@ -1,0 +1,183 @@
+//! Domains of the lab: made with `xl create`, gone when dropped.
+//!
+//! [`config`] writes the domain's file, [`list`] reads `xl list`, [`console`] reads the guest's
+//! console; [`Domain`] ties them together.
+
+pub(crate) mod config;
+pub(crate) mod console;
+pub(crate) mod list;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::deadline::Deadline;
+use crate::process::{Output, run, run_ok, scratch_file, tail};
+use config::Config;
+use console::Console;
+use list::Entry;
+
+/// Toolstack commands answer within seconds; under software emulation with a busy guest, more.
+const XL_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often `xl list` is asked while waiting. Each call is a process of its own.
+const LIST_PAUSE: Duration = Duration::from_millis(150);
+
+/// A running or ended domU.
+#[derive(Debug)]
+pub(crate) struct Domain {
+    /// The domain's name.
+    pub(crate) name: String,
+    /// When `xl create` was seen to end.
+    pub(crate) created: Instant,
+    /// How long `xl create` took.
+    pub(crate) create_took: Duration,
+    console: Console,
+}
+
+impl Domain {
+    /// Builds and starts the domain.
+    pub(crate) fn create(config: &Config) -> Result<Self> {
+        Self::create_with(config, &[])
+    }
+
+    /// Builds the domain but does not start it: [`Self::unpause`] does.
+    pub(crate) fn create_paused(config: &Config) -> Result<Self> {
+        Self::create_with(config, &["-p"])
+    }
+
+    fn create_with(config: &Config, options: &[&str]) -> Result<Self> {
+        let file = scratch_file(&format!("{}.cfg", config.name));
+        fs::write(&file, config.text()?).with_context(|| file.display().to_string())?;
+        let console = Console::of(&config.name);
+        console.clear();
+        let path = file.display().to_string();
+        let mut arguments = vec!["create"];
+        arguments.extend_from_slice(options);
+        arguments.push(&path);
+        let output = run("xl", &arguments, XL_LIMIT);
+        let _ = fs::remove_file(&file);
+        let output = output?;
+        // Guard first: a domain that was half built is removed on the way out.
+        let domain = Self {
+            name: config.name.clone(),
+            created: output.ended,
+            create_took: output.took,
+            console,
+        };
+        if !output.status.success() {
+            bail!("xl create {}: {}", config.name, tail(&output.text, 10));
+        }
+        Ok(domain)
+    }
+
+    /// The guest's console.
+    pub(crate) fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Its row of `xl list`, or `None` when it is gone.
+    pub(crate) fn entry(&self) -> Result<Option<Entry>> {
+        Ok(all()?.into_iter().find(|entry| entry.name == self.name))
+    }
+
+    /// Its row; a domain that is gone is an error.
+    pub(crate) fn running(&self) -> Result<Entry> {
+        let entry = self.entry()?;
+        let entry = entry.with_context(|| format!("the domain {} is gone", self.name))?;
+        if entry.ended() {
+            bail!("the domain {} has ended: {}", self.name, entry.flags);
+        }
+        Ok(entry)
+    }
+
+    /// The name of its network interface in dom0.
+    pub(crate) fn vif(&self) -> Result<String> {
+        Ok(format!("vif{}.0", self.running()?.id))
+    }
+
+    /// Starts a domain that was created paused.
+    pub(crate) fn unpause(&self) -> Result<Output> {
+        self.xl("unpause")
+    }
+
+    /// Asks the guest to power off.
+    pub(crate) fn shutdown(&self) -> Result<()> {
+        self.xl("shutdown").map(drop)
+    }
+
+    /// Asks the guest to reboot.
+    pub(crate) fn reboot(&self) -> Result<()> {
+        self.xl("reboot").map(drop)
+    }
+
+    /// Writes `request` to the guest's `control/shutdown`, for requests xl has no command for.
+    pub(crate) fn request(&self, request: &str) -> Result<()> {
+        let path = format!("/local/domain/{}/control/shutdown", self.running()?.id);
+        run_ok("xenstore-write", &[&path, request], XL_LIMIT).map(drop)
+    }
+
+    /// Removes the domain at once.
+    pub(crate) fn destroy(&self) -> Result<()> {
+        self.xl("destroy").map(drop)
+    }
+
+    /// Waits until the domain no longer exists.
+    pub(crate) fn wait_gone(&self, deadline: Deadline) -> Result<()> {
+        let what = format!("{} to be gone", self.name);
+        deadline.poll(LIST_PAUSE, &what, || {
+            Ok(self.entry()?.is_none().then_some(()))
+        })
+    }
+
+    /// Waits until the domain has ended and is kept, and returns its row.
+    pub(crate) fn wait_ended(&self, deadline: Deadline) -> Result<Entry> {
+        let what = format!("{} to end", self.name);
+        deadline.poll(LIST_PAUSE, &what, || {
+            let entry = self.entry()?;
+            let entry = entry.with_context(|| format!("the domain {} is gone", self.name))?;
+            Ok(entry.ended().then_some(entry))
+        })
+    }
+
+    fn xl(&self, command: &str) -> Result<Output> {
+        let output = run("xl", &[command, &self.name], XL_LIMIT)?;
+        if !output.status.success() {
+            bail!("xl {command} {}: {}", self.name, tail(&output.text, 5));
+        }
+        Ok(output)
+    }
+}
+
+impl Drop for Domain {
+    fn drop(&mut self) {
+        // The domain may be gone already: then xl complains, and all is well.
+        let _ = run("xl", &["destroy", &self.name], XL_LIMIT);
+    }
+}
+
+/// All domains, dom0 included.
+pub(crate) fn all() -> Result<Vec<Entry>> {
+    list::parse(&run_ok("xl", &["list"], XL_LIMIT)?)
+}
+
+/// Removes every domain but dom0, and says which they were.
+pub(crate) fn destroy_all() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in all()?.into_iter().filter(|entry| entry.id != 0) {
+        // By domid: a domain that is half gone has no name.
+        let _ = run("xl", &["destroy", &entry.id.to_string()], XL_LIMIT);
+        names.push(entry.name);
+    }
+    Ok(names)
+}
+
+/// Xen's version, as `xl info` gives it.
+pub(crate) fn xen_version() -> Result<String> {
+    let info = run_ok("xl", &["info"], XL_LIMIT)?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("xen_version")?.trim().strip_prefix(':'))
+        .map(|version| version.trim().to_owned())
+        .context("xl info does not name its xen_version")
+}

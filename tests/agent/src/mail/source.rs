@@ -1,0 +1,95 @@
+//! Real clients: postfix's smtp-source(1) and swaks(1).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::body::{Content, ID_HEADER};
+use crate::process::{Output, Process, run};
+
+/// The sender in every envelope.
+pub(crate) const SENDER: &str = "lab@client.test";
+
+/// The recipient in every envelope.
+pub(crate) const RECIPIENT: &str = "user@sink.test";
+
+/// Sends `count` copies of a mail over `sessions` connections at a time with smtp-source. It stops
+/// at the first answer that is not positive, with an exit code other than zero.
+pub(crate) fn smtp_source(
+    server: SocketAddr,
+    mail: &Content,
+    count: usize,
+    sessions: usize,
+    limit: Duration,
+) -> Result<Output> {
+    let arguments = source_arguments(server, mail, count, sessions);
+    run("smtp-source", &refs(&arguments), limit)
+}
+
+/// [`smtp_source`], in the background.
+pub(crate) fn start_smtp_source(
+    server: SocketAddr,
+    mail: &Content,
+    count: usize,
+    sessions: usize,
+) -> Result<Process> {
+    let arguments = source_arguments(server, mail, count, sessions);
+    Process::start("smtp-source", &refs(&arguments))
+}
+
+/// Sends one mail with an attachment with swaks; exit code 0 means that it was accepted.
+pub(crate) fn swaks(server: SocketAddr, attached: &Content, limit: Duration) -> Result<Output> {
+    let header = format!("{ID_HEADER}: {}", attached.id);
+    let attach = format!("@{}", attached.file.text());
+    let (host, port) = (server.ip().to_string(), server.port().to_string());
+    let arguments = [
+        "--server",
+        &host,
+        "--port",
+        &port,
+        "--helo",
+        "client.test",
+        "--from",
+        SENDER,
+        "--to",
+        RECIPIENT,
+        "--add-header",
+        &header,
+        "--attach",
+        &attach,
+        "--suppress-data",
+    ];
+    run("swaks", &arguments, limit)
+}
+
+fn source_arguments(
+    server: SocketAddr,
+    mail: &Content,
+    count: usize,
+    sessions: usize,
+) -> Vec<String> {
+    let (count, sessions) = (count.to_string(), sessions.to_string());
+    let (file, server) = (mail.file.text(), server.to_string());
+    [
+        "-m",
+        &count,
+        "-s",
+        &sessions,
+        "-M",
+        "client.test",
+        "-f",
+        SENDER,
+        "-t",
+        RECIPIENT,
+        "-F",
+        &file,
+        &server,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn refs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}

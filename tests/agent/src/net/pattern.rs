@@ -1,0 +1,137 @@
+//! Endless seeded bytes: the sender makes them, the receiver makes them again and compares.
+//!
+//! Comparing every byte is stronger than comparing hashes, costs less under emulation, and names
+//! the first byte that differs.
+
+use std::fmt;
+
+/// A stream of pseudo-random bytes given by its seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    random: fastrand::Rng,
+    block: [u8; 256],
+    used: usize,
+}
+
+impl Pattern {
+    /// The stream of `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            block: [0; 256],
+            used: 256,
+        }
+    }
+
+    /// Fills `buffer` with the next bytes of the stream.
+    pub(crate) fn fill(&mut self, mut buffer: &mut [u8]) {
+        while !buffer.is_empty() {
+            if self.used == self.block.len() {
+                self.random.fill(&mut self.block);
+                self.used = 0;
+            }
+            let count = buffer.len().min(self.block.len() - self.used);
+            buffer[..count].copy_from_slice(&self.block[self.used..self.used + count]);
+            self.used += count;
+            buffer = &mut buffer[count..];
+        }
+    }
+}
+
+/// Compares what arrives with a [`Pattern`].
+#[derive(Debug)]
+pub(crate) struct Checker {
+    expected: Pattern,
+    offset: u64,
+    scratch: Vec<u8>,
+}
+
+/// The first place where a stream differs from what was sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Corrupt {
+    /// The byte's place in the stream.
+    pub(crate) offset: u64,
+    /// What was sent.
+    pub(crate) expected: u8,
+    /// What arrived.
+    pub(crate) found: u8,
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "corrupt at byte {}: {:#04x} instead of {:#04x}",
+            self.offset, self.found, self.expected
+        )
+    }
+}
+
+impl std::error::Error for Corrupt {}
+
+impl Checker {
+    /// A checker for the stream of `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            expected: Pattern::new(seed),
+            offset: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// How many bytes have been right.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Compares the next bytes of the stream.
+    pub(crate) fn check(&mut self, bytes: &[u8]) -> Result<(), Corrupt> {
+        self.scratch.resize(bytes.len(), 0);
+        self.expected.fill(&mut self.scratch);
+        if self.scratch == bytes {
+            self.offset += bytes.len() as u64;
+            return Ok(());
+        }
+        let pairs = self.scratch.iter().zip(bytes);
+        let right = pairs.take_while(|(a, b)| a == b).count();
+        Err(Corrupt {
+            offset: self.offset + right as u64,
+            expected: self.scratch[right],
+            found: bytes[right],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Checker, Pattern};
+
+    #[test]
+    fn the_pattern_does_not_depend_on_the_pieces() {
+        let mut whole = vec![0; 1000];
+        Pattern::new(7).fill(&mut whole);
+        let mut pieces = Pattern::new(7);
+        let mut checker = Checker::new(7);
+        for length in [1, 2, 300, 697] {
+            let mut piece = vec![0; length];
+            pieces.fill(&mut piece);
+            checker.check(&piece).expect("the same stream");
+        }
+        let mut again = vec![0; 1000];
+        Pattern::new(7).fill(&mut again);
+        assert_eq!(whole, again);
+        assert_eq!(checker.offset(), 1000);
+    }
+
+    #[test]
+    fn the_first_wrong_byte_is_named() {
+        let mut bytes = vec![0; 500];
+        Pattern::new(1).fill(&mut bytes);
+        bytes[300] ^= 1;
+        let mut checker = Checker::new(1);
+        checker.check(&bytes[..200]).expect("right so far");
+        let corrupt = checker.check(&bytes[200..]).expect_err("one bit is wrong");
+        assert_eq!(corrupt.offset, 300);
+        assert_eq!(corrupt.found, corrupt.expected ^ 1);
+    }
+}

@@ -1,0 +1,135 @@
+//! Frames straight onto a network interface, past dom0's own stack (packet(7)).
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::sockopt::ReceiveTimeout;
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, sendto,
+    setsockopt, socket,
+};
+use nix::sys::time::TimeVal;
+
+use crate::deadline::Deadline;
+
+/// A packet socket on one interface.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    socket: OwnedFd,
+    address: LinkAddr,
+}
+
+impl Raw {
+    /// Opens the interface called `name`.
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let address = getifaddrs()
+            .context("the list of interfaces")?
+            .filter(|interface| interface.interface_name == name)
+            .find_map(|interface| interface.address?.as_link_addr().copied())
+            .with_context(|| format!("no interface is called {name}"))?;
+        let socket = socket(
+            AddressFamily::Packet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::EthAll,
+        )
+        .context("a packet socket")?;
+        bind(socket.as_raw_fd(), &address).with_context(|| format!("binding to {name}"))?;
+        Ok(Self { socket, address })
+    }
+
+    /// The MAC address of the interface.
+    pub(crate) fn mac(&self) -> Option<[u8; 6]> {
+        self.address.addr()
+    }
+
+    /// Sends one frame. A queue that is full is waited for until `deadline`. Returns false when
+    /// the kernel refuses the frame itself (too short for its header, or too long).
+    pub(crate) fn send(&self, frame: &[u8], deadline: Deadline) -> Result<bool> {
+        loop {
+            let sent = sendto(
+                self.socket.as_raw_fd(),
+                frame,
+                &self.address,
+                MsgFlags::empty(),
+            );
+            match sent {
+                Ok(_) => return Ok(true),
+                Err(Errno::EINVAL | Errno::EMSGSIZE) => return Ok(false),
+                Err(Errno::ENOBUFS | Errno::EAGAIN | Errno::EINTR) if !deadline.passed() => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(error) => bail!("a frame of {} bytes: {error}", frame.len()),
+            }
+        }
+    }
+
+    /// The next frame that passes the interface in either direction and that `wanted` picks.
+    pub(crate) fn find<T>(
+        &self,
+        deadline: Deadline,
+        mut wanted: impl FnMut(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let mut buffer = vec![0; 65536];
+        while !deadline.passed() {
+            let left = deadline.socket_timeout();
+            let left = TimeVal::new(
+                left.as_secs() as i64,
+                i64::from(left.subsec_micros().max(1)),
+            );
+            setsockopt(&self.socket, ReceiveTimeout, &left).context("time-out")?;
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(count) => {
+                    if let Some(value) = wanted(&buffer[..count]) {
+                        return Ok(Some(value));
+                    }
+                }
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(error) => bail!("receiving frames: {error}"),
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Raw;
+    use crate::deadline::Deadline;
+    use crate::net::frame::{IPV4, Link, UDP, ethernet, ipv4, udp};
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let error = Raw::open("none0").expect_err("no such interface");
+        assert!(error.to_string().contains("none0"));
+    }
+
+    /// On the loopback interface, where the user may open packet sockets; elsewhere it says so.
+    #[test]
+    fn frames_pass_an_interface() {
+        let raw = match Raw::open("lo") {
+            Ok(raw) => raw,
+            Err(error) => {
+                eprintln!("not tried: {error:#}");
+                return;
+            }
+        };
+        let home = Ipv4Addr::LOCALHOST;
+        let packet = ipv4(home, home, UDP, 0, &udp((home, 9), (home, 9), b"by hand"));
+        let link = Link {
+            to: [0; 6],
+            from: [0; 6],
+        };
+        let frame = ethernet(link, IPV4, &packet);
+        let deadline = Deadline::seconds(10);
+        assert!(raw.send(&frame, deadline).expect("sent"));
+        let seen = raw.find(deadline, |seen| (seen == frame).then_some(()));
+        assert_eq!(seen.expect("receiving works"), Some(()));
+        // Too short for an Ethernet header: the kernel's refusal is not an error of ours.
+        assert!(!raw.send(&[0; 5], deadline).expect("refused"));
+    }
+}

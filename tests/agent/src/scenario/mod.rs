@@ -1,0 +1,45 @@
+//! What a job can ask for. Each scenario is one file; `test` is made of many cases.
+
+mod bench;
+mod boot;
+mod idle;
+mod run;
+mod test;
+
+use std::time::Duration;
+
+use agent::protocol::Job;
+use anyhow::{Result, bail};
+
+use crate::cases;
+use crate::lab::Lab;
+use crate::report::Report;
+use crate::supervisor::supervise;
+
+/// The longest that a scenario other than `test` may take, in dom0's seconds.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Carries the job out, in processes of their own, and reports how each part ended.
+pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
+    match job.scenario.as_str() {
+        "test" => test::carry_out(report, job_path, job),
+        name @ ("boot" | "run" | "idle" | "bench") => {
+            supervise(report, job_path, name, LIMIT).map(drop)
+        }
+        other => bail!("no scenario is called {other:?}: boot, run, test, idle, bench are"),
+    }
+}
+
+/// What runs inside a part's process. Returns the detail for its outcome.
+pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
+    match name {
+        "boot" => boot::run(lab),
+        "run" => run::run(lab),
+        "idle" => idle::run(lab),
+        "bench" => bench::run(lab),
+        _ => match cases::named(name) {
+            Some(case) => (case.check)(lab),
+            None => bail!("no case is called {name:?}"),
+        },
+    }
+}

@@ -1,0 +1,138 @@
+//! `run`: the product's main job. A relay with 16 MiB between real clients and a real server;
+//! every body that arrives is compared by hash with the one that was sent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value, json};
+
+use crate::deadline::Deadline;
+use crate::domain::{Domain, xen_version};
+use crate::lab::{Guest, Lab};
+use crate::mail::body::{attachment, text_mail};
+use crate::mail::client::Client;
+use crate::mail::ledger::{Form, Ledger};
+use crate::mail::sink::Sink;
+use crate::mail::source::{smtp_source, swaks};
+use crate::net::stream;
+use crate::process::{Output, tail};
+use crate::stats::rounded;
+
+/// The relay's memory.
+const MEMORY_MIB: u64 = 16;
+
+/// The mails: a name for the size, its bytes, and how many smtp-source sends. Swaks sends one more
+/// of each, as an attachment.
+const SIZES: [(&str, usize, usize); 3] = [
+    ("1_kb", 1024, 20),
+    ("1_mb", 1024 * 1024, 8),
+    ("3_mb", 3 * 1024 * 1024, 4),
+];
+
+/// How many sessions smtp-source opens at once.
+const SESSIONS: usize = 4;
+
+/// The longest that one client may take.
+const CLIENT_LIMIT: Duration = Duration::from_secs(180);
+
+pub(super) fn run(lab: &Lab) -> Result<String> {
+    let report = &lab.report;
+    let mut result = Map::new();
+    result.insert("xen".into(), json!(xen_version()?));
+    result.insert("memory_mib".into(), json!(MEMORY_MIB));
+
+    report.phase(format!("boot the relay with {MEMORY_MIB} MiB"));
+    let sink = Sink::start(&[])?;
+    let guest = lab.relay(2, MEMORY_MIB, "");
+    let (domain, boot_ms) = boot(&guest)?;
+    result.insert("boot_ms".into(), json!(rounded(boot_ms)));
+    result.insert(
+        "create_ms".into(),
+        json!(rounded(domain.create_took.as_secs_f64() * 1000.0)),
+    );
+    report.log(format!("220 banner {boot_ms:.1} ms after xl create"));
+
+    let mut ledger = Ledger::default();
+    let seed = lab.seed()?;
+    let mut sizes = Map::new();
+    for (number, (name, bytes, count)) in SIZES.into_iter().enumerate() {
+        let seed = seed + number as u64;
+        report.phase(format!("mails of {bytes} bytes"));
+        let file = attachment(&format!("swaks-{name}"), bytes, seed)?;
+        let by_swaks = accepted(swaks(guest.port(25), &file, CLIENT_LIMIT)?, "swaks")?;
+        ledger.note(&file, Form::Attachment, 1);
+        let mail = text_mail(&format!("source-{name}"), bytes, seed)?;
+        let output = smtp_source(guest.port(25), &mail, count, SESSIONS, CLIENT_LIMIT)?;
+        let by_source = accepted(output, "smtp-source")?;
+        ledger.note(&mail, Form::Body, count);
+        report.log(format!(
+            "swaks 1 in {by_swaks:.1} s, smtp-source {count} in {by_source:.1} s"
+        ));
+        let size = json!({
+            "bytes": bytes,
+            "mails": count + 1,
+            "swaks_s": rounded(by_swaks),
+            "smtp_source_s": rounded(by_source),
+        });
+        sizes.insert(name.into(), size);
+    }
+    result.insert("sizes".into(), Value::Object(sizes));
+
+    report.phase("compare what arrived");
+    let balance = ledger.balance(&sink.arrived()?);
+    for (key, count) in [
+        ("sent", balance.sent),
+        ("delivered", balance.delivered),
+        ("corrupt", balance.corrupt),
+        ("repeated", balance.repeated),
+    ] {
+        result.insert(key.into(), json!(count));
+    }
+    let cpu_s = domain.running()?.cpu_s;
+    result.insert("guest_cpu_s".into(), json!(cpu_s));
+    report.result(result);
+    let summary = format!(
+        "sent {}, delivered {}, corrupt {}, repeated {}; banner after {boot_ms:.1} ms; {MEMORY_MIB} MiB",
+        balance.sent, balance.delivered, balance.corrupt, balance.repeated
+    );
+    report.log(summary.clone());
+    if balance.delivered != balance.sent || balance.corrupt + balance.repeated != 0 {
+        bail!("{summary}");
+    }
+    Ok(summary)
+}
+
+/// Creates the relay and connects until it has sent its banner. Returns the milliseconds from the
+/// end of `xl create` to the banner.
+pub(super) fn boot(guest: &Guest) -> Result<(Domain, f64)> {
+    let domain = guest.start()?;
+    let from = domain.created;
+    let ms = banner_after(guest, from, Deadline::seconds(20));
+    let ms = ms.with_context(|| tail(&domain.console().text(), 15))?;
+    Ok((domain, ms))
+}
+
+/// Milliseconds from `from` until a client has read the 220 banner.
+pub(super) fn banner_after(guest: &Guest, from: Instant, deadline: Deadline) -> Result<f64> {
+    // Short attempts one after the other: a connection request that is lost because the guest is
+    // not there yet would be repeated by dom0's TCP only after a second.
+    deadline.poll(Duration::from_millis(1), "the banner", || {
+        let attempt = Deadline::after(Duration::from_millis(20));
+        let Ok(stream) = stream::connect(guest.port(25), attempt) else {
+            return Ok(None);
+        };
+        stream.set_read_timeout(Some(deadline.socket_timeout()))?;
+        let (client, banner) = Client::over(stream)?;
+        let ms = from.elapsed().as_secs_f64() * 1000.0;
+        banner.expect(220, "banner")?;
+        client.quit()?;
+        Ok(Some(ms))
+    })
+}
+
+fn accepted(output: Output, program: &str) -> Result<f64> {
+    if !output.status.success() {
+        bail!("{program} ({}): {}", output.status, tail(&output.text, 6));
+    }
+    Ok(output.took.as_secs_f64())
+}

@@ -1,0 +1,59 @@
+//! `test`: every case, one after the other, in one boot of Xen.
+
+use std::time::Instant;
+
+use agent::protocol::{Job, Outcome};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::cases;
+use crate::report::Report;
+use crate::stats::rounded;
+use crate::supervisor::supervise;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Params {
+    /// The cases to run; empty for all.
+    only: Vec<String>,
+    /// The seed of everything random; the cases read it themselves.
+    #[serde(rename = "seed")]
+    _seed: Option<u64>,
+}
+
+pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
+    let params: Params =
+        serde_json::from_value(Value::Object(job.params.clone())).context("parameters of test")?;
+    if let Some(name) = params.only.iter().find(|name| cases::named(name).is_none()) {
+        bail!("no case is called {name:?}");
+    }
+    let start = Instant::now();
+    let mut took = Map::new();
+    let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
+    for case in cases::all() {
+        if !params.only.is_empty() && !params.only.iter().any(|name| name == case.name) {
+            continue;
+        }
+        report.phase(case.name);
+        let began = Instant::now();
+        match supervise(report, job_path, case.name, case.limit)? {
+            Outcome::Passed => passed += 1,
+            Outcome::Failed => failed += 1,
+            Outcome::Skipped => skipped += 1,
+        }
+        let seconds = rounded(began.elapsed().as_secs_f64());
+        took.insert(case.name.to_owned(), json!(seconds));
+    }
+    let result = json!({
+        "passed": passed,
+        "failed": failed,
+        "skipped": skipped,
+        "cases_s": rounded(start.elapsed().as_secs_f64()),
+        "case_s": took,
+    });
+    if let Value::Object(result) = result {
+        report.result(result);
+    }
+    Ok(())
+}
