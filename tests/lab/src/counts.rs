@@ -1,0 +1,146 @@
+//! How many tests and cases passed, failed and were skipped, and how cargo's test runners say it.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+/// How many ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Counts {
+    /// As many, but at least one failed: for a run that went wrong beside its cases.
+    pub(crate) fn with_failure(self) -> Counts {
+        Counts {
+            failed: self.failed.max(1),
+            ..self
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// The counts in a line that sums up one test program of `cargo test`:
+/// `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+pub(crate) fn of_cargo_test(line: &str) -> Option<Counts> {
+    let (_, parts) = line
+        .trim()
+        .strip_prefix("test result: ")?
+        .split_once(". ")?;
+    Some(sum(parts.split(';')))
+}
+
+/// The counts in nextest's closing line:
+/// `Summary [ 1.2s] 9 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 2 skipped`.
+pub(crate) fn of_nextest(line: &str) -> Option<Counts> {
+    let (_, rest) = line.trim().strip_prefix("Summary [")?.split_once(']')?;
+    let (_, parts) = rest.split_once("run: ")?;
+    // What is in parentheses has been counted before them, and may hold commas.
+    let mut depth = 0u32;
+    let outside: String = parts
+        .chars()
+        .filter(|c| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => return depth == 0,
+            }
+            false
+        })
+        .collect();
+    Some(sum(outside.split(',')))
+}
+
+/// Adds up parts such as `3 passed`.
+fn sum<'a>(parts: impl Iterator<Item = &'a str>) -> Counts {
+    let mut counts = Counts::default();
+    for part in parts {
+        let Some((number, word)) = part.trim().split_once(' ') else {
+            continue;
+        };
+        let number: u64 = number.parse().unwrap_or(0);
+        match word.trim() {
+            "passed" => counts.passed += number,
+            "failed" | "timed out" | "exec failed" => counts.failed += number,
+            "ignored" | "skipped" => counts.skipped += number,
+            // `measured`, `filtered out`: not run, and not left out by the tests themselves.
+            _ => {}
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, of_cargo_test, of_nextest};
+
+    fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
+        Counts {
+            passed,
+            failed,
+            skipped,
+        }
+    }
+
+    #[test]
+    fn lines_of_cargo_test() {
+        assert_eq!(
+            of_cargo_test(
+                "test result: ok. 19 passed; 0 failed; 2 ignored; 0 measured; 5 filtered out; \
+                 finished in 0.10s"
+            ),
+            Some(counts(19, 0, 2))
+        );
+        assert_eq!(
+            of_cargo_test("test result: FAILED. 1 passed; 4 failed; 0 ignored; 0 measured"),
+            Some(counts(1, 4, 0))
+        );
+        assert_eq!(of_cargo_test("test result_is_kept ... ok"), None);
+    }
+
+    #[test]
+    fn lines_of_nextest() {
+        assert_eq!(
+            of_nextest("     Summary [   0.102s] 25 tests run: 25 passed, 0 skipped"),
+            Some(counts(25, 0, 0))
+        );
+        assert_eq!(
+            of_nextest(
+                "Summary [  61.0s] 9/12 tests run: 6 passed (1 slow, 1 flaky), 1 failed, \
+                 1 exec failed, 1 timed out, 3 skipped"
+            ),
+            Some(counts(6, 3, 3))
+        );
+        assert_eq!(
+            of_nextest("        PASS [   0.1s] lab counts::tests::x"),
+            None
+        );
+    }
+
+    #[test]
+    fn the_closing_line() {
+        assert_eq!(counts(3, 0, 0).to_string(), "3 passed, 0 failed");
+        assert_eq!(counts(3, 1, 2).to_string(), "3 passed, 1 failed, 2 skipped");
+        assert_eq!(counts(3, 0, 2).with_failure(), counts(3, 1, 2));
+        assert_eq!(counts(3, 2, 2).with_failure(), counts(3, 2, 2));
+    }
+}

@@ -1,0 +1,98 @@
+//! `cargo lab suite`: every test there is, on the host and in the lab, with one closing line.
+//!
+//! Each part runs whatever became of those before it, and a part that crashes counts as failed.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::counts::{self, Counts};
+use crate::log::say;
+use crate::{interrupt, paths, process};
+
+/// The limit for the host's tests with their build.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Reads the counts out of one line of a test runner.
+type Reader = fn(&str) -> Option<Counts>;
+
+/// Runs the host's tests, then `lab`; prints the closing line and returns whether all passed.
+///
+/// # Errors
+/// When the user interrupts.
+pub(crate) fn run(lab: impl FnOnce() -> Result<Counts>) -> Result<bool> {
+    let mut total = Counts::default();
+    let nextest = process::output(
+        cargo().args(["nextest", "--version"]),
+        Duration::from_secs(60),
+    );
+    let parts: &[(&[&str], Reader)] = if nextest.is_ok() {
+        &[
+            (
+                &[
+                    "nextest",
+                    "run",
+                    "--workspace",
+                    "--no-fail-fast",
+                    "--status-level",
+                    "slow",
+                ],
+                counts::of_nextest,
+            ),
+            (
+                &["test", "--workspace", "--doc", "--no-fail-fast"],
+                counts::of_cargo_test,
+            ),
+        ]
+    } else {
+        &[(
+            &["test", "--workspace", "--no-fail-fast"],
+            counts::of_cargo_test,
+        )]
+    };
+    for (arguments, reader) in parts {
+        total += host(arguments, *reader)?;
+    }
+    total += lab().unwrap_or_else(|error| {
+        say!("error: {error:#}");
+        Counts::default().with_failure()
+    });
+    interrupt::check()?;
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(paths::workspace());
+    command
+}
+
+/// Runs one test command of cargo on the host.
+fn host(arguments: &[&str], reader: Reader) -> Result<Counts> {
+    say!("== cargo {}", arguments.join(" "));
+    let mut total = Counts::default();
+    let status = process::run_any_status(cargo().args(arguments), LIMIT, |_, line| {
+        if let Some(counts) = reader(line) {
+            total += counts;
+        }
+        if !line.trim().is_empty() {
+            say!("  {line}");
+        }
+    });
+    interrupt::check()?;
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => {
+            say!("cargo ended with {status}");
+            total = total.with_failure();
+        }
+        Err(error) => {
+            say!("error: {error:#}");
+            total = total.with_failure();
+        }
+    }
+    say!("{total}");
+    Ok(total)
+}
