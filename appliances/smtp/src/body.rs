@@ -1,0 +1,242 @@
+//! The message on its way through (RFC 5321 4.5.2, 2.3.8, 4.5.3.1).
+//!
+//! Client and next hop use the same dot-stuffed form, so the stuffed bytes
+//! pass as they are, in runs as long as the input, and nothing is ever kept
+//! but a dot or a CR at the end of a piece of input, whose meaning the next
+//! byte decides. The scan proves on the way that the stream to the next hop
+//! holds lines ended by CRLF only, and no end-of-data mark of its own.
+
+use crate::hops::HopCounter;
+use crate::ring::Ring;
+
+/// Longest text line in bytes without its CRLF and without a stuffed dot
+/// (RFC 5321 4.5.3.1.6).
+const LINE_MAX: usize = 998;
+
+/// Room kept free in the outgoing ring: for a held dot or CR, and for the
+/// end-of-data mark behind the last line.
+pub(crate) const SPARE: usize = 8;
+
+/// What is wrong with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// LF without CR before it, or CR without LF behind it.
+    BareLineEnd,
+    /// A NUL octet: neither 7bit nor 8bit data may hold it (RFC 2045 2.7, 2.8).
+    Nul,
+    /// A line above 998 octets and CRLF.
+    LongLine,
+    /// More octets than [`Limits::size`].
+    TooLarge,
+    /// More `Received:` fields than [`Limits::hops`].
+    TooManyHops,
+    /// An octet above 127, which the next hop does not take.
+    EightBit,
+}
+
+/// What a message may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Octets, dots unstuffed, line ends counted (RFC 1870 5).
+    pub(crate) size: u64,
+    /// `Received:` fields in the header section.
+    pub(crate) hops: u32,
+    /// Whether octets above 127 may pass.
+    pub(crate) eight_bit: bool,
+}
+
+/// Where in a line the scan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Before the first octet.
+    Start,
+    /// Behind a dot at the start, held back.
+    Dot,
+    /// Behind a dot and a CR, both held back.
+    DotCr,
+    /// Inside.
+    Text,
+    /// Behind a CR, held back.
+    Cr,
+}
+
+/// How a scan ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Input or room is used up.
+    More,
+    /// The end-of-data mark was read; it was not forwarded.
+    End,
+    /// The message must not go on.
+    Fault(Fault),
+}
+
+/// The state of one message.
+#[derive(Debug)]
+pub(crate) struct Body {
+    limits: Limits,
+    at: At,
+    line: usize,
+    size: u64,
+    hops: HopCounter,
+}
+
+impl Body {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            at: At::Start,
+            line: 0,
+            size: 0,
+            hops: HopCounter::new(),
+        }
+    }
+
+    /// Octets of the message so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Where the scan stands, for a drain that follows.
+    pub(crate) fn at(&self) -> At {
+        self.at
+    }
+
+    /// Checks `input` and forwards what is decided into `out`, as far as room
+    /// goes. Returns how many bytes were consumed. After a fault the body
+    /// must not be scanned again.
+    pub(crate) fn scan(&mut self, input: &[u8], out: &mut Ring) -> (usize, Outcome) {
+        let input = &input[..input.len().min(out.space().saturating_sub(SPARE))];
+        // Start of the run that is checked but not yet forwarded.
+        let mut run = 0;
+        let mut here = 0;
+        let outcome = loop {
+            let rest = &input[here..];
+            let Some(&byte) = rest.first() else {
+                break Outcome::More;
+            };
+            match self.at {
+                At::Start if byte == b'.' => match rest.get(1) {
+                    Some(b'\r' | b'\n') | None => {
+                        out.put(&input[run..here]);
+                        here += 1;
+                        run = here;
+                        self.at = At::Dot;
+                    }
+                    Some(_) => {
+                        here += 1;
+                        self.at = At::Text;
+                    }
+                },
+                At::Start => self.at = At::Text,
+                At::Dot if byte == b'\r' => {
+                    here += 1;
+                    run = here;
+                    self.at = At::DotCr;
+                }
+                At::Dot => {
+                    // A stuffed dot after all; what is wrong with a bare LF
+                    // behind it is found as in any text.
+                    out.put(b".");
+                    self.at = At::Text;
+                }
+                At::DotCr if byte == b'\n' => {
+                    here += 1;
+                    run = here;
+                    break Outcome::End;
+                }
+                At::DotCr => break Outcome::Fault(Fault::BareLineEnd),
+                At::Text => match self.text(rest) {
+                    Ok(Text { len, ended: false }) => here += len,
+                    Ok(Text { len, ended: true }) => {
+                        here += len;
+                        if let Some(b'\n') = input.get(here + 1) {
+                            here += 2;
+                            if let Err(fault) = self.end_line() {
+                                break Outcome::Fault(fault);
+                            }
+                        } else {
+                            out.put(&input[run..here]);
+                            here += 1;
+                            run = here;
+                            self.at = At::Cr;
+                        }
+                    }
+                    Err(fault) => break Outcome::Fault(fault),
+                },
+                At::Cr if byte == b'\n' => {
+                    out.put(b"\r");
+                    here += 1;
+                    if let Err(fault) = self.end_line() {
+                        break Outcome::Fault(fault);
+                    }
+                }
+                At::Cr => break Outcome::Fault(Fault::BareLineEnd),
+            }
+        };
+        if !matches!(outcome, Outcome::Fault(_)) {
+            out.put(&input[run..here]);
+        }
+        (here, outcome)
+    }
+
+    /// Checks line content up to its CR or the end of `rest`.
+    ///
+    /// The window ends one octet behind what line and message may still hold,
+    /// so that the first fault in the stream is the one reported, however the
+    /// input was split.
+    fn text(&mut self, rest: &[u8]) -> Result<Text, Fault> {
+        let line_room = LINE_MAX - self.line;
+        let size_room = usize::try_from(self.limits.size - self.size).unwrap_or(usize::MAX);
+        let room = line_room.min(size_room);
+        let window = &rest[..rest.len().min(room + 1)];
+        let stop = memchr::memchr3(b'\r', b'\n', 0, window);
+        let text = &window[..stop.unwrap_or(window.len().min(room))];
+        self.hops.text(text);
+        if self.hops.count() > self.limits.hops {
+            return Err(Fault::TooManyHops);
+        }
+        if !self.limits.eight_bit && !text.is_ascii() {
+            return Err(Fault::EightBit);
+        }
+        self.line += text.len();
+        self.size += text.len() as u64;
+        match stop.map(|at| window[at]) {
+            Some(b'\r') => Ok(Text {
+                len: text.len(),
+                ended: true,
+            }),
+            Some(b'\n') => Err(Fault::BareLineEnd),
+            Some(_) => Err(Fault::Nul),
+            None if window.len() <= room => Ok(Text {
+                len: text.len(),
+                ended: false,
+            }),
+            None if line_room <= size_room => Err(Fault::LongLine),
+            None => Err(Fault::TooLarge),
+        }
+    }
+
+    fn end_line(&mut self) -> Result<(), Fault> {
+        self.hops.end_of_line(self.line == 0);
+        self.line = 0;
+        self.at = At::Start;
+        match self.size + 2 > self.limits.size {
+            true => Err(Fault::TooLarge),
+            false => {
+                self.size += 2;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A checked piece of a line.
+struct Text {
+    len: usize,
+    /// Whether a CR follows.
+    ended: bool,
+}
+
+#[cfg(test)]
+mod tests;

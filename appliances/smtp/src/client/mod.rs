@@ -1,0 +1,304 @@
+//! The client half: one session with the next hop (RFC 5321 3, 4.1.1).
+//!
+//! One command at a time: every reply must be the answer to something that
+//! was sent completely. A reply that comes without a question is never taken
+//! for the answer to a later one, least of all to the final dot.
+
+mod answer;
+
+pub(crate) use answer::{Answer, Offers};
+
+use alloc::format;
+use core::fmt;
+
+use crate::address::Mailbox;
+use crate::command::BodyType;
+use crate::reply::Reply;
+use crate::ring::Ring;
+use answer::AnswerReader;
+
+/// What the trace header adds to a declared size at most, in bytes.
+const TRACE_MAX: u64 = 1024;
+
+/// The end-of-data mark behind a message that ended in CRLF.
+const END_OF_DATA: &[u8] = b".\r\n";
+
+/// Where the session stands; all but the resting states wait for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// For the greeting.
+    Greeting,
+    /// For the answer to EHLO.
+    Ehlo,
+    /// For the answer to HELO, after a refused EHLO.
+    Helo,
+    /// Resting between mails.
+    Idle,
+    /// For the answer to MAIL.
+    Mail,
+    /// Resting within a mail, before its message.
+    Open,
+    /// For the answer to RCPT.
+    Rcpt,
+    /// For the answer to DATA.
+    Data,
+    /// The message is being sent; no reply is due.
+    Message,
+    /// For the answer to the final dot.
+    Final,
+    /// For the answer to RSET.
+    Reset,
+    /// For the answer to QUIT.
+    Quit,
+}
+
+/// What a reply of the next hop means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A resting state was reached; the next command may be given.
+    Ready,
+    /// MAIL was refused.
+    SenderRefused(Reply),
+    /// The answer to RCPT.
+    Recipient(Reply),
+    /// DATA was accepted.
+    SendMessage,
+    /// DATA was refused.
+    DataRefused(Reply),
+    /// The answer to the final dot.
+    Delivered(Reply),
+    /// The session is of no more use.
+    Failed(Failure),
+    /// The answer to QUIT.
+    Bye,
+}
+
+/// Why the session with the next hop ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection came about.
+    NotConnected,
+    /// The connection ended.
+    Closed,
+    /// An answer or room to send did not come in time.
+    TimedOut,
+    /// What it sent is not SMTP, or not what may come here.
+    Protocol,
+    /// It refused the session, or the message before it was complete.
+    Refused(Reply),
+}
+
+impl Failure {
+    /// How a client that waits is told.
+    pub(crate) fn reply(&self) -> Reply {
+        match self {
+            Self::NotConnected => Reply::fixed(451, (4, 4, 1), "Next hop does not answer"),
+            Self::Closed => Reply::fixed(451, (4, 4, 2), "Connection to the next hop lost"),
+            Self::TimedOut => Reply::fixed(451, (4, 4, 2), "Next hop timed out"),
+            Self::Protocol => Reply::fixed(451, (4, 5, 0), "Next hop broke the protocol"),
+            Self::Refused(reply) => reply.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConnected => f.write_str("no connection"),
+            Self::Closed => f.write_str("connection closed"),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::Protocol => f.write_str("protocol broken"),
+            Self::Refused(reply) => write!(f, "refused: {reply}"),
+        }
+    }
+}
+
+/// One session with the next hop.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stage: Stage,
+    reader: AnswerReader,
+    offers: Offers,
+    answers: u32,
+}
+
+impl Client {
+    /// A session on a fresh connection: the next hop speaks first.
+    pub(crate) fn new() -> Self {
+        Self {
+            stage: Stage::Greeting,
+            reader: AnswerReader::default(),
+            offers: Offers::default(),
+            answers: 0,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(crate) fn offers(&self) -> Offers {
+        self.offers
+    }
+
+    /// Counts the replies, to tell progress by.
+    pub(crate) fn answers(&self) -> u32 {
+        self.answers
+    }
+
+    /// Takes input up to the end of one reply line. `out` holds what was not
+    /// sent yet; a greeting or a refused EHLO is answered into it.
+    pub(crate) fn input(
+        &mut self,
+        input: &[u8],
+        hostname: &str,
+        out: &mut Ring,
+    ) -> (usize, Option<Event>) {
+        match self.reader.read(input) {
+            (taken, Ok(None)) => (taken, None),
+            (taken, Ok(Some(answer))) => {
+                self.answers = self.answers.wrapping_add(1);
+                (taken, self.answer(answer, hostname, out))
+            }
+            (taken, Err(_)) => (taken, Some(Event::Failed(Failure::Protocol))),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer, hostname: &str, out: &mut Ring) -> Option<Event> {
+        if self.stage == Stage::Quit {
+            return Some(Event::Bye);
+        }
+        if answer.code == 421 {
+            return Some(refused(answer.pass_on_as_temporary()));
+        }
+        let resting = matches!(self.stage, Stage::Idle | Stage::Open);
+        // Not due yet: the question, or the message, is still on its way out.
+        if resting || self.stage == Stage::Message || !out.is_empty() {
+            return Some(match (self.stage, answer.class()) {
+                (Stage::Message, 4 | 5) => refused(answer.pass_on()),
+                (_, 4 | 5) => refused(answer.pass_on_as_temporary()),
+                _ => Event::Failed(Failure::Protocol),
+            });
+        }
+        match (self.stage, answer.class()) {
+            (Stage::Greeting, 2) => {
+                out.put(format!("EHLO {hostname}\r\n").as_bytes());
+                self.stage = Stage::Ehlo;
+                None
+            }
+            (Stage::Ehlo, 5) => {
+                out.put(format!("HELO {hostname}\r\n").as_bytes());
+                self.stage = Stage::Helo;
+                None
+            }
+            (Stage::Ehlo, 2) => {
+                self.offers = answer.offers;
+                self.rest(Stage::Idle, Event::Ready)
+            }
+            (Stage::Helo | Stage::Reset, 2) => self.rest(Stage::Idle, Event::Ready),
+            (Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::Reset, 4 | 5) => {
+                Some(refused(answer.pass_on_as_temporary()))
+            }
+            (Stage::Mail, 2) => self.rest(Stage::Open, Event::Ready),
+            (Stage::Mail, 4 | 5) => self.rest(Stage::Idle, Event::SenderRefused(answer.pass_on())),
+            (Stage::Rcpt, 2) => self.rest(
+                Stage::Open,
+                Event::Recipient(Reply::fixed(250, (2, 1, 5), "Recipient ok")),
+            ),
+            (Stage::Rcpt, 4 | 5) => self.rest(Stage::Open, Event::Recipient(answer.pass_on())),
+            (Stage::Data, 3) => self.rest(Stage::Message, Event::SendMessage),
+            (Stage::Data, 4 | 5) => self.rest(Stage::Open, Event::DataRefused(answer.pass_on())),
+            (Stage::Final, 2) => {
+                let reply = Reply {
+                    code: 250,
+                    ..answer.pass_on()
+                };
+                self.rest(Stage::Idle, Event::Delivered(reply))
+            }
+            (Stage::Final, 4 | 5) => self.rest(Stage::Idle, Event::Delivered(answer.pass_on())),
+            _ => Some(Event::Failed(Failure::Protocol)),
+        }
+    }
+
+    fn rest(&mut self, stage: Stage, event: Event) -> Option<Event> {
+        self.stage = stage;
+        Some(event)
+    }
+
+    /// MAIL, in [`Stage::Idle`]. SIZE and BODY are said only to a next hop
+    /// that offers them. BODY is said as the client said it.
+    pub(crate) fn mail(
+        &mut self,
+        sender: Option<&Mailbox>,
+        size: Option<u64>,
+        body: BodyType,
+        out: &mut Ring,
+    ) {
+        let mut line = match sender {
+            Some(sender) => format!("MAIL FROM:<{sender}>"),
+            None => "MAIL FROM:<>".into(),
+        };
+        if let (Some(size), Some(limit)) = (size, self.offers.size) {
+            // The trace header is an estimate: it alone must not be the
+            // reason for a refusal.
+            let most = if limit == 0 {
+                u64::MAX
+            } else {
+                limit.max(size)
+            };
+            let size = size.saturating_add(TRACE_MAX).min(most);
+            line += &format!(" SIZE={size}");
+        }
+        match body {
+            BodyType::EightBit if self.offers.eight_bit => line += " BODY=8BITMIME",
+            BodyType::SevenBit if self.offers.eight_bit => line += " BODY=7BIT",
+            _ => {}
+        }
+        line += "\r\n";
+        out.put(line.as_bytes());
+        self.stage = Stage::Mail;
+    }
+
+    /// Whether the next hop said that it takes no message of this size.
+    pub(crate) fn is_too_large(&self, size: Option<u64>) -> bool {
+        let limit = self.offers.size.filter(|&limit| limit > 0);
+        matches!((size, limit), (Some(size), Some(limit)) if size > limit)
+    }
+
+    /// RCPT, in [`Stage::Open`].
+    pub(crate) fn rcpt(&mut self, recipient: &Mailbox, out: &mut Ring) {
+        out.put(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
+        self.stage = Stage::Rcpt;
+    }
+
+    /// DATA, in [`Stage::Open`].
+    pub(crate) fn data(&mut self, out: &mut Ring) {
+        out.put(b"DATA\r\n");
+        self.stage = Stage::Data;
+    }
+
+    /// The final dot, in [`Stage::Message`]; the message is in `out` or sent.
+    pub(crate) fn finish(&mut self, out: &mut Ring) {
+        out.put(END_OF_DATA);
+        self.stage = Stage::Final;
+    }
+
+    /// RSET, in a resting state.
+    pub(crate) fn reset(&mut self, out: &mut Ring) {
+        out.put(b"RSET\r\n");
+        self.stage = Stage::Reset;
+    }
+
+    /// QUIT, in a resting state.
+    pub(crate) fn quit(&mut self, out: &mut Ring) {
+        out.put(b"QUIT\r\n");
+        self.stage = Stage::Quit;
+    }
+}
+
+fn refused(reply: Reply) -> Event {
+    Event::Failed(Failure::Refused(reply))
+}
+
+#[cfg(test)]
+mod tests;

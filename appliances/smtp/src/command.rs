@@ -1,0 +1,290 @@
+//! Parsing one command line of a client (RFC 5321 4.1.1).
+
+use alloc::string::{String, ToString};
+
+use crate::address::{AddressError, Mailbox, is_address_literal, is_domain, parse_path};
+use crate::reply::Reply;
+
+/// Longest command line in bytes with its CRLF (RFC 5321 4.5.3.1.4).
+const LINE_MAX: usize = 512;
+/// What MAIL may be longer by: SIZE (RFC 1870 3) and BODY (RFC 6152 2).
+const MAIL_EXTRA: usize = 26 + 17;
+/// The longest line that any command may have.
+pub(crate) const LONGEST_LINE: usize = LINE_MAX + MAIL_EXTRA;
+
+/// How the body was declared (RFC 6152).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyType {
+    /// No BODY parameter: 7BIT by the RFC.
+    Undeclared,
+    /// BODY=7BIT.
+    SevenBit,
+    /// BODY=8BITMIME.
+    EightBit,
+}
+
+/// A well-formed command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// HELO or EHLO with the name the client gives itself.
+    Hello { name: String, extended: bool },
+    /// MAIL; the null sender is `None`.
+    Mail {
+        sender: Option<Mailbox>,
+        size: Option<u64>,
+        body: BodyType,
+    },
+    /// RCPT.
+    Rcpt(Mailbox),
+    /// DATA.
+    Data,
+    /// RSET.
+    Rset,
+    /// NOOP.
+    Noop,
+    /// QUIT.
+    Quit,
+    /// VRFY.
+    Vrfy,
+    /// HELP.
+    Help,
+}
+
+pub(crate) const LINE_TOO_LONG: Reply = Reply::fixed(500, (5, 5, 2), "Line too long");
+const UNPRINTABLE: Reply = Reply::fixed(500, (5, 5, 2), "Command holds control characters");
+const UNKNOWN: Reply = Reply::fixed(500, (5, 5, 1), "Command not recognized");
+const NOT_OFFERED: Reply = Reply::fixed(502, (5, 5, 1), "Command not implemented");
+const ARGUMENT: Reply = Reply::fixed(501, (5, 5, 4), "Syntax error in the argument");
+const NO_ARGUMENT: Reply = Reply::fixed(501, (5, 5, 4), "This command takes no argument");
+const PARAMETER: Reply = Reply::fixed(555, (5, 5, 4), "Parameter not recognized");
+const UTF8_ADDRESS: Reply = Reply::fixed(553, (5, 6, 7), "Non-ASCII addresses are not supported");
+const SENDER_SYNTAX: Reply = Reply::fixed(553, (5, 1, 7), "Bad sender address syntax");
+const SENDER_LONG: Reply = Reply::fixed(501, (5, 1, 7), "Sender address too long");
+const RECIPIENT_SYNTAX: Reply = Reply::fixed(553, (5, 1, 3), "Bad recipient address syntax");
+const RECIPIENT_LONG: Reply = Reply::fixed(501, (5, 1, 3), "Recipient address too long");
+
+/// Parses `line`, which is without its CRLF; the error is the reply to send.
+pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
+    let word_len = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
+    let (word, argument) = line.split_at(word_len);
+    let is_mail = word.eq_ignore_ascii_case(b"MAIL");
+    let extra = if is_mail { MAIL_EXTRA } else { 0 };
+    if line.len() + 2 > LINE_MAX + extra {
+        return Err(LINE_TOO_LONG);
+    }
+    if line.iter().any(|b| b.is_ascii_control()) {
+        return Err(UNPRINTABLE);
+    }
+    let argument = argument.trim_ascii();
+    let mut upper = [0; 8];
+    let Some(word) = upper.get_mut(..word.len()).map(|upper| {
+        upper.copy_from_slice(word);
+        upper.make_ascii_uppercase();
+        &*upper
+    }) else {
+        return Err(UNKNOWN);
+    };
+    let bare = |command| match argument {
+        [] => Ok(command),
+        _ => Err(NO_ARGUMENT),
+    };
+    match word {
+        b"HELO" => hello(argument, false),
+        b"EHLO" => hello(argument, true),
+        b"MAIL" => mail(argument),
+        b"RCPT" => rcpt(argument),
+        b"DATA" => bare(Command::Data),
+        b"RSET" => bare(Command::Rset),
+        b"QUIT" => bare(Command::Quit),
+        b"NOOP" => Ok(Command::Noop),
+        b"HELP" => Ok(Command::Help),
+        b"VRFY" if argument.is_empty() => Err(ARGUMENT),
+        b"VRFY" => Ok(Command::Vrfy),
+        b"EXPN" | b"AUTH" | b"STARTTLS" | b"BDAT" | b"ETRN" | b"TURN" | b"SEND" | b"SOML"
+        | b"SAML" => Err(NOT_OFFERED),
+        _ => Err(UNKNOWN),
+    }
+}
+
+/// The name goes into the trace header, so only what RFC 5321 4.1.1.1 allows
+/// passes: a domain or an address literal.
+fn hello(argument: &[u8], extended: bool) -> Result<Command, Reply> {
+    let name = core::str::from_utf8(argument).map_err(|_| ARGUMENT)?;
+    if !is_domain(name) && !is_address_literal(name) {
+        return Err(ARGUMENT);
+    }
+    let name = name.to_string();
+    Ok(Command::Hello { name, extended })
+}
+
+/// Removes `FROM:` or `TO:`. Spaces behind the colon are against RFC 5321
+/// 3.3 but common, and harmless as the command is written anew for the hop.
+fn behind_keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Reply> {
+    match argument.split_at_checked(keyword.len()) {
+        Some((front, path)) if front.eq_ignore_ascii_case(keyword) => Ok(path.trim_ascii_start()),
+        _ => Err(ARGUMENT),
+    }
+}
+
+/// The parameters behind a path; the first one is behind a space.
+fn parameters(rest: &str) -> Result<impl Iterator<Item = &str>, Reply> {
+    match rest.is_empty() || rest.starts_with(' ') {
+        true => Ok(rest.split(' ').filter(|part| !part.is_empty())),
+        false => Err(ARGUMENT),
+    }
+}
+
+fn mail(argument: &[u8]) -> Result<Command, Reply> {
+    let path = behind_keyword(argument, b"FROM:")?;
+    let (sender, rest) = parse_path(path).map_err(|error| match error {
+        AddressError::Syntax => SENDER_SYNTAX,
+        AddressError::EightBit => UTF8_ADDRESS,
+        AddressError::TooLong => SENDER_LONG,
+    })?;
+    let mut size = None;
+    let mut body = BodyType::Undeclared;
+    for parameter in parameters(rest)? {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if name.eq_ignore_ascii_case("SIZE") && size.is_none() {
+            size = Some(parse_size(value)?);
+        } else if name.eq_ignore_ascii_case("BODY") && body == BodyType::Undeclared {
+            body = match value {
+                _ if value.eq_ignore_ascii_case("7BIT") => BodyType::SevenBit,
+                _ if value.eq_ignore_ascii_case("8BITMIME") => BodyType::EightBit,
+                _ => return Err(ARGUMENT),
+            };
+        } else {
+            return Err(PARAMETER);
+        }
+    }
+    Ok(Command::Mail { sender, size, body })
+}
+
+/// RFC 1870 allows 20 digits, more than 64 bits hold: such a size is too
+/// large for anyone, so it is taken as the largest there is.
+fn parse_size(value: &str) -> Result<u64, Reply> {
+    let digits = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
+    match digits {
+        true => Ok(value.parse().unwrap_or(u64::MAX)),
+        false => Err(ARGUMENT),
+    }
+}
+
+fn rcpt(argument: &[u8]) -> Result<Command, Reply> {
+    let path = behind_keyword(argument, b"TO:")?;
+    let (recipient, rest) = parse_path(path).map_err(|error| match error {
+        AddressError::Syntax => RECIPIENT_SYNTAX,
+        AddressError::EightBit => UTF8_ADDRESS,
+        AddressError::TooLong => RECIPIENT_LONG,
+    })?;
+    if parameters(rest)?.next().is_some() {
+        return Err(PARAMETER);
+    }
+    recipient.map(Command::Rcpt).ok_or(RECIPIENT_SYNTAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    fn code(line: &str) -> u16 {
+        parse(line.as_bytes()).expect_err(line).code
+    }
+
+    #[test]
+    fn commands_are_read_in_any_case() {
+        for (line, command) in [
+            ("data", Command::Data),
+            ("DATA  ", Command::Data),
+            ("rSeT", Command::Rset),
+            ("NOOP anything at all", Command::Noop),
+            ("QUIT", Command::Quit),
+            ("VRFY user", Command::Vrfy),
+            ("HELP", Command::Help),
+        ] {
+            assert_eq!(parse(line.as_bytes()), Ok(command));
+        }
+        assert_eq!(
+            parse(b"EHLO mail.example"),
+            Ok(Command::Hello {
+                name: "mail.example".into(),
+                extended: true
+            })
+        );
+        assert!(parse(b"HELO [192.0.2.7]").is_ok());
+    }
+
+    #[test]
+    fn mail_parameters() {
+        let parsed = parse(b"mail from: <> size=00123 Body=8bitMime");
+        let expected = Command::Mail {
+            sender: None,
+            size: Some(123),
+            body: BodyType::EightBit,
+        };
+        assert_eq!(parsed, Ok(expected));
+        assert!(matches!(
+            parse(b"MAIL FROM:<a@b> SIZE=99999999999999999999"),
+            Ok(Command::Mail {
+                size: Some(u64::MAX),
+                body: BodyType::Undeclared,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn errors_have_the_code_of_the_rfc() {
+        for (line, expected) in [
+            ("", 500),
+            ("FOO", 500),
+            ("AVERYLONGWORD", 500),
+            ("NOOP \x07", 500),
+            ("DATA now", 501),
+            ("EHLO", 501),
+            ("EHLO two words", 501),
+            ("EHLO <script>", 501),
+            ("EHLO h\u{e9}", 501),
+            ("VRFY", 501),
+            ("EXPN list", 502),
+            ("STARTTLS", 502),
+            ("MAIL", 501),
+            ("MAIL FROM", 501),
+            ("MAIL TO:<a@b>", 501),
+            ("MAIL FROM:<a@b>SIZE=1", 501),
+            ("MAIL FROM:<a@b> SIZE=", 501),
+            ("MAIL FROM:<a@b> SIZE=-1", 501),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", 555),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", 501),
+            ("MAIL FROM:<a@b> SMTPUTF8", 555),
+            ("MAIL FROM:<a b@c>", 553),
+            ("MAIL FROM:a@b", 553),
+            ("MAIL FROM:<\u{e9}@b>", 553),
+            ("RCPT TO:<>", 553),
+            ("RCPT TO:<user>", 553),
+            ("RCPT TO:<a@b> NOTIFY=NEVER", 555),
+        ] {
+            assert_eq!(code(line), expected, "{line:?}");
+        }
+        assert_eq!(
+            UTF8_ADDRESS.to_string(),
+            "553 5.6.7 Non-ASCII addresses are not supported"
+        );
+        let long = "x".repeat(65);
+        assert_eq!(code(&format!("RCPT TO:<{long}@b>")), 501);
+    }
+
+    #[test]
+    fn only_mail_may_exceed_512_bytes() {
+        let noop = |total: usize| format!("NOOP {}", "x".repeat(total - 7));
+        assert!(parse(noop(512).as_bytes()).is_ok());
+        assert_eq!(code(&noop(513)), 500);
+        let mail = |total: usize| {
+            let mail = "MAIL FROM:<a@b>";
+            format!("{mail}{}SIZE=1", " ".repeat(total - mail.len() - 8))
+        };
+        assert!(parse(mail(LONGEST_LINE).as_bytes()).is_ok());
+        assert_eq!(code(&mail(LONGEST_LINE + 1)), 500);
+    }
+}

@@ -1,0 +1,216 @@
+//! The side of the next hop: when to connect, what to ask, what each answer
+//! means for the client, and what is left when it fails.
+
+use super::{ACTIONS_HIGH, Action, Hop, HopEvent, Log, Relay};
+use crate::client::{self, Client, Failure, Stage};
+use crate::reply::Reply;
+use crate::server::Waiting;
+
+const TOO_LARGE_FOR_HOP: Reply = Reply::fixed(552, (5, 3, 4), "Message too large for the next hop");
+
+impl Relay {
+    /// Takes bytes that came from the next hop and returns how many; the rest
+    /// is to be offered again when actions were polled.
+    pub fn hop_input(&mut self, input: &[u8]) -> usize {
+        let mut consumed = 0;
+        while consumed < input.len() && self.actions.len() < ACTIONS_HIGH {
+            let Hop::Up(client) = &mut self.hop else {
+                return input.len();
+            };
+            let hostname = self.config.hostname();
+            let (taken, event) = client.input(&input[consumed..], hostname, &mut self.forward);
+            consumed += taken;
+            if let Some(event) = event {
+                self.client_event(event);
+            }
+            self.settle();
+        }
+        consumed
+    }
+
+    /// How many bytes [`Relay::hop_input`] has room for.
+    #[must_use]
+    pub fn hop_capacity(&self) -> usize {
+        match self.actions.len() < ACTIONS_HIGH {
+            true => self.config.buffer(),
+            false => 0,
+        }
+    }
+
+    /// Something happened to the connection to the next hop.
+    pub fn hop_event(&mut self, event: HopEvent) {
+        match (event, &self.hop) {
+            (HopEvent::Connected, Hop::Connecting) => self.hop = Hop::Up(Client::new()),
+            (HopEvent::ConnectFailed | HopEvent::Closed, Hop::Connecting) => {
+                self.hop_failed(Failure::NotConnected);
+            }
+            (HopEvent::ConnectFailed | HopEvent::Closed, Hop::Up(client)) => {
+                match client.stage() {
+                    // It may leave between two mails, and after QUIT.
+                    Stage::Idle if self.server.waiting().is_none() => self.abort_hop(),
+                    Stage::Quit => self.abort_hop(),
+                    _ => self.hop_failed(Failure::Closed),
+                }
+            }
+            (_, Hop::None) | (HopEvent::Connected, Hop::Up(_)) => {}
+        }
+        self.settle();
+    }
+
+    /// Bytes to send to the next hop; empty when there are none.
+    #[must_use]
+    pub fn hop_output(&self) -> &[u8] {
+        self.forward.front()
+    }
+
+    /// `count` bytes of [`Relay::hop_output`] were sent. To be told before any
+    /// input that came later: an answer counts only if its question was sent.
+    pub fn hop_sent(&mut self, count: usize) {
+        self.forward.take(count);
+        self.forwarded = self.forwarded.wrapping_add(count as u64);
+    }
+
+    /// Asks the next hop what the client waits for, if it can be asked now.
+    pub(super) fn advance(&mut self) {
+        let (Some(waiting), Some(transaction)) = (self.server.waiting(), self.server.transaction())
+        else {
+            return;
+        };
+        let client = match &mut self.hop {
+            Hop::Connecting => return,
+            Hop::Up(client) => client,
+            Hop::None => {
+                self.hop = Hop::Connecting;
+                self.actions.push_back(Action::ConnectHop);
+                return;
+            }
+        };
+        match (waiting, client.stage()) {
+            (Waiting::Recipient(_), Stage::Idle) => {
+                if client.is_too_large(transaction.size) {
+                    self.refuse_transaction(TOO_LARGE_FOR_HOP);
+                    return;
+                }
+                let sender = transaction.sender.as_ref();
+                client.mail(
+                    sender,
+                    transaction.size,
+                    transaction.body,
+                    &mut self.forward,
+                );
+            }
+            (Waiting::Recipient(recipient), Stage::Open) => {
+                client.rcpt(recipient, &mut self.forward);
+            }
+            (Waiting::Data, Stage::Open) => client.data(&mut self.forward),
+            _ => {}
+        }
+    }
+
+    /// The whole message is queued: its end may follow.
+    pub(super) fn finish_message(&mut self) {
+        match &mut self.hop {
+            Hop::Up(client) if client.stage() == Stage::Message => {
+                client.finish(&mut self.forward);
+            }
+            _ => self.hop_failed(Failure::Closed),
+        }
+    }
+
+    /// Lets the next hop forget a mail that was dropped.
+    pub(super) fn reset_hop(&mut self) {
+        match &mut self.hop {
+            Hop::Up(client) if client.stage() == Stage::Open => client.reset(&mut self.forward),
+            Hop::Up(client) if client.stage() == Stage::Idle => {}
+            _ => self.abort_hop(),
+        }
+    }
+
+    /// Says goodbye where a command may be said, and just closes elsewhere:
+    /// above all in the middle of a message, which then has no end.
+    pub(super) fn leave_hop(&mut self) {
+        match &mut self.hop {
+            Hop::Up(client) if matches!(client.stage(), Stage::Idle | Stage::Open) => {
+                client.quit(&mut self.forward);
+            }
+            _ => self.abort_hop(),
+        }
+    }
+
+    /// Closes the connection, and forgets what was not sent.
+    pub(super) fn abort_hop(&mut self) {
+        self.forward.release();
+        if !matches!(self.hop, Hop::None) {
+            self.hop = Hop::None;
+            self.actions.push_back(Action::CloseHop);
+        }
+    }
+
+    fn client_event(&mut self, event: client::Event) {
+        match event {
+            client::Event::Ready => {}
+            client::Event::SenderRefused(reply) => self.refuse_transaction(reply),
+            client::Event::Recipient(reply) => self.answer_recipient(reply),
+            client::Event::SendMessage => {
+                let eight_bit = match &self.hop {
+                    Hop::Up(client) => client.offers().eight_bit,
+                    Hop::None | Hop::Connecting => false,
+                };
+                self.server
+                    .answer_data(eight_bit, &mut self.replies, &mut self.forward);
+            }
+            client::Event::DataRefused(reply) => {
+                self.answer_message(reply);
+                self.reset_hop();
+            }
+            client::Event::Delivered(reply) => self.answer_message(reply),
+            client::Event::Failed(failure) => self.hop_failed(failure),
+            client::Event::Bye => self.abort_hop(),
+        }
+        self.advance();
+    }
+
+    fn answer_recipient(&mut self, reply: Reply) {
+        let waiting = self.server.waiting().cloned();
+        self.server.answer_recipient(&reply, &mut self.replies);
+        if let (Some(Waiting::Recipient(recipient)), Some(transaction)) =
+            (waiting, self.server.transaction())
+        {
+            let id = transaction.id;
+            self.log(Log::Recipient {
+                id,
+                recipient,
+                reply,
+            });
+        }
+    }
+
+    /// The mail as a whole is not possible: `reply` answers the recipient
+    /// that waits and all that follows.
+    fn refuse_transaction(&mut self, reply: Reply) {
+        self.server.break_transaction(reply.clone());
+        self.answer_recipient(reply);
+    }
+
+    /// The next hop is gone, or as good as gone. Whoever waits is told to try
+    /// again, and a message that was passing is cut without its end.
+    pub(super) fn hop_failed(&mut self, failure: Failure) {
+        let reply = failure.reply();
+        self.log(Log::HopFailed(failure));
+        self.abort_hop();
+        match self.server.waiting() {
+            Some(Waiting::Recipient(_)) => self.refuse_transaction(reply),
+            Some(Waiting::Data | Waiting::Message) => self.answer_message(reply),
+            None if self.server.is_streaming() => {
+                self.log_refused(reply.clone());
+                self.server.refuse_message(reply);
+            }
+            // A mail that the next hop knows of is lost with the connection;
+            // another can begin on a new one.
+            None if self.server.transaction().is_some_and(|t| t.accepted > 0) => {
+                self.server.break_transaction(reply);
+            }
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One client's session joined with its session to the next hop.
+//!
+//! The invariant everything here serves: the client is told 250 for a message
+//! only after the next hop said 2xx to its final dot, and the final dot is
+//! sent only when the client sent its own. Whatever else happens, the client
+//! keeps the message and can try again; a mail may come twice, never get lost.
+//!
+//! The connection to the next hop is opened at the first recipient and kept
+//! for further mails of the same client.
+//!
+//! `action.rs` holds what driver and relay say to each other, `hop.rs` the
+//! side of the next hop, `wait.rs` the time-outs.
+
+mod action;
+mod hop;
+mod wait;
+
+pub use action::{Action, HopEvent, Log, Phase, Wait};
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::net::IpAddr;
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::reply::Reply;
+use crate::ring::Ring;
+use crate::server::{Event, Server, Transaction, Waiting};
+use crate::time::UnixTime;
+
+/// Queue towards the client in bytes: only replies go there.
+const REPLIES_BYTES: usize = 4096;
+
+/// No input is taken while this many actions wait for the driver, which
+/// bounds their queue: one step adds a handful.
+const ACTIONS_HIGH: usize = 8;
+
+const SHUTTING_DOWN: Reply = Reply::fixed(421, (4, 3, 2), "Service is shutting down");
+
+/// The connection to the next hop.
+#[derive(Debug)]
+enum Hop {
+    None,
+    Connecting,
+    Up(Client),
+}
+
+/// One relay session, from the client's connection to its end.
+///
+/// The driver moves bytes between the sockets and this, and does what
+/// [`Relay::poll_action`] says. After any call that changes something it
+/// polls all actions and offers again the input that was not consumed.
+#[derive(Debug)]
+pub struct Relay {
+    config: Arc<Config>,
+    server: Server,
+    hop: Hop,
+    /// Replies to the client.
+    replies: Ring,
+    /// Commands and message to the next hop.
+    forward: Ring,
+    /// Counts what was sent to the next hop, for its time-out.
+    forwarded: u64,
+    actions: VecDeque<Action>,
+    client_eof: bool,
+    client_lost: bool,
+    client_closed: bool,
+    shutting_down: bool,
+}
+
+impl Relay {
+    /// A session with the client at `peer`. `session` makes its queue ids
+    /// unique: it must differ between the sessions of one guest.
+    #[must_use]
+    pub fn new(config: Arc<Config>, peer: IpAddr, session: u32) -> Self {
+        let mut replies = Ring::new(REPLIES_BYTES);
+        let server = Server::new(config.clone(), peer, session, &mut replies);
+        let forward = Ring::new(config.buffer());
+        Self {
+            config,
+            server,
+            hop: Hop::None,
+            replies,
+            forward,
+            forwarded: 0,
+            actions: VecDeque::new(),
+            client_eof: false,
+            client_lost: false,
+            client_closed: false,
+            shutting_down: false,
+        }
+    }
+
+    /// Takes bytes that came from the client and returns how many. The rest
+    /// is to be offered again after the next event; 0 means that nothing can
+    /// be taken now. `now` dates the trace header.
+    pub fn client_input(&mut self, now: UnixTime, input: &[u8]) -> usize {
+        let mut consumed = 0;
+        while self.actions.len() < ACTIONS_HIGH && !self.client_eof {
+            let (taken, event) = self.server.input(
+                now,
+                &input[consumed..],
+                &mut self.replies,
+                &mut self.forward,
+            );
+            consumed += taken;
+            let progress = taken > 0 || event.is_some();
+            if let Some(event) = event {
+                self.server_event(event);
+            }
+            self.settle();
+            if !progress || consumed == input.len() {
+                break;
+            }
+        }
+        consumed
+    }
+
+    /// How many bytes [`Relay::client_input`] has room for; while it is 0 the
+    /// driver need not read from the client.
+    #[must_use]
+    pub fn client_capacity(&self) -> usize {
+        if self.actions.len() >= ACTIONS_HIGH || self.client_eof {
+            return 0;
+        }
+        self.server
+            .capacity(&self.replies, &self.forward)
+            .min(self.config.buffer())
+    }
+
+    /// The client sends no more; all its bytes have been consumed. What it
+    /// already asked for is still answered. A message cut short is dropped.
+    pub fn client_eof(&mut self) {
+        self.client_eof = true;
+        self.settle();
+    }
+
+    /// The client's connection broke: nothing can be sent to it any more.
+    pub fn client_lost(&mut self) {
+        self.client_lost = true;
+        self.client_eof();
+    }
+
+    /// Bytes to send to the client; empty when there are none.
+    #[must_use]
+    pub fn client_output(&self) -> &[u8] {
+        self.replies.front()
+    }
+
+    /// `count` bytes of [`Relay::client_output`] were sent.
+    pub fn client_sent(&mut self, count: usize) {
+        self.replies.take(count);
+        self.settle();
+    }
+
+    /// Takes the oldest thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Ends the session at the next moment between two mails, with 421.
+    pub fn shut_down(&mut self) {
+        self.shutting_down = true;
+        self.settle();
+    }
+
+    /// Whether both connections are closed and all actions taken.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.client_closed && matches!(self.hop, Hop::None) && self.actions.is_empty()
+    }
+
+    fn log(&mut self, log: Log) {
+        self.actions.push_back(Action::Log(log));
+    }
+
+    fn server_event(&mut self, event: Event) {
+        match event {
+            Event::Waiting => self.advance(),
+            Event::MessageEnd => self.finish_message(),
+            Event::MessageRefused(reply) => {
+                self.log_refused(reply);
+                self.abort_hop();
+            }
+            Event::Dropped => self.reset_hop(),
+            Event::Closing => self.leave_hop(),
+        }
+    }
+
+    fn log_refused(&mut self, reply: Reply) {
+        if let Some(transaction) = self.server.transaction() {
+            let id = transaction.id;
+            self.log(Log::Refused { id, reply });
+        }
+    }
+
+    /// Gives the client the answer to its message, or to DATA if it is no.
+    fn answer_message(&mut self, reply: Reply) {
+        let ended = self.server.answer_message(&reply, &mut self.replies);
+        let Some(Transaction {
+            id,
+            sender,
+            accepted,
+            received,
+            ..
+        }) = ended
+        else {
+            return;
+        };
+        self.log(match reply.is_positive() {
+            true => Log::Delivered {
+                id,
+                sender,
+                recipients: accepted,
+                bytes: received,
+                reply,
+            },
+            false => Log::Refused { id, reply },
+        });
+    }
+
+    /// Ends the session with the client; a mail in progress is dropped.
+    fn end_session(&mut self, reply: Option<Reply>) {
+        if self.server.is_closing() {
+            return;
+        }
+        if let Some(transaction) = self.server.transaction() {
+            let id = transaction.id;
+            self.log(Log::Abandoned { id });
+        }
+        self.server.close(reply, &mut self.replies);
+        self.leave_hop();
+    }
+
+    /// Does what became due: the last step of every call.
+    fn settle(&mut self) {
+        if self.client_lost {
+            self.replies.release();
+        }
+        // Only the answer to a message is worth waiting for without a client:
+        // the log then tells what became of it.
+        let answer_due = match self.server.waiting() {
+            Some(Waiting::Message) => true,
+            Some(_) => !self.client_lost,
+            None => false,
+        };
+        if self.client_eof && !answer_due {
+            self.end_session(None);
+        }
+        if self.shutting_down && self.server.is_idle() {
+            self.end_session(Some(SHUTTING_DOWN));
+        }
+        if self.server.is_closing() && self.replies.is_empty() && !self.client_closed {
+            self.client_closed = true;
+            self.actions.push_back(Action::CloseClient);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Between DATA and the final dot.
+//!
+//! A refused message is read to its end before the reply is sent, since few
+//! clients look for a reply earlier. Only when its line ends are doubtful, or
+//! when it does not end, is the session closed behind the reply.
+
+use super::{Event, Server, State, Waiting};
+use crate::body::{Body, Fault, Limits, Outcome};
+use crate::drain::{Drain, Drained};
+use crate::reply::Reply;
+use crate::ring::Ring;
+
+/// How much of a refused message is read beyond the largest size allowed.
+const DRAIN_EXTRA: u64 = 1024 * 1024;
+
+/// The codes are those that RFC 5321 4.3.2 allows as the answer to a message;
+/// 500 for a long line is not among them.
+fn reply_to(fault: Fault) -> Reply {
+    match fault {
+        Fault::BareLineEnd => Reply::fixed(554, (5, 6, 0), "Bare CR or LF in the message"),
+        Fault::Nul => Reply::fixed(554, (5, 6, 0), "NUL in the message"),
+        Fault::LongLine => Reply::fixed(554, (5, 6, 0), "Line longer than 1000 octets"),
+        Fault::TooLarge => Reply::fixed(552, (5, 3, 4), "Message too large"),
+        Fault::TooManyHops => Reply::fixed(554, (5, 4, 6), "Too many hops, mail loop"),
+        Fault::EightBit => Reply::fixed(554, (5, 6, 3), "The next hop takes no 8-bit data"),
+    }
+}
+
+impl Server {
+    /// The state of a message that begins. 8-bit data passes whether declared
+    /// or not, as other relays let it, unless the next hop does not offer
+    /// 8BITMIME: RFC 6152 3 then asks to convert or to refuse, and a relay
+    /// that holds no message cannot convert.
+    pub(super) fn new_body(&self, eight_bit: bool) -> State {
+        State::Message(Body::new(Limits {
+            size: self.config.max_message_bytes,
+            hops: self.config.max_hops,
+            eight_bit,
+        }))
+    }
+
+    pub(super) fn message_input(
+        &mut self,
+        input: &[u8],
+        message: &mut Ring,
+    ) -> (usize, Option<Event>) {
+        let State::Message(body) = &mut self.state else {
+            return (0, None);
+        };
+        let (taken, outcome) = body.scan(input, message);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.received = body.size();
+        }
+        let event = match outcome {
+            Outcome::More => None,
+            Outcome::End => {
+                self.state = State::Waiting(Waiting::Message);
+                Some(Event::MessageEnd)
+            }
+            Outcome::Fault(fault) => {
+                let reply = reply_to(fault);
+                self.drain(reply.clone(), fault == Fault::BareLineEnd);
+                Some(Event::MessageRefused(reply))
+            }
+        };
+        (taken, event)
+    }
+
+    /// The message cannot go on: reads over the rest, then answers `reply`.
+    pub(crate) fn refuse_message(&mut self, reply: Reply) {
+        self.drain(reply, false);
+    }
+
+    fn drain(&mut self, reply: Reply, doubtful: bool) {
+        if let State::Message(body) = &self.state {
+            let left = self.config.max_message_bytes.saturating_add(DRAIN_EXTRA);
+            self.state = State::Drain(Drain::new(body.at(), doubtful, left), reply);
+        }
+    }
+
+    pub(super) fn drain_input(
+        &mut self,
+        input: &[u8],
+        replies: &mut Ring,
+    ) -> (usize, Option<Event>) {
+        let State::Drain(drain, reply) = &mut self.state else {
+            return (0, None);
+        };
+        let (taken, drained) = drain.read(input);
+        if drained == Drained::More {
+            return (taken, None);
+        }
+        let closes = drained == Drained::TooMuch || drain.is_doubtful();
+        let reply = reply.clone();
+        self.answer_message(&reply, replies);
+        if !closes {
+            return (taken, None);
+        }
+        self.state = State::Closing;
+        (taken, Some(Event::Closing))
+    }
+}

@@ -1,0 +1,271 @@
+//! A driver without sockets: one relay session between a client that is a
+//! byte string and next hops that are [`sink::Sink`]s. It checks after every
+//! step what must always hold.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub(crate) mod sink;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use sink::{Delivery, Plan, Sink};
+use smtp::{Action, Config, HopEvent, Log, Relay, UnixTime};
+
+pub(crate) const HOSTNAME: &str = "relay.test";
+const NOW: UnixTime = UnixTime(1_795_380_560);
+
+pub(crate) fn config() -> Config {
+    Config::new(HOSTNAME).expect("a valid name")
+}
+
+/// Lengths of pieces, used again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces {
+    lengths: Vec<usize>,
+    at: usize,
+}
+
+impl Pieces {
+    pub(crate) fn new(lengths: &[usize]) -> Self {
+        Self {
+            lengths: lengths.to_vec(),
+            at: 0,
+        }
+    }
+
+    fn next(&mut self) -> usize {
+        self.at += 1;
+        self.lengths[self.at % self.lengths.len()].max(1)
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) relay: Relay,
+    pub(crate) plan: Plan,
+    pub(crate) hop: Option<Sink>,
+    connecting: bool,
+    /// What earlier connections to next hops received.
+    pub(crate) past: Vec<Sink>,
+    pieces: Pieces,
+    buffer_bytes: usize,
+    /// What the client has still to send.
+    pending: Vec<u8>,
+    /// What the client received.
+    pub(crate) received: Vec<u8>,
+    pub(crate) logs: Vec<Log>,
+    pub(crate) client_open: bool,
+    pub(crate) longest_hop_output: usize,
+    /// A dead hop keeps its connection open.
+    pub(crate) hop_hangs: bool,
+}
+
+impl World {
+    pub(crate) fn new(config: Config, plan: Plan, pieces: Pieces) -> Self {
+        let buffer_bytes = config.buffer_bytes.max(4096);
+        let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        Self {
+            relay: Relay::new(Arc::new(config), peer, 1),
+            plan,
+            hop: None,
+            connecting: false,
+            past: Vec::new(),
+            pieces,
+            buffer_bytes,
+            pending: Vec::new(),
+            received: Vec::new(),
+            logs: Vec::new(),
+            client_open: true,
+            longest_hop_output: 0,
+            hop_hangs: false,
+        }
+    }
+
+    pub(crate) fn plain() -> Self {
+        Self::new(config(), Plan::default(), Pieces::new(&[100_000]))
+    }
+
+    /// The client sends `bytes`; runs until nothing moves. Returns what the
+    /// client received meanwhile.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> String {
+        self.pending.extend_from_slice(bytes.as_ref());
+        let before = self.received.len();
+        self.run();
+        String::from_utf8(self.received[before..].to_vec()).expect("replies are ASCII")
+    }
+
+    /// What the client sent and the relay has not taken.
+    pub(crate) fn unread(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn run(&mut self) {
+        while self.actions() | self.client() | self.feed_hop() | self.read_hop() {
+            self.check();
+        }
+        self.check();
+    }
+
+    fn actions(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(action) = self.relay.poll_action() {
+            moved = true;
+            match action {
+                Action::ConnectHop => {
+                    assert!(self.hop.is_none() && !self.connecting, "one hop at a time");
+                    self.connecting = true;
+                }
+                Action::CloseHop => {
+                    assert!(self.relay.hop_output().is_empty() || self.connecting);
+                    self.connecting = false;
+                    self.past.extend(self.hop.take());
+                }
+                Action::CloseClient => {
+                    assert!(self.client_open, "closed once");
+                    assert!(self.relay.client_output().is_empty(), "all was sent");
+                    self.client_open = false;
+                }
+                Action::Log(log) => self.logs.push(log),
+            }
+        }
+        if self.connecting {
+            moved = true;
+            self.connecting = false;
+            if self.plan.connects {
+                self.hop = Some(Sink::new(self.plan.clone()));
+                self.relay.hop_event(HopEvent::Connected);
+            } else {
+                self.relay.hop_event(HopEvent::ConnectFailed);
+            }
+        }
+        moved
+    }
+
+    fn client(&mut self) -> bool {
+        let length = self.pieces.next().min(self.pending.len());
+        let capacity = self.relay.client_capacity();
+        let taken = self.relay.client_input(NOW, &self.pending[..length]);
+        assert!(capacity > 0 || taken == 0, "capacity is what it says");
+        self.pending.drain(..taken);
+        let length = self.pieces.next().min(self.relay.client_output().len());
+        self.received
+            .extend_from_slice(&self.relay.client_output()[..length]);
+        self.relay.client_sent(length);
+        taken + length > 0
+    }
+
+    fn feed_hop(&mut self) -> bool {
+        let Some(hop) = &mut self.hop else {
+            return false;
+        };
+        let length = self.pieces.next().min(self.relay.hop_output().len());
+        let bytes = self.relay.hop_output()[..length].to_vec();
+        self.longest_hop_output = self.longest_hop_output.max(length);
+        self.relay.hop_sent(length);
+        hop.input(&bytes);
+        length > 0
+    }
+
+    fn read_hop(&mut self) -> bool {
+        let Some(hop) = &mut self.hop else {
+            return false;
+        };
+        let length = self.pieces.next().min(hop.output.len());
+        let bytes: Vec<u8> = hop.output.iter().copied().take(length).collect();
+        let taken = self.relay.hop_input(&bytes);
+        hop.output.drain(..taken);
+        if hop.output.is_empty() && hop.dead && !self.hop_hangs {
+            self.past.extend(self.hop.take());
+            self.relay.hop_event(HopEvent::Closed);
+            return true;
+        }
+        taken > 0
+    }
+
+    /// The client goes; then every wait times out until the session is over.
+    pub(crate) fn finish(&mut self) {
+        self.relay.client_eof();
+        self.run();
+        for _ in 0..10 {
+            if self.relay.is_finished() {
+                return;
+            }
+            self.relay.timed_out();
+            self.run();
+        }
+        panic!("a session without client does not end: {:?}", self.relay);
+    }
+
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        let sinks = self.past.iter().chain(&self.hop);
+        sinks.flat_map(|sink| sink.deliveries.clone()).collect()
+    }
+
+    pub(crate) fn accepted(&self) -> usize {
+        self.deliveries().iter().filter(|d| d.accepted).count()
+    }
+
+    pub(crate) fn delivered_logs(&self) -> usize {
+        let delivered = |log: &&Log| matches!(log, Log::Delivered { .. });
+        self.logs.iter().filter(delivered).count()
+    }
+
+    pub(crate) fn hop_commands(&self) -> Vec<String> {
+        let sinks = self.past.iter().chain(&self.hop);
+        sinks.flat_map(|sink| sink.commands.clone()).collect()
+    }
+
+    fn check(&self) {
+        assert!(self.relay.client_output().len() <= 4096);
+        assert!(self.relay.hop_output().len() <= self.buffer_bytes);
+        assert!(
+            self.delivered_logs() <= self.accepted(),
+            "a message was answered 250 that no next hop took"
+        );
+    }
+
+    /// Every reply is one well-formed line or part of a multi-line one.
+    pub(crate) fn check_replies(&self) {
+        let text = std::str::from_utf8(&self.received).expect("ASCII");
+        for line in text.split_inclusive("\r\n") {
+            let content = line.strip_suffix("\r\n").expect("CRLF at the end");
+            assert!(line.len() <= 512, "{line:?}");
+            assert!(
+                content.bytes().all(|b| (b' '..=b'~').contains(&b)),
+                "{line:?}"
+            );
+            let code: u16 = content[..3].parse().expect("a code");
+            assert!((200..600).contains(&code), "{line:?}");
+        }
+    }
+}
+
+/// Doubles leading dots and appends the end-of-data mark.
+pub(crate) fn stuff(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in body.split_inclusive(|&b| b == b'\n') {
+        if line.starts_with(b".") {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+    }
+    out.extend_from_slice(b".\r\n");
+    out
+}
+
+/// Splits off the trace header that the relay added: one field, folded.
+pub(crate) fn split_trace(data: &[u8]) -> (String, Vec<u8>) {
+    assert!(data.starts_with(b"Received: from "));
+    let mut end = 0;
+    for line in data.split_inclusive(|&b| b == b'\n') {
+        if end > 0 && !line.starts_with(b"\t") {
+            break;
+        }
+        end += line.len();
+        if line.ends_with(b" +0000\r\n") {
+            break;
+        }
+    }
+    let field = String::from_utf8(data[..end].to_vec()).expect("ASCII");
+    (field, data[end..].to_vec())
+}
