@@ -123,16 +123,6 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for its end; the program lives on when the limit passes.
-    pub(crate) fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        let name = self.name.clone();
-        crate::deadline::Deadline::after(limit).poll(
-            Duration::from_millis(20),
-            &format!("the end of {name}"),
-            || self.ended(),
-        )
-    }
-
     /// Ends it at once, as a crash would.
     pub(crate) fn kill(&mut self) {
         // An error means that it has ended already.

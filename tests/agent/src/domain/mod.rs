@@ -118,11 +118,6 @@ impl Domain {
         run_ok("xenstore-write", &[&path, request], XL_LIMIT).map(drop)
     }
 
-    /// Removes the domain at once.
-    pub(crate) fn destroy(&self) -> Result<()> {
-        self.xl("destroy").map(drop)
-    }
-
     /// Waits until the domain no longer exists.
     pub(crate) fn wait_gone(&self, deadline: Deadline) -> Result<()> {
         let what = format!("{} to be gone", self.name);

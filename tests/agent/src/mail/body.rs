@@ -58,8 +58,6 @@ pub(crate) struct Content {
     pub(crate) id: String,
     /// The hash of the body (of a mail) or of the whole file (of an attachment).
     pub(crate) hash: Hash,
-    /// How many bytes the hash covers.
-    pub(crate) bytes: usize,
 }
 
 /// A mail of about `bytes` bytes of text lines, ready for `smtp-source -F`. Some lines begin with
@@ -82,7 +80,6 @@ pub(crate) fn text_mail(id: &str, bytes: usize, seed: u64) -> Result<Content> {
         file,
         id: id.to_owned(),
         hash: hasher.finalize().into(),
-        bytes: written,
     })
 }
 
@@ -98,7 +95,6 @@ pub(crate) fn attachment(id: &str, bytes: usize, seed: u64) -> Result<Content> {
         file,
         id: id.to_owned(),
         hash: hash(&content),
-        bytes,
     })
 }
 
@@ -168,7 +164,6 @@ mod tests {
         let (head, body) = text.split_once("\n\n").expect("an empty line");
         assert!(head.contains("X-Lab-Mail: m1"));
         assert_eq!(hash(body.as_bytes()), mail.hash);
-        assert_eq!(body.len(), mail.bytes);
         assert!((20_000..20_078).contains(&body.len()));
         assert!(body.ends_with('\n'));
         assert!(body.lines().any(|line| line.starts_with('.')));

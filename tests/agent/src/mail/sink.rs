@@ -81,11 +81,6 @@ impl Sink {
         self.process.kill();
     }
 
-    /// Complains when smtp-sink has ended by itself.
-    pub(crate) fn check_running(&mut self) -> Result<()> {
-        self.process.check_running()
-    }
-
     fn files(&self) -> Result<Vec<PathBuf>> {
         let folder = fs::read_dir(&self.folder).context("the sink's folder")?;
         folder.map(|entry| Ok(entry?.path())).collect()

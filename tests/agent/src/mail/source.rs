@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::body::{Content, ID_HEADER};
-use crate::process::{Output, Process, run};
+use crate::process::{Output, run};
 
 /// The sender in every envelope.
 pub(crate) const SENDER: &str = "lab@client.test";
@@ -23,19 +23,24 @@ pub(crate) fn smtp_source(
     sessions: usize,
     limit: Duration,
 ) -> Result<Output> {
-    let arguments = source_arguments(server, mail, count, sessions);
-    run("smtp-source", &refs(&arguments), limit)
-}
-
-/// [`smtp_source`], in the background.
-pub(crate) fn start_smtp_source(
-    server: SocketAddr,
-    mail: &Content,
-    count: usize,
-    sessions: usize,
-) -> Result<Process> {
-    let arguments = source_arguments(server, mail, count, sessions);
-    Process::start("smtp-source", &refs(&arguments))
+    let (count, sessions) = (count.to_string(), sessions.to_string());
+    let (file, server) = (mail.file.text(), server.to_string());
+    let arguments = [
+        "-m",
+        &count,
+        "-s",
+        &sessions,
+        "-M",
+        "client.test",
+        "-f",
+        SENDER,
+        "-t",
+        RECIPIENT,
+        "-F",
+        &file,
+        &server,
+    ];
+    run("smtp-source", &arguments, limit)
 }
 
 /// Sends one mail with an attachment with swaks; exit code 0 means that it was accepted.
@@ -61,35 +66,4 @@ pub(crate) fn swaks(server: SocketAddr, attached: &Content, limit: Duration) -> 
         "--suppress-data",
     ];
     run("swaks", &arguments, limit)
-}
-
-fn source_arguments(
-    server: SocketAddr,
-    mail: &Content,
-    count: usize,
-    sessions: usize,
-) -> Vec<String> {
-    let (count, sessions) = (count.to_string(), sessions.to_string());
-    let (file, server) = (mail.file.text(), server.to_string());
-    [
-        "-m",
-        &count,
-        "-s",
-        &sessions,
-        "-M",
-        "client.test",
-        "-f",
-        SENDER,
-        "-t",
-        RECIPIENT,
-        "-F",
-        &file,
-        &server,
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
-
-fn refs(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
 }

@@ -1,5 +1,0 @@
-use crate::lab::Lab;
-use anyhow::Result;
-pub(super) fn run(_lab: &Lab) -> Result<String> {
-    Ok(String::new())
-}

@@ -1,0 +1,90 @@
+//! How soon the relay answers, and with how little memory.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::Figures;
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::lab::{Guest, Lab};
+use crate::mail::body::text_mail;
+use crate::mail::ledger::{Form, Ledger};
+use crate::mail::sink::Sink;
+use crate::mail::source::smtp_source;
+use crate::scenario::run::{banner_after, boot};
+
+/// How many boots make a median.
+const BOOTS: usize = 5;
+
+/// Memory sizes to try, from what is promised downwards, in MiB.
+const SIZES_MIB: [u64; 7] = [8, 7, 6, 5, 4, 3, 2];
+
+/// From the end of `xl create` to the banner; and, because the guest runs while `xl create` tidies
+/// up, also from the start of `xl unpause` on a domain that was created paused.
+pub(super) fn banner(lab: &Lab, _repeats: usize, figures: &mut Figures) -> Result<()> {
+    let _sink = Sink::start(&[])?;
+    let guest = lab.relay(2, 16, "");
+    let (mut after_create, mut creates, mut after_unpause) = (vec![], vec![], vec![]);
+    for _ in 0..BOOTS {
+        let (domain, ms) = boot(&guest)?;
+        after_create.push(ms);
+        creates.push(domain.create_took.as_secs_f64() * 1000.0);
+        drop(domain);
+        after_unpause.push(from_unpause(&guest)?);
+    }
+    figures.spread(lab, "boot_to_banner_ms", &after_create);
+    figures.spread(lab, "unpause_to_banner_ms", &after_unpause);
+    figures.spread(lab, "xl_create_ms", &creates);
+    Ok(())
+}
+
+fn from_unpause(guest: &Guest) -> Result<f64> {
+    let domain = Domain::create_paused(guest.config())?;
+    // The hotplug script and the bridge come to rest.
+    sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let unpause = scope.spawn(|| domain.unpause());
+        let ms = banner_after(guest, start, Deadline::seconds(20));
+        match unpause.join() {
+            Ok(result) => result.map(drop)?,
+            Err(_) => bail!("xl unpause panicked"),
+        }
+        ms
+    })
+}
+
+/// The smallest memory with which the relay boots and passes on a mail of 1 MB.
+pub(super) fn smallest_memory(lab: &Lab, _repeats: usize, figures: &mut Figures) -> Result<()> {
+    let mut smallest = None;
+    for mib in SIZES_MIB {
+        match relays_with(lab, mib) {
+            Ok(()) => smallest = Some(mib),
+            Err(error) => {
+                lab.report.log(format!("{mib} MiB: {error:#}"));
+                break;
+            }
+        }
+    }
+    let smallest = smallest.with_context(|| format!("not even {} MiB will do", SIZES_MIB[0]))?;
+    figures.value(lab, "smallest_memory_mib", json!(smallest));
+    Ok(())
+}
+
+fn relays_with(lab: &Lab, mib: u64) -> Result<()> {
+    let sink = Sink::start(&[])?;
+    let guest = lab.relay(2, mib, "");
+    let domain = guest.start_ready()?;
+    let mail = text_mail("small", 1_000_000, mib)?;
+    let output = smtp_source(guest.port(25), &mail, 1, 1, Duration::from_secs(30))?;
+    if !output.status.success() {
+        bail!("smtp-source: {}", output.text.trim());
+    }
+    let mut ledger = Ledger::default();
+    ledger.note(&mail, Form::Body, 1);
+    ledger.check(&sink.arrived()?)?;
+    domain.running().map(drop)
+}

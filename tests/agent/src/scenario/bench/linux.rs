@@ -1,0 +1,85 @@
+//! The Linux domU, measured the same way: pings, iperf3 in both directions, the same echo.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use agent::protocol::IMAGE_FOLDER;
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Figures, network};
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::domain::config::{Config, OnEnd};
+use crate::lab::{DOM0, Lab, address};
+use crate::process::run_ok;
+
+/// The last byte of its addresses.
+const NUMBER: u8 = 9;
+
+/// Below 128 MiB Debian's kernel cannot be loaded.
+const MEMORY_MIB: u64 = 128;
+
+pub(super) fn measure(lab: &Lab, repeats: usize, figures: &mut Figures) -> Result<()> {
+    let folder = format!("{IMAGE_FOLDER}/linux");
+    if !Path::new(&folder).exists() {
+        lab.report.log("no Linux domU here: no comparison");
+        return Ok(());
+    }
+    let ip = address(NUMBER);
+    let domain = Domain::create(&Config {
+        name: format!("{}-linux", lab.part),
+        kernel: format!("{folder}/vmlinuz"),
+        ramdisk: Some(format!("{folder}/initrd")),
+        memory_mib: MEMORY_MIB,
+        cmdline: format!("console=hvc0 quiet ip={ip}/24 gw={DOM0}"),
+        mac: Some(NUMBER),
+        on_poweroff: OnEnd::Destroy,
+        on_reboot: OnEnd::Destroy,
+        on_crash: OnEnd::Destroy,
+    })?;
+    domain
+        .console()
+        .wait_for("linux domU ready", Deadline::seconds(180))?;
+    let boot_ms = domain.created.elapsed().as_secs_f64() * 1000.0;
+    figures.spread(lab, "linux_boot_to_ready_ms", &[boot_ms]);
+    let to = IpAddr::V4(ip);
+    network::round_trips(lab, "linux_", to, figures)?;
+    let (mut out, mut into) = (vec![], vec![]);
+    for _ in 0..repeats {
+        into.push(iperf3(to, &[])?);
+        out.push(iperf3(to, &["--reverse"])?);
+    }
+    figures.spread(lab, "linux_tcp_guest_to_dom0_mbit_s", &out);
+    figures.spread(lab, "linux_tcp_dom0_to_guest_mbit_s", &into);
+    network::echoes(lab, "linux_", SocketAddr::new(to, 7), repeats, figures)
+}
+
+/// One second of iperf3 with its default of 128 KiB writes; the receiver's rate in Mbit/s.
+fn iperf3(to: IpAddr, options: &[&str]) -> Result<f64> {
+    let to = to.to_string();
+    let mut arguments = vec!["--client", &to, "--time", "1", "--json"];
+    arguments.extend_from_slice(options);
+    rate(&run_ok("iperf3", &arguments, Duration::from_secs(120))?)
+}
+
+fn rate(json: &str) -> Result<f64> {
+    let report: Value = serde_json::from_str(json).context("iperf3's report")?;
+    let rate = report.pointer("/end/sum_received/bits_per_second");
+    let rate = rate.and_then(Value::as_f64);
+    Ok(rate.context("no received rate in iperf3's report")? / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn the_receivers_rate_is_taken() {
+        let json = r#"{"end":{"sum_sent":{"bits_per_second":2e9},
+            "sum_received":{"bits_per_second":1.5e9}}}"#;
+        assert_eq!(rate(json).expect("it is there"), 1500.0);
+        assert!(rate("{}").is_err());
+    }
+}
