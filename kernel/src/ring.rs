@@ -123,3 +123,132 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
         &self.page
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared::SharedPage;
+    use alloc::collections::VecDeque;
+    use proptest::prelude::*;
+
+    type Ring = FrontRing<SharedPage, 12, 4>;
+
+    /// The backend's half, written from io/ring.h for the test.
+    #[derive(Default)]
+    struct Backend {
+        req_cons: u32,
+        rsp_prod: u32,
+    }
+
+    impl Backend {
+        fn request(&mut self, page: &SharedMemory) -> Option<[u8; 12]> {
+            if page.load_u32(REQ_PROD, Ordering::Acquire) == self.req_cons {
+                return None;
+            }
+            let mut request = [0; 12];
+            page.read(SLOTS + (self.req_cons % 256) as usize * 12, &mut request);
+            self.req_cons = self.req_cons.wrapping_add(1);
+            Some(request)
+        }
+
+        /// True where the frontend asked for a notification.
+        fn respond(&mut self, page: &SharedMemory, response: [u8; 4]) -> bool {
+            page.write(SLOTS + (self.rsp_prod % 256) as usize * 12, &response);
+            let old = self.rsp_prod;
+            self.rsp_prod = old.wrapping_add(1);
+            page.store_u32(RSP_PROD, self.rsp_prod, Ordering::Release);
+            page.load_u32(RSP_EVENT, Ordering::Relaxed)
+                .wrapping_sub(old)
+                == 1
+        }
+    }
+
+    fn ring() -> Ring {
+        FrontRing::new(SharedPage::new().expect("memory"))
+    }
+
+    #[test]
+    fn a_page_holds_the_slots_that_the_header_computes() {
+        assert_eq!(ring().capacity(), 256);
+        let rx = FrontRing::<_, 8, 8>::new(SharedPage::new().expect("memory"));
+        assert_eq!(rx.capacity(), 256);
+    }
+
+    #[test]
+    fn impossible_responses_are_an_error() {
+        let mut ring = ring();
+        ring.push(&[1; 12]);
+        ring.publish();
+        for claimed in [2, 257, u32::MAX] {
+            ring.page().store_u32(RSP_PROD, claimed, Ordering::Relaxed);
+            assert_eq!(ring.pop(), Err(RingError::Overrun));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "full")]
+    fn a_full_ring_takes_no_request() {
+        let mut ring = ring();
+        for _ in 0..=256 {
+            ring.push(&[0; 12]);
+        }
+    }
+
+    #[test]
+    fn only_a_backend_that_waits_is_notified() {
+        let mut ring = ring();
+        ring.push(&[0; 12]);
+        assert!(ring.publish(), "req_event is 1 after initialisation");
+        ring.push(&[0; 12]);
+        assert!(!ring.publish());
+        ring.page().store_u32(REQ_EVENT, 3, Ordering::Relaxed);
+        ring.push(&[0; 12]);
+        assert!(ring.publish());
+    }
+
+    proptest! {
+        /// Whatever the order of steps, requests and responses arrive once, in
+        /// order and unchanged, and nobody sleeps over a response.
+        #[test]
+        fn everything_arrives_in_order(steps in prop::collection::vec(0u8..4, 1..3000)) {
+            let mut ring = ring();
+            let mut backend = Backend::default();
+            let (mut sent, mut expected) = (0u32, 0u32);
+            let mut taken = VecDeque::new();
+            let mut asleep = false;
+            for step in steps {
+                match step {
+                    0 if ring.free_requests() > 0 => {
+                        let mut request = [0; 12];
+                        request[..4].copy_from_slice(&sent.to_le_bytes());
+                        ring.push(&request);
+                        sent += 1;
+                    }
+                    1 => { ring.publish(); }
+                    2 => {
+                        let page: &SharedMemory = ring.page();
+                        if let Some(request) = backend.request(page) {
+                            taken.push_back(request);
+                        } else if let Some(request) = taken.pop_front() {
+                            let mut response = [0; 4];
+                            response.copy_from_slice(&request[..4]);
+                            if backend.respond(page, response) {
+                                asleep = false;
+                            }
+                        }
+                    }
+                    _ => {
+                        prop_assert!(!asleep || ring.pop() == Ok(None), "an event was missed");
+                        asleep = false;
+                        while let Some(response) = ring.pop().expect("honest") {
+                            prop_assert_eq!(u32::from_le_bytes(response), expected);
+                            expected += 1;
+                        }
+                        asleep = !ring.rearm();
+                        prop_assert!(asleep);
+                    }
+                }
+            }
+        }
+    }
+}

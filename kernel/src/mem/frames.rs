@@ -213,3 +213,63 @@ impl Drop for Frame {
         unsafe { dealloc(self.0.as_ptr(), LAYOUT) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn pool(frames: usize) -> Pool {
+        let bitmap = Box::leak(vec![0; frames.div_ceil(64)].into_boxed_slice());
+        let mut pool = Pool { bitmap, free: 0 };
+        pool.put(0..frames);
+        pool
+    }
+
+    #[test]
+    fn single_frames_come_from_the_top_and_runs_from_the_bottom() {
+        let mut pool = pool(200);
+        assert_eq!(pool.take_from_top(), Some(199));
+        assert_eq!(pool.take_run(16), Some(0));
+        assert_eq!(pool.take_run(130), Some(16));
+        assert_eq!(pool.take_run(54), None);
+        assert_eq!(pool.take_run(53), Some(146));
+        assert_eq!(pool.take_from_top(), None);
+        assert_eq!(pool.free, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "given back twice")]
+    fn a_frame_cannot_be_given_back_twice() {
+        pool(64).put(3..4);
+    }
+
+    proptest! {
+        /// No frame is handed out twice, and the count stays right.
+        #[test]
+        fn every_frame_has_one_holder(steps in prop::collection::vec((0u8..3, 1usize..40), 1..200)) {
+            let mut pool = pool(320);
+            let mut held: vec::Vec<Range<Pfn>> = vec::Vec::new();
+            for (kind, size) in steps {
+                let taken = match kind {
+                    0 => pool.take_from_top().map(|pfn| pfn..pfn + 1),
+                    1 => pool.take_run(size).map(|pfn| pfn..pfn + size),
+                    _ => {
+                        if !held.is_empty() {
+                            pool.put(held.swap_remove(size % held.len()));
+                        }
+                        None
+                    }
+                };
+                if let Some(taken) = taken {
+                    prop_assert!(held.iter().all(|other| other.end <= taken.start || taken.end <= other.start));
+                    held.push(taken);
+                }
+                let used: usize = held.iter().map(Range::len).sum();
+                prop_assert_eq!(pool.free, 320 - used);
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+# Causeway. `make help` lists what there is; README.md says what it prints.
+.DEFAULT_GOAL := help
+.PHONY: help run test check image gates bench idle shell fuzz clean
+
+IMAGES := relay echo
+BUILT  := target/x86_64-unknown-linux-gnu/image
+FUZZ_SECONDS ?= 60
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## the main job: boot Xen, run the relay as a PV domU, relay real mail
+	cargo lab run
+
+test: ## all tests, on the host and on real Xen; ends in "N passed, N failed"
+	cargo lab suite
+
+check: ## formatting, lints, documentation, image gates
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+	$(MAKE) gates
+
+image: ## the guest images, in target/image/
+	cargo --config linker/image.toml build --profile image $(IMAGES:%=-p %)
+	mkdir -p target/image
+	for name in $(IMAGES); do strip -o target/image/$$name $(BUILT)/$$name; done
+
+gates: image ## are the images freestanding?
+	linker/gates.sh $(IMAGES:%=$(BUILT)/%)
+	wc -c $(IMAGES:%=target/image/%)
+
+bench: ## figures, in virtual time, beside a Linux domU's
+	cargo lab bench --virtual-time
+
+idle: ## processor time of idle guests over a minute
+	cargo lab idle --virtual-time
+
+shell: image ## an interactive dom0 with the images in /lab/images
+	cargo lab shell $(IMAGES:%=target/image/%)
+
+fuzz: ## fuzz the SMTP core (nightly, cargo-fuzz), FUZZ_SECONDS=60 a target
+	for target in $$(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do \
+		cargo +nightly fuzz run $$target --fuzz-dir tests/fuzz -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+clean: ## remove everything built, downloads included
+	cargo clean

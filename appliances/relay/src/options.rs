@@ -1,0 +1,76 @@
+//! The relay's command line.
+
+use crate::next_hop::{self, NextHop};
+use kernel::cmdline::{CommandLine, OptionError};
+use netstack::Config as NetworkConfig;
+
+/// Name of a relay that was given none.
+const HOSTNAME: &str = "causeway";
+
+/// Default number of clients served at once.
+const SESSIONS: usize = 20;
+
+/// Most sessions that may be asked for: smoltcp looks through its sockets one
+/// by one for each packet.
+const SESSIONS_MAX: usize = 200;
+
+/// Everything that the command line says.
+pub(crate) struct Options {
+    pub(crate) network: NetworkConfig,
+    pub(crate) listen: u16,
+    pub(crate) next_hop: NextHop,
+    pub(crate) sessions: usize,
+    pub(crate) smtp: smtp::Config,
+}
+
+impl Options {
+    /// Takes all options; what is left over is an error.
+    pub(crate) fn take(mut line: CommandLine) -> Result<Self, OptionError> {
+        let network = NetworkConfig::take(&mut line)?;
+        let port = "a port number from 1 to 65535 (example: listen=25)";
+        let listen = match line.take_parsed("listen", port)? {
+            Some(0) => return Err(OptionError::invalid("listen", "0", port)),
+            given => given.unwrap_or(25),
+        };
+        let next_hop = line.take_required("next-hop", next_hop::EXPECTED)?;
+        let count = "a number from 1 to 200 (example: sessions=20)";
+        let sessions = match line.take_parsed("sessions", count)? {
+            Some(given @ (0 | SESSIONS_MAX + 1..)) => {
+                return Err(OptionError::invalid("sessions", &alloc::format!("{given}"), count));
+            }
+            given => given.unwrap_or(SESSIONS),
+        };
+        let smtp = smtp_config(&mut line, network.hostname())?;
+        line.finish()?;
+        Ok(Self {
+            network,
+            listen,
+            next_hop,
+            sessions,
+            smtp,
+        })
+    }
+}
+
+fn smtp_config(line: &mut CommandLine, hostname: Option<&str>) -> Result<smtp::Config, OptionError> {
+    let hostname = hostname.unwrap_or(HOSTNAME);
+    let mut smtp = smtp::Config::new(hostname).map_err(|_| {
+        OptionError::invalid("hostname", hostname, "a domain name (example: hostname=mx.example.org)")
+    })?;
+    let size = "a number of bytes (example: max-size=67108864)";
+    if let Some(bytes) = line.take_parsed("max-size", size)? {
+        smtp.max_message_bytes = bytes;
+    }
+    if let Some(domains) = line.take("relay-for") {
+        for domain in domains.split(',') {
+            smtp.relay_for(domain).map_err(|_| {
+                OptionError::invalid(
+                    "relay-for",
+                    &domains,
+                    "domain names, up to 64, with commas between (example: relay-for=example.org,.example.org)",
+                )
+            })?;
+        }
+    }
+    Ok(smtp)
+}

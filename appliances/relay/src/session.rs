@@ -1,0 +1,248 @@
+//! One client: moves bytes between its socket, the SMTP core and the next
+//! hop's socket. All decisions are the core's ([`smtp::Relay`]).
+
+use crate::drain::{Drain, Member};
+use crate::next_hop::{NextHop, Unreachable};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use core::future::{Future, pending};
+use core::pin::Pin;
+use core::time::Duration;
+use embassy_futures::select::{Either6, select6};
+use embedded_io_async::{BufRead, Write};
+use kernel::time::{self, Instant};
+use netstack::{Buffers, Network, ReadHalf, StreamError, TcpOptions, TcpStream, WriteHalf};
+use smtp::{Action, HopEvent, Relay, UnixTime, Wait};
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    pub(crate) network: Network,
+    pub(crate) next_hop: NextHop,
+    pub(crate) smtp: Arc<smtp::Config>,
+    pub(crate) drain: Drain,
+}
+
+/// Options of both sockets of a session. With 20 sessions their buffers take
+/// 2.5 MiB.
+pub(crate) fn tcp_options() -> TcpOptions {
+    TcpOptions {
+        buffers: Buffers::both(32 * 1024),
+        linger: Duration::from_secs(10),
+        ..TcpOptions::default()
+    }
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, Unreachable>>>>;
+
+/// The connection to the next hop.
+enum Hop {
+    None,
+    Connecting(Connecting),
+    Up(ReadHalf, WriteHalf),
+}
+
+/// What a wait for the next hop ended with.
+enum HopInput<'a> {
+    Connected(Result<TcpStream, Unreachable>),
+    Bytes(Result<&'a [u8], StreamError>),
+}
+
+struct Session {
+    shared: Rc<Shared>,
+    number: u32,
+    relay: Relay,
+    client: Option<(ReadHalf, WriteHalf)>,
+    hop: Hop,
+    /// The wait that the timer runs for, and when it ends.
+    timer: Option<(Wait, Instant)>,
+    /// The client sent its FIN.
+    client_ended: bool,
+    /// The core took nothing of what a socket holds: not to be offered again
+    /// before something else has happened.
+    client_stalled: bool,
+    hop_stalled: bool,
+}
+
+/// Serves `client` until both connections are over.
+pub(crate) async fn run(shared: Rc<Shared>, client: TcpStream, number: u32) {
+    let member = shared.drain.enter(number);
+    let relay = Relay::new(shared.smtp.clone(), client.peer_addr().ip(), number);
+    let mut session = Session {
+        shared: shared.clone(),
+        number,
+        relay,
+        client: Some(client.split()),
+        hop: Hop::None,
+        timer: None,
+        client_ended: false,
+        client_stalled: false,
+        hop_stalled: false,
+    };
+    let mut told = false;
+    loop {
+        session.act();
+        if session.relay.is_finished() {
+            return;
+        }
+        session.set_timer();
+        told |= session.step(&member, told).await;
+    }
+}
+
+impl Session {
+    /// Carries out what the core asks for.
+    fn act(&mut self) {
+        while let Some(action) = self.relay.poll_action() {
+            match action {
+                Action::ConnectHop => {
+                    let shared = self.shared.clone();
+                    self.hop = Hop::Connecting(Box::pin(async move {
+                        shared.next_hop.connect(&shared.network).await
+                    }));
+                }
+                Action::CloseHop => self.hop = Hop::None,
+                Action::CloseClient => self.client = None,
+                Action::Log(line) => log::info!("relay: session {}: {line}", self.number),
+            }
+        }
+    }
+
+    fn set_timer(&mut self) {
+        let wait = self.relay.wait();
+        if self.timer.as_ref().map(|(wait, _)| wait) != wait.as_ref() {
+            self.timer = wait.map(|wait| {
+                let end = time::now() + wait.limit;
+                (wait, end)
+            });
+        }
+    }
+
+    /// Waits for one event and tells the core. True where the guest is to
+    /// stop, which is looked for unless `told` already.
+    async fn step(&mut self, member: &Member<'_>, told: bool) -> bool {
+        let read_client =
+            self.relay.client_capacity() > 0 && !self.client_stalled && !self.client_ended;
+        let read_hop = self.relay.hop_capacity() > 0 && !self.hop_stalled;
+        let (client_read, client_write) = match &mut self.client {
+            Some((read, write)) => (Some(read).filter(|_| read_client), Some(write)),
+            None => (None, None),
+        };
+        let (hop_input, hop_write) = match &mut self.hop {
+            Hop::Up(read, write) => (HopSource::Open(Some(read).filter(|_| read_hop)), Some(write)),
+            Hop::Connecting(connecting) => (HopSource::Opening(connecting), None),
+            Hop::None => (HopSource::Open(None), None),
+        };
+        let event = select6(
+            fill(client_read),
+            write(client_write, self.relay.client_output()),
+            hop_input.wait(),
+            write(hop_write, self.relay.hop_output()),
+            alarm(self.timer.as_ref().map(|&(_, end)| end)),
+            stop(member, told),
+        )
+        .await;
+        // Something happened: what was stalled may go on.
+        let (mut client_stalled, mut hop_stalled) = (false, false);
+        match event {
+            Either6::First(Ok([])) => {
+                self.client_ended = true;
+                self.relay.client_eof();
+            }
+            Either6::First(Ok(bytes)) => {
+                let now = UnixTime(time::unix_time().as_secs());
+                let taken = self.relay.client_input(now, bytes);
+                client_stalled = taken == 0;
+                hop_stalled = client_stalled && self.hop_stalled;
+                if let Some((read, _)) = &mut self.client {
+                    read.consume(taken);
+                }
+            }
+            Either6::Second(Ok(count)) => self.relay.client_sent(count),
+            Either6::First(Err(_)) | Either6::Second(Err(_)) => {
+                self.client = None;
+                self.relay.client_lost();
+            }
+            Either6::Third(HopInput::Connected(Ok(stream))) => {
+                let (read, write) = stream.split();
+                self.hop = Hop::Up(read, write);
+                self.relay.hop_event(HopEvent::Connected);
+            }
+            Either6::Third(HopInput::Connected(Err(error))) => {
+                log::warn!("relay: next hop {}: {error}", self.shared.next_hop);
+                self.hop = Hop::None;
+                self.relay.hop_event(HopEvent::ConnectFailed);
+            }
+            Either6::Third(HopInput::Bytes(Ok(bytes @ [_, ..]))) => {
+                let taken = self.relay.hop_input(bytes);
+                hop_stalled = taken == 0;
+                client_stalled = hop_stalled && self.client_stalled;
+                if let Hop::Up(read, _) = &mut self.hop {
+                    read.consume(taken);
+                }
+            }
+            Either6::Fourth(Ok(count)) => self.relay.hop_sent(count),
+            Either6::Third(HopInput::Bytes(_)) | Either6::Fourth(Err(_)) => {
+                self.hop = Hop::None;
+                self.relay.hop_event(HopEvent::Closed);
+            }
+            Either6::Fifth(()) => {
+                self.timer = None;
+                self.relay.timed_out();
+            }
+            Either6::Sixth(()) => {
+                self.relay.shut_down();
+                return true;
+            }
+        }
+        self.client_stalled = client_stalled;
+        self.hop_stalled = hop_stalled;
+        false
+    }
+}
+
+/// Where the next hop's input comes from.
+enum HopSource<'a> {
+    Open(Option<&'a mut ReadHalf>),
+    Opening(&'a mut Connecting),
+}
+
+impl<'a> HopSource<'a> {
+    async fn wait(self) -> HopInput<'a> {
+        match self {
+            Self::Open(read) => HopInput::Bytes(fill(read).await),
+            Self::Opening(connecting) => HopInput::Connected(connecting.await),
+        }
+    }
+}
+
+/// Waits for bytes; for ever where there is nothing to read from.
+async fn fill(read: Option<&mut ReadHalf>) -> Result<&[u8], StreamError> {
+    match read {
+        Some(read) => read.fill_buf().await,
+        None => pending().await,
+    }
+}
+
+/// Writes some of `bytes`; waits for ever where there are none.
+async fn write(write: Option<&mut WriteHalf>, bytes: &[u8]) -> Result<usize, StreamError> {
+    match write {
+        Some(write) if !bytes.is_empty() => write.write(bytes).await,
+        _ => pending().await,
+    }
+}
+
+async fn alarm(end: Option<Instant>) {
+    match end {
+        Some(end) => time::sleep_until(end).await,
+        None => pending().await,
+    }
+}
+
+async fn stop(member: &Member<'_>, told: bool) {
+    if told {
+        pending().await
+    } else {
+        member.told().await;
+    }
+}
