@@ -187,7 +187,14 @@ global_asm!(
         sbb     eax, eax
         or      eax, 1
         ret
+    .popsection
+    "#
+);
 
+#[cfg(not(test))]
+global_asm!(
+    r#"
+    .pushsection .text, "ax", @progbits
     .globl rust_eh_personality
     rust_eh_personality:
     .globl _Unwind_Resume
@@ -196,3 +203,6 @@ global_asm!(
     .popsection
     "#
 );
+
+#[cfg(test)]
+mod tests;
