@@ -125,7 +125,7 @@ fn run_scenario(words: &[String]) -> Result<Counts> {
         bail!("no scenario is called {name}: see `cargo lab list`");
     };
     let arguments = ScenarioArguments::parse_from(words);
-    let scratch = scratch()?;
+    let scratch = paths::scratch(&paths::cache())?;
     let images = scenario
         .images
         .iter()
@@ -152,7 +152,7 @@ fn boot(arguments: Boot) -> Result<Counts> {
         ("cmdline".to_owned(), json!(arguments.cmdline)),
         ("seconds".to_owned(), json!(arguments.seconds)),
     ]);
-    let scratch = scratch()?;
+    let scratch = paths::scratch(&paths::cache())?;
     let mut overlay = Overlay::default();
     if arguments.image.as_os_str() == "linux" {
         overlay.linux_domu = true;
@@ -222,13 +222,6 @@ fn file_name(path: &std::path::Path) -> Result<String> {
         .with_context(|| format!("{} names no file", path.display()))?
         .to_string_lossy()
         .into_owned())
-}
-
-/// A folder for stripped images, gone with the value.
-fn scratch() -> Result<tempfile::TempDir> {
-    let cache = paths::cache();
-    std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    Ok(tempfile::tempdir_in(cache)?)
 }
 
 #[cfg(test)]

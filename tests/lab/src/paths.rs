@@ -1,6 +1,13 @@
 //! Where the lab keeps things, all under the checkout's `target/lab`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+/// How the names of folders with work in progress begin, so that what a killed run left is known.
+pub(crate) const SCRATCH: &str = "unfinished-";
 
 /// The root of the checkout.
 pub(crate) fn workspace() -> &'static Path {
@@ -24,6 +31,13 @@ pub(crate) fn scenario(name: &str) -> PathBuf {
 /// Downloads and what is built from them.
 pub(crate) fn cache() -> PathBuf {
     lab().join("cache")
+}
+
+/// A folder in `parent` for work in progress, gone with the value.
+pub(crate) fn scratch(parent: &Path) -> Result<TempDir> {
+    fs::create_dir_all(parent)
+        .and_then(|()| tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent))
+        .with_context(|| format!("cannot write to {}", parent.display()))
 }
 
 /// `path` as the user would type it: relative to the current folder where it lies below it.

@@ -29,6 +29,9 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait for another run of the same scenario.
 const LOCK_LIMIT: Duration = Duration::from_secs(3600);
 
+/// The lock's file in a scenario's folder.
+const LOCK: &str = "lock";
+
 /// Lines of each console that a failure shows.
 const TAIL_LINES: usize = 30;
 
@@ -53,7 +56,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
     let name = plan.scenario.name;
     let folder = paths::scenario(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let _lock = Lock::take(&folder.join("lock"), LOCK_LIMIT)?;
+    let _lock = Lock::take(&folder.join(LOCK), LOCK_LIMIT)?;
     clear(&folder)?;
     let begin = Instant::now();
     let mut collector = Collector::new(&folder);
@@ -82,11 +85,13 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
     Ok(collector.counts)
 }
 
-/// Removes the files of an earlier run, so that no old result is taken for a new one.
+/// Removes what an earlier run left, so that no old result is taken for a new one.
 fn clear(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() && entry.file_name() != "lock" {
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != LOCK {
             fs::remove_file(entry.path())?;
         }
     }
@@ -95,7 +100,7 @@ fn clear(folder: &Path) -> Result<()> {
 
 /// Runs the machine until the agent is done and QEMU has ended.
 fn machine(base: &Base, plan: &Plan, folder: &Path, collector: &mut Collector) -> Result<()> {
-    let scratch = tempfile::tempdir_in(folder)?;
+    let scratch = paths::scratch(folder)?;
     let root = scratch.path().join("dom0.cpio");
     plan.overlay.write(base, &root)?;
     let report = folder.join("report.jsonl");

@@ -35,7 +35,7 @@ pub(crate) struct Shell {
 /// # Errors
 /// When QEMU cannot be started, fails, or a script is not done in time.
 pub(crate) fn open(base: &Base, shell: Shell) -> Result<()> {
-    let scratch = tempfile::tempdir_in(paths::cache())?;
+    let scratch = paths::scratch(&paths::cache())?;
     let root = scratch.path().join("dom0.cpio");
     let is_script = shell.command.is_some();
     let stdin = if is_script || !std::io::stdin().is_terminal() {

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 use crate::apt::state::State;
 use crate::lock::Lock;
@@ -34,9 +33,6 @@ const RECIPE: &[&str] = &[
     include_str!("../archive.rs"),
     include_str!("../../dom0/linux-domu-init"),
 ];
-
-/// How the names of folders with work in progress begin.
-const UNFINISHED: &str = "unfinished-";
 
 /// For how long a base may be in use by a lab of other inputs.
 const IN_USE: Duration = Duration::from_secs(3600);
@@ -124,7 +120,7 @@ fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
         State::update(&apt, set.kernel_suite)?.download_dependency(KERNEL.0, KERNEL.1)?;
     say!("packages are there after {} s", begin.elapsed().as_secs());
 
-    let work = unfinished(cache)?;
+    let work = paths::scratch(cache)?;
     let (root, kernel) = (work.path().join("root"), work.path().join("kernel"));
     let unpack = Instant::now();
     unpack_all(&debs, &root)?;
@@ -135,7 +131,7 @@ fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
         unpack.elapsed().as_secs()
     );
 
-    let done = unfinished(cache)?;
+    let done = paths::scratch(cache)?;
     let parts = Base {
         folder: done.path().to_path_buf(),
     };
@@ -148,13 +144,6 @@ fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
     remove_older(cache, set.xen, folder);
     say!("dom0 is built after {} s in all", begin.elapsed().as_secs());
     Ok(())
-}
-
-/// A folder for work in progress; what a killed run leaves is known by its name.
-fn unfinished(cache: &Path) -> Result<TempDir> {
-    Ok(tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempdir_in(cache)?)
 }
 
 /// Unpacks packages into one folder.
@@ -205,7 +194,7 @@ fn remove_older(cache: &Path, xen: &str, keep: &Path) {
     let prefix = format!("base-{xen}-");
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = name.starts_with(&prefix) || name.starts_with(UNFINISHED);
+        let known = name.starts_with(&prefix) || name.starts_with(paths::SCRATCH);
         let age = entry.metadata().and_then(|file| file.modified());
         let stale = age.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > IN_USE));
         if known && stale && entry.path() != keep {
