@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use agent::protocol::{IMAGE_FOLDER, Job};
 use anyhow::{Context, Result, bail};
@@ -140,7 +141,7 @@ impl Guest {
         address(self.number)
     }
 
-    /// The guest's IPv6 address, when its options ask for it with [`Self::ip6_option`].
+    /// The guest's IPv6 address, when its options ask for one with this number.
     pub(crate) fn ip6(&self) -> Ipv6Addr {
         Ipv6Addr::new(0xfd00, 0xca, 0, 0, 0, 0, 0, u16::from(self.number))
     }
@@ -174,10 +175,19 @@ impl Guest {
     /// Starts the guest and waits until it says that it serves.
     pub(crate) fn start_ready(&self) -> Result<Domain> {
         let domain = self.start()?;
-        domain
-            .console()
-            .wait_for(self.image.ready(), Deadline::seconds(20))?;
-        Ok(domain)
+        let ready = self.image.ready();
+        let what = format!("{ready:?} on the console of {}", self.config.name);
+        let end = Deadline::seconds(20).poll(Duration::from_millis(20), &what, || {
+            let text = domain.console().text();
+            // A guest that has given up is not waited for.
+            let sign = [ready, "panic at ", "error: "];
+            Ok(sign.into_iter().find(|sign| text.contains(sign)))
+        });
+        match end {
+            Ok(sign) if sign == ready => Ok(domain),
+            Ok(_) => bail!("the guest gave up:\n{}", domain.console().tail()),
+            Err(error) => bail!("{error}:\n{}", domain.console().tail()),
+        }
     }
 }
 

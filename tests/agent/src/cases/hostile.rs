@@ -4,22 +4,26 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::Case;
 use super::checksums::{link_to, next_segment};
 use crate::deadline::Deadline;
-use crate::lab::{DOM0, Lab};
+use crate::lab::{DOM0, Lab, address};
 use crate::net::datagram;
+use crate::net::frame::{IPV4, SYN, Segment, TCP, ethernet, ipv4, tcp};
 use crate::net::junk::{Junk, Target};
 use crate::net::ping::ping;
 use crate::net::raw::Raw;
 use crate::net::stream::{connect, echo_once};
 use crate::process::run;
 
-pub(super) const CASES: &[Case] = &[Case::new("hostile_frames", 120, hostile)];
+pub(super) const CASES: &[Case] = &[
+    Case::new("hostile_frames", 120, hostile),
+    Case::new("syn_flood", 90, syn_flood),
+];
 
 /// How many frames are sent.
 const FRAMES: u64 = 6000;
@@ -123,4 +127,46 @@ fn delivered(vif: &str) -> Result<u64> {
     let path = format!("/sys/class/net/{vif}/statistics/tx_packets");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
     text.trim().parse().with_context(|| path)
+}
+
+/// Connection requests from hosts that do not exist must not take the port away for long.
+fn syn_flood(lab: &Lab) -> Result<String> {
+    const REQUESTS: u16 = 300;
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    let mut stream = connect(guest.port(7), Deadline::seconds(80))?;
+    let raw = Raw::open(&domain.vif()?)?;
+    let link = link_to(&guest)?;
+    let deadline = Deadline::seconds(20);
+    for number in 0..REQUESTS {
+        let from = address(200 + (number % 50) as u8);
+        let segment = Segment {
+            from: 10_000 + number,
+            to: 7,
+            seq: u32::from(number) << 16,
+            ack: 0,
+            flags: SYN,
+            window: 1000,
+        };
+        let packet = ipv4(
+            from,
+            guest.ip(),
+            TCP,
+            0,
+            &tcp(from, guest.ip(), segment, &[], &[]),
+        );
+        raw.send(&ethernet(link, IPV4, &packet), deadline)?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    echo_once(&mut stream, b"still here").context("the connection opened before")?;
+    let start = Instant::now();
+    Deadline::seconds(45).poll(Duration::from_millis(200), "a new connection", || {
+        let attempt = super::tcp::alive(guest.port(7), Deadline::seconds(3));
+        Ok(attempt.is_ok().then_some(()))
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    domain.running()?;
+    Ok(format!(
+        "{REQUESTS} requests; a new connection {seconds:.1} s later"
+    ))
 }

@@ -99,7 +99,7 @@ fn many(lab: &Lab, count: usize, sessions: usize, bytes: usize) -> Result<String
     succeeded(output, "smtp-source")?;
     let seconds = start.elapsed().as_secs_f64();
     let mut ledger = Ledger::default();
-    ledger.note(&mail, Form::Body, count);
+    ledger.note(&mail, Form::BodyAndLine, count);
     let delivered = ledger.check(&sink.arrived()?)?;
     domain.running()?;
     Ok(format!(
@@ -118,7 +118,7 @@ fn large(lab: &Lab) -> Result<String> {
     succeeded(output, "smtp-source")?;
     let seconds = start.elapsed().as_secs_f64();
     let mut ledger = Ledger::default();
-    ledger.note(&mail, Form::Body, 1);
+    ledger.note(&mail, Form::BodyAndLine, 1);
     ledger.check(&sink.arrived()?)?;
     let memory = domain.running()?.memory_mib;
     Ok(format!(

@@ -36,6 +36,11 @@ impl Console {
             .unwrap_or_default()
     }
 
+    /// Its last lines, for an error message.
+    pub(crate) fn tail(&self) -> String {
+        tail(&self.text(), 15)
+    }
+
     /// The whole lines from byte `offset` on, and where the next call continues. With `rest`, also
     /// a line that has no end yet.
     pub(crate) fn since(&self, offset: usize, rest: bool) -> (String, usize) {
@@ -78,7 +83,7 @@ impl Console {
         });
         match found {
             Ok(line) => Ok(line),
-            Err(error) => bail!("{error}; console:\n{}", tail(&self.text(), 15)),
+            Err(error) => bail!("{error}; console:\n{}", self.tail()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 
-use super::body::{Content, Hash};
+use super::body::{Content, Hash, hash};
 use super::sink::Arrived;
 
 /// How a mail's content is found again where it arrives.
@@ -12,6 +12,8 @@ use super::sink::Arrived;
 pub(crate) enum Form {
     /// The body is the content.
     Body,
+    /// The body is the content and an empty line, which `smtp-source -F` adds.
+    BodyAndLine,
     /// The first base64 attachment is.
     Attachment,
 }
@@ -72,11 +74,9 @@ impl Ledger {
                 continue;
             };
             let hash = match sent.form {
-                Form::Body => Some(mail.hash()),
-                Form::Attachment => mail
-                    .attachment()
-                    .ok()
-                    .map(|bytes| super::body::hash(&bytes)),
+                Form::Body => Some(hash(&mail.body)),
+                Form::BodyAndLine => mail.body.strip_suffix(b"\n").map(hash),
+                Form::Attachment => mail.attachment().ok().map(|bytes| hash(&bytes)),
             };
             if hash != Some(sent.hash) {
                 balance.corrupt += 1;

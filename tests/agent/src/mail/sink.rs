@@ -1,12 +1,13 @@
 //! The next hop: postfix's smtp-sink(1), which keeps every mail in a file.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::body::{Hash, ID_HEADER, hash};
+use super::body::ID_HEADER;
 use crate::deadline::Deadline;
 use crate::process::{Process, scratch_file};
 
@@ -34,17 +35,19 @@ pub(crate) struct Arrived {
 impl Sink {
     /// Starts smtp-sink with more `options` on dom0's address.
     pub(crate) fn start(options: &[&str]) -> Result<Self> {
-        Self::start_at(&format!("{}:{PORT}", crate::lab::DOM0), PORT, options)
+        Self::start_at(SocketAddr::from((crate::lab::DOM0, PORT)), options)
     }
 
-    fn start_at(endpoint: &str, port: u16, options: &[&str]) -> Result<Self> {
+    /// Starts smtp-sink at `endpoint`.
+    pub(super) fn start_at(endpoint: SocketAddr, options: &[&str]) -> Result<Self> {
+        let (port, endpoint) = (endpoint.port(), endpoint.to_string());
         let folder = scratch_file("sink");
         fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let template = folder.join("mail.").display().to_string();
         // Run as root, smtp-sink insists on being told a user.
         let mut arguments = vec!["-u", "root", "-d", &template];
         arguments.extend_from_slice(options);
-        arguments.extend([endpoint, "100"]);
+        arguments.extend([endpoint.as_str(), "100"]);
         let mut sink = Self {
             process: Process::start("smtp-sink", &arguments)?,
             folder,
@@ -96,11 +99,6 @@ impl Drop for Sink {
 }
 
 impl Arrived {
-    /// The hash of its body.
-    pub(crate) fn hash(&self) -> Hash {
-        hash(&self.body)
-    }
-
     /// The bytes of its first base64 attachment.
     pub(crate) fn attachment(&self) -> Result<Vec<u8>> {
         use base64::Engine as _;

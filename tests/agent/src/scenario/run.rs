@@ -64,7 +64,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
         let mail = text_mail(&format!("source-{name}"), bytes, seed)?;
         let output = smtp_source(guest.port(25), &mail, count, SESSIONS, CLIENT_LIMIT)?;
         let by_source = accepted(output, "smtp-source")?;
-        ledger.note(&mail, Form::Body, count);
+        ledger.note(&mail, Form::BodyAndLine, count);
         report.log(format!(
             "swaks 1 in {by_swaks:.1} s, smtp-source {count} in {by_source:.1} s"
         ));
@@ -108,7 +108,7 @@ pub(super) fn boot(guest: &Guest) -> Result<(Domain, f64)> {
     let domain = guest.start()?;
     let from = domain.created;
     let ms = banner_after(guest, from, Deadline::seconds(20));
-    let ms = ms.with_context(|| tail(&domain.console().text(), 15))?;
+    let ms = ms.with_context(|| domain.console().tail())?;
     Ok((domain, ms))
 }
 

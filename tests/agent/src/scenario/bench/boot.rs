@@ -84,7 +84,7 @@ fn relays_with(lab: &Lab, mib: u64) -> Result<()> {
         bail!("smtp-source: {}", output.text.trim());
     }
     let mut ledger = Ledger::default();
-    ledger.note(&mail, Form::Body, 1);
+    ledger.note(&mail, Form::BodyAndLine, 1);
     ledger.check(&sink.arrived()?)?;
     domain.running().map(drop)
 }
