@@ -10,10 +10,7 @@ use core::{
 };
 
 use super::{
-    error::StoreError,
-    session::{Reply, Session},
-    statistics::Statistics,
-    wire::Operation,
+    error::StoreError, requests::Reply, session::Session, statistics::Statistics, wire::Operation,
 };
 use crate::time::Instant;
 
@@ -116,8 +113,8 @@ impl Future for Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.connection.with(|session| session.abandon(self.id));
-        // Giving up may have queued the end of a transaction.
-        self.connection.kick();
+        if self.connection.with(|session| session.abandon(self.id)) {
+            self.connection.kick();
+        }
     }
 }

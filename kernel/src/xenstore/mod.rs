@@ -4,9 +4,9 @@
 //!
 //! In the order to read: `client` has the handle and `tree` the operations,
 //! `transaction` those that belong together; `session` is the protocol
-//! without input and output, with `watches` and, for the bytes, `wire`;
-//! `driver` moves them through the `ring`; `connection` is what handles and
-//! driver share.
+//! without input and output, with `requests`, `watches` and, for the bytes,
+//! `wire`; `driver` moves them through the `ring`; `connection` is what
+//! handles and driver share.
 //!
 //! xenstored runs in dom0 and is trusted with what it says, but not to say it
 //! well: lengths and indices are checked, whatever it keeps us waiting for has
@@ -19,11 +19,13 @@ mod connection;
 mod driver;
 mod error;
 mod permission;
+mod requests;
 mod ring;
 mod session;
 mod statistics;
 mod transaction;
 mod tree;
+mod wakers;
 mod watches;
 mod wire;
 

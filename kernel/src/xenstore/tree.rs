@@ -7,7 +7,7 @@ use super::{
     connection::Connection,
     error::{ProtocolError, StoreError},
     permission::Permission,
-    session::Reply,
+    requests::Reply,
     wire::{self, Operation},
 };
 

@@ -1,8 +1,9 @@
 //! Drives one client and the fake xenstored under a virtual clock.
 
-use alloc::rc::Rc;
+use alloc::{rc::Rc, sync::Arc, task::Wake};
 use core::{
     pin::{Pin, pin},
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -58,27 +59,18 @@ impl Harness {
     }
 
     /// Drives a future until it is done or waits for time or another domain.
+    /// It is polled again only when it was woken, so a lost wake-up shows.
     pub(crate) fn settle<F: Future>(&mut self, mut future: Pin<&mut F>) -> Poll<F::Output> {
-        let mut context = Context::from_waker(Waker::noop());
-        // A few rounds without progress would do; this bounds a future that
-        // never stops asking.
-        for _ in 0..10_000 {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-                self.exchange();
-                return Poll::Ready(output);
-            }
-            let before = self.server.served.len();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            let outcome = future.as_mut().poll(&mut context);
             self.exchange();
-            if self.server.served.len() == before
-                && let Poll::Ready(output) = future.as_mut().poll(&mut context)
-            {
-                self.exchange();
-                return Poll::Ready(output);
-            } else if self.server.served.len() == before {
-                return Poll::Pending;
+            if outcome.is_ready() || !woken.0.swap(false, Ordering::Relaxed) {
+                return outcome;
             }
         }
-        panic!("the future asks for ever");
     }
 
     /// Drives a future to its end, and lets time pass where it needs that.
@@ -97,5 +89,15 @@ impl Harness {
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
         self.exchange();
+    }
+}
+
+/// Remembers that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -66,6 +66,13 @@ impl Page {
         count
     }
 
+    /// Whether the response ring has no room left.
+    pub(crate) fn is_full_of_responses(&self) -> bool {
+        let producer = self.load(offset_of!(Layout, rsp_prod));
+        let consumer = self.load(offset_of!(Layout, rsp_cons));
+        producer.wrapping_sub(consumer) as usize >= RING_BYTES
+    }
+
     /// Moves xenstored's indices by these amounts, wrapping, as a broken
     /// xenstored might.
     pub(crate) fn shift(&self, request_consumer: u32, response_producer: u32) {

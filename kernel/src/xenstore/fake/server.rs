@@ -37,6 +37,8 @@ pub(crate) struct Server {
     pub(crate) silent: bool,
     /// Commits that still meet a conflict.
     pub(crate) conflicts: usize,
+    /// What dom0 writes at such a conflict, to cause it.
+    pub(crate) conflicting_write: Option<(&'static str, &'static str)>,
     pub(crate) notified: bool,
     /// Requests served, by type.
     pub(crate) served: Vec<u32>,
@@ -45,17 +47,10 @@ pub(crate) struct Server {
 impl Server {
     pub(super) fn new(page: Page) -> Self {
         let mut tree = Tree::default();
-        let everyone = Permission {
-            domid: 0,
-            access: Access::Read,
-        };
         let guest = Permission {
             domid: GUEST,
             access: Access::None,
         };
-        for path in ["", "/local", "/local/domain"] {
-            tree.plant(path, b"", vec![everyone]);
-        }
         tree.plant(&absolute("."), b"", vec![guest]);
         Self {
             page,
@@ -69,6 +64,7 @@ impl Server {
             chunk: usize::MAX,
             silent: false,
             conflicts: 0,
+            conflicting_write: None,
             notified: false,
             served: Vec::new(),
         }
@@ -93,8 +89,7 @@ impl Server {
     /// Removes a node as dom0.
     pub(crate) fn remove(&mut self, path: &str) {
         let path = absolute(path);
-        // An absent node is as good as a removed one.
-        let _ = self.tree.remove(GUEST, &path);
+        self.tree.remove(0, &path).expect("dom0 may remove it");
         self.changed(&path);
     }
 
@@ -134,8 +129,11 @@ impl Server {
         }
         let sent = self.page.put_responses(&self.outbox, self.chunk);
         self.outbox.drain(..sent);
-        self.notified = !requests.is_empty() || sent > 0;
-        self.notified
+        // Blocked on a full ring it sleeps, as the real one does.
+        let blocked = !self.outbox.is_empty() && self.page.is_full_of_responses();
+        let moved = !requests.is_empty() || sent > 0;
+        self.notified = moved && !blocked;
+        moved
     }
 
     fn serve(&mut self, message: &Message) {
@@ -258,6 +256,9 @@ impl Server {
         }
         if self.conflicts > 0 {
             self.conflicts -= 1;
+            if let Some((path, value)) = self.conflicting_write {
+                self.put(path, value);
+            }
             return Err("EAGAIN");
         }
         if generation != self.generation {

@@ -28,8 +28,18 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Writes as dom0 and gives the node these permissions.
+    /// Writes as dom0 and gives the node these permissions. Parents that are
+    /// missing become dom0's, for all to read.
     pub(super) fn plant(&mut self, path: &str, value: &[u8], permissions: Vec<Permission>) {
+        if let Some((parent, _)) = path.rsplit_once('/')
+            && !self.nodes.contains_key(parent)
+        {
+            let everyone = Permission {
+                domid: 0,
+                access: Access::Read,
+            };
+            self.plant(parent, b"", vec![everyone]);
+        }
         let node = Node {
             value: value.to_vec(),
             permissions,
@@ -125,7 +135,8 @@ impl Tree {
             .find(|entry| entry.domid == who)
             .unwrap_or(&permissions[0])
             .access;
-        let owner = permissions[0].domid == who;
+        // dom0 may do everything.
+        let owner = who == 0 || permissions[0].domid == who;
         if owner || access == wanted || access == Access::Both {
             Ok(())
         } else {

@@ -1,6 +1,6 @@
 //! A xenstored that lies: errors, never a panic, and bounded memory.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::{
     pin::pin,
     task::{Context, Poll, Waker},
@@ -14,13 +14,14 @@ use crate::{
     xenstore::{
         ProtocolError, StoreError,
         fake::{Harness, raw_message},
-        session::{REQUEST_DEADLINE, Session},
+        requests::REQUEST_DEADLINE,
+        session::Session,
         wire::Operation,
     },
 };
 
 /// Poses one request, id 1, and has these bytes come instead of an answer.
-fn answered_with(bytes: &[u8]) -> (Harness, Result<alloc::string::String, StoreError>) {
+fn answered_with(bytes: &[u8]) -> (Harness, Result<String, StoreError>) {
     let mut harness = Harness::new();
     harness.server.silent = true;
     harness.server.inject(bytes);
@@ -32,7 +33,7 @@ fn answered_with(bytes: &[u8]) -> (Harness, Result<alloc::string::String, StoreE
     (harness, outcome)
 }
 
-fn protocol(error: ProtocolError) -> Result<alloc::string::String, StoreError> {
+fn protocol(error: ProtocolError) -> Result<String, StoreError> {
     Err(StoreError::Protocol(error))
 }
 
@@ -116,9 +117,6 @@ fn lie() -> impl Strategy<Value = Vec<u8>> {
     (kind, 0_u32..20, payload)
         .prop_map(|(kind, id, payload)| raw_message(kind, id, payload.len() as u32, &payload))
 }
-
-use std::string::String;
-extern crate std;
 
 proptest! {
     /// Well-framed nonsense with likely ids: every request ends, in time, and

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use crate::xenstore::{
     Access, Permission, StoreError,
     fake::{GUEST, Harness},
-    session::{LATE_REPLY_LIFE, MAX_IN_FLIGHT, MAX_WAITING, REQUEST_DEADLINE},
+    requests::{LATE_REPLY_LIFE, MAX_IN_FLIGHT, MAX_WAITING, REQUEST_DEADLINE},
 };
 
 #[test]
@@ -195,6 +195,8 @@ fn a_request_dropped_after_it_was_sent_leaves_nothing_behind() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever the pieces in which the rings move, and wherever the indices
     /// start, every request gets its own reply.
     #[test]

@@ -12,7 +12,7 @@ use xen_sys::abi;
 use crate::xenstore::{
     StoreError,
     fake::Harness,
-    session::{LATE_REPLY_LIFE, REQUEST_DEADLINE},
+    requests::{LATE_REPLY_LIFE, REQUEST_DEADLINE},
 };
 
 #[test]
