@@ -31,18 +31,6 @@ pub(crate) struct Lab {
     pub(crate) part: String,
 }
 
-/// The reason why a case cannot run here. A case that returns it is skipped, not failed.
-#[derive(Debug)]
-pub(crate) struct Skip(pub(crate) String);
-
-impl std::fmt::Display for Skip {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
-
 /// One of Causeway's guests, to be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Guest {
@@ -159,6 +147,11 @@ impl Guest {
     /// Its configuration.
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether the host has put the guest's image into dom0.
+    pub(crate) fn has_image(&self) -> bool {
+        Path::new(&self.config.kernel).exists()
     }
 
     /// Starts the guest without waiting for it.

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use agent::protocol::{Job, Line, Outcome, REPORT_DEVICE};
 use anyhow::{Context, Result};
 
-use lab::{Lab, Skip};
+use lab::Lab;
 use report::Report;
 
 fn main() -> ExitCode {
@@ -71,10 +71,7 @@ fn part(job_path: &str, name: &str) -> Result<()> {
     };
     let (outcome, detail) = match scenario::run_part(&lab, name) {
         Ok(detail) => (Outcome::Passed, detail),
-        Err(error) => match error.downcast_ref::<Skip>() {
-            Some(Skip(reason)) => (Outcome::Skipped, reason.clone()),
-            None => (Outcome::Failed, format!("{error:#}")),
-        },
+        Err(error) => (Outcome::Failed, format!("{error:#}")),
     };
     report.case(name, outcome, detail);
     Ok(())
