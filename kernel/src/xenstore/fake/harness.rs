@@ -61,13 +61,12 @@ impl Harness {
     /// Drives a future until it is done or waits for time or another domain.
     /// It is polled again only when it was woken, so a lost wake-up shows.
     pub(crate) fn settle<F: Future>(&mut self, mut future: Pin<&mut F>) -> Poll<F::Output> {
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
+        let (waker, woken) = Woken::new();
         let mut context = Context::from_waker(&waker);
         loop {
             let outcome = future.as_mut().poll(&mut context);
             self.exchange();
-            if outcome.is_ready() || !woken.0.swap(false, Ordering::Relaxed) {
+            if outcome.is_ready() || !woken.take() {
                 return outcome;
             }
         }
@@ -92,9 +91,21 @@ impl Harness {
     }
 }
 
-/// Remembers that it was woken.
+/// Remembers that its waker was woken.
 #[derive(Default)]
-struct Woken(AtomicBool);
+pub(crate) struct Woken(AtomicBool);
+
+impl Woken {
+    pub(crate) fn new() -> (Waker, Arc<Self>) {
+        let woken = Arc::new(Self::default());
+        (Waker::from(Arc::clone(&woken)), woken)
+    }
+
+    /// Whether it was woken since the last call.
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
 
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {

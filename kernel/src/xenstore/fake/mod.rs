@@ -8,5 +8,5 @@ mod page;
 mod server;
 mod tree;
 
-pub(crate) use harness::Harness;
+pub(crate) use harness::{Harness, Woken};
 pub(crate) use server::{GUEST, raw_message};

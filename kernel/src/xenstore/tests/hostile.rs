@@ -13,7 +13,7 @@ use crate::{
     time::Instant,
     xenstore::{
         ProtocolError, StoreError,
-        fake::{Harness, raw_message},
+        fake::{Harness, Woken, raw_message},
         requests::REQUEST_DEADLINE,
         session::Session,
         wire::Operation,
@@ -92,14 +92,20 @@ fn impossible_indices_end_the_connection_and_wake_watches() {
         let store = harness.store.clone();
         let mut watch = harness.run(store.watch("key")).expect("watch");
         harness.run(watch.next()).expect("the first event");
+        let (waker, woken) = Woken::new();
+        let mut context = Context::from_waker(&waker);
         let mut next = pin!(watch.next());
-        assert!(harness.settle(next.as_mut()).is_pending());
+        assert!(next.as_mut().poll(&mut context).is_pending());
         let mut read = pin!(store.read("key"));
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(read.as_mut().poll(&mut context).is_pending());
+        assert!(
+            read.as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()))
+                .is_pending()
+        );
         harness.page.shift(consumer, producer);
         let corrupt = StoreError::Protocol(ProtocolError::RingCorrupt);
         assert_eq!(harness.run(read.as_mut()), Err(corrupt.clone()));
+        assert!(woken.take());
         assert_eq!(harness.run(next.as_mut()), Err(corrupt));
     }
 }

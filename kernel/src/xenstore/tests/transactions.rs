@@ -11,7 +11,7 @@ use xen_sys::abi;
 
 use crate::xenstore::{
     StoreError,
-    fake::Harness,
+    fake::{Harness, raw_message},
     requests::{LATE_REPLY_LIFE, REQUEST_DEADLINE},
 };
 
@@ -91,19 +91,29 @@ fn an_error_in_the_work_discards_it() {
 }
 
 #[test]
-fn a_transaction_whose_begin_was_given_up_is_closed_when_it_opens_late() {
-    let mut harness = Harness::new();
-    let store = harness.store.clone();
-    {
-        let mut begin = pin!(store.begin());
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(begin.as_mut().poll(&mut context).is_pending());
-        // Sent, served, but the reply waits in the ring when it is dropped.
+fn a_transaction_whose_begin_was_given_up_is_closed_when_it_opens() {
+    for reply_was_there in [true, false] {
+        let mut harness = Harness::new();
+        harness.server.silent = true;
+        let store = harness.store.clone();
+        // The reply to request 1.
+        let reply = raw_message(abi::XS_TRANSACTION_START, 1, 2, b"5\0");
+        {
+            let mut begin = pin!(store.begin());
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(begin.as_mut().poll(&mut context).is_pending());
+            if reply_was_there {
+                harness.server.inject(&reply);
+            }
+            harness.exchange();
+        }
+        if !reply_was_there {
+            harness.server.inject(&reply);
+        }
         harness.exchange();
+        let served = [abi::XS_TRANSACTION_START, abi::XS_TRANSACTION_END];
+        assert_eq!(harness.server.served, served);
     }
-    harness.exchange();
-    assert_eq!(harness.server.transaction_count(), 0);
-    assert!(harness.server.served.contains(&abi::XS_TRANSACTION_END));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Watches: the first event, coalescing, bounds, the end.
 
-use alloc::{format, vec::Vec};
-use core::pin::pin;
+use alloc::{boxed::Box, format, vec::Vec};
+use core::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use xen_sys::abi;
 
-use crate::xenstore::{StoreError, fake::Harness};
+use crate::xenstore::{StoreError, fake::Harness, requests::MAX_WAITING};
 
 #[test]
 fn a_watch_fires_at_once_and_then_on_changes_below() {
@@ -41,6 +44,7 @@ fn changes_to_one_path_count_once_and_many_paths_collapse() {
     for expected in ["data", "data/a", "data/b"] {
         assert_eq!(harness.run(watch.next()).as_deref(), Ok(expected));
     }
+    assert!(harness.settle(pin!(watch.next())).is_pending());
     for node in 0..100 {
         harness.server.put(&format!("data/{node}"), "");
     }
@@ -49,8 +53,8 @@ fn changes_to_one_path_count_once_and_many_paths_collapse() {
     loop {
         let mut next = pin!(watch.next());
         match harness.settle(next.as_mut()) {
-            core::task::Poll::Ready(path) => fired.push(path.expect("fires")),
-            core::task::Poll::Pending => break,
+            Poll::Ready(path) => fired.push(path.expect("fires")),
+            Poll::Pending => break,
         }
     }
     assert!(fired.len() <= 16, "{fired:?}");
@@ -109,6 +113,27 @@ fn the_number_of_watches_is_bounded_and_a_failed_one_frees_its_place() {
     drop(watches);
     harness.exchange();
     assert_eq!(harness.run(store.read("key")), Err(StoreError::NotFound));
+}
+
+#[test]
+fn a_watch_refused_for_want_of_room_in_the_queue_leaves_no_trace() {
+    let mut harness = Harness::new();
+    let store = harness.store.clone();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut reads: Vec<_> = (0..MAX_WAITING)
+        .map(|_| Box::pin(store.read("key")))
+        .collect();
+    for read in &mut reads {
+        assert!(read.as_mut().poll(&mut context).is_pending());
+    }
+    for _ in 0..100 {
+        let mut watch = pin!(store.watch("key"));
+        let refused = watch.as_mut().poll(&mut context);
+        assert!(matches!(refused, Poll::Ready(Err(StoreError::Busy))));
+    }
+    drop(reads);
+    harness.run(store.watch("key")).expect("watch");
+    assert!(!harness.server.served.contains(&abi::XS_UNWATCH));
 }
 
 #[test]
