@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check image gates bench idle shell fuzz clean
 
-IMAGES := relay echo
+IMAGES := relay echo selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
 

@@ -1,0 +1,117 @@
+//! Tests the kernel from inside a guest, on real Xen: what the appliances do
+//! not use yet, and what cannot be seen from dom0.
+//!
+//! Prints `selftest: passed NAME` or `selftest: failed NAME: WHY` for each
+//! case, and at the end `selftest: N passed, N failed`.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod clock;
+mod events;
+mod grants;
+mod memory;
+mod store;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use core::future::Future;
+use core::pin::Pin;
+use core::time::Duration;
+use kernel::xenstore::Xenstore;
+use kernel::{DomId, Guest, time};
+
+kernel::guest!(main);
+
+/// Longest time that one case may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// How a case ends: with why it failed, if it did.
+pub(crate) type Outcome = Result<(), String>;
+
+/// What a case may use.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) store: Xenstore,
+    pub(crate) domid: DomId,
+}
+
+type Case = fn(Bench) -> Pin<Box<dyn Future<Output = Outcome>>>;
+
+macro_rules! cases {
+    ($($module:ident :: $case:ident),+ $(,)?) => {
+        [$((stringify!($case), (|bench| Box::pin($module::$case(bench))) as Case)),+]
+    };
+}
+
+/// Fails the case where the condition does not hold.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($why:tt)+) => {
+        if !$condition {
+            return Err(alloc::format!($($why)+));
+        }
+    };
+}
+
+async fn main(guest: Guest) -> Result<(), String> {
+    guest
+        .command_line
+        .finish()
+        .map_err(|error| format!("{error}"))?;
+    let store = guest.xenstore;
+    let domid = store
+        .read("domid")
+        .await
+        .map_err(|error| format!("domid: {error}"))?;
+    let domid = domid
+        .parse()
+        .map_err(|_| format!("domid {domid:?} is no number"))?;
+    let bench = Bench { store, domid };
+    let cases = cases![
+        clock::never_goes_back,
+        clock::timers_fire_in_order_and_not_early,
+        clock::a_timeout_ends_a_wait,
+        clock::the_wall_clock_is_of_this_century,
+        events::a_loop_through_xen_wakes_the_waiter,
+        events::a_notification_without_a_waiter_is_kept,
+        events::a_closed_end_is_seen,
+        events::the_channel_limit_is_an_error,
+        grants::what_is_written_is_seen_through_the_mapping,
+        grants::a_batch_of_pages_is_mapped_in_order,
+        grants::a_wrong_reference_is_an_error_and_maps_nothing,
+        grants::a_page_in_use_is_quarantined,
+        grants::references_are_reused,
+        grants::the_table_grows,
+        memory::the_heap_keeps_what_it_holds,
+        memory::exhaustion_is_an_error_and_passes,
+        store::a_value_is_read_back,
+        store::watches_fire,
+        store::a_transaction_is_all_or_nothing,
+        store::many_requests_in_flight,
+        store::errors_are_told_apart,
+        store::permissions_are_read_back,
+    ];
+    let (mut passed, mut failed) = (0, 0);
+    for (name, case) in cases {
+        match time::timeout(LIMIT, case(bench.clone())).await {
+            Ok(Ok(())) => {
+                passed += 1;
+                log::info!("selftest: passed {name}");
+            }
+            Ok(Err(why)) => {
+                failed += 1;
+                log::error!("selftest: failed {name}: {why}");
+            }
+            Err(_) => {
+                failed += 1;
+                log::error!("selftest: failed {name}: no end after {LIMIT:?}");
+            }
+        }
+    }
+    log::info!("selftest: {passed} passed, {failed} failed");
+    Ok(())
+}
