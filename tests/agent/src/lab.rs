@@ -156,11 +156,8 @@ impl Guest {
 
     /// Starts the guest without waiting for it.
     pub(crate) fn start(&self) -> Result<Domain> {
-        if !Path::new(&self.config.kernel).exists() {
-            bail!(Skip(format!(
-                "the image {} is not there",
-                self.config.kernel
-            )));
+        if !self.has_image() {
+            bail!("the image {} is not there", self.config.kernel);
         }
         Domain::create(&self.config)
     }
