@@ -3,6 +3,7 @@
 //! above all, after a migration: bridges and neighbours learn the new place from them.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::time::Duration;
 
 use smoltcp::phy::{ChecksumCapabilities, Device, TxToken};
 use smoltcp::time::Instant;
@@ -18,10 +19,54 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The Ethernet group of [`ALL_NODES`] (RFC 2464 section 7).
 const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
 
+/// How often an announcement is made: the first may find a bridge port that does not forward
+/// yet.
+const REPEATS: u8 = 3;
+/// Time between two (`ANNOUNCE_INTERVAL` of RFC 5227 section 1.1 is 2 s).
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// When to announce the addresses.
+#[derive(Default)]
+pub(crate) struct Announcer {
+    left: u8,
+    next: Option<Instant>,
+}
+
+impl Announcer {
+    /// Begins a series of announcements.
+    pub(crate) fn restart(&mut self) {
+        *self = Self {
+            left: REPEATS,
+            next: None,
+        };
+    }
+
+    /// The time of the next one, if the series has begun and is not over.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.next.filter(|_| self.left > 0)
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        if self.left == 0 || self.next.is_some_and(|next| now < next) {
+            return false;
+        }
+        self.left -= 1;
+        self.next = Some(now + INTERVAL.into());
+        true
+    }
+}
+
 impl Stack {
+    /// Announces the addresses when that is due.
+    pub(crate) fn run_announcer<D: Device>(&mut self, device: &mut D, now: Instant) {
+        if self.announcer.is_due(now) {
+            self.announce(device, now);
+        }
+    }
+
     /// Announces every address once. What the device has no room for is left out: the caller
     /// repeats the announcement.
-    pub(crate) fn announce<D: Device>(&self, device: &mut D, now: Instant) {
+    fn announce<D: Device>(&self, device: &mut D, now: Instant) {
         let mac = self.mac();
         for (address, _) in self.addresses() {
             let Some(token) = device.transmit(now) else {

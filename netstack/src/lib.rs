@@ -1,21 +1,31 @@
 //! The network of a Causeway guest: netfront under smoltcp, and the sockets that appliances use.
 //!
 //! Appliances see this crate's types and those of `core::net` and `embedded-io`, never smoltcp's.
+//!
+//! Read in this order: `network.rs` (the whole, and the task that drives it), `stack/`
+//! (interface and sockets without device and clock), `tcp/`, `udp.rs`, `dns.rs`, `dhcp.rs`,
+//! `netfront/` (the device).
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod announce;
+mod config;
 mod dhcp;
 mod dns;
 mod error;
+mod netfront;
+mod network;
 mod options;
 mod stack;
 mod tcp;
 mod udp;
 
+pub use config::Config;
 pub use error::{BindError, ConnectError, DatagramError, ResolveError, StreamError};
+pub use netfront::{LinkStatistics, PageError};
+pub use network::{NetError, Network, Statistics};
 pub use options::{Buffers, Limits, TcpOptions};
 pub use tcp::{ReadHalf, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;

@@ -44,6 +44,7 @@ impl Stack {
                     .flatten(),
             );
         });
+        self.announcer.restart();
         let routes = self.iface.routes_mut();
         routes.remove_default_ipv4_route();
         routes.remove_default_ipv6_route();

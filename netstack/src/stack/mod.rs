@@ -21,13 +21,13 @@ use smoltcp::phy::Device;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
+use crate::announce::Announcer;
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
 use crate::options::Limits;
 use crate::tcp::Table;
 
-pub(crate) use addresses::Addressing;
-pub(crate) use poll::Progress;
+pub(crate) use addresses::{Addressing, is_host};
 
 /// Interface, sockets and their book-keeping.
 pub(crate) struct Stack {
@@ -36,6 +36,7 @@ pub(crate) struct Stack {
     pub(crate) tcp: Table,
     pub(crate) resolver: Resolver,
     pub(crate) dhcp: Option<Dhcp>,
+    pub(crate) announcer: Announcer,
     pub(crate) counters: Counters,
     /// Largest IP packet that the link carries, in bytes.
     pub(crate) ip_mtu: usize,
@@ -79,6 +80,7 @@ impl Shared {
             tcp: Table::new(limits, seed),
             resolver: Resolver::default(),
             dhcp: None,
+            announcer: Announcer::default(),
             counters: Counters::default(),
             ip_mtu: device.capabilities().ip_mtu(),
             mac,

@@ -63,14 +63,19 @@ impl Stack {
             .observe(&mut self.iface, &mut self.sockets, now, Phase::Sent);
         self.tcp.settle(&mut self.sockets, now, &mut self.counters);
         self.apply_lease();
+        self.run_announcer(device, now);
 
         let again = received == RECEIVE_BATCH || sent_rounds == SEND_ROUNDS;
         let idle = received == 0 && sent_rounds == 0;
-        let deadline = [self.iface.poll_at(now, &self.sockets), self.tcp.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|at| self.not_in_a_circle(device, at, now, idle));
+        let deadline = [
+            self.iface.poll_at(now, &self.sockets),
+            self.tcp.deadline(),
+            self.announcer.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|at| self.not_in_a_circle(device, at, now, idle));
         Progress { again, deadline }
     }
 

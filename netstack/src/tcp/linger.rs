@@ -10,7 +10,6 @@ use smoltcp::time::{Duration, Instant};
 use super::record::Record;
 use super::table::{Table, is_dead};
 use crate::error::StreamError;
-use crate::options::Limits;
 use crate::stack::Counters;
 
 /// How long the reset of a lingering connection may wait for the device or for ARP.
@@ -104,7 +103,7 @@ impl Table {
 
     /// The number of lingering connections and its bound.
     #[cfg(test)]
-    pub(crate) fn lingering(&self) -> (usize, Limits) {
+    pub(crate) fn lingering(&self) -> (usize, crate::options::Limits) {
         (self.lingering.len(), self.limits)
     }
 }

@@ -28,9 +28,7 @@ fn recorded() -> Vec<Vec<u8>> {
                 .unwrap();
         }
     });
-    let now = world.clock.now();
-    let wire = &mut world.hosts[0].wire;
-    a.with(|stack| stack.announce(wire, now));
+    a.with(|stack| stack.announcer.restart());
     world.pass(Duration::from_millis(10));
     assert!(world.recorded.len() > 10);
     world.recorded

@@ -1,0 +1,356 @@
+//! The device as smoltcp sees it, and the connection behind it.
+//!
+//! The two are apart because a connection ends with every migration while the device, and the
+//! capabilities that smoltcp has read from it once, stay.
+
+use alloc::vec::Vec;
+use core::num::{NonZeroU16, NonZeroUsize};
+
+use smoltcp::phy::{
+    self, Checksum, DeviceCapabilities, Medium, PacketMeta, SegmentationCapabilities,
+};
+use smoltcp::time::Instant;
+
+use super::Violation;
+use super::checksum::{Fill, fill};
+use super::headers::{ETHERNET, Version};
+use super::netif::MAX_TX_SIZE;
+use super::pages::{Backend, PageError};
+use super::receive::{Received, Receiver};
+use super::segment::segments;
+use super::statistics::LinkStatistics;
+use super::transmit::{MAX_PAGES, Offload, Transmitter};
+
+/// Pages that one large packet takes when it is cut here: one for each segment of an MTU of at
+/// least 1280.
+const SEGMENTED_PAGES: usize = 64;
+
+/// What the backend does for packets that we send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    /// Packets may span several slots (`feature-sg`).
+    pub(crate) scatter: bool,
+    /// It completes TCP and UDP checksums over IPv4 (no `feature-no-csum-offload`).
+    pub(crate) checksum_ipv4: bool,
+    /// The same over IPv6 (`feature-ipv6-csum-offload`).
+    pub(crate) checksum_ipv6: bool,
+    /// It cuts large TCP/IPv4 packets (`feature-gso-tcpv4`).
+    pub(crate) segment_ipv4: bool,
+}
+
+impl Features {
+    fn segments(&self) -> bool {
+        self.scatter && self.segment_ipv4 && self.checksum_ipv4
+    }
+
+    fn completes(&self, version: Version) -> bool {
+        match version {
+            Version::V4 => self.checksum_ipv4,
+            Version::V6 => self.checksum_ipv6,
+        }
+    }
+}
+
+/// One connection to one backend: rings, granted pages, what was negotiated.
+pub(crate) struct Connection<B: Backend> {
+    backend: B,
+    receiver: Receiver<B::Page>,
+    transmitter: Transmitter<B::Page>,
+    features: Features,
+}
+
+impl<B: Backend> Connection<B> {
+    /// Shares rings and pages with `backend`, at most so many of each kind.
+    pub(super) fn new(
+        mut backend: B,
+        features: Features,
+        rx_pages: usize,
+        tx_pages: usize,
+    ) -> Result<Self, PageError> {
+        let receiver = Receiver::new(&mut backend, rx_pages)?;
+        let reserve = if features.segments() {
+            MAX_PAGES
+        } else {
+            SEGMENTED_PAGES
+        };
+        let transmitter = Transmitter::new(&mut backend, tx_pages, reserve)?;
+        Ok(Self {
+            backend,
+            receiver,
+            transmitter,
+            features,
+        })
+    }
+
+    /// Grant references of the transmit ring and the receive ring.
+    pub(super) fn ring_references(&self) -> (u32, u32) {
+        (
+            self.transmitter.ring_reference(),
+            self.receiver.ring_reference(),
+        )
+    }
+
+    pub(crate) fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    pub(crate) fn features(&self) -> Features {
+        self.features
+    }
+}
+
+enum Link<B: Backend> {
+    Up(Connection<B>),
+    /// The backend broke the protocol. The pages stay with the connection: nobody knows which
+    /// of them it still uses.
+    Broken(Connection<B>),
+    Down,
+}
+
+/// The network device.
+pub(crate) struct Netfront<B: Backend> {
+    link: Link<B>,
+    /// Largest IP packet on the link, in bytes.
+    ip_mtu: usize,
+    /// Whether smoltcp was told that large packets are cut for it.
+    segmentation: bool,
+    /// Where smoltcp builds frames: granted memory is never built in.
+    frame: Vec<u8>,
+    segment: Vec<u8>,
+    statistics: LinkStatistics,
+    /// The receiver stopped before it had seen everything.
+    later: bool,
+}
+
+impl<B: Backend> Netfront<B> {
+    pub(crate) fn new(connection: Connection<B>, ip_mtu: usize) -> Self {
+        Self {
+            segmentation: connection.features.segments(),
+            link: Link::Up(connection),
+            ip_mtu,
+            frame: Vec::new(),
+            segment: Vec::new(),
+            statistics: LinkStatistics::default(),
+            later: false,
+        }
+    }
+
+    /// Ends the connection, whose backend is gone; its pages are taken back.
+    pub(crate) fn disconnect(&mut self) {
+        self.link = Link::Down;
+    }
+
+    /// The connection, while it works.
+    pub(crate) fn connection(&self) -> Option<&Connection<B>> {
+        match &self.link {
+            Link::Up(connection) => Some(connection),
+            Link::Broken(_) | Link::Down => None,
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> LinkStatistics {
+        self.statistics
+    }
+
+    /// Counts an event of the backend.
+    pub(crate) fn count_event(&mut self) {
+        self.statistics.events += 1;
+    }
+
+    /// Shows the backend what a batch of work produced, with one notification at most.
+    pub(crate) fn finish_batch(&mut self) {
+        let Link::Up(connection) = &mut self.link else {
+            return;
+        };
+        let backend = &mut connection.backend;
+        let wanted = [
+            connection.transmitter.publish(),
+            connection.receiver.publish(backend),
+        ];
+        let published = wanted.iter().flatten().count();
+        if wanted.contains(&Some(true)) {
+            backend.notify();
+            self.statistics.notifications += 1;
+        } else if published > 0 {
+            self.statistics.notifications_saved += 1;
+        }
+        self.statistics.pages =
+            (connection.receiver.pages() + connection.transmitter.pages()) as u64;
+    }
+
+    /// Whether there is more to receive, or to send, without waiting; otherwise the next thing
+    /// that the backend does raises an event.
+    pub(crate) fn has_work(&mut self) -> bool {
+        let later = core::mem::take(&mut self.later);
+        let Link::Up(connection) = &mut self.link else {
+            return false;
+        };
+        // Completed transmissions matter only to somebody who waits for room.
+        let tx = connection.transmitter.is_full() && connection.transmitter.rearm();
+        connection.receiver.rearm() || tx || later
+    }
+
+    fn break_link(&mut self, violation: Violation) {
+        log::error!("net: connection given up, the backend broke the protocol: {violation}");
+        self.statistics.violations += 1;
+        self.link = match core::mem::replace(&mut self.link, Link::Down) {
+            Link::Up(connection) => Link::Broken(connection),
+            other => other,
+        };
+    }
+}
+
+impl<B: Backend> phy::Device for Netfront<B> {
+    type RxToken<'a>
+        = RxToken<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = TxToken<'a, B>
+    where
+        Self: 'a;
+
+    fn receive(&mut self, _: Instant) -> Option<(RxToken<'_>, TxToken<'_, B>)> {
+        let Link::Up(connection) = &mut self.link else {
+            return None;
+        };
+        match connection.receiver.next(&mut self.statistics) {
+            Ok(Received::Frame) => {}
+            Ok(Received::Nothing) => return None,
+            Ok(Received::Later) => {
+                self.later = true;
+                return None;
+            }
+            Err(violation) => {
+                self.break_link(violation);
+                return None;
+            }
+        }
+        // Taken apart again, now that the link is known to stay.
+        let Link::Up(connection) = &mut self.link else {
+            return None;
+        };
+        let transmit = TxToken {
+            transmitter: &mut connection.transmitter,
+            features: connection.features,
+            frame: &mut self.frame,
+            segment: &mut self.segment,
+            statistics: &mut self.statistics,
+            mss: None,
+        };
+        Some((RxToken(connection.receiver.frame()), transmit))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<TxToken<'_, B>> {
+        let Link::Up(connection) = &mut self.link else {
+            return None;
+        };
+        let room = connection
+            .transmitter
+            .room(&mut connection.backend, &mut self.statistics);
+        match room {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(violation) => {
+                self.break_link(violation);
+                return None;
+            }
+        }
+        let Link::Up(connection) = &mut self.link else {
+            return None;
+        };
+        Some(TxToken {
+            transmitter: &mut connection.transmitter,
+            features: connection.features,
+            frame: &mut self.frame,
+            segment: &mut self.segment,
+            statistics: &mut self.statistics,
+            mss: None,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = self.ip_mtu + ETHERNET;
+        // The driver checks what it receives and fills what is sent, packet by packet.
+        capabilities.checksum.tcp = Checksum::None;
+        capabilities.checksum.udp = Checksum::None;
+        capabilities.checksum.ipv4 = Checksum::Tx;
+        capabilities.checksum.icmpv4 = Checksum::Tx;
+        capabilities.checksum.icmpv6 = Checksum::Tx;
+        // Not for IPv6: smoltcp 0.14 drops IPv6 packets above the MTU before they get here
+        // (`InterfaceInner::dispatch_ip`).
+        let mut segmentation = SegmentationCapabilities::default();
+        if self.segmentation {
+            segmentation.tcpv4 = NonZeroUsize::new(MAX_TX_SIZE);
+        }
+        capabilities.segmentation = segmentation;
+        capabilities
+    }
+}
+
+/// A received frame.
+pub(crate) struct RxToken<'a>(&'a [u8]);
+
+impl phy::RxToken for RxToken<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+/// The right to send one frame. Without room, which only the token that comes with a received
+/// frame may lack, the frame is dropped and counted.
+pub(crate) struct TxToken<'a, B: Backend> {
+    transmitter: &'a mut Transmitter<B::Page>,
+    features: Features,
+    frame: &'a mut Vec<u8>,
+    segment: &'a mut Vec<u8>,
+    statistics: &'a mut LinkStatistics,
+    mss: Option<NonZeroU16>,
+}
+
+impl<B: Backend> phy::TxToken for TxToken<'_, B> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        if self.frame.len() < len {
+            self.frame.resize(len, 0);
+        }
+        let frame = &mut self.frame[..len];
+        let result = f(frame);
+        let (transmitter, statistics) = (self.transmitter, self.statistics);
+        match self.mss.map(NonZeroU16::get) {
+            Some(mss) if !self.features.segments() => {
+                segments(frame, mss, self.segment, |segment| {
+                    send(transmitter, self.features, segment, None, statistics);
+                });
+            }
+            mss => send(transmitter, self.features, frame, mss, statistics),
+        }
+        result
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.mss = meta.segmentation_offload_size;
+    }
+}
+
+fn send<P: super::pages::Granted>(
+    transmitter: &mut Transmitter<P>,
+    features: Features,
+    frame: &mut [u8],
+    segment: Option<u16>,
+    statistics: &mut LinkStatistics,
+) {
+    let filled = fill(frame, |version| features.completes(version));
+    let offload = Offload {
+        checksum: filled == Some(Fill::PseudoHeader),
+        segment,
+    };
+    if transmitter.send(frame, offload) {
+        statistics.tx_frames += 1;
+        statistics.tx_bytes += frame.len() as u64;
+        statistics.tx_gso_frames += u64::from(segment.is_some());
+    } else {
+        statistics.tx_dropped += 1;
+    }
+}

@@ -1,0 +1,166 @@
+//! Connecting to the backend through xenbus (netif.h; `docs/misc/xenstore-paths.pandoc`).
+
+use alloc::rc::Rc;
+use alloc::string::ToString;
+use core::time::Duration;
+
+use kernel::event::EventChannel;
+use kernel::xenbus::{Frontend, State};
+use kernel::xenstore::Xenstore;
+use smoltcp::wire::EthernetAddress;
+
+use super::device::{Connection, Features};
+use super::pages::Domain;
+use crate::network::NetError;
+
+/// How long the backend, and the hotplug script behind it, may take for each step.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The IP MTU without the node `mtu` (netif.h).
+const DEFAULT_MTU: usize = 1500;
+/// The smallest MTU of IPv6 (RFC 8200 section 5).
+const MIN_MTU: usize = 1280;
+/// The largest MTU that smoltcp deals with.
+const MAX_MTU: usize = 9216;
+
+/// A device that is connected.
+pub(crate) struct Attached {
+    pub(crate) frontend: Frontend,
+    pub(crate) connection: Connection<Domain>,
+    pub(crate) mac: EthernetAddress,
+    /// Largest IP packet in bytes.
+    pub(crate) ip_mtu: usize,
+}
+
+/// Finds virtual interface `index` and connects it, with at most so many pages for each
+/// direction.
+pub(crate) async fn attach(
+    store: &Xenstore,
+    index: u32,
+    rx_pages: usize,
+    tx_pages: usize,
+) -> Result<Attached, NetError> {
+    let mut frontend = Frontend::open(store, "vif", index).await?;
+    let mac = frontend.read("mac").await?.unwrap_or_default();
+    let mac = parse_mac(&mac).ok_or(NetError::Mac(mac))?;
+    let ip_mtu = match frontend.read("mtu").await? {
+        Some(mtu) => parse_mtu(&mtu).ok_or(NetError::Mtu(mtu))?,
+        None => DEFAULT_MTU,
+    };
+    let connection = connect(&mut frontend, rx_pages, tx_pages).await?;
+    // A frame must then fit one slot.
+    let ip_mtu = if connection.features().scatter {
+        ip_mtu
+    } else {
+        ip_mtu.min(DEFAULT_MTU)
+    };
+    Ok(Attached {
+        frontend,
+        connection,
+        mac,
+        ip_mtu,
+    })
+}
+
+/// Negotiates with the backend and waits until both sides are connected.
+async fn connect(
+    frontend: &mut Frontend,
+    rx_pages: usize,
+    tx_pages: usize,
+) -> Result<Connection<Domain>, NetError> {
+    frontend.wait_backend(&[State::InitWait], PATIENCE).await?;
+    if !flag(frontend, "feature-rx-copy").await? {
+        return Err(NetError::NoRxCopy);
+    }
+    let features = Features {
+        scatter: flag(frontend, "feature-sg").await?,
+        checksum_ipv4: !flag(frontend, "feature-no-csum-offload").await?,
+        checksum_ipv6: flag(frontend, "feature-ipv6-csum-offload").await?,
+        segment_ipv4: flag(frontend, "feature-gso-tcpv4").await?,
+    };
+    let domid = frontend.backend_domid();
+    let channel = Rc::new(EventChannel::alloc_unbound(domid)?);
+    let port = channel.port().to_string();
+    let backend = Domain::new(domid, channel);
+    let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
+    let (tx_ring, rx_ring) = connection.ring_references();
+    frontend
+        .write_all(&[
+            ("tx-ring-ref", &tx_ring.to_string()),
+            ("rx-ring-ref", &rx_ring.to_string()),
+            ("event-channel", &port),
+            // Received data is copied into our pages; flipping pages is long gone.
+            ("request-rx-copy", "1"),
+            // We notify when there are receive buffers again.
+            ("feature-rx-notify", "1"),
+            // Packets may come in several slots, unsegmented, with blank checksums.
+            ("feature-sg", "1"),
+            ("feature-gso-tcpv4", "1"),
+            ("feature-gso-tcpv6", "1"),
+            ("feature-ipv6-csum-offload", "1"),
+        ])
+        .await?;
+    frontend.set_state(State::Connected).await?;
+    frontend.wait_backend(&[State::Connected], PATIENCE).await?;
+    log::debug!("net: backend in domain {domid}, {features:?}");
+    Ok(connection)
+}
+
+async fn flag(frontend: &Frontend, key: &str) -> Result<bool, NetError> {
+    Ok(frontend
+        .read_backend(key)
+        .await?
+        .is_some_and(|value| value == "1"))
+}
+
+/// Six bytes in hexadecimal with colons, an address of one interface.
+fn parse_mac(text: &str) -> Option<EthernetAddress> {
+    let mut bytes = [0; 6];
+    let mut parts = text.trim().split(':');
+    for byte in &mut bytes {
+        let digits = |part: &&str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+        let part = parts.next().filter(digits)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    let mac = EthernetAddress(bytes);
+    (parts.next().is_none() && mac.is_unicast() && bytes != [0; 6]).then_some(mac)
+}
+
+fn parse_mtu(text: &str) -> Option<usize> {
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|mtu| (MIN_MTU..=MAX_MTU).contains(mtu))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses() {
+        let mac = EthernetAddress([0x00, 0x16, 0x3e, 0xab, 0xcd, 0x01]);
+        assert_eq!(parse_mac("00:16:3e:ab:CD:01"), Some(mac));
+        for bad in [
+            "",
+            "00:16:3e:ab:cd",
+            "00:16:3e:ab:cd:01:02",
+            "0:16:3e:ab:cd:01",
+            "+0:16:3e:ab:cd:01",
+            "00:16:3e:ab:cd:0g",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+        ] {
+            assert_eq!(parse_mac(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn mtus() {
+        assert_eq!(parse_mtu("1500"), Some(1500));
+        assert_eq!(parse_mtu("9000"), Some(9000));
+        for bad in ["", "1279", "9217", "-1", "x"] {
+            assert_eq!(parse_mtu(bad), None, "{bad}");
+        }
+    }
+}

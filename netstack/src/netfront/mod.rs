@@ -1,0 +1,59 @@
+//! netfront: the network device of a Xen guest (`xen/include/public/io/netif.h`).
+//!
+//! The backend is not trusted: what it writes into the rings is checked, received data is copied
+//! before it is looked at, and a backend that breaks the protocol loses its connection while the
+//! guest goes on without a network.
+//!
+//! Read in this order: `netif.rs` (the wire format), `pages.rs` (what is shared with whom),
+//! `assemble.rs` and `receive.rs`, `transmit.rs`, `headers.rs`, `checksum.rs` and `segment.rs`
+//! (what the backend does not do for us), `device.rs` (smoltcp's view), `handshake.rs`.
+
+mod assemble;
+mod checksum;
+mod device;
+mod handshake;
+mod headers;
+mod netif;
+mod pages;
+mod receive;
+mod segment;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod transmit;
+
+use core::fmt;
+
+pub use pages::PageError;
+pub use statistics::LinkStatistics;
+
+pub(crate) use device::Netfront;
+pub(crate) use handshake::{Attached, attach};
+pub(crate) use pages::Domain;
+
+/// What a backend did that no correct backend does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Violation {
+    /// More receive responses than requests.
+    ReceiveOverrun,
+    /// A receive response for a request other than the one in its slot.
+    ReceiveId,
+    /// More transmit responses than requests.
+    TransmitOverrun,
+    /// A transmit response for a request that was not made or is answered already.
+    TransmitId,
+    /// A response to extra info that was not sent.
+    TransmitExtra,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReceiveOverrun => "more receive responses than requests",
+            Self::ReceiveId => "a receive response with another request's id",
+            Self::TransmitOverrun => "more transmit responses than requests",
+            Self::TransmitId => "a transmit response with an id that is not under way",
+            Self::TransmitExtra => "a response to extra info that was not sent",
+        })
+    }
+}

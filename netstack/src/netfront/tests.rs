@@ -1,0 +1,1 @@
+//! The device against a backend in plain memory.

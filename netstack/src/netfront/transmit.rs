@@ -1,0 +1,213 @@
+//! The transmit ring: frames copied into granted pages, pages reused once the backend answered.
+
+use alloc::vec::Vec;
+
+use kernel::PAGE_SIZE;
+use kernel::ring::FrontRing;
+
+use super::Violation;
+use super::netif::{
+    MAX_SLOTS, MAX_TX_SIZE, RSP_NULL, RSP_OKAY, TxRequest, TxResponse, encode_gso_tcpv4, tx_flag,
+};
+use super::pages::{Backend, Granted, PageError};
+use super::statistics::LinkStatistics;
+
+/// Pages of the largest frame.
+pub(super) const MAX_PAGES: usize = MAX_TX_SIZE.div_ceil(PAGE_SIZE);
+
+// What we send must be acceptable to every backend.
+const _: () = assert!(MAX_PAGES <= MAX_SLOTS);
+
+/// What the backend is to do with a frame's checksum and size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offload {
+    /// The checksum field holds the pseudo-header's sum only.
+    pub(super) checksum: bool,
+    /// Cut the frame, TCP over IPv4, into segments of that many bytes.
+    pub(super) segment: Option<u16>,
+}
+
+/// The transmitting half of a connection.
+pub(super) struct Transmitter<P: Granted> {
+    ring: FrontRing<P, 12, 4>,
+    /// A page's index is the id of its requests.
+    pages: Vec<P>,
+    free: Vec<u16>,
+    /// Whether the backend has the page.
+    with_backend: Vec<bool>,
+    /// Slots of extra info that are not answered yet.
+    extras: u32,
+    max_pages: usize,
+    /// Pages, and slots, that must be free for [`Self::room`].
+    reserve: usize,
+    unpublished: bool,
+}
+
+impl<P: Granted> Transmitter<P> {
+    /// A ring of its own, and pages for `backend` when they are needed, at most `max_pages`.
+    /// There is room for the next frame when `reserve` pages are free.
+    pub(super) fn new(
+        backend: &mut impl Backend<Page = P>,
+        max_pages: usize,
+        reserve: usize,
+    ) -> Result<Self, PageError> {
+        let ring = FrontRing::new(backend.page(true)?);
+        let capacity = ring.capacity() as usize;
+        let mut transmitter = Self {
+            ring,
+            pages: Vec::new(),
+            free: Vec::new(),
+            with_backend: Vec::new(),
+            extras: 0,
+            max_pages: max_pages.clamp(reserve, capacity),
+            reserve,
+            unpublished: false,
+        };
+        // Without room for one frame of any size the device would never send.
+        transmitter.grow(backend, reserve)?;
+        Ok(transmitter)
+    }
+
+    /// Grant reference of the ring itself.
+    pub(super) fn ring_reference(&self) -> u32 {
+        self.ring.page().reference()
+    }
+
+    fn grow(
+        &mut self,
+        backend: &mut impl Backend<Page = P>,
+        count: usize,
+    ) -> Result<(), PageError> {
+        for _ in 0..count {
+            self.pages.push(backend.page(false)?);
+            self.free.push((self.pages.len() - 1) as u16);
+            self.with_backend.push(false);
+        }
+        Ok(())
+    }
+
+    /// Whether any frame can be sent now. Takes back what the backend answered, and
+    /// more pages if that is not enough.
+    pub(super) fn room(
+        &mut self,
+        backend: &mut impl Backend<Page = P>,
+        statistics: &mut LinkStatistics,
+    ) -> Result<bool, Violation> {
+        if !self.has_room() {
+            self.reap(statistics)?;
+        }
+        if self.free.len() < self.reserve && self.pages.len() < self.max_pages {
+            let more = (self.max_pages - self.pages.len()).min(self.reserve);
+            if self.grow(backend, more).is_err() {
+                self.max_pages = self.pages.len();
+            }
+        }
+        Ok(self.has_room())
+    }
+
+    /// Whether the next frame may have to wait for the backend.
+    pub(super) fn is_full(&self) -> bool {
+        !self.has_room()
+    }
+
+    fn has_room(&self) -> bool {
+        self.free.len() >= self.reserve && self.ring.free_requests() as usize > self.reserve
+    }
+
+    /// Queues a frame. False, and nothing is queued, if it is empty, too long or there is no
+    /// room.
+    pub(super) fn send(&mut self, frame: &[u8], offload: Offload) -> bool {
+        let pages = frame.len().div_ceil(PAGE_SIZE);
+        let slots = pages + usize::from(offload.segment.is_some());
+        if frame.is_empty()
+            || frame.len() > MAX_TX_SIZE
+            || pages > self.free.len()
+            || slots > self.ring.free_requests() as usize
+        {
+            return false;
+        }
+        for (index, piece) in frame.chunks(PAGE_SIZE).enumerate() {
+            // Counted above.
+            let Some(id) = self.free.pop() else {
+                return false;
+            };
+            let page = &self.pages[usize::from(id)];
+            page.write(0, piece);
+            let mut flags = 0;
+            if index + 1 < pages {
+                flags |= tx_flag::MORE_DATA;
+            }
+            if index == 0 && offload.checksum {
+                flags |= tx_flag::CSUM_BLANK | tx_flag::DATA_VALIDATED;
+            }
+            if index == 0 && offload.segment.is_some() {
+                flags |= tx_flag::EXTRA_INFO;
+            }
+            let size = if index == 0 { frame.len() } else { piece.len() };
+            let request = TxRequest {
+                gref: page.reference(),
+                offset: 0,
+                flags,
+                id,
+                size: size as u16,
+            };
+            self.with_backend[usize::from(id)] = true;
+            self.ring.push(&request.encode());
+            if index == 0
+                && let Some(mss) = offload.segment
+            {
+                self.ring.push(&encode_gso_tcpv4(mss));
+                self.extras += 1;
+            }
+        }
+        self.unpublished = true;
+        true
+    }
+
+    /// Takes back the pages that the backend has answered for.
+    pub(super) fn reap(&mut self, statistics: &mut LinkStatistics) -> Result<(), Violation> {
+        // At most as many responses as the ring holds: no requests are made meanwhile.
+        while let Some(slot) = self.ring.pop().map_err(|_| Violation::TransmitOverrun)? {
+            let response = TxResponse::decode(slot);
+            if response.status == RSP_NULL {
+                self.extras = self.extras.checked_sub(1).ok_or(Violation::TransmitExtra)?;
+                continue;
+            }
+            let taken = self.with_backend.get_mut(usize::from(response.id));
+            match taken {
+                Some(taken) if *taken => *taken = false,
+                _ => return Err(Violation::TransmitId),
+            }
+            self.free.push(response.id);
+            if response.status != RSP_OKAY {
+                statistics.tx_refused_by_backend += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the backend what was queued, if anything was. True where it wants a notification.
+    pub(super) fn publish(&mut self) -> Option<bool> {
+        core::mem::take(&mut self.unpublished).then(|| self.ring.publish())
+    }
+
+    /// Asks for an event at the next response; true where there is one already.
+    pub(super) fn rearm(&mut self) -> bool {
+        self.ring.rearm()
+    }
+
+    /// Pages granted.
+    pub(super) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn ring_page(&self) -> &P {
+        self.ring.page()
+    }
+
+    #[cfg(test)]
+    pub(super) fn buffers(&self) -> &[P] {
+        &self.pages
+    }
+}

@@ -1,0 +1,354 @@
+//! The network as an appliance uses it, and the task that drives it.
+
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cell::Cell;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::net::{IpAddr, SocketAddr};
+use core::pin::pin;
+use core::task::Poll;
+use core::time::Duration;
+
+use kernel::event::{EventChannel, EventError};
+use kernel::xenbus::{BusError, Frontend, State};
+use kernel::xenstore::Xenstore;
+use kernel::{PAGE_SIZE, mem, task, time};
+use smoltcp::wire::EthernetAddress;
+
+use crate::config::Config;
+use crate::error::{BindError, ConnectError, ResolveError};
+use crate::netfront::{Attached, Domain, LinkStatistics, Netfront, PageError, attach};
+use crate::options::{Limits, TcpOptions};
+use crate::stack::Shared;
+use crate::tcp::{TcpListener, TcpStream};
+use crate::udp::UdpSocket;
+
+/// How long DHCP may take.
+const LEASE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The network of this guest: one interface, and sockets on it. A cheap handle.
+#[derive(Clone)]
+pub struct Network {
+    shared: Shared,
+    link: Rc<Link>,
+}
+
+/// What the driving task and the handles share about the device.
+#[derive(Default)]
+struct Link {
+    statistics: Cell<LinkStatistics>,
+    /// The backend has gone: the driving task lets the connection go.
+    gone: Cell<bool>,
+}
+
+/// What the network has counted since boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// The device.
+    pub link: LinkStatistics,
+    /// TCP connections accepted.
+    pub accepted: u64,
+    /// TCP connections opened.
+    pub connected: u64,
+    /// Times that a listener had no room, in its backlog or in memory, for another connection.
+    pub backlog_full: u64,
+    /// Closed connections reset because they did not finish within their linger time.
+    pub linger_resets: u64,
+    /// TCP sockets there are, listening and lingering ones included.
+    pub sockets: usize,
+    /// Bytes in their buffers.
+    pub socket_bytes: usize,
+}
+
+/// Why the network did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetError {
+    /// No device, or its backend does not come up.
+    Bus(BusError),
+    /// The device's MAC address, from xenstore, means nothing.
+    Mac(String),
+    /// The device's MTU, from xenstore, is outside 1280 to 9216.
+    Mtu(String),
+    /// The backend cannot copy into our pages (`feature-rx-copy`).
+    NoRxCopy,
+    /// No pages for the rings.
+    Pages(PageError),
+    /// No event channel.
+    Event(EventError),
+    /// DHCP gave no lease in time.
+    NoLease(Duration),
+}
+
+impl Network {
+    /// Connects the first virtual interface and gives it its addresses. Ready when the interface
+    /// can be used: with `ip=dhcp` that is after the lease.
+    ///
+    /// # Errors
+    /// No device, no answer from its backend within 30 s per step, no lease within 30 s.
+    pub async fn start(store: Xenstore, config: Config) -> Result<Self, NetError> {
+        let free_pages = mem::frames::usage().free;
+        // The device may take an eighth of the free memory, half of it for each direction.
+        let device_pages = (free_pages / 16).clamp(32, 256);
+        let Attached {
+            frontend,
+            connection,
+            mac,
+            ip_mtu,
+        } = attach(&store, 0, device_pages, device_pages).await?;
+        let mut device = Netfront::new(connection, ip_mtu);
+        let limits = config.limits.unwrap_or(Limits {
+            tcp_bytes: free_pages * PAGE_SIZE / 2,
+            ..Limits::default()
+        });
+        let shared = Shared::new(&mut device, mac, seed(mac), limits);
+        shared.with(|stack| stack.resolver.set_configured(&config.dns));
+        let link = Rc::new(Link::default());
+        task::spawn(drive(shared.clone(), device, link.clone())).detach();
+        task::spawn(watch_backend(shared.clone(), frontend, link.clone())).detach();
+        if config.dhcp {
+            shared.start_dhcp(config.fixed, config.hostname);
+            time::timeout(LEASE_PATIENCE, poll_fn(|cx| shared.poll_lease(cx)))
+                .await
+                .map_err(|_| NetError::NoLease(LEASE_PATIENCE))?;
+        } else {
+            shared.with(|stack| {
+                stack.set_addresses(&config.fixed);
+                stack.kick();
+            });
+        }
+        let network = Self { shared, link };
+        for (address, prefix) in network.addresses() {
+            let link_local = matches!(address, IpAddr::V6(ipv6) if ipv6.is_unicast_link_local());
+            if !link_local {
+                log::info!("net: up {address}/{prefix}");
+            }
+        }
+        Ok(network)
+    }
+
+    /// Listens on TCP port `port` of every address; at most `backlog` connections, handshakes
+    /// included, wait to be accepted. Default options.
+    ///
+    /// # Errors
+    /// The port is 0 or taken, or there is no memory for the buffers.
+    pub fn listen(&self, port: u16, backlog: usize) -> Result<TcpListener, BindError> {
+        self.listen_with(port, backlog, TcpOptions::default())
+    }
+
+    /// As [`Self::listen`]; `options` apply to every connection that is accepted.
+    ///
+    /// # Errors
+    /// As [`Self::listen`].
+    pub fn listen_with(
+        &self,
+        port: u16,
+        backlog: usize,
+        options: TcpOptions,
+    ) -> Result<TcpListener, BindError> {
+        self.shared.listen(port, backlog, options)
+    }
+
+    /// Opens a TCP connection; the handshake may take `timeout`. Default options. Dropping the
+    /// future gives the attempt up.
+    ///
+    /// # Errors
+    /// Nobody listens, nobody answers, no route, no memory.
+    pub async fn connect(
+        &self,
+        peer: SocketAddr,
+        timeout: Duration,
+    ) -> Result<TcpStream, ConnectError> {
+        self.connect_with(peer, timeout, TcpOptions::default())
+            .await
+    }
+
+    /// As [`Self::connect`], with options.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_with(
+        &self,
+        peer: SocketAddr,
+        timeout: Duration,
+        options: TcpOptions,
+    ) -> Result<TcpStream, ConnectError> {
+        self.shared.connect(peer, options, timeout).await
+    }
+
+    /// Binds UDP port `port` of every address; 0 picks a free one.
+    ///
+    /// # Errors
+    /// The port is taken, or none is free.
+    pub fn bind_udp(&self, port: u16) -> Result<UdpSocket, BindError> {
+        self.shared.bind_udp(port)
+    }
+
+    /// The address of `name`: itself if it is written as an address, else asked of DNS, IPv4
+    /// first. Ends within 30 s.
+    ///
+    /// # Errors
+    /// No server is known, or the name has no address.
+    pub async fn resolve(&self, name: &str) -> Result<IpAddr, ResolveError> {
+        self.shared.resolve(name).await
+    }
+
+    /// The interface's addresses and prefix lengths in bits.
+    pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
+        self.shared.with(|stack| stack.addresses())
+    }
+
+    /// What has been counted since boot.
+    pub fn statistics(&self) -> Statistics {
+        let link = self.link.statistics.get();
+        self.shared.with(|stack| {
+            let (sockets, socket_bytes) = stack.tcp.usage();
+            Statistics {
+                link,
+                accepted: stack.counters.accepted,
+                connected: stack.counters.connected,
+                backlog_full: stack.counters.backlog_full,
+                linger_resets: stack.counters.linger_resets,
+                sockets,
+                socket_bytes,
+            }
+        })
+    }
+}
+
+/// A seed that differs between boots and guests. smoltcp wants it different, not secret.
+fn seed(mac: EthernetAddress) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    let mut seed = mac.rotate_left(16)
+        ^ time::now().as_nanos()
+        ^ (time::unix_time().as_nanos() as u64).rotate_left(32);
+    // The mixing step of splitmix64.
+    seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    seed ^ (seed >> 31)
+}
+
+fn now() -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros((time::now().as_nanos() / 1000) as i64)
+}
+
+/// Drives the stack: polls it while there is work, then waits for the device, a socket operation
+/// or a timer.
+async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
+    loop {
+        if link.gone.get() {
+            device.disconnect();
+        }
+        let progress = shared.with(|stack| stack.poll(&mut device, now()));
+        device.finish_batch();
+        link.statistics.set(device.statistics());
+        if progress.again || device.has_work() {
+            task::yield_now().await;
+            continue;
+        }
+        let deadline = progress
+            .deadline
+            .map(|at| time::Instant::from_nanos((at.total_micros() as u64).saturating_mul(1000)));
+        let channel = device.connection().map(|link| link.backend().channel());
+        if wait(&shared, channel.as_deref(), deadline).await == Wake::Event {
+            device.count_event();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    Event,
+    Socket,
+    Timer,
+}
+
+/// Waits for whichever comes first.
+async fn wait(
+    shared: &Shared,
+    channel: Option<&EventChannel>,
+    deadline: Option<time::Instant>,
+) -> Wake {
+    let mut event = pin!(async {
+        match channel {
+            Some(channel) => channel.wait().await,
+            None => core::future::pending().await,
+        }
+    });
+    let mut timer = pin!(async {
+        match deadline {
+            Some(deadline) => time::sleep_until(deadline).await,
+            None => core::future::pending().await,
+        }
+    });
+    poll_fn(|cx| {
+        if event.as_mut().poll(cx).is_ready() {
+            Poll::Ready(Wake::Event)
+        } else if shared.poll_kicked(cx).is_ready() {
+            Poll::Ready(Wake::Socket)
+        } else {
+            timer.as_mut().poll(cx).map(|()| Wake::Timer)
+        }
+    })
+    .await
+}
+
+/// Lets the device go when its backend closes, as in `xl network-detach`.
+async fn watch_backend(shared: Shared, mut frontend: Frontend, link: Rc<Link>) {
+    loop {
+        match frontend.backend_changed().await {
+            Ok(State::Closing | State::Closed | State::Unknown) => break,
+            Ok(_) => {}
+            Err(error) => {
+                log::error!("net: the backend is not watched any more: {error}");
+                return;
+            }
+        }
+    }
+    log::warn!("net: the backend has closed the device");
+    link.gone.set(true);
+    shared.with(|stack| stack.kick());
+    // Pages are taken back before the toolstack hears that we are done with them.
+    task::yield_now().await;
+    if let Err(error) = frontend.set_state(State::Closed).await {
+        log::warn!("net: {error}");
+    }
+}
+
+impl fmt::Display for NetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bus(error) => write!(f, "network: {error}"),
+            Self::Mac(text) => write!(f, "network: MAC address {text:?} means nothing"),
+            Self::Mtu(text) => write!(f, "network: MTU {text:?} is not within 1280 to 9216"),
+            Self::NoRxCopy => f.write_str("network: the backend cannot copy received packets"),
+            Self::Pages(error) => write!(f, "network: {error}"),
+            Self::Event(error) => write!(f, "network: {error}"),
+            Self::NoLease(waited) => {
+                write!(f, "network: no DHCP lease within {} s", waited.as_secs())
+            }
+        }
+    }
+}
+
+impl core::error::Error for NetError {}
+
+impl From<BusError> for NetError {
+    fn from(error: BusError) -> Self {
+        Self::Bus(error)
+    }
+}
+
+impl From<PageError> for NetError {
+    fn from(error: PageError) -> Self {
+        Self::Pages(error)
+    }
+}
+
+impl From<EventError> for NetError {
+    fn from(error: EventError) -> Self {
+        Self::Event(error)
+    }
+}
