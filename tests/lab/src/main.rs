@@ -12,6 +12,7 @@ mod base;
 mod collect;
 mod command_line;
 mod counts;
+mod digest;
 mod images;
 mod interrupt;
 mod lock;

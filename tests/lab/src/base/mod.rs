@@ -16,12 +16,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
-use crate::apt::state::State;
+use crate::apt::fetch;
+use crate::digest::short_digest;
 use crate::lock::Lock;
 use crate::log::say;
-use crate::packages::{KERNEL, MODULES, PackageSet, USERLAND, XenVersion};
+use crate::packages::{MODULES, PackageSet, USERLAND, XenVersion};
 use crate::{interrupt, paths, process, tools};
 
 /// What decides how the parts are built, beside the package lists: a change here builds anew.
@@ -76,7 +76,10 @@ impl Base {
         let set = version.packages();
         let cache = paths::cache();
         fs::create_dir_all(&cache)?;
-        let folder = cache.join(format!("base-{}-{}", set.xen, key(&set)));
+        let inputs = [set.hypervisor, USERLAND, MODULES, RECIPE];
+        let suites = [&set.suite, &set.kernel_suite];
+        let key = short_digest(inputs.into_iter().flatten().chain(suites));
+        let folder = cache.join(format!("base-{}-{key}", set.xen));
         let base = Base { folder };
         if base.folder.exists() {
             return Ok(base);
@@ -90,44 +93,18 @@ impl Base {
     }
 }
 
-/// A short name for the inputs of a base.
-fn key(set: &PackageSet) -> String {
-    let mut hash = Sha256::new();
-    let lists = [set.hypervisor, USERLAND, MODULES, RECIPE];
-    for text in
-        lists
-            .into_iter()
-            .flatten()
-            .chain([&set.suite, &set.kernel_suite, &KERNEL.0, &KERNEL.1])
-    {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    }
-    hash.finalize()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 /// Builds the parts in a folder of another name, and gives it its name when all is there.
 fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
     let begin = Instant::now();
-    let apt = cache.join("apt");
-    let state = State::update(&apt, set.suite)?;
-    let packages: Vec<_> = [set.hypervisor, USERLAND].concat();
-    let debs = state.download_all(&packages)?;
-    let kernel_deb =
-        State::update(&apt, set.kernel_suite)?.download_dependency(KERNEL.0, KERNEL.1)?;
-    say!("packages are there after {} s", begin.elapsed().as_secs());
-
+    let packages = fetch::ready(cache, set)?;
     let work = paths::scratch(cache)?;
     let (root, kernel) = (work.path().join("root"), work.path().join("kernel"));
     let unpack = Instant::now();
-    unpack_all(&debs, &root)?;
-    unpack_all(&[kernel_deb], &kernel)?;
+    unpack_all(&packages.root, &root)?;
+    unpack_all(&[packages.kernel], &kernel)?;
     say!(
         "unpacked {} packages in {} s",
-        debs.len() + 1,
+        packages.root.len() + 1,
         unpack.elapsed().as_secs()
     );
 
