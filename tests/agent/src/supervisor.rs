@@ -129,7 +129,13 @@ fn show_consoles(report: &Report, before: &BTreeSet<String>, failed: bool) {
     }
     if failed {
         match crate::process::run_ok("xl", &["dmesg"], Duration::from_secs(30)) {
-            Ok(text) => show_tail(report, "xl dmesg", &text),
+            // What Xen says after its own start is about domains.
+            Ok(text) => {
+                let about = text
+                    .split_once("init memory\n")
+                    .map_or(text.as_str(), |(_, rest)| rest);
+                show_tail(report, "xl dmesg", about);
+            }
             Err(error) => report.log(format!("{error:#}")),
         }
     }

@@ -10,7 +10,7 @@ use crate::lab::{BRIDGE, DOM0, Image, Lab};
 use crate::mail::body::{Scratch, text_mail};
 use crate::mail::ledger::{Form, Ledger};
 use crate::mail::sink::{PORT, Sink};
-use crate::net::ping::ping;
+use crate::net::ping::reachable;
 use crate::process::Process;
 
 pub(super) const CASES: &[Case] = &[
@@ -64,7 +64,7 @@ fn dhcp(lab: &Lab) -> Result<String> {
     domain
         .console()
         .wait_for("echo: ready", Deadline::seconds(10))?;
-    ping(IpAddr::V4(ip), 2, 200, 56)?;
+    reachable(IpAddr::V4(ip), Deadline::seconds(10))?;
     let server = SocketAddr::new(IpAddr::V4(ip), 7);
     super::tcp::alive(server, Deadline::seconds(10))?;
     let leased = std::fs::read_to_string(leases.path()).context("the lease file")?;

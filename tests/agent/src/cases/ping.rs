@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use anyhow::{Result, bail};
 
 use super::Case;
+use crate::deadline::Deadline;
 use crate::lab::Lab;
-use crate::net::ping::ping;
+use crate::net::ping::{ping, reachable};
 use crate::stats::Spread;
 
 pub(super) const CASES: &[Case] = &[Case::new("ping", 90, both)];
@@ -23,8 +24,7 @@ fn both(lab: &Lab) -> Result<String> {
         ("v4", IpAddr::V4(guest.ip())),
         ("v6", IpAddr::V6(guest.ip6())),
     ] {
-        // The first request may be lost while an address is looked up or checked for duplicates.
-        ping(to, 3, 300, 56)?;
+        reachable(to, Deadline::seconds(15))?;
         for size in SIZES {
             let replies = ping(to, 10, 50, size)?;
             let count = replies.times_ms.len();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::Case;
 use crate::deadline::Deadline;
 use crate::lab::Lab;
-use crate::net::ping::ping;
+use crate::net::ping::{ping, reachable};
 use crate::net::stream::{connect, echo_once};
 use crate::process::run_ok;
 
@@ -29,9 +29,7 @@ fn down_up(lab: &Lab) -> Result<String> {
         }
         set(&vif, "up")?;
         // The bridge's port forwards after its delay, and the guest's neighbour may be looked up.
-        Deadline::seconds(15).poll(Duration::from_millis(100), "a ping reply", || {
-            Ok((!ping(to, 1, 200, 56)?.times_ms.is_empty()).then_some(()))
-        })?;
+        reachable(to, Deadline::seconds(15))?;
         echo_once(&mut stream, b"after")
             .with_context(|| format!("the connection opened before, round {round}"))?;
     }

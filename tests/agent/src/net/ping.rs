@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::deadline::Deadline;
 use crate::process::{run, tail};
 
 /// What came back.
@@ -37,6 +38,15 @@ pub(crate) fn ping(to: IpAddr, count: usize, interval_ms: u64, size: usize) -> R
         bail!("ping {to}: {}", tail(&output.text, 5));
     }
     parse(&output.text).with_context(|| format!("ping {to}"))
+}
+
+/// Pings until the first reply: addresses are looked up on the way, and the request that causes
+/// the look-up may be lost to it.
+pub(crate) fn reachable(to: IpAddr, deadline: Deadline) -> Result<()> {
+    let what = format!("a ping reply from {to}");
+    deadline.poll(Duration::from_millis(200), &what, || {
+        Ok((!ping(to, 1, 200, 56)?.times_ms.is_empty()).then_some(()))
+    })
 }
 
 fn parse(text: &str) -> Result<Replies> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::Figures;
 use crate::deadline::Deadline;
 use crate::lab::Lab;
-use crate::net::ping::ping;
+use crate::net::ping::{ping, reachable};
 use crate::net::stream::{connect, echo, receive_rate, send_rate};
 
 /// How long each throughput is measured.
@@ -45,8 +45,7 @@ pub(super) fn round_trips(
     to: IpAddr,
     figures: &mut Figures,
 ) -> Result<()> {
-    // Addresses are looked up before it counts.
-    ping(to, 3, 200, 56)?;
+    reachable(to, Deadline::seconds(15))?;
     let replies = ping(to, 100, 10, 56)?;
     if replies.times_ms.len() < 95 {
         bail!("only {} of 100 ping replies", replies.times_ms.len());
