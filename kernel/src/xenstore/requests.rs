@@ -68,8 +68,10 @@ pub(super) enum Waiter {
     Pending(Option<Waker>),
     /// A future that has not looked yet.
     Ready(Reply),
-    /// Nobody.
+    /// Nobody any more.
     Left,
+    /// Nobody from the beginning.
+    Never,
 }
 
 /// The message that is on its way into the ring; once begun, it must be
@@ -79,18 +81,26 @@ struct Sending {
     sent: usize,
 }
 
-/// A reply that nobody waits for, and the operation that it answers.
+/// A reply that nobody waits for any more, and the operation that it answers.
 pub(super) type Untaken = (Operation, Reply);
 
 impl Request {
-    /// Gives the reply to who waits for it, or back where nobody does.
+    /// Gives the reply to who waits for it, or back where nobody does any more.
     fn resolve(&mut self, reply: Reply, wakers: &mut Wakers) -> Option<Untaken> {
-        let Waiter::Pending(waker) = &mut self.waiter else {
-            return Some((self.operation, reply));
-        };
-        wakers.wake(waker.take());
-        self.waiter = Waiter::Ready(reply);
-        None
+        match &mut self.waiter {
+            Waiter::Pending(waker) => {
+                wakers.wake(waker.take());
+                self.waiter = Waiter::Ready(reply);
+                None
+            }
+            Waiter::Ready(_) | Waiter::Left => Some((self.operation, reply)),
+            Waiter::Never => None,
+        }
+    }
+
+    /// Whether both of its lives have ended.
+    fn is_over(&self) -> bool {
+        self.wire == Wire::Gone && matches!(self.waiter, Waiter::Left | Waiter::Never)
     }
 }
 
@@ -156,7 +166,7 @@ impl Requests {
                 self.remove_if_over(id);
                 Poll::Ready(reply)
             }
-            Waiter::Left => Poll::Pending,
+            Waiter::Left | Waiter::Never => Poll::Pending,
         }
     }
 
@@ -175,7 +185,7 @@ impl Requests {
                 None
             }
             Waiter::Ready(reply) => Some((operation, reply)),
-            Waiter::Left => None,
+            Waiter::Left | Waiter::Never => None,
         }
     }
 
@@ -209,8 +219,7 @@ impl Requests {
 
     fn remove_if_over(&mut self, id: u32) {
         if let Some(request) = self.table.get(&id)
-            && request.wire == Wire::Gone
-            && matches!(request.waiter, Waiter::Left)
+            && request.is_over()
         {
             self.table.remove(&id);
         }
@@ -288,7 +297,8 @@ impl Requests {
         (request.wire == Wire::InFlight).then_some(request.operation)
     }
 
-    /// The reply to a request in flight; it comes back where nobody waits.
+    /// The reply to a request in flight; it comes back where nobody waits for
+    /// it any more.
     pub(super) fn answer(&mut self, id: u32, reply: Reply, wakers: &mut Wakers) -> Option<Untaken> {
         let untaken = self.table.get_mut(&id)?.resolve(reply, wakers);
         self.leave_wire(id);
@@ -305,7 +315,6 @@ impl Requests {
             request.wire = Wire::Gone;
             request.resolve(Err(error.into()), wakers);
         }
-        self.table
-            .retain(|_, request| !matches!(request.waiter, Waiter::Left));
+        self.table.retain(|_, request| !request.is_over());
     }
 }

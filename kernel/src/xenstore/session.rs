@@ -63,7 +63,7 @@ impl Session {
             // Never too long: what it ends was as long.
             let _ = self
                 .requests
-                .enqueue(operation, transaction, parts, Waiter::Left);
+                .enqueue(operation, transaction, parts, Waiter::Never);
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 /// [`Transaction`](super::Transaction) as it was when that began.
 ///
 /// Paths start with `/`, or are relative to this domain's own directory,
-/// `/local/domain/<domid>`. Every operation may fail with any
+/// `/local/domain/<domid>`, which itself has no relative name. Every operation may fail with any
 /// [`StoreError`]; below only what is particular is said.
 #[derive(Clone)]
 pub struct Tree {
@@ -45,7 +45,7 @@ impl Tree {
 
     /// Sets the value of a node, which is made with its parents where it does
     /// not exist. The value goes over the wire with the path, 4095 bytes
-    /// together.
+    /// together; xenstored's usual quota for a node is 2048 bytes.
     ///
     /// # Errors
     /// [`StoreError::Denied`], [`StoreError::TooLong`], [`StoreError::Quota`].

@@ -40,6 +40,7 @@ fn a_dropped_transaction_is_discarded() {
     harness.exchange();
     assert_eq!(harness.server.get("a"), None);
     assert_eq!(harness.server.transaction_count(), 0);
+    assert_eq!(harness.store.statistics(), Default::default());
 }
 
 #[test]
