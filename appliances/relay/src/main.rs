@@ -60,7 +60,7 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         .await
         .map_err(Fatal::Network)?;
     let listener = network
-        .listen(options.listen, options.sessions, session::tcp_options())
+        .listen_with(options.listen, options.sessions, session::tcp_options())
         .map_err(|error| Fatal::Listen(options.listen, error))?;
     log::info!("relay: listening on {}", options.listen);
 
@@ -89,7 +89,11 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
 }
 
 /// Accepts clients for ever, at most `limit` at a time.
-async fn serve(mut listener: TcpListener, shared: Rc<Shared>, limit: usize) -> core::convert::Infallible {
+async fn serve(
+    mut listener: TcpListener,
+    shared: Rc<Shared>,
+    limit: usize,
+) -> core::convert::Infallible {
     let refusals = Rc::new(Refusals::default());
     let mut number = 0u32;
     loop {

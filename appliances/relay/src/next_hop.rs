@@ -1,10 +1,12 @@
 //! The next hop: where it is and how to get there.
 
+use crate::session::tcp_options;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
+use core::time::Duration;
 use netstack::{ConnectError, Network, ResolveError, TcpStream};
 
 /// Host and port of the next hop.
@@ -15,8 +17,7 @@ pub(crate) struct NextHop {
 }
 
 /// What a next hop must look like on the command line.
-pub(crate) const EXPECTED: &str =
-    "a host and a port (example: next-hop=10.0.0.1:2525, next-hop=[fd00::1]:25 or next-hop=mail.example.org:25)";
+pub(crate) const EXPECTED: &str = "a host and a port (example: next-hop=10.0.0.1:2525, next-hop=[fd00::1]:25 or next-hop=mail.example.org:25)";
 
 impl FromStr for NextHop {
     type Err = ();
@@ -24,8 +25,14 @@ impl FromStr for NextHop {
     fn from_str(text: &str) -> Result<Self, ()> {
         let (host, port) = text.rsplit_once(':').ok_or(())?;
         let port = port.parse().ok().filter(|&port| port != 0).ok_or(())?;
-        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            Some(literal) => literal.parse::<core::net::Ipv6Addr>().map(|_| literal).map_err(drop)?,
+        let host = match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
+            Some(literal) => literal
+                .parse::<core::net::Ipv6Addr>()
+                .map(|_| literal)
+                .map_err(drop)?,
             None if host.is_empty() || host.contains([':', '[', ']']) => return Err(()),
             None => host,
         };
@@ -59,10 +66,17 @@ impl fmt::Display for Unreachable {
 
 impl NextHop {
     /// Looks the host up and connects to it.
-    pub(crate) async fn connect(&self, network: &Network) -> Result<TcpStream, Unreachable> {
-        let address = network.resolve(&self.host).await.map_err(Unreachable::Name)?;
+    pub(crate) async fn connect(
+        &self,
+        network: &Network,
+        limit: Duration,
+    ) -> Result<TcpStream, Unreachable> {
+        let address = network
+            .resolve(&self.host)
+            .await
+            .map_err(Unreachable::Name)?;
         network
-            .connect(SocketAddr::new(address, self.port), crate::session::tcp_options())
+            .connect_with(SocketAddr::new(address, self.port), limit, tcp_options())
             .await
             .map_err(|error| Unreachable::Connect(address, error))
     }

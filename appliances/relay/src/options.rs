@@ -1,6 +1,7 @@
 //! The relay's command line.
 
 use crate::next_hop::{self, NextHop};
+use alloc::string::ToString;
 use kernel::cmdline::{CommandLine, OptionError};
 use netstack::Config as NetworkConfig;
 
@@ -34,12 +35,14 @@ impl Options {
         };
         let next_hop = line.take_required("next-hop", next_hop::EXPECTED)?;
         let count = "a number from 1 to 200 (example: sessions=20)";
-        let sessions = match line.take_parsed("sessions", count)? {
-            Some(given @ (0 | SESSIONS_MAX + 1..)) => {
-                return Err(OptionError::invalid("sessions", &alloc::format!("{given}"), count));
-            }
-            given => given.unwrap_or(SESSIONS),
-        };
+        let sessions = line.take_parsed("sessions", count)?.unwrap_or(SESSIONS);
+        if !(1..=SESSIONS_MAX).contains(&sessions) {
+            return Err(OptionError::invalid(
+                "sessions",
+                &sessions.to_string(),
+                count,
+            ));
+        }
         let smtp = smtp_config(&mut line, network.hostname())?;
         line.finish()?;
         Ok(Self {
@@ -52,10 +55,17 @@ impl Options {
     }
 }
 
-fn smtp_config(line: &mut CommandLine, hostname: Option<&str>) -> Result<smtp::Config, OptionError> {
+fn smtp_config(
+    line: &mut CommandLine,
+    hostname: Option<&str>,
+) -> Result<smtp::Config, OptionError> {
     let hostname = hostname.unwrap_or(HOSTNAME);
     let mut smtp = smtp::Config::new(hostname).map_err(|_| {
-        OptionError::invalid("hostname", hostname, "a domain name (example: hostname=mx.example.org)")
+        OptionError::invalid(
+            "hostname",
+            hostname,
+            "a domain name (example: hostname=mx.example.org)",
+        )
     })?;
     let size = "a number of bytes (example: max-size=67108864)";
     if let Some(bytes) = line.take_parsed("max-size", size)? {

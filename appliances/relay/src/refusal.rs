@@ -23,7 +23,10 @@ pub(crate) struct Refusals {
 impl Refusals {
     /// Sends 421 and closes (RFC 5321, 3.8).
     pub(crate) fn refuse(self: Rc<Self>, client: TcpStream, smtp: &smtp::Config) {
-        log::warn!("relay: {}: refused, all sessions are taken", client.peer_addr());
+        log::warn!(
+            "relay: {}: refused, all sessions are taken",
+            client.peer_addr()
+        );
         if self.running.get() >= AT_ONCE {
             client.abort();
             return;

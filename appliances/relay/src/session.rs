@@ -98,7 +98,8 @@ impl Session {
                 Action::ConnectHop => {
                     let shared = self.shared.clone();
                     self.hop = Hop::Connecting(Box::pin(async move {
-                        shared.next_hop.connect(&shared.network).await
+                        let limit = shared.smtp.timeouts.hop_connect;
+                        shared.next_hop.connect(&shared.network, limit).await
                     }));
                 }
                 Action::CloseHop => self.hop = Hop::None,
@@ -129,7 +130,10 @@ impl Session {
             None => (None, None),
         };
         let (hop_input, hop_write) = match &mut self.hop {
-            Hop::Up(read, write) => (HopSource::Open(Some(read).filter(|_| read_hop)), Some(write)),
+            Hop::Up(read, write) => (
+                HopSource::Open(Some(read).filter(|_| read_hop)),
+                Some(write),
+            ),
             Hop::Connecting(connecting) => (HopSource::Opening(connecting), None),
             Hop::None => (HopSource::Open(None), None),
         };
