@@ -30,9 +30,13 @@ pub(crate) struct Drain {
 
 impl Drain {
     /// A drain of at most `left` octets that begins where the scan of the
-    /// body stood; `doubtful` when a bare CR or LF was seen already.
-    pub(crate) fn new(at: At, doubtful: bool, left: u64) -> Self {
-        Self { at, left, doubtful }
+    /// body stood, before the octet that was at fault.
+    pub(crate) fn new(at: At, left: u64) -> Self {
+        Self {
+            at,
+            left,
+            doubtful: false,
+        }
     }
 
     /// Whether a bare CR or LF was seen: the session cannot go on.
@@ -99,7 +103,7 @@ mod tests {
     use super::*;
 
     fn drain(input: &[u8], step: usize) -> (usize, Drained, bool) {
-        let mut drain = Drain::new(At::Text, false, 1000);
+        let mut drain = Drain::new(At::Text, 1000);
         let mut at = 0;
         loop {
             let piece = &input[at..input.len().min(at + step)];
@@ -140,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_message_without_end_is_given_up() {
-        let mut drain = Drain::new(At::Start, false, 10);
+        let mut drain = Drain::new(At::Start, 10);
         assert_eq!(drain.read(b"1234567"), (7, Drained::More));
         assert_eq!(drain.read(b"1234567"), (3, Drained::TooMuch));
     }

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::sink::{Plan, Step};
-use common::{Pieces, World, config, split_trace};
-use smtp::{Config, Log, Phase};
+use common::sink::Plan;
+use common::{Pieces, World, config, opened, split_trace};
+use smtp::{Config, Log};
 
 /// Lines the client sends, one after the other; behind each the codes of the
 /// replies expected, with their enhanced codes.
@@ -26,12 +26,6 @@ fn play(world: &mut World, dialogue: Dialogue<'_>) {
 fn greeted(config: Config, plan: Plan) -> World {
     let mut world = World::new(config, plan, Pieces::new(&[100_000]));
     assert_eq!(world.send(""), "220 relay.test ESMTP Causeway\r\n");
-    world
-}
-
-fn with_plan(plan: Plan) -> World {
-    let mut world = greeted(config(), plan);
-    play(&mut world, &[("HELO c", &["250 relay.test"])]);
     world
 }
 
@@ -113,7 +107,7 @@ fn the_whole_language() {
 
 #[test]
 fn the_next_hop_answers_for_each_recipient() {
-    let mut world = with_plan(Plan {
+    let mut world = opened(Plan {
         rcpt: vec![
             "250 ok".into(),
             "550 5.1.1 Unknown".into(),
@@ -141,7 +135,7 @@ fn refusals_of_the_next_hop_are_passed_on() {
     let refused = |edit: fn(&mut Plan)| {
         let mut plan = Plan::default();
         edit(&mut plan);
-        with_plan(plan)
+        opened(plan)
     };
     let mut mail = refused(|plan| plan.mail = "550 5.7.1 Bad sender".into());
     let no: &[&str] = &["550 5.7.1 Bad sender"];
@@ -149,6 +143,10 @@ fn refusals_of_the_next_hop_are_passed_on() {
         &mut mail,
         &[MAIL, (RCPT.0, no), (RCPT.0, no), ("DATA", &["554 5.5.1"])],
     );
+
+    let commands = mail.hop_commands();
+    let mails = commands.iter().filter(|line| line.starts_with("MAIL"));
+    assert_eq!(mails.count(), 1, "a refused sender is not asked for again");
 
     let mut data = refused(|plan| plan.data = "452 4.3.1 Disk full".into());
     let no: &[&str] = &["452 4.3.1 Disk full"];
@@ -199,7 +197,7 @@ fn a_session_refused_by_the_next_hop_is_temporary() {
         ("HTTP/1.1 400 Bad Request", "451 4.5.0"),
         ("250", "250 2.1.5"),
     ] {
-        let mut world = with_plan(Plan {
+        let mut world = opened(Plan {
             greeting: greeting.into(),
             ..Plan::default()
         });
@@ -209,7 +207,7 @@ fn a_session_refused_by_the_next_hop_is_temporary() {
 
 #[test]
 fn an_absent_next_hop_is_temporary_and_comes_back() {
-    let mut world = with_plan(Plan {
+    let mut world = opened(Plan {
         connects: false,
         ..Plan::default()
     });
@@ -229,13 +227,28 @@ fn an_absent_next_hop_is_temporary_and_comes_back() {
 }
 
 #[test]
+fn a_mail_is_lost_with_the_next_hop_that_knew_it() {
+    let lost: &[&str] = &["451 4.4.2"];
+    let mut world = opened(Plan::default());
+    play(&mut world, &[MAIL, RCPT]);
+    world.break_hop();
+    play(&mut world, &[(RCPT.0, lost), ("DATA", lost)]);
+    assert!(world.hop.is_none(), "no new connection for half a mail");
+    // A mail that it did not know of goes over a new connection.
+    play(&mut world, &[MAIL, RCPT, DATA, (".", OK), MAIL]);
+    world.break_hop();
+    play(&mut world, &[RCPT, DATA, (".", OK)]);
+    assert_eq!(world.accepted(), 2);
+}
+
+#[test]
 fn an_answer_before_the_end_is_no_acceptance() {
     for (early, expected) in [
         ("250 2.0.0 queued", "451 4.5.0"),
         ("552 5.3.4 Too big", "552 5.3.4 Too big"),
         ("421 4.3.2 Down", "451 4.3.2 Down"),
     ] {
-        let mut world = with_plan(Plan {
+        let mut world = opened(Plan {
             early: Some((0, early.into())),
             ..Plan::default()
         });
@@ -300,7 +313,7 @@ fn bad_messages_are_refused_at_their_end() {
 
 #[test]
 fn fifty_hops_pass() {
-    let mut world = with_plan(Plan::default());
+    let mut world = opened(Plan::default());
     let header = "Received: x\r\n".repeat(50);
     play(
         &mut world,
@@ -310,7 +323,7 @@ fn fifty_hops_pass() {
 
 #[test]
 fn eight_bit_data_needs_a_next_hop_that_takes_it() {
-    let mut world = with_plan(Plan {
+    let mut world = opened(Plan {
         ehlo: "250 sink".into(),
         ..Plan::default()
     });
@@ -331,7 +344,7 @@ fn eight_bit_data_needs_a_next_hop_that_takes_it() {
 
 #[test]
 fn pipelined_commands_are_answered_in_order() {
-    let mut world = with_plan(Plan {
+    let mut world = opened(Plan {
         rcpt: vec!["250 ok".into(), "550 5.1.1 no".into()],
         ..Plan::default()
     });
@@ -377,7 +390,7 @@ fn limits_on_commands() {
 
 #[test]
 fn bare_lf_ends_a_session() {
-    let mut world = with_plan(Plan::default());
+    let mut world = opened(Plan::default());
     assert!(
         world
             .send("NOOP\nMAIL FROM:<a@b>\r\n")
@@ -392,7 +405,7 @@ fn bare_lf_ends_a_session() {
 
 #[test]
 fn leaving_in_the_middle_delivers_nothing() {
-    let mut world = with_plan(Plan::default());
+    let mut world = opened(Plan::default());
     play(&mut world, &[MAIL, RCPT, DATA, ("half a message", &[])]);
     world.relay.client_lost();
     world.run();
@@ -413,59 +426,4 @@ fn a_half_closed_client_still_gets_its_answers() {
     world.run();
     assert!(world.received.ends_with(b"queued as 1\r\n"));
     assert!(world.relay.is_finished());
-}
-
-#[test]
-fn time_outs() {
-    let phase = |world: &World| world.relay.wait().map(|wait| wait.phase);
-    let silent = |step: Step| Plan {
-        dies_at: Some(step),
-        ..Plan::default()
-    };
-    // A sink that "dies" is kept open here: it just never answers.
-    for (step, expected) in [
-        (Step::Greeting, Phase::HopGreeting),
-        (Step::Hello, Phase::HopCommand),
-        (Step::Mail, Phase::HopCommand),
-        (Step::Rcpt, Phase::HopCommand),
-        (Step::Data, Phase::HopData),
-        (Step::Final, Phase::HopFinal),
-    ] {
-        let mut world = with_plan(silent(step));
-        world.hop_hangs = true;
-        world.send("MAIL FROM:<a@c>\r\nRCPT TO:<b@d>\r\nDATA\r\n");
-        world.send("x\r\n.\r\n");
-        assert_eq!(phase(&world), Some(expected), "{step:?}");
-        world.relay.timed_out();
-        world.hop_hangs = false;
-        let heard = world.send("");
-        assert!(heard.starts_with("451 4.4.2"), "{step:?}: {heard}");
-        assert_eq!(world.delivered_logs(), 0);
-    }
-
-    let mut world = with_plan(Plan::default());
-    assert_eq!(phase(&world), Some(Phase::ClientCommand));
-    play(&mut world, &[MAIL, RCPT, DATA]);
-    assert_eq!(phase(&world), Some(Phase::Message));
-    let first = world.relay.wait();
-    world.send("x");
-    assert_eq!(world.relay.wait(), first, "a byte is no progress");
-    world.send(format!("{}\r\n", "y".repeat(900)));
-    assert_ne!(world.relay.wait(), first, "512 bytes are");
-    world.relay.timed_out();
-    assert!(world.send("").starts_with("421 4.4.2"));
-    assert!(world.relay.is_finished() && world.deliveries().is_empty());
-}
-
-#[test]
-fn shutting_down_waits_for_the_mail() {
-    let mut world = with_plan(Plan::default());
-    play(&mut world, &[MAIL, RCPT, DATA]);
-    world.relay.shut_down();
-    play(
-        &mut world,
-        &[("x", &[]), (".", &["250 2.0.0", "421 4.3.2"])],
-    );
-    assert!(world.relay.is_finished());
-    assert_eq!(world.accepted(), 1);
 }

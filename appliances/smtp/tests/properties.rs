@@ -84,7 +84,7 @@ fn opening(world: &mut World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Every body arrives as it was sent, behind one trace header.
     #[test]

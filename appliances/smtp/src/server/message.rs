@@ -59,7 +59,7 @@ impl Server {
             }
             Outcome::Fault(fault) => {
                 let reply = reply_to(fault);
-                self.drain(reply.clone(), fault == Fault::BareLineEnd);
+                self.refuse_message(reply.clone());
                 Some(Event::MessageRefused(reply))
             }
         };
@@ -68,13 +68,9 @@ impl Server {
 
     /// The message cannot go on: reads over the rest, then answers `reply`.
     pub(crate) fn refuse_message(&mut self, reply: Reply) {
-        self.drain(reply, false);
-    }
-
-    fn drain(&mut self, reply: Reply, doubtful: bool) {
         if let State::Message(body) = &self.state {
             let left = self.config.max_message_bytes.saturating_add(DRAIN_EXTRA);
-            self.state = State::Drain(Drain::new(body.at(), doubtful, left), reply);
+            self.state = State::Drain(Drain::new(body.at(), left), reply);
         }
     }
 

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod script;
 pub(crate) mod sink;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,6 +18,14 @@ const NOW: UnixTime = UnixTime(1_795_380_560);
 
 pub(crate) fn config() -> Config {
     Config::new(HOSTNAME).expect("a valid name")
+}
+
+/// A session whose client said HELO, with a next hop that follows `plan`.
+pub(crate) fn opened(plan: Plan) -> World {
+    let mut world = World::new(config(), plan, Pieces::new(&[100_000]));
+    let heard = world.send("HELO c\r\n");
+    assert!(heard.ends_with("\r\n250 relay.test\r\n"), "{heard}");
+    world
 }
 
 /// Lengths of pieces, used again and again.
@@ -49,13 +58,16 @@ pub(crate) struct World {
     pub(crate) past: Vec<Sink>,
     pieces: Pieces,
     buffer_bytes: usize,
-    /// What the client has still to send.
+    /// What the client sends, and how much of it was taken.
     pending: Vec<u8>,
+    taken: usize,
     /// What the client received.
     pub(crate) received: Vec<u8>,
     pub(crate) logs: Vec<Log>,
     pub(crate) client_open: bool,
     pub(crate) longest_hop_output: usize,
+    /// The hop takes nothing more.
+    pub(crate) hop_stalls: bool,
     /// A dead hop keeps its connection open.
     pub(crate) hop_hangs: bool,
 }
@@ -73,10 +85,12 @@ impl World {
             pieces,
             buffer_bytes,
             pending: Vec::new(),
+            taken: 0,
             received: Vec::new(),
             logs: Vec::new(),
             client_open: true,
             longest_hop_output: 0,
+            hop_stalls: false,
             hop_hangs: false,
         }
     }
@@ -96,7 +110,7 @@ impl World {
 
     /// What the client sent and the relay has not taken.
     pub(crate) fn unread(&self) -> usize {
-        self.pending.len()
+        self.pending.len() - self.taken
     }
 
     pub(crate) fn run(&mut self) {
@@ -142,11 +156,13 @@ impl World {
     }
 
     fn client(&mut self) -> bool {
-        let length = self.pieces.next().min(self.pending.len());
+        let length = self.pieces.next().min(self.unread());
         let capacity = self.relay.client_capacity();
-        let taken = self.relay.client_input(NOW, &self.pending[..length]);
+        let taken = self
+            .relay
+            .client_input(NOW, &self.pending[self.taken..self.taken + length]);
         assert!(capacity > 0 || taken == 0, "capacity is what it says");
-        self.pending.drain(..taken);
+        self.taken += taken;
         let length = self.pieces.next().min(self.relay.client_output().len());
         self.received
             .extend_from_slice(&self.relay.client_output()[..length]);
@@ -158,6 +174,9 @@ impl World {
         let Some(hop) = &mut self.hop else {
             return false;
         };
+        if self.hop_stalls {
+            return false;
+        }
         let length = self.pieces.next().min(self.relay.hop_output().len());
         let bytes = self.relay.hop_output()[..length].to_vec();
         self.longest_hop_output = self.longest_hop_output.max(length);
@@ -182,6 +201,14 @@ impl World {
         taken > 0
     }
 
+    /// The connection to the next hop breaks.
+    pub(crate) fn break_hop(&mut self) {
+        if let Some(hop) = self.hop.take() {
+            self.past.push(hop);
+            self.relay.hop_event(HopEvent::Closed);
+        }
+    }
+
     /// The client goes; then every wait times out until the session is over.
     pub(crate) fn finish(&mut self) {
         self.relay.client_eof();
@@ -201,8 +228,11 @@ impl World {
         sinks.flat_map(|sink| sink.deliveries.clone()).collect()
     }
 
+    /// How many messages the next hops took.
     pub(crate) fn accepted(&self) -> usize {
-        self.deliveries().iter().filter(|d| d.accepted).count()
+        let sinks = self.past.iter().chain(&self.hop);
+        let deliveries = sinks.flat_map(|sink| &sink.deliveries);
+        deliveries.filter(|delivery| delivery.accepted).count()
     }
 
     pub(crate) fn delivered_logs(&self) -> usize {

@@ -115,12 +115,6 @@ impl Sink {
             if let Some(Step::Body(at)) = self.plan.dies_at {
                 self.dead |= self.body_bytes > at;
             }
-            if let Some((at, text)) = self.plan.early.clone()
-                && self.body_bytes > at
-            {
-                self.plan.early = None;
-                self.output.extend(format!("{text}\r\n").bytes());
-            }
         }
         self.input.extend_from_slice(bytes);
         let mut done = 0;
@@ -139,6 +133,14 @@ impl Sink {
             }
         }
         self.input.drain(..done);
+        // Only before the final dot: nobody can tell what comes behind it
+        // from an answer to it.
+        if let (true, Some((at, text))) = (self.in_data, self.plan.early.clone())
+            && self.body_bytes > at
+        {
+            self.plan.early = None;
+            self.output.extend(format!("{text}\r\n").bytes());
+        }
     }
 
     fn data_line(&mut self, line: &[u8]) {
