@@ -17,7 +17,8 @@ test: ## all tests, on the host and on real Xen; ends in "N passed, N failed"
 
 check: ## formatting, lints, documentation, image gates
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace $(IMAGES:%=--exclude %) --all-targets -- -D warnings
+	cargo --config linker/image.toml clippy --profile image $(IMAGES:%=-p %) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
 	$(MAKE) gates
 

@@ -178,7 +178,9 @@ pub(crate) async fn serve(channel: EventChannel) {
             console.drain();
             console.collect_input()
         });
-        reader.map(Waker::wake);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 

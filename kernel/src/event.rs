@@ -208,9 +208,9 @@ pub(crate) fn dispatch() {
         let due = TABLE.borrow().slots[index]
             .as_ref()
             .is_some_and(|slot| slot.waker.is_some() && shared_info().is_pending(slot.port));
-        if due {
-            let waker = replace_waker(index, None);
-            waker.map(Waker::wake);
+        // The table is free again: waking may end in taking it.
+        if due && let Some(waker) = replace_waker(index, None) {
+            waker.wake();
         }
     }
 }

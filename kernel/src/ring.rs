@@ -239,7 +239,6 @@ mod tests {
                     }
                     _ => {
                         prop_assert!(!asleep || ring.pop() == Ok(None), "an event was missed");
-                        asleep = false;
                         while let Some(response) = ring.pop().expect("honest") {
                             prop_assert_eq!(u32::from_le_bytes(response), expected);
                             expected += 1;

@@ -2,7 +2,7 @@
 
 use crate::cmdline::CommandLine;
 use crate::event::EventChannel;
-use crate::power::{self, Reason};
+use crate::power::{self, Reason, Stopping};
 use crate::pv::{self, StartInfo, hypercall};
 use crate::shared::SharedMemory;
 use crate::xenstore::Xenstore;
@@ -19,6 +19,8 @@ pub struct Guest {
     pub command_line: CommandLine,
     /// The domain's xenstore.
     pub xenstore: Xenstore,
+    /// The toolstack's wish that the guest stops, served by the kernel.
+    pub stopping: Stopping,
 }
 
 /// Brings up the guest and runs `main` until the domain ends.
@@ -61,12 +63,20 @@ where
             "kernel: up after {:?}",
             time::now().saturating_duration_since(booted)
         );
-        match main(Guest {
+        let stopping = Stopping::default();
+        let requests = stopping.clone().serve(xenstore.clone());
+        task::spawn(async move {
+            if let Err(error) = requests.await {
+                log::error!("shutdown: no request will be heard: {error}");
+            }
+        })
+        .detach();
+        let guest = Guest {
             command_line,
             xenstore,
-        })
-        .await
-        {
+            stopping,
+        };
+        match main(guest).await {
             Ok(()) => power::stop(Reason::Poweroff),
             Err(error) => fail(&error),
         }

@@ -51,7 +51,9 @@ pub(crate) fn run() -> ! {
         let ready = READY.borrow().len();
         for _ in 0..ready {
             let task = READY.borrow().pop_front();
-            task.map(Runnable::run);
+            if let Some(task) = task {
+                task.run();
+            }
         }
         if READY.borrow().is_empty() {
             event::block(time::next_deadline());

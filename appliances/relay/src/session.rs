@@ -1,16 +1,17 @@
 //! One client: moves bytes between its socket, the SMTP core and the next
 //! hop's socket. All decisions are the core's ([`smtp::Relay`]).
 
-use crate::drain::{Drain, Member};
 use crate::next_hop::{NextHop, Unreachable};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::sync::Arc;
+use core::cell::Cell;
 use core::future::{Future, pending};
 use core::pin::Pin;
 use core::time::Duration;
 use embassy_futures::select::{Either6, select6};
 use embedded_io_async::{BufRead, Write};
+use kernel::power::{Hold, Stopping};
 use kernel::time::{self, Instant};
 use netstack::{Buffers, Network, ReadHalf, StreamError, TcpOptions, TcpStream, WriteHalf};
 use smtp::{Action, HopEvent, Relay, UnixTime, Wait};
@@ -20,7 +21,32 @@ pub(crate) struct Shared {
     pub(crate) network: Network,
     pub(crate) next_hop: NextHop,
     pub(crate) smtp: Arc<smtp::Config>,
-    pub(crate) drain: Drain,
+    pub(crate) stopping: Stopping,
+    pub(crate) sessions: Cell<usize>,
+}
+
+/// One of the places for clients, given back when dropped.
+pub(crate) struct Seat {
+    shared: Rc<Shared>,
+    /// The guest does not stop while a session finishes.
+    _hold: Hold,
+}
+
+impl Seat {
+    /// Takes a place; the caller has seen that one is free.
+    pub(crate) fn take(shared: Rc<Shared>) -> Self {
+        shared.sessions.set(shared.sessions.get() + 1);
+        Self {
+            _hold: shared.stopping.hold(),
+            shared,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.sessions.set(self.shared.sessions.get() - 1);
+    }
 }
 
 /// Options of both sockets of a session. With 20 sessions their buffers take
@@ -65,8 +91,8 @@ struct Session {
 }
 
 /// Serves `client` until both connections are over.
-pub(crate) async fn run(shared: Rc<Shared>, client: TcpStream, number: u32) {
-    let member = shared.drain.enter(number);
+pub(crate) async fn run(seat: Seat, client: TcpStream, number: u32) {
+    let shared = seat.shared.clone();
     let relay = Relay::new(shared.smtp.clone(), client.peer_addr().ip(), number);
     let mut session = Session {
         shared: shared.clone(),
@@ -86,7 +112,7 @@ pub(crate) async fn run(shared: Rc<Shared>, client: TcpStream, number: u32) {
             return;
         }
         session.set_timer();
-        told |= session.step(&member, told).await;
+        told |= session.step(told).await;
     }
 }
 
@@ -121,7 +147,7 @@ impl Session {
 
     /// Waits for one event and tells the core. True where the guest is to
     /// stop, which is looked for unless `told` already.
-    async fn step(&mut self, member: &Member<'_>, told: bool) -> bool {
+    async fn step(&mut self, told: bool) -> bool {
         let read_client =
             self.relay.client_capacity() > 0 && !self.client_stalled && !self.client_ended;
         let read_hop = self.relay.hop_capacity() > 0 && !self.hop_stalled;
@@ -143,7 +169,7 @@ impl Session {
             hop_input.wait(),
             write(hop_write, self.relay.hop_output()),
             alarm(self.timer.as_ref().map(|&(_, end)| end)),
-            stop(member, told),
+            stop(&self.shared.stopping, told),
         )
         .await;
         // Something happened: what was stalled may go on.
@@ -243,10 +269,10 @@ async fn alarm(end: Option<Instant>) {
     }
 }
 
-async fn stop(member: &Member<'_>, told: bool) {
+async fn stop(stopping: &Stopping, told: bool) {
     if told {
         pending().await
     } else {
-        member.told().await;
+        stopping.requested().await;
     }
 }
