@@ -44,7 +44,14 @@ pub(crate) fn agent() -> Result<PathBuf> {
 /// When cargo fails.
 pub(crate) fn image(package: &str) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["--package", package, "--profile", "image"]);
+    command.args([
+        "--config",
+        "linker/image.toml",
+        "--package",
+        package,
+        "--profile",
+        "image",
+    ]);
     build(package, &mut command)
 }
 

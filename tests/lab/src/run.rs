@@ -79,7 +79,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
     } else {
         say!("{name} passed in {:.1} s", wall.as_secs_f32());
     }
-    write_result(plan, &folder, &collector, wall)?;
+    show_figures(&write_result(plan, &folder, &collector, wall)?);
     say!("logs and result.json are in {}", paths::shown(&folder));
     interrupt::check()?;
     Ok(collector.counts)
@@ -169,8 +169,13 @@ fn console(folder: &Path) -> PathBuf {
 }
 
 /// Writes `result.json`: what the agent reported, the counts of its cases, what only the host
-/// knows.
-fn write_result(plan: &Plan, folder: &Path, collector: &Collector, wall: Duration) -> Result<()> {
+/// knows. Returns it.
+fn write_result(
+    plan: &Plan,
+    folder: &Path,
+    collector: &Collector,
+    wall: Duration,
+) -> Result<Map<String, Value>> {
     let mut result: Map<String, Value> = collector.result.clone().unwrap_or_default();
     let counts = collector.counts;
     result.insert("passed".into(), counts.passed.into());
@@ -196,7 +201,17 @@ fn write_result(plan: &Plan, folder: &Path, collector: &Collector, wall: Duratio
     let mut file = File::create(&fresh)?;
     serde_json::to_writer_pretty(&mut file, &result)?;
     file.write_all(b"\n")?;
-    fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))
+    fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(result)
+}
+
+/// Logs the figures of a result; tables within it are left to `result.json`.
+fn show_figures(result: &Map<String, Value>) {
+    for (name, value) in result {
+        if !value.is_object() && !value.is_array() {
+            say!("  {name}: {value}");
+        }
+    }
 }
 
 fn image_bytes(plan: &Plan) -> Result<Vec<(String, u64)>> {

@@ -43,7 +43,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "test",
         about: "the lab's test cases",
-        images: &["relay", "echo"],
+        images: &["relay", "echo", "selftest"],
         memory_mib: 2048,
         dom0_mib: 1024,
         limit: Duration::from_secs(25 * MINUTE),

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::apt::sources;
 use crate::log::say;
 use crate::{process, qemu};
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 
-/// A program and the Debian package that brings it.
+/// A program (or a file, by its whole path) and the Debian package that brings it.
 struct Tool {
     program: &'static str,
     package: &'static str,
@@ -45,6 +46,10 @@ const BUILD: &[Tool] = &[
     Tool {
         program: "depmod",
         package: "kmod",
+    },
+    Tool {
+        program: sources::KEYRING,
+        package: "debian-archive-keyring",
     },
 ];
 

@@ -5,5 +5,6 @@
 //! the packages of a lab complete with it, once.
 
 pub(crate) mod fetch;
-mod sources;
+mod output;
+pub(crate) mod sources;
 mod state;

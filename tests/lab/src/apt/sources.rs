@@ -29,12 +29,11 @@ const DEBIAN_SUITES: &[&str] = &[
     "unstable",
 ];
 
-/// Keyrings of the package debian-archive-keyring: the second holds what the first has dropped,
-/// so that an older suite can still be verified.
-const KEYRINGS: &[&str] = &[
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-removed-keys.gpg",
-];
+/// The keys of Debian's suites, from the package debian-archive-keyring.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The keys that the first file holds no more, so that an older suite can still be verified.
+const REMOVED_KEYS: &str = "/usr/share/keyrings/debian-archive-removed-keys.gpg";
 
 /// One source of binary packages.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,14 +74,11 @@ pub(crate) fn mirror() -> Result<String> {
     }
 }
 
-/// The keyrings that verify Debian's suites; empty where the machine has none of its own, which
-/// leaves apt to the keys it trusts anyway.
-pub(crate) fn keyrings() -> Vec<PathBuf> {
-    KEYRINGS
-        .iter()
-        .map(PathBuf::from)
-        .filter(|path| path.exists())
-        .collect()
+/// The keyrings that verify Debian's suites.
+pub(crate) fn keyrings() -> impl Iterator<Item = &'static str> {
+    [KEYRING, REMOVED_KEYS]
+        .into_iter()
+        .filter(|path| Path::new(path).exists())
 }
 
 /// The machine's source files in apt's order.
