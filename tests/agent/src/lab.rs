@@ -46,6 +46,8 @@ pub(crate) enum Image {
     Echo,
     /// The mail relay, SMTP on 25.
     Relay,
+    /// Tests the kernel from inside, and powers off.
+    Selftest,
 }
 
 impl Image {
@@ -54,6 +56,7 @@ impl Image {
         match self {
             Self::Echo => "echo",
             Self::Relay => "relay",
+            Self::Selftest => "selftest",
         }
     }
 
@@ -62,6 +65,7 @@ impl Image {
         match self {
             Self::Echo => "echo: ready",
             Self::Relay => "relay: listening on 25",
+            Self::Selftest => "selftest: done",
         }
     }
 }
@@ -147,6 +151,12 @@ impl Guest {
     /// Its configuration.
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The same guest without a network interface.
+    pub(crate) fn offline(mut self) -> Self {
+        self.config.mac = None;
+        self
     }
 
     /// Whether the host has put the guest's image into dom0.

@@ -11,6 +11,7 @@ mod mail;
 mod names;
 mod next_hop;
 mod ping;
+mod selftest;
 mod tcp;
 mod udp;
 mod vif;
@@ -46,6 +47,7 @@ impl Case {
 pub(crate) fn all() -> impl Iterator<Item = Case> {
     [
         boot::CASES,
+        selftest::CASES,
         ping::CASES,
         tcp::CASES,
         udp::CASES,

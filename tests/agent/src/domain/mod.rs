@@ -21,6 +21,10 @@ use list::Entry;
 /// Toolstack commands answer within seconds; under software emulation with a busy guest, more.
 const XL_LIMIT: Duration = Duration::from_secs(60);
 
+/// `xl shutdown` and `xl reboot` wait up to a minute for the guest to take note of the request
+/// (libxl_domain.c:libxl__domain_pvcontrol): a guest that has not in this time has failed.
+const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
 /// How often `xl list` is asked while waiting. Each call is a process of its own.
 const LIST_PAUSE: Duration = Duration::from_millis(150);
 
@@ -137,7 +141,7 @@ impl Domain {
     }
 
     fn xl(&self, command: &str) -> Result<Output> {
-        let output = run("xl", &[command, &self.name], XL_LIMIT)?;
+        let output = run("xl", &[command, &self.name], REQUEST_LIMIT)?;
         if !output.status.success() {
             bail!("xl {command} {}: {}", self.name, tail(&output.text, 5));
         }

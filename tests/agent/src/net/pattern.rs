@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+/// How many bytes must agree for a piece to be taken for one of the stream.
+const SAMPLE_BYTES: usize = 12;
+
 /// A stream of pseudo-random bytes given by its seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
@@ -41,6 +44,7 @@ impl Pattern {
 /// Compares what arrives with a [`Pattern`].
 #[derive(Debug)]
 pub(crate) struct Checker {
+    seed: u64,
     expected: Pattern,
     offset: u64,
     scratch: Vec<u8>,
@@ -55,6 +59,9 @@ pub(crate) struct Corrupt {
     pub(crate) expected: u8,
     /// What arrived.
     pub(crate) found: u8,
+    /// Where in the stream the bytes belong that arrived here, if they are from it at all: tells
+    /// a lost, repeated or exchanged piece from a damaged one.
+    pub(crate) from: Option<u64>,
 }
 
 impl fmt::Display for Corrupt {
@@ -63,7 +70,11 @@ impl fmt::Display for Corrupt {
             f,
             "corrupt at byte {}: {:#04x} instead of {:#04x}",
             self.offset, self.found, self.expected
-        )
+        )?;
+        match self.from {
+            Some(from) => write!(f, ", the bytes there belong to offset {from}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -73,6 +84,7 @@ impl Checker {
     /// A checker for the stream of `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
+            seed,
             expected: Pattern::new(seed),
             offset: 0,
             scratch: Vec::new(),
@@ -98,7 +110,33 @@ impl Checker {
             offset: self.offset + right as u64,
             expected: self.scratch[right],
             found: bytes[right],
+            from: self.origin(&bytes[right..]),
         })
+    }
+
+    /// The offset of the first place where the stream holds the beginning of `bytes`, up to a
+    /// mebibyte beyond what was expected.
+    fn origin(&self, bytes: &[u8]) -> Option<u64> {
+        let wanted = bytes.get(..SAMPLE_BYTES)?;
+        let end = self.offset + (1 << 20);
+        let mut stream = Pattern::new(self.seed);
+        let mut window = vec![0; 1 << 16];
+        let mut start = 0;
+        stream.fill(&mut window);
+        while start < end {
+            if let Some(at) = window
+                .windows(SAMPLE_BYTES)
+                .position(|bytes| bytes == wanted)
+            {
+                return Some(start + at as u64);
+            }
+            // The end of one window begins the next, so that no place is missed.
+            let keep = window.len() - (SAMPLE_BYTES - 1);
+            window.copy_within(keep.., 0);
+            stream.fill(&mut window[SAMPLE_BYTES - 1..]);
+            start += keep as u64;
+        }
+        None
     }
 }
 
@@ -124,6 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn a_misplaced_piece_is_recognised() {
+        let mut bytes = vec![0; 400_000];
+        Pattern::new(1).fill(&mut bytes);
+        let mut checker = Checker::new(1);
+        checker.check(&bytes[..100_000]).expect("right so far");
+        let corrupt = checker
+            .check(&bytes[365_536..])
+            .expect_err("a piece is missing");
+        assert_eq!((corrupt.offset, corrupt.from), (100_000, Some(365_536)));
+    }
+
+    #[test]
     fn the_first_wrong_byte_is_named() {
         let mut bytes = vec![0; 500];
         Pattern::new(1).fill(&mut bytes);
@@ -133,5 +183,6 @@ mod tests {
         let corrupt = checker.check(&bytes[200..]).expect_err("one bit is wrong");
         assert_eq!(corrupt.offset, 300);
         assert_eq!(corrupt.found, corrupt.expected ^ 1);
+        assert_eq!(corrupt.from, None);
     }
 }
