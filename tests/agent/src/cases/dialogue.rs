@@ -19,7 +19,7 @@ const DIALOGUE: &[(&str, &[u16])] = &[
     ("HELO client.test", &[250]),
     ("VRFY user", &[252]),
     ("MAIL FROM", &[501]),
-    ("MAIL FROM:<unclosed@client.test", &[501]),
+    ("MAIL FROM:<unclosed@client.test", &[501, 553]),
     ("MAIL FROM:<a@client.test>", &[250]),
     ("MAIL FROM:<a@client.test>", &[503]),
     ("DATA", &[503, 554]),

@@ -50,15 +50,13 @@ fn limits(lab: &Lab) -> Result<String> {
     too_large(&mut connect()?)?;
     let recipients = too_many_recipients(&mut connect()?)?;
 
-    if sink.count()? != 0 {
-        bail!("{} refused mails were delivered", sink.count()?);
-    }
+    sink.wait_for_count(0, Deadline::seconds(5))
+        .context("refused mails were delivered")?;
     // After all that, an ordinary mail just below the limit passes.
     let mail = text_mail("fits", MAX_SIZE - 20_000, lab.seed()?)?;
     super::mail::send(guest.port(25), &mail)?.expect(250, "a mail below the limit")?;
-    if sink.arrived()?.len() != 1 {
-        bail!("the mail below the limit did not arrive");
-    }
+    sink.wait_for_count(1, Deadline::seconds(5))
+        .context("the mail below the limit")?;
     domain.running()?;
     Ok(format!(
         "lines, line ends, sizes; {recipients} recipients accepted"
@@ -93,13 +91,17 @@ fn long_line() -> Vec<u8> {
     mail
 }
 
-/// The mail is refused for good, and the session remains in step.
+/// The mail is refused for good, with one reply; then the session goes on in step, or ends: after
+/// an end of mail that the two sides may see in different places, ending it is the safe way.
 fn refused_data(mut client: Client, mail: &[u8]) -> Result<()> {
     client.begin_data()?;
     client.send(mail)?;
     client.command(".")?.expect_class(5, "the mail")?;
-    client.command("NOOP")?.expect(250, "the next command")?;
-    client.quit()
+    match client.command("NOOP") {
+        Ok(reply) if reply.code == 421 => Ok(()),
+        Ok(reply) => reply.expect(250, "the next command").map(drop),
+        Err(_) => Ok(()),
+    }
 }
 
 fn too_large(client: &mut Client) -> Result<()> {

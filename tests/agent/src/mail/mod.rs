@@ -13,7 +13,7 @@ mod tests {
     use super::client::Client;
     use super::ledger::{Form, Ledger};
     use super::sink::Sink;
-    use super::source::{smtp_source, swaks};
+    use super::source::{Sessions, smtp_source, swaks};
     use crate::deadline::Deadline;
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::time::Duration;
@@ -38,7 +38,8 @@ mod tests {
         let limit = Duration::from_secs(60);
         let mut ledger = Ledger::default();
         let mail = text_mail("text", 200_000, 3).expect("written");
-        let output = smtp_source(server, &mail, 6, 3, limit).expect("smtp-source is with it");
+        let output = smtp_source(server, &mail, 6, Sessions::Reconnecting(3), limit)
+            .expect("smtp-source is with it");
         assert!(output.status.success(), "{}", output.text);
         ledger.note(&mail, Form::BodyAndLine, 6);
         match swaks(

@@ -64,6 +64,14 @@ impl Sink {
         Ok(self.files()?.len())
     }
 
+    /// Waits until there are exactly `count` mails. smtp-sink removes the file of a mail that was
+    /// not finished when its session ends, which may be a little later than the client's.
+    pub(crate) fn wait_for_count(&self, count: usize, deadline: Deadline) -> Result<()> {
+        deadline.poll(Duration::from_millis(50), &format!("{count} mails"), || {
+            Ok((self.count()? == count).then_some(()))
+        })
+    }
+
     /// How many bytes the files have.
     pub(crate) fn bytes(&self) -> Result<u64> {
         let sizes = self

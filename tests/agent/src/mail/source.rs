@@ -14,22 +14,35 @@ pub(crate) const SENDER: &str = "lab@client.test";
 /// The recipient in every envelope.
 pub(crate) const RECIPIENT: &str = "user@sink.test";
 
-/// Sends `count` copies of a mail over `sessions` connections at a time with smtp-source. It stops
-/// at the first answer that is not positive, with an exit code other than zero.
+/// How many sessions smtp-source has at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// So many, each with a new connection for each of its mails.
+    Reconnecting(usize),
+    /// So many, each with one connection for all of its mails.
+    Kept(usize),
+}
+
+/// Sends `count` copies of a mail with smtp-source. It stops at
+/// the first answer that is not positive, with an exit code other than zero.
 pub(crate) fn smtp_source(
     server: SocketAddr,
     mail: &Content,
     count: usize,
-    sessions: usize,
+    sessions: Sessions,
     limit: Duration,
 ) -> Result<Output> {
-    let (count, sessions) = (count.to_string(), sessions.to_string());
+    let (number, kept) = match sessions {
+        Sessions::Reconnecting(number) => (number, false),
+        Sessions::Kept(number) => (number, true),
+    };
+    let (count, number) = (count.to_string(), number.to_string());
     let (file, server) = (mail.file.text(), server.to_string());
-    let arguments = [
+    let mut arguments = vec![
         "-m",
         &count,
         "-s",
-        &sessions,
+        &number,
         "-M",
         "client.test",
         "-f",
@@ -38,8 +51,11 @@ pub(crate) fn smtp_source(
         RECIPIENT,
         "-F",
         &file,
-        &server,
     ];
+    if kept {
+        arguments.push("-d");
+    }
+    arguments.push(&server);
     run("smtp-source", &arguments, limit)
 }
 

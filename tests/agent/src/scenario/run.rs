@@ -13,7 +13,7 @@ use crate::mail::body::{attachment, text_mail};
 use crate::mail::client::Client;
 use crate::mail::ledger::{Form, Ledger};
 use crate::mail::sink::Sink;
-use crate::mail::source::{smtp_source, swaks};
+use crate::mail::source::{Sessions, smtp_source, swaks};
 use crate::net::stream;
 use crate::process::{Output, tail};
 use crate::stats::rounded;
@@ -30,7 +30,7 @@ const SIZES: [(&str, usize, usize); 3] = [
 ];
 
 /// How many sessions smtp-source opens at once.
-const SESSIONS: usize = 4;
+const SESSIONS: Sessions = Sessions::Reconnecting(4);
 
 /// The longest that one client may take.
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);

@@ -13,7 +13,7 @@ use crate::lab::{Guest, Lab};
 use crate::mail::body::text_mail;
 use crate::mail::ledger::{Form, Ledger};
 use crate::mail::sink::Sink;
-use crate::mail::source::smtp_source;
+use crate::mail::source::{Sessions, smtp_source};
 use crate::scenario::run::{banner_after, boot};
 
 /// How many boots make a median.
@@ -79,7 +79,13 @@ fn relays_with(lab: &Lab, mib: u64) -> Result<()> {
     let guest = lab.relay(2, mib, "");
     let domain = guest.start_ready()?;
     let mail = text_mail("small", 1_000_000, mib)?;
-    let output = smtp_source(guest.port(25), &mail, 1, 1, Duration::from_secs(30))?;
+    let output = smtp_source(
+        guest.port(25),
+        &mail,
+        1,
+        Sessions::Kept(1),
+        Duration::from_secs(30),
+    )?;
     if !output.status.success() {
         bail!("smtp-source: {}", output.text.trim());
     }

@@ -9,14 +9,14 @@ use super::Figures;
 use crate::lab::{DOM0, Lab};
 use crate::mail::body::{Content, text_mail};
 use crate::mail::sink::{PORT, Sink};
-use crate::mail::source::smtp_source;
+use crate::mail::source::{Sessions, smtp_source};
 use crate::process::tail;
 
 /// Mails in one run.
 const MAILS: usize = 12;
 
 /// Sessions at once.
-const SESSIONS: usize = 4;
+const SESSIONS: Sessions = Sessions::Kept(4);
 
 pub(super) fn throughput(lab: &Lab, repeats: usize, figures: &mut Figures) -> Result<()> {
     let sink = Sink::start(&[])?;
