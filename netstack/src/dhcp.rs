@@ -92,15 +92,14 @@ impl Stack {
                 self.set_addresses(&addressing);
                 self.resolver.set_leased(&servers);
             }
+            // smoltcp says so once at the start as well.
+            Some(dhcpv4::Event::Deconfigured) if !dhcp.configured => {}
             Some(dhcpv4::Event::Deconfigured) => {
-                // smoltcp says so once at the start as well.
-                if dhcp.configured {
-                    dhcp.configured = false;
-                    let fixed = dhcp.fixed.clone();
-                    log::warn!("net: the DHCP lease is lost");
-                    self.set_addresses(&fixed);
-                    self.resolver.set_leased(&[]);
-                }
+                dhcp.configured = false;
+                let fixed = dhcp.fixed.clone();
+                log::warn!("net: the DHCP lease is lost");
+                self.set_addresses(&fixed);
+                self.resolver.set_leased(&[]);
             }
         }
     }

@@ -23,7 +23,7 @@ kernel::guest!(main);
 /// Bytes that one connection copies at a time.
 const CHUNK: usize = 32 * 1024;
 /// Connections of one service that wait to be accepted.
-const BACKLOG: usize = 16;
+const BACKLOG: usize = 32;
 
 /// A TCP service.
 #[derive(Clone, Copy)]

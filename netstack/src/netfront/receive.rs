@@ -171,14 +171,4 @@ impl<P: Granted> Receiver<P> {
     pub(super) fn pages(&self) -> usize {
         self.pages.len()
     }
-
-    #[cfg(test)]
-    pub(super) fn ring_page(&self) -> &P {
-        self.ring.page()
-    }
-
-    #[cfg(test)]
-    pub(super) fn buffer(&self, id: u16) -> &P {
-        &self.pages[usize::from(id)]
-    }
 }

@@ -200,14 +200,4 @@ impl<P: Granted> Transmitter<P> {
     pub(super) fn pages(&self) -> usize {
         self.pages.len()
     }
-
-    #[cfg(test)]
-    pub(super) fn ring_page(&self) -> &P {
-        self.ring.page()
-    }
-
-    #[cfg(test)]
-    pub(super) fn buffers(&self) -> &[P] {
-        &self.pages
-    }
 }

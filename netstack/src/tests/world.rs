@@ -82,7 +82,9 @@ pub(super) struct Faults {
 
 /// A virtual clock that tests can sleep on.
 #[derive(Clone)]
-pub(super) struct Clock(Rc<RefCell<(Instant, Vec<(Instant, Waker)>)>>);
+pub(super) struct Clock(Rc<RefCell<(Instant, Vec<Sleeper>)>>);
+
+type Sleeper = (Instant, Waker);
 
 impl Clock {
     pub(super) fn now(&self) -> Instant {

@@ -1,1 +1,0 @@
-//! The device against a backend in plain memory.
