@@ -2,7 +2,7 @@
 //! not use yet, and what cannot be seen from dom0.
 //!
 //! Prints `selftest: passed NAME` or `selftest: failed NAME: WHY` for each
-//! case, and at the end `selftest: N passed, N failed`.
+//! case, and at the end `selftest: done, N passed, N failed`.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -112,6 +112,6 @@ async fn main(guest: Guest) -> Result<(), String> {
             }
         }
     }
-    log::info!("selftest: {passed} passed, {failed} failed");
+    log::info!("selftest: done, {passed} passed, {failed} failed");
     Ok(())
 }
