@@ -11,8 +11,7 @@ use crate::base::Base;
 /// The program that is run.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
 
-///
-/// `eager-fpu`: QEMU's software emulation (7.2) does not raise #NM for every SSE instruction while
+/// Xen's own options. `eager-fpu`: QEMU's software emulation (7.2) does not raise #NM for every SSE instruction while
 /// CR0.TS is set, so with Xen's lazy switching, its default on AMD processors, vector registers
 /// leak from one domain into another: 16-byte runs of wrong data in dom0's programs and in guests.
 const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=all \
