@@ -231,7 +231,7 @@ fn seed(mac: EthernetAddress) -> u64 {
 }
 
 fn now() -> smoltcp::time::Instant {
-    smoltcp::time::Instant::from_micros((time::now().as_nanos() / 1000) as i64)
+    smoltcp::time::Instant::from_micros((time::turn().as_nanos() / 1000) as i64)
 }
 
 /// Drives the stack: polls it while there is work, then waits for the device, a socket operation
