@@ -81,6 +81,10 @@ fn faults(lab: &Lab) -> Result<String> {
             ));
             continue;
         }
+        if options.last() == Some(&".") {
+            // smtp-sink has kept the whole mail by then, and refuses it all the same.
+            continue;
+        }
         // Accepted means delivered, and refused means not delivered.
         let expected = usize::from(*class == 2);
         if let Err(error) = sink.wait_for_count(expected, Deadline::seconds(5)) {
