@@ -252,8 +252,13 @@ async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
             .deadline
             .map(|at| time::Instant::from_nanos((at.total_micros() as u64).saturating_mul(1000)));
         let channel = device.connection().map(|link| link.backend().channel());
-        if wait(&shared, channel.as_deref(), deadline).await == Wake::Event {
+        let (wake, waited) = wait(&shared, channel.as_deref(), deadline).await;
+        if wake == Wake::Event {
             device.count_event();
+        }
+        if !waited {
+            // Other tasks and the clock get their turn even where events never stop.
+            task::yield_now().await;
         }
     }
 }
@@ -265,12 +270,13 @@ enum Wake {
     Timer,
 }
 
-/// Waits for whichever comes first.
+/// Waits for whichever comes first, and says whether it was there already.
 async fn wait(
     shared: &Shared,
     channel: Option<&EventChannel>,
     deadline: Option<time::Instant>,
-) -> Wake {
+) -> (Wake, bool) {
+    let mut waited = false;
     let mut event = pin!(async {
         match channel {
             Some(channel) => channel.wait().await,
@@ -284,13 +290,17 @@ async fn wait(
         }
     });
     poll_fn(|cx| {
-        if event.as_mut().poll(cx).is_ready() {
-            Poll::Ready(Wake::Event)
+        let wake = if event.as_mut().poll(cx).is_ready() {
+            Wake::Event
         } else if shared.poll_kicked(cx).is_ready() {
-            Poll::Ready(Wake::Socket)
+            Wake::Socket
+        } else if timer.as_mut().poll(cx).is_ready() {
+            Wake::Timer
         } else {
-            timer.as_mut().poll(cx).map(|()| Wake::Timer)
-        }
+            waited = true;
+            return Poll::Pending;
+        };
+        Poll::Ready((wake, waited))
     })
     .await
 }

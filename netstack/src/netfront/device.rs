@@ -185,9 +185,14 @@ impl<B: Backend> Netfront<B> {
         let Link::Up(connection) = &mut self.link else {
             return false;
         };
-        // Completed transmissions matter only to somebody who waits for room.
-        let tx = connection.transmitter.is_full() && connection.transmitter.rearm();
-        connection.receiver.rearm() || tx || later
+        let received = connection.receiver.rearm();
+        // Completed transmissions matter only where there is no room for the next.
+        let completed = connection.transmitter.is_full() && connection.transmitter.rearm();
+        if completed && let Err(violation) = connection.transmitter.reap(&mut self.statistics) {
+            self.break_link(violation);
+            return false;
+        }
+        received || completed || later
     }
 
     fn break_link(&mut self, violation: Violation) {
@@ -225,6 +230,15 @@ impl<B: Backend> phy::Device for Netfront<B> {
                 self.break_link(violation);
                 return None;
             }
+        }
+        // A reply that finds no room is dropped: better have some. Nobody else may ever ask for
+        // it, in a guest that only answers pings.
+        let room = connection
+            .transmitter
+            .room(&mut connection.backend, &mut self.statistics);
+        if let Err(violation) = room {
+            self.break_link(violation);
+            return None;
         }
         // Taken apart again, now that the link is known to stay.
         let Link::Up(connection) = &mut self.link else {

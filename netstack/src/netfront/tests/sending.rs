@@ -177,6 +177,25 @@ fn a_silent_backend_stops_the_sender_until_it_answers() {
     assert!(!pair.send(&arp(60, 1), None));
 }
 
+/// A guest that only answers, and never sends of its own accord, must reuse its pages as well.
+#[test]
+fn replies_alone_keep_going_and_come_to_rest() {
+    let mut pair = Pair::new(ALL);
+    for round in 0..1000 {
+        pair.deliver(&arp(60, 0), 0);
+        let (received, reply) = pair.device.receive(NOW).unwrap();
+        received.consume(|_| ());
+        reply.consume(1400, |buffer| buffer.copy_from_slice(&arp(1400, 7)));
+        pair.device.finish_batch();
+        let packet = take(&mut pair).expect("a reply");
+        answer(&mut pair, &packet, 0);
+        // Whatever is left to do is done by looking: it does not go on for ever.
+        let looks = (0..10).position(|_| !pair.device.has_work() && pair.receive().is_none());
+        assert!(looks.is_some(), "round {round}: the device never rests");
+    }
+    assert_eq!(pair.device.statistics().tx_dropped, 0);
+}
+
 #[test]
 fn errors_of_the_backend_are_counted() {
     let mut pair = Pair::new(ALL);
