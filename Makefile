@@ -19,7 +19,7 @@ check: ## formatting, lints, documentation, image gates
 	cargo fmt --all --check
 	cargo clippy --workspace $(IMAGES:%=--exclude %) --all-targets -- -D warnings
 	cargo --config linker/image.toml clippy --profile image $(IMAGES:%=-p %) -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(IMAGES:%=--exclude %) --no-deps --document-private-items
 	$(MAKE) gates
 
 image: ## the guest images, in target/image/
