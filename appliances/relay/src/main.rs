@@ -64,6 +64,7 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         next_hop: options.next_hop,
         smtp: Arc::new(options.smtp),
         stopping: guest.stopping.clone(),
+        clients: Cell::new(0),
         sessions: Cell::new(0),
     });
     select(
@@ -77,13 +78,14 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
     pending().await
 }
 
-/// Accepts clients for ever, at most `limit` at a time.
+/// Accepts clients for ever, at most `limit` at a time. As many sessions again
+/// may be taking leave of the next hop.
 async fn serve(mut listener: TcpListener, shared: Rc<Shared>, limit: usize) -> Infallible {
     let refusals = Rc::new(Refusals::default());
     let mut number = 0u32;
     loop {
         let client = listener.accept().await;
-        if shared.sessions.get() >= limit {
+        if shared.clients.get() >= limit || shared.sessions.get() >= 2 * limit {
             refusals.clone().refuse(client, &shared.smtp);
             continue;
         }

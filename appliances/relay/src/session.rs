@@ -22,12 +22,17 @@ pub(crate) struct Shared {
     pub(crate) next_hop: NextHop,
     pub(crate) smtp: Arc<smtp::Config>,
     pub(crate) stopping: Stopping,
+    /// Clients connected.
+    pub(crate) clients: Cell<usize>,
+    /// Sessions there are, with those that only take leave of the next hop.
     pub(crate) sessions: Cell<usize>,
 }
 
-/// One of the places for clients, given back when dropped.
+/// A session's place: the client's part of it is free again when the client
+/// has gone, all of it when it is dropped.
 pub(crate) struct Seat {
     shared: Rc<Shared>,
+    occupied: bool,
     /// The guest does not stop while a session finishes.
     _hold: Hold,
 }
@@ -35,16 +40,28 @@ pub(crate) struct Seat {
 impl Seat {
     /// Takes a place; the caller has seen that one is free.
     pub(crate) fn take(shared: Rc<Shared>) -> Self {
+        shared.clients.set(shared.clients.get() + 1);
         shared.sessions.set(shared.sessions.get() + 1);
         Self {
             _hold: shared.stopping.hold(),
+            occupied: true,
             shared,
+        }
+    }
+}
+
+impl Seat {
+    /// The client has gone.
+    fn leave(&mut self) {
+        if core::mem::take(&mut self.occupied) {
+            self.shared.clients.set(self.shared.clients.get() - 1);
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.leave();
         self.shared.sessions.set(self.shared.sessions.get() - 1);
     }
 }
@@ -76,6 +93,7 @@ enum HopInput<'a> {
 
 struct Session {
     shared: Rc<Shared>,
+    seat: Seat,
     number: u32,
     relay: Relay,
     client: Option<(ReadHalf, WriteHalf)>,
@@ -95,7 +113,8 @@ pub(crate) async fn run(seat: Seat, client: TcpStream, number: u32) {
     let shared = seat.shared.clone();
     let relay = Relay::new(shared.smtp.clone(), client.peer_addr().ip(), number);
     let mut session = Session {
-        shared: shared.clone(),
+        shared,
+        seat,
         number,
         relay,
         client: Some(client.split()),
@@ -129,10 +148,15 @@ impl Session {
                     }));
                 }
                 Action::CloseHop => self.hop = Hop::None,
-                Action::CloseClient => self.client = None,
+                Action::CloseClient => self.drop_client(),
                 Action::Log(line) => log::info!("relay: session {}: {line}", self.number),
             }
         }
+    }
+
+    fn drop_client(&mut self) {
+        self.client = None;
+        self.seat.leave();
     }
 
     fn set_timer(&mut self) {
@@ -190,7 +214,7 @@ impl Session {
             }
             Either6::Second(Ok(count)) => self.relay.client_sent(count),
             Either6::First(Err(_)) | Either6::Second(Err(_)) => {
-                self.client = None;
+                self.drop_client();
                 self.relay.client_lost();
             }
             Either6::Third(HopInput::Connected(Ok(stream))) => {
