@@ -11,6 +11,7 @@ mod mail;
 mod names;
 mod next_hop;
 mod ping;
+mod programs;
 mod selftest;
 mod tcp;
 mod udp;
@@ -52,6 +53,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         tcp::CASES,
         udp::CASES,
         names::CASES,
+        programs::CASES,
         mail::CASES,
         dialogue::CASES,
         limits::CASES,

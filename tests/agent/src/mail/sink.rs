@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::body::ID_HEADER;
 use crate::deadline::Deadline;
+use crate::lab::DOM0;
 use crate::process::{Process, scratch_file};
 
 /// The port of dom0 where the next hop listens.
@@ -33,14 +34,9 @@ pub(crate) struct Arrived {
 }
 
 impl Sink {
-    /// Starts smtp-sink with more `options` on dom0's address.
+    /// Starts smtp-sink with more `options` on dom0's address, port [`PORT`].
     pub(crate) fn start(options: &[&str]) -> Result<Self> {
-        Self::start_at(SocketAddr::from((crate::lab::DOM0, PORT)), options)
-    }
-
-    /// Starts smtp-sink at `endpoint`.
-    pub(super) fn start_at(endpoint: SocketAddr, options: &[&str]) -> Result<Self> {
-        let (port, endpoint) = (endpoint.port(), endpoint.to_string());
+        let endpoint = SocketAddr::from((DOM0, PORT)).to_string();
         let folder = scratch_file("sink");
         fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let template = folder.join("mail.").display().to_string();
@@ -54,7 +50,7 @@ impl Sink {
         };
         Deadline::seconds(20).poll(Duration::from_millis(20), "smtp-sink to listen", || {
             sink.process.check_running()?;
-            Ok(listening(port)?.then_some(()))
+            Ok(listening(PORT)?.then_some(()))
         })?;
         Ok(sink)
     }
