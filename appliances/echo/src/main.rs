@@ -112,12 +112,12 @@ async fn send_pattern(stream: TcpStream) -> Result<(), StreamError> {
         let mut buffer = [0; 256];
         while let Ok(1..) = read.read(&mut buffer).await {}
     });
-    let mut buffer = vec![0; CHUNK];
+    let period = pattern::period();
     let mut offset = 0;
     while !watcher.is_finished() {
-        pattern::fill(&mut buffer, offset);
-        write.write_all(&buffer).await?;
-        offset += buffer.len() as u64;
+        let end = period.len().min(offset + CHUNK);
+        write.write_all(&period[offset..end]).await?;
+        offset = end % period.len();
     }
     Ok(())
 }
