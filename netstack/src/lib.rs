@@ -19,6 +19,7 @@ mod netfront;
 mod network;
 mod options;
 mod stack;
+mod status;
 mod tcp;
 mod udp;
 

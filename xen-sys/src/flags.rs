@@ -21,35 +21,3 @@ bitflags! {
         const LARGE = 1 << 7;
     }
 }
-
-bitflags! {
-    /// `flags` of a `netif_tx_request` (`xen/io/netif.h`, `NETTXF_*`).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct TxFlags: u16 {
-        /// The transport checksum field holds the pseudo-header sum only.
-        const CSUM_BLANK = crate::abi::NETTXF_csum_blank as u16;
-        /// The data has been checked, or comes from this host.
-        const DATA_VALIDATED = crate::abi::NETTXF_data_validated as u16;
-        /// The frame goes on in the next request.
-        const MORE_DATA = crate::abi::NETTXF_more_data as u16;
-        /// An extra-info slot follows this request.
-        const EXTRA_INFO = crate::abi::NETTXF_extra_info as u16;
-    }
-}
-
-bitflags! {
-    /// `flags` of a `netif_rx_response` (`xen/io/netif.h`, `NETRXF_*`).
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct RxFlags: u16 {
-        /// The data has been checked.
-        const DATA_VALIDATED = crate::abi::NETRXF_data_validated as u16;
-        /// The transport checksum field holds the pseudo-header sum only.
-        const CSUM_BLANK = crate::abi::NETRXF_csum_blank as u16;
-        /// The frame goes on in the next response.
-        const MORE_DATA = crate::abi::NETRXF_more_data as u16;
-        /// An extra-info slot follows this response.
-        const EXTRA_INFO = crate::abi::NETRXF_extra_info as u16;
-        /// A GSO prefix slot (old protocol variant, not negotiated here).
-        const GSO_PREFIX = crate::abi::NETRXF_gso_prefix as u16;
-    }
-}

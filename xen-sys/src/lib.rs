@@ -2,8 +2,8 @@
 //! structures, ring layouts, ELF note ids.
 //!
 //! [`abi`] is generated from Xen's public headers and keeps their names, so
-//! that a reader finds each item in `xen/include/public`. [`flags`] gives the
-//! bit sets types, [`ring`] the layout of shared rings, which the headers
+//! that a reader finds each item in `xen/include/public`. [`flags`] gives bit
+//! sets types, [`ring`] the layout of shared rings, which the headers
 //! define by macros only.
 #![no_std]
 #![forbid(unsafe_code)]

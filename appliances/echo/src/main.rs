@@ -66,6 +66,7 @@ async fn main(mut guest: Guest) -> Result<(), String> {
     let socket = network
         .bind_udp(7)
         .map_err(|error| alloc::format!("UDP port 7: {error}"))?;
+    task::spawn(async move { network.answer_console().await }).detach();
     log::info!("echo: ready");
     echo_datagrams(socket).await
 }

@@ -22,7 +22,7 @@ use core::cell::Cell;
 use core::convert::Infallible;
 use core::fmt;
 use core::future::pending;
-use embassy_futures::select::select;
+use embassy_futures::select::select3;
 use kernel::cmdline::OptionError;
 use kernel::{Guest, task};
 use netstack::{BindError, NetError, Network, TcpListener};
@@ -67,8 +67,9 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         clients: Cell::new(0),
         sessions: Cell::new(0),
     });
-    select(
+    select3(
         serve(listener, shared.clone(), options.sessions),
+        shared.network.answer_console(),
         guest.stopping.requested(),
     )
     .await;

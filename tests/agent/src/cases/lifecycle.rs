@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("halt", 60, halt),
     Case::new("reboot", 60, reboot),
     Case::new("panic", 60, panic),
+    Case::new("console_input", 60, console_input),
 ];
 
 fn poweroff(lab: &Lab) -> Result<String> {
@@ -80,4 +81,19 @@ fn panic(lab: &Lab) -> Result<String> {
         bail!("no file, line and message in {line:?}");
     }
     Ok(line)
+}
+
+/// What somebody types into `xl console` reaches the guest.
+fn console_input(lab: &Lab) -> Result<String> {
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    domain.type_line("nonsense")?;
+    let deadline = Deadline::seconds(10);
+    domain
+        .console()
+        .wait_for("\"nonsense\" is no command", deadline)?;
+    domain.type_line("status")?;
+    domain.console().wait_for("status: link rx", deadline)?;
+    let memory = domain.console().wait_for("status: memory", deadline)?;
+    Ok(memory.trim().to_owned())
 }

@@ -8,6 +8,7 @@ pub(crate) mod console;
 pub(crate) mod list;
 
 use std::fs;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -120,6 +121,18 @@ impl Domain {
     pub(crate) fn request(&self, request: &str) -> Result<()> {
         let path = format!("/local/domain/{}/control/shutdown", self.running()?.id);
         run_ok("xenstore-write", &[&path, request], XL_LIMIT).map(drop)
+    }
+
+    /// Types a line on the guest's console, as a user of `xl console` would.
+    pub(crate) fn type_line(&self, line: &str) -> Result<()> {
+        let node = format!("/local/domain/{}/console/tty", self.running()?.id);
+        let terminal = run_ok("xenstore-read", &[&node], XL_LIMIT)?;
+        let terminal = terminal.trim();
+        fs::OpenOptions::new()
+            .write(true)
+            .open(terminal)
+            .and_then(|mut file| file.write_all(format!("{line}\r").as_bytes()))
+            .with_context(|| format!("cannot type on {terminal}"))
     }
 
     /// Waits until the domain no longer exists.
