@@ -62,8 +62,8 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "idle",
-        about: "the CPU time of a guest that has nothing to do",
-        images: &["relay"],
+        about: "the CPU time of guests that have nothing to do",
+        images: &["relay", "echo"],
         memory_mib: 2048,
         dom0_mib: 1024,
         limit: LIMIT,

@@ -61,7 +61,16 @@ fn iperf3(to: IpAddr, options: &[&str]) -> Result<f64> {
     let to = to.to_string();
     let mut arguments = vec!["--client", &to, "--time", "1", "--json"];
     arguments.extend_from_slice(options);
-    rate(&run_ok("iperf3", &arguments, Duration::from_secs(120))?)
+    // Now and then iperf3's server closes the control connection before its client has sent the
+    // last message ("unable to send control message"); the measurement is made again.
+    let mut attempts = 3;
+    loop {
+        attempts -= 1;
+        match run_ok("iperf3", &arguments, Duration::from_secs(120)) {
+            Err(_) if attempts > 0 => std::thread::sleep(Duration::from_secs(1)),
+            output => return rate(&output?),
+        }
+    }
 }
 
 fn rate(json: &str) -> Result<f64> {
