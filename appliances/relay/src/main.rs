@@ -57,7 +57,12 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
     let listener = network
         .listen_with(options.listen, options.sessions, session::tcp_options())
         .map_err(|error| Fatal::Listen(options.listen, error))?;
-    log::info!("relay: listening on {}", options.listen);
+    log::info!(
+        "relay: listening on {}, {} clients at a time, next hop {}",
+        options.listen,
+        options.sessions,
+        options.next_hop
+    );
 
     let shared = Rc::new(Shared {
         network,

@@ -1,8 +1,10 @@
 //! The relay's command line.
 
 use crate::next_hop::{self, NextHop};
+use alloc::format;
 use alloc::string::ToString;
 use kernel::cmdline::{CommandLine, OptionError};
+use kernel::{PAGE_SIZE, mem};
 use netstack::Config as NetworkConfig;
 
 /// Name of a relay that was given none.
@@ -10,6 +12,11 @@ const HOSTNAME: &str = "causeway";
 
 /// Default number of clients served at once.
 const SESSIONS: usize = 20;
+
+/// Memory that a place for a client takes beside the sockets, whose buffers the
+/// network bounds itself: two sessions, one served and one that takes leave of
+/// the next hop, each with its queue (16 KiB), read-ahead and replies.
+const BYTES_PER_SESSION: usize = 72 * 1024;
 
 /// Most sessions that may be asked for: smoltcp looks through its sockets one
 /// by one for each packet.
@@ -34,15 +41,7 @@ impl Options {
             given => given.unwrap_or(25),
         };
         let next_hop = line.take_required("next-hop", next_hop::EXPECTED)?;
-        let count = "a number from 1 to 200 (example: sessions=20)";
-        let sessions = line.take_parsed("sessions", count)?.unwrap_or(SESSIONS);
-        if !(1..=SESSIONS_MAX).contains(&sessions) {
-            return Err(OptionError::invalid(
-                "sessions",
-                &sessions.to_string(),
-                count,
-            ));
-        }
+        let sessions = sessions(&mut line)?;
         let smtp = smtp_config(&mut line, network.hostname())?;
         line.finish()?;
         Ok(Self {
@@ -52,6 +51,23 @@ impl Options {
             sessions,
             smtp,
         })
+    }
+}
+
+/// How many clients to serve: as many as given, or the default as far as a
+/// quarter of the free memory holds them.
+fn sessions(line: &mut CommandLine) -> Result<usize, OptionError> {
+    let fit = mem::frames::usage().free * PAGE_SIZE / 4 / BYTES_PER_SESSION;
+    let fit = fit.clamp(1, SESSIONS_MAX);
+    let expected = format!("a number from 1 to {fit} with this memory (example: sessions=20)");
+    match line.take_parsed("sessions", &expected)? {
+        None => Ok(SESSIONS.min(fit)),
+        Some(given) if (1..=fit).contains(&given) => Ok(given),
+        Some(given) => Err(OptionError::invalid(
+            "sessions",
+            &given.to_string(),
+            &expected,
+        )),
     }
 }
 

@@ -26,6 +26,12 @@ const BAD: &[(Image, &str, &str)] = &[
         "{} next-hop=10.0.0.1:2525 sessions=many",
         "sessions",
     ),
+    // More than the guest's memory holds.
+    (
+        Image::Relay,
+        "{} next-hop=10.0.0.1:2525 sessions=200",
+        "sessions",
+    ),
 ];
 
 fn bad(lab: &Lab) -> Result<String> {
