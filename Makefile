@@ -40,9 +40,12 @@ idle: ## processor time of idle guests over a minute
 shell: image ## an interactive dom0 with the images in /lab/images
 	cargo lab shell $(IMAGES:%=target/image/%)
 
+# Finds go to target/fuzz; the corpus in the repository only seeds.
 fuzz: ## fuzz the SMTP core (nightly, cargo-fuzz), FUZZ_SECONDS=60 a target
 	for target in $$(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do \
-		cargo +nightly fuzz run $$target --fuzz-dir tests/fuzz -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+		mkdir -p target/fuzz/$$target; \
+		cargo +nightly fuzz run $$target --fuzz-dir tests/fuzz \
+			target/fuzz/$$target tests/fuzz/corpus/$$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 clean: ## remove everything built, downloads included
