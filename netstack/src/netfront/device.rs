@@ -195,6 +195,20 @@ impl<B: Backend> Netfront<B> {
         received || completed || later
     }
 
+    /// Whether a frame of any size can be sent; takes back what the backend has completed.
+    fn room(&mut self) -> bool {
+        let Link::Up(connection) = &mut self.link else {
+            return false;
+        };
+        let room = connection
+            .transmitter
+            .room(&mut connection.backend, &mut self.statistics);
+        room.unwrap_or_else(|violation| {
+            self.break_link(violation);
+            false
+        })
+    }
+
     fn break_link(&mut self, violation: Violation) {
         log::error!("net: connection given up, the backend broke the protocol: {violation}");
         self.statistics.violations += 1;
@@ -233,14 +247,7 @@ impl<B: Backend> phy::Device for Netfront<B> {
         }
         // A reply that finds no room is dropped: better have some. Nobody else may ever ask for
         // it, in a guest that only answers pings.
-        let room = connection
-            .transmitter
-            .room(&mut connection.backend, &mut self.statistics);
-        if let Err(violation) = room {
-            self.break_link(violation);
-            return None;
-        }
-        // Taken apart again, now that the link is known to stay.
+        self.room();
         let Link::Up(connection) = &mut self.link else {
             return None;
         };
@@ -256,19 +263,8 @@ impl<B: Backend> phy::Device for Netfront<B> {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<TxToken<'_, B>> {
-        let Link::Up(connection) = &mut self.link else {
+        if !self.room() {
             return None;
-        };
-        let room = connection
-            .transmitter
-            .room(&mut connection.backend, &mut self.statistics);
-        match room {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(violation) => {
-                self.break_link(violation);
-                return None;
-            }
         }
         let Link::Up(connection) = &mut self.link else {
             return None;
