@@ -15,6 +15,7 @@ mod report;
 mod scenario;
 mod stats;
 mod supervisor;
+mod traffic;
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -134,7 +134,14 @@ pub(crate) fn ipv6(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Ve
 
 /// An ICMP echo request.
 pub(crate) fn icmp_echo(payload: &[u8]) -> Vec<u8> {
-    let mut message = vec![8, 0, 0, 0, 0x77, 0x77, 0, 1];
+    icmp_echo_numbered(0x7777, 1, payload)
+}
+
+/// An ICMP echo request with an identifier and a number of its own (RFC 792).
+pub(crate) fn icmp_echo_numbered(identifier: u16, number: u16, payload: &[u8]) -> Vec<u8> {
+    let mut message = vec![8, 0, 0, 0];
+    message.extend(identifier.to_be_bytes());
+    message.extend(number.to_be_bytes());
     message.extend(payload);
     let sum = checksum(&[&message]);
     message[2..4].copy_from_slice(&sum.to_be_bytes());

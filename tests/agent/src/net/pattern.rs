@@ -140,9 +140,48 @@ impl Checker {
     }
 }
 
+/// Counts the bytes of a stream that differ from its [`Pattern`], to the end and not only to the
+/// first.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    checker: Checker,
+    first: Option<Corrupt>,
+}
+
+impl Tally {
+    /// A tally for the stream of `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            checker: Checker::new(seed),
+            first: None,
+        }
+    }
+
+    /// Compares the next bytes and returns how many of them are wrong.
+    pub(crate) fn count(&mut self, bytes: &[u8]) -> u64 {
+        if self.first.is_none() {
+            match self.checker.check(bytes) {
+                Ok(()) => return 0,
+                // The search for the bytes' origin is long, so it is made once.
+                Err(corrupt) => self.first = Some(corrupt),
+            }
+        } else {
+            self.checker.scratch.resize(bytes.len(), 0);
+            self.checker.expected.fill(&mut self.checker.scratch);
+        }
+        let pairs = self.checker.scratch.iter().zip(bytes);
+        pairs.filter(|(expected, found)| expected != found).count() as u64
+    }
+
+    /// The first place that differed.
+    pub(crate) fn first(&self) -> Option<&Corrupt> {
+        self.first.as_ref()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Checker, Pattern};
+    use super::{Checker, Pattern, Tally};
 
     #[test]
     fn the_pattern_does_not_depend_on_the_pieces() {
@@ -184,5 +223,19 @@ mod tests {
         assert_eq!(corrupt.offset, 300);
         assert_eq!(corrupt.found, corrupt.expected ^ 1);
         assert_eq!(corrupt.from, None);
+    }
+
+    #[test]
+    fn a_tally_counts_on_after_the_first_wrong_byte() {
+        let mut bytes = vec![0; 900];
+        Pattern::new(1).fill(&mut bytes);
+        let mut tally = Tally::new(1);
+        assert_eq!(tally.count(&bytes[..300]), 0);
+        for at in [400, 599, 850] {
+            bytes[at] ^= 1;
+        }
+        assert_eq!(tally.count(&bytes[300..600]), 2);
+        assert_eq!(tally.count(&bytes[600..]), 1);
+        assert_eq!(tally.first().map(|first| first.offset), Some(400));
     }
 }

@@ -1,0 +1,11 @@
+//! What goes on in the background while a guest is suspended and comes back.
+//!
+//! [`echo`] holds one TCP connection on which every byte must come back, [`requests`] does the
+//! same with UDP datagrams, [`probe`] pings every few milliseconds and [`outage`] finds in its log
+//! how long the guest was away. All of them block between steps, so that idle virtual time stays
+//! free.
+
+pub(crate) mod echo;
+pub(crate) mod outage;
+pub(crate) mod probe;
+pub(crate) mod requests;
