@@ -1,10 +1,11 @@
 //! Domains of the lab: made with `xl create`, gone when dropped.
 //!
 //! [`config`] writes the domain's file, [`list`] reads `xl list`, [`console`] reads the guest's
-//! console; [`Domain`] ties them together.
+//! console, [`lifecycle`] what it says there about suspends; [`Domain`] ties them together.
 
 pub(crate) mod config;
 pub(crate) mod console;
+pub(crate) mod lifecycle;
 pub(crate) mod list;
 
 use std::fs;
