@@ -125,6 +125,13 @@ fn run_scenario(words: &[String]) -> Result<Counts> {
         bail!("no scenario is called {name}: see `cargo lab list`");
     };
     let arguments = ScenarioArguments::parse_from(words);
+    if scenario.hosts > 1 && arguments.machine.virtual_time {
+        bail!(
+            "{name} runs on {} machines, whose clocks would drift apart in virtual time: \
+             leave out --virtual-time",
+            scenario.hosts
+        );
+    }
     let scratch = paths::scratch(&paths::cache())?;
     let images = scenario
         .images

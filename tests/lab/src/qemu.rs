@@ -27,6 +27,21 @@ pub(crate) enum Console {
     Terminal,
 }
 
+/// What names the network between two machines in QEMU.
+const NETWORK: &str = "between";
+
+/// The kernel option that tells dom0's init which of two hosts it is on.
+const HOST_OPTION: &str = "lab_host";
+
+/// Where a machine stands in a network of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The machine's name, which dom0's init and the agent go by.
+    pub(crate) host: &'static str,
+    /// The last byte of its card's MAC address.
+    pub(crate) mac: u8,
+}
+
 /// One virtual machine.
 pub(crate) struct Machine<'a> {
     /// Hypervisor and kernel.
@@ -43,6 +58,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) console: Console,
     /// Where the agent's report goes.
     pub(crate) report: Option<&'a Path>,
+    /// The wire to another machine: a connected socket, which is QEMU's standard input.
+    pub(crate) link: Option<Link>,
 }
 
 impl Machine<'_> {
@@ -84,6 +101,17 @@ impl Machine<'_> {
             command.args(["-device", "virtio-serial-pci", "-device"]);
             command.arg(format!("virtserialport,chardev=report,name={name}"));
         }
+        if let Some(link) = self.link {
+            // An inherited socket has no name that could be too long, left behind or not yet there.
+            command.arg("-netdev").arg(format!(
+                "stream,id={NETWORK},server=off,addr.type=fd,addr.str=0"
+            ));
+            // Without a boot ROM: there is nothing to boot from the other machine.
+            command.arg("-device").arg(format!(
+                "virtio-net-pci,netdev={NETWORK},mac=52:54:00:ca:00:{:02x},romfile=",
+                link.mac
+            ));
+        }
         command.arg("-kernel").arg(self.base.xen());
         command.arg("-append").arg(format!(
             "{XEN_OPTIONS} dom0_mem={0}M,max:{0}M",
@@ -92,6 +120,9 @@ impl Machine<'_> {
         let mut modules = escaped(&self.base.kernel());
         modules.push(" ");
         modules.push(DOM0_OPTIONS);
+        if let Some(link) = self.link {
+            modules.push(format!(" {HOST_OPTION}={}", link.host));
+        }
         modules.push(",");
         modules.push(escaped(self.root));
         command.arg("-initrd").arg(modules);

@@ -1,8 +1,8 @@
 //! One scenario from start to end: machine up, report collected, machine down, result written.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,18 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value};
 
 use crate::base::Base;
-use crate::collect::{Collector, tail};
+use crate::collect::tail;
 use crate::counts::Counts;
+use crate::host::{Host, Record};
 use crate::lock::Lock;
 use crate::log::say;
 use crate::overlay::Overlay;
-use crate::process::{Owned, TICK};
-use crate::qemu::{Console, Machine};
+use crate::process::TICK;
 use crate::scenario::Scenario;
 use crate::{interrupt, paths};
 
-/// From power-on to the agent's first line. It takes 20 s on an idle machine.
-const BOOT_LIMIT: Duration = Duration::from_secs(240);
-
-/// From the agent's last line to the end of QEMU.
-const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
+/// From the end of one machine to the end of the other.
+const TOGETHER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long to wait for another run of the same scenario.
 const LOCK_LIMIT: Duration = Duration::from_secs(3600);
@@ -59,30 +56,30 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
     let _lock = Lock::take(&folder.join(LOCK), LOCK_LIMIT)?;
     clear(&folder)?;
     let begin = Instant::now();
-    let mut collector = Collector::new(&folder);
-    let ended = machine(base, plan, &folder, &mut collector);
+    let mut records = Record::all(plan, &folder);
+    let ended = machines(base, plan, &folder, &mut records);
     let wall = begin.elapsed();
+    let report = Report::of(&records);
     let fault = match ended {
-        Ok(()) if collector.counts.failed > 0 => {
-            Some(format!("failed: {}", collector.failed.join(", ")))
-        }
-        Ok(()) if plan.scenario.result && collector.result.is_none() => {
+        Ok(()) if report.counts.failed > 0 => Some(format!("failed: {}", report.failed.join(", "))),
+        Ok(()) if plan.scenario.result && report.result.is_empty() => {
             Some("the agent reported no figures".to_owned())
         }
         Ok(()) => None,
         Err(error) => Some(format!("{error:#}")),
     };
+    let mut counts = report.counts;
     if let Some(fault) = &fault {
-        collector.counts = collector.counts.with_failure();
-        show_tails(&folder, &collector);
+        counts = counts.with_failure();
+        show_tails(&records);
         say!("{name} FAILED: {fault}");
     } else {
         say!("{name} passed in {:.1} s", wall.as_secs_f32());
     }
-    show_figures(&write_result(plan, &folder, &collector, wall)?);
+    show_figures(&write_result(plan, &folder, counts, &report, wall)?);
     say!("logs and result.json are in {}", paths::shown(&folder));
     interrupt::check()?;
-    Ok(collector.counts)
+    Ok(counts)
 }
 
 /// Removes what an earlier run left, so that no old result is taken for a new one.
@@ -98,74 +95,69 @@ fn clear(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the machine until the agent is done and QEMU has ended.
-fn machine(base: &Base, plan: &Plan, folder: &Path, collector: &mut Collector) -> Result<()> {
+/// Runs the machines until their agents are done and every QEMU has ended. One that fails takes
+/// the others with it.
+fn machines(base: &Base, plan: &Plan, folder: &Path, records: &mut [Record]) -> Result<()> {
     let scratch = paths::scratch(folder)?;
     let root = scratch.path().join("dom0.cpio");
     plan.overlay.write(base, &root)?;
-    let report = folder.join("report.jsonl");
-    let mut reader = Follower::new(&report)?;
-    let log = File::create(folder.join("qemu.log"))?;
     let mode = if plan.virtual_time {
         "virtual time"
     } else {
         "wall-clock time"
     };
-    say!("booting Xen {} in QEMU, {mode}", plan.xen);
-    let begin = Instant::now();
-    let qemu = Machine {
-        base,
-        root: &root,
-        memory_mib: plan.scenario.memory_mib,
-        dom0_mib: plan.scenario.dom0_mib,
-        virtual_time: plan.virtual_time,
-        console: Console::File(console(folder)),
-        report: Some(&report),
-    }
-    .command()
-    .stdin(std::process::Stdio::null())
-    .stdout(log.try_clone()?)
-    .stderr(log)
-    .spawn()
-    .context("cannot start QEMU")?;
-    let mut qemu = Owned(qemu);
-    let mut done_at = None;
+    let number = match plan.scenario.hosts {
+        1 => String::new(),
+        number => format!("{number} times "),
+    };
+    say!("booting Xen {} {number}in QEMU, {mode}", plan.xen);
+    let mut hosts = Host::start_all(base, plan, &root, records)?;
+    let mut first_end = None;
     loop {
         interrupt::check()?;
-        let ended = qemu.0.try_wait().context("cannot wait for QEMU")?;
-        let was_started = collector.started;
-        collector.feed(&reader.next()?)?;
-        if collector.started && !was_started {
-            say!(
-                "the agent began after {:.1} s",
-                begin.elapsed().as_secs_f32()
-            );
+        let mut running = hosts.len();
+        for host in &mut hosts {
+            running -= usize::from(host.watch(plan.scenario.limit)?);
         }
-        if collector.done && done_at.is_none() {
-            done_at = Some(Instant::now());
+        if running == 0 {
+            return Ok(());
         }
-        if let Some(status) = ended {
-            return match (collector.done, status.success()) {
-                (true, true) => Ok(()),
-                (true, false) => bail!("QEMU ended with {status}"),
-                (false, _) => bail!("the machine stopped before the agent was done ({status})"),
-            };
-        }
-        if !collector.started && begin.elapsed() > BOOT_LIMIT {
-            bail!("no agent after {} s", BOOT_LIMIT.as_secs());
-        }
-        if begin.elapsed() > plan.scenario.limit {
-            bail!("not done after {} s", plan.scenario.limit.as_secs());
-        }
-        if done_at.is_some_and(|at| at.elapsed() > POWER_OFF_LIMIT) {
-            bail!("dom0 did not power off");
+        if running < hosts.len() {
+            let since = first_end.get_or_insert_with(Instant::now);
+            if since.elapsed() > TOGETHER_LIMIT {
+                bail!("one host has powered off and the other goes on");
+            }
         }
         thread::sleep(TICK);
     }
 }
 
-fn console(folder: &Path) -> PathBuf {
-    folder.join("console.log")
+/// What the agents of all machines said.
+struct Report {
+    counts: Counts,
+    failed: Vec<String>,
+    result: Map<String, Value>,
+    complete: bool,
+}
+
+impl Report {
+    fn of(records: &[Record]) -> Report {
+        let mut report = Report {
+            counts: Counts::default(),
+            failed: Vec::new(),
+            result: Map::new(),
+            complete: true,
+        };
+        for Record { collector, .. } in records {
+            report.counts += collector.counts;
+            report.failed.extend(collector.failed.iter().cloned());
+            report
+                .result
+                .extend(collector.result.clone().unwrap_or_default());
+            report.complete &= collector.done;
+        }
+        report
+    }
 }
 
 /// Writes `result.json`: what the agent reported, the counts of its cases, what only the host
@@ -173,15 +165,16 @@ fn console(folder: &Path) -> PathBuf {
 fn write_result(
     plan: &Plan,
     folder: &Path,
-    collector: &Collector,
+    counts: Counts,
+    report: &Report,
     wall: Duration,
 ) -> Result<Map<String, Value>> {
-    let mut result: Map<String, Value> = collector.result.clone().unwrap_or_default();
-    let counts = collector.counts;
+    let mut result = report.result.clone();
     result.insert("passed".into(), counts.passed.into());
     result.insert("failed".into(), counts.failed.into());
     result.insert("skipped".into(), counts.skipped.into());
-    result.insert("complete".into(), collector.done.into());
+    result.insert("complete".into(), report.complete.into());
+    result.insert("hosts".into(), plan.scenario.hosts.into());
     result.insert("xen".into(), plan.xen.into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
@@ -222,36 +215,17 @@ fn image_bytes(plan: &Plan) -> Result<Vec<(String, u64)>> {
         .collect()
 }
 
-fn show_tails(folder: &Path, collector: &Collector) {
-    let consoles = [console(folder), folder.join("qemu.log")];
-    for path in consoles.into_iter().chain(collector.guest_consoles()) {
+fn show_tails(records: &[Record]) {
+    let logs = records
+        .iter()
+        .flat_map(|record| [record.console(), record.qemu_log()]);
+    let consoles = records
+        .iter()
+        .flat_map(|record| record.collector.guest_consoles());
+    for path in logs.chain(consoles) {
         let text = tail(&path, TAIL_LINES);
         if !text.is_empty() {
             say!("-- the end of {}:\n{text}", paths::shown(&path));
         }
-    }
-}
-
-/// Reads a file that another program is still writing.
-struct Follower {
-    file: File,
-}
-
-impl Follower {
-    fn new(path: &Path) -> Result<Follower> {
-        // QEMU opens the file without replacing it, so that this handle stays good.
-        File::create(path)?;
-        Ok(Follower {
-            file: File::open(path)?,
-        })
-    }
-
-    /// What was written since the last call.
-    fn next(&mut self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file
-            .read_to_end(&mut bytes)
-            .context("cannot read the report")?;
-        Ok(bytes)
     }
 }

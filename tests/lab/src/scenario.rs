@@ -10,7 +10,10 @@ pub(crate) struct Scenario {
     pub(crate) about: &'static str,
     /// The packages whose images it boots; the first is the one that its figures are about.
     pub(crate) images: &'static [&'static str],
-    /// The machine's memory in MiB.
+    /// How many machines: with two, their networks are joined, and the agent on the second one
+    /// serves the first one's.
+    pub(crate) hosts: usize,
+    /// Each machine's memory in MiB.
     pub(crate) memory_mib: u32,
     /// dom0's share of it in MiB.
     pub(crate) dom0_mib: u32,
@@ -34,6 +37,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "run",
         about: "the relay as a PV domU passes real mail on; bodies are compared by hash",
         images: &["relay"],
+        hosts: 1,
         memory_mib: 2048,
         dom0_mib: 1024,
         limit: LIMIT,
@@ -44,6 +48,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "test",
         about: "the lab's test cases",
         images: &["relay", "echo", "selftest"],
+        hosts: 1,
         memory_mib: 2048,
         dom0_mib: 1024,
         limit: Duration::from_secs(25 * MINUTE),
@@ -54,6 +59,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "bench",
         about: "figures, beside those of a Linux domU",
         images: &["relay", "echo"],
+        hosts: 1,
         memory_mib: 2048,
         dom0_mib: 1024,
         limit: Duration::from_secs(25 * MINUTE),
@@ -64,6 +70,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "idle",
         about: "the CPU time of guests that have nothing to do",
         images: &["relay", "echo"],
+        hosts: 1,
         memory_mib: 2048,
         dom0_mib: 1024,
         limit: LIMIT,
@@ -77,6 +84,7 @@ pub(crate) const BOOT: Scenario = Scenario {
     name: "boot",
     about: "any PV image as a domU, with its console",
     images: &[],
+    hosts: 1,
     memory_mib: 2048,
     dom0_mib: 1024,
     limit: LIMIT,

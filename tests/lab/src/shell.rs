@@ -60,6 +60,7 @@ pub(crate) fn open(base: &Base, shell: Shell) -> Result<()> {
         virtual_time: shell.virtual_time,
         console: Console::Terminal,
         report: None,
+        link: None,
     }
     .command()
     .stdin(stdin)
