@@ -1,0 +1,223 @@
+//! One machine of a run: QEMU, what its agent reports, and the files both leave in the folder.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::base::Base;
+use crate::collect::Collector;
+use crate::log::say;
+use crate::process::Owned;
+use crate::qemu::{Console, Link, Machine};
+use crate::run::Plan;
+
+/// From power-on to the agent's first line. It takes 20 s on an idle machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(240);
+
+/// From the agent's last line to the end of QEMU.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
+
+/// The two ends of a network; a scenario's first machine is the first of them.
+const ENDS: [Link; 2] = [Link { host: "a", mac: 1 }, Link { host: "b", mac: 2 }];
+
+/// The report of each machine, and where its logs are. Unlike the machine, it outlives a failure.
+pub(crate) struct Record {
+    /// What the agent said.
+    pub(crate) collector: Collector,
+    folder: PathBuf,
+    /// What stands in file names and messages of a machine that is not the first.
+    suffix: String,
+}
+
+impl Record {
+    /// The records of the plan's machines, the first machine's first.
+    pub(crate) fn all(plan: &Plan, folder: &Path) -> Vec<Record> {
+        let links = ENDS.iter().take(plan.scenario.hosts).enumerate();
+        links
+            .map(|(number, link)| Record {
+                collector: Collector::new(folder),
+                folder: folder.to_path_buf(),
+                suffix: match number {
+                    0 => String::new(),
+                    _ => format!("-{}", link.host),
+                },
+            })
+            .collect()
+    }
+
+    /// Everything on the machine's serial port: Xen's and dom0's console.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.folder.join(format!("console{}.log", self.suffix))
+    }
+
+    /// What QEMU itself says.
+    pub(crate) fn qemu_log(&self) -> PathBuf {
+        self.folder.join(format!("qemu{}.log", self.suffix))
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.join(format!("report{}.jsonl", self.suffix))
+    }
+
+    /// `text` with the machine's name, where there is more than one.
+    fn named(&self, text: &str) -> String {
+        match self.suffix.strip_prefix('-') {
+            Some(host) => format!("host {host}: {text}"),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// A machine that runs.
+pub(crate) struct Host<'a> {
+    record: &'a mut Record,
+    qemu: Owned,
+    reader: Follower,
+    begin: Instant,
+    done_at: Option<Instant>,
+    status: Option<ExitStatus>,
+}
+
+impl Host<'_> {
+    /// Starts the plan's machines, joined where there are two.
+    ///
+    /// # Errors
+    /// When QEMU or a file cannot be made.
+    pub(crate) fn start_all<'a>(
+        base: &Base,
+        plan: &Plan,
+        root: &Path,
+        records: &'a mut [Record],
+    ) -> Result<Vec<Host<'a>>> {
+        if let [record] = records {
+            return Ok(vec![Host::start(base, plan, root, record, None)?]);
+        }
+        let (first, second) = UnixStream::pair().context("no socket pair for the network")?;
+        let wires = ENDS.into_iter().zip([first, second]);
+        let hosts = records.iter_mut().zip(wires);
+        hosts
+            .map(|(record, wire)| Host::start(base, plan, root, record, Some(wire)))
+            .collect()
+    }
+
+    fn start<'a>(
+        base: &Base,
+        plan: &Plan,
+        root: &Path,
+        record: &'a mut Record,
+        wire: Option<(Link, UnixStream)>,
+    ) -> Result<Host<'a>> {
+        let report = record.report();
+        let reader = Follower::new(&report)?;
+        let log = File::create(record.qemu_log())?;
+        let (link, input) = match wire {
+            Some((link, socket)) => (Some(link), Stdio::from(OwnedFd::from(socket))),
+            None => (None, Stdio::null()),
+        };
+        let qemu = Machine {
+            base,
+            root,
+            memory_mib: plan.scenario.memory_mib,
+            dom0_mib: plan.scenario.dom0_mib,
+            virtual_time: plan.virtual_time,
+            console: Console::File(record.console()),
+            report: Some(&report),
+            link,
+        }
+        .command()
+        .stdin(input)
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start QEMU")?;
+        Ok(Host {
+            record,
+            qemu: Owned(qemu),
+            reader,
+            begin: Instant::now(),
+            done_at: None,
+            status: None,
+        })
+    }
+
+    /// Takes what the agent has said since the last call; true once the machine has ended as it
+    /// should.
+    ///
+    /// # Errors
+    /// When it ended otherwise, or a deadline passed.
+    pub(crate) fn watch(&mut self, limit: Duration) -> Result<bool> {
+        self.step(limit).map_err(|error| {
+            // The message says on which machine; the cause stays one line.
+            anyhow::anyhow!(self.record.named(&format!("{error:#}")))
+        })
+    }
+
+    fn step(&mut self, limit: Duration) -> Result<bool> {
+        if self.status.is_some() {
+            return Ok(true);
+        }
+        // Before the report is read, so that the report of a machine that has ended is complete.
+        self.status = self.qemu.0.try_wait().context("cannot wait for QEMU")?;
+        let collector = &mut self.record.collector;
+        let was_started = collector.started;
+        collector.feed(&self.reader.next()?)?;
+        let (started, done) = (collector.started, collector.done);
+        let elapsed = self.begin.elapsed();
+        if started && !was_started {
+            let text = format!("the agent began after {:.1} s", elapsed.as_secs_f32());
+            say!("{}", self.record.named(&text));
+        }
+        if done && self.done_at.is_none() {
+            self.done_at = Some(Instant::now());
+        }
+        match self.status {
+            Some(status) if done && status.success() => return Ok(true),
+            Some(status) if done => bail!("QEMU ended with {status}"),
+            Some(status) => bail!("the machine stopped before the agent was done ({status})"),
+            None => {}
+        }
+        if !started && elapsed > BOOT_LIMIT {
+            bail!("no agent after {} s", BOOT_LIMIT.as_secs());
+        }
+        if elapsed > limit {
+            bail!("not done after {} s", limit.as_secs());
+        }
+        if self
+            .done_at
+            .is_some_and(|at| at.elapsed() > POWER_OFF_LIMIT)
+        {
+            bail!("dom0 did not power off");
+        }
+        Ok(false)
+    }
+}
+
+/// Reads a file that another program is still writing.
+struct Follower {
+    file: File,
+}
+
+impl Follower {
+    fn new(path: &Path) -> Result<Follower> {
+        // QEMU opens the file without replacing it, so that this handle stays good.
+        File::create(path)?;
+        Ok(Follower {
+            file: File::open(path)?,
+        })
+    }
+
+    /// What was written since the last call.
+    fn next(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.file
+            .read_to_end(&mut bytes)
+            .context("cannot read the report")?;
+        Ok(bytes)
+    }
+}
