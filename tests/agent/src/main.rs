@@ -1,12 +1,16 @@
 //! The program inside dom0: `agent run JOB` carries out one job and reports to the host.
 //!
+//! `agent serve` is the second of two hosts, `agent connect` a migration's way there.
+//!
 //! Reading order: `scenario` and `cases` say what is tried; `lab` and `domain` make guests; `net`
-//! and `mail` talk to them; `supervisor` runs each part in a process of its own.
+//! and `mail` talk to them; `hosts` is a second machine; `supervisor` runs each part in a process
+//! of its own.
 #![forbid(unsafe_code)]
 
 mod cases;
 mod deadline;
 mod domain;
+mod hosts;
 mod lab;
 mod mail;
 mod net;
@@ -17,7 +21,7 @@ mod stats;
 mod supervisor;
 mod traffic;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::process::ExitCode;
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
     let result = match arguments[..] {
         ["run", job] => run(job),
         ["part", job, name] => part(job, name),
+        ["serve"] => serve(),
+        ["connect", address] => hosts::transport::run(address),
         _ => {
             eprintln!("usage: agent run JOB");
             return ExitCode::from(2);
@@ -47,13 +53,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Serves the first of two hosts and ends the report, whatever happens on the way.
+fn serve() -> Result<()> {
+    let report = Report::to(report_device()?);
+    let result = hosts::serve::run(&report);
+    if let Err(error) = &result {
+        report.case("host_b", Outcome::Failed, format!("{error:#}"));
+    }
+    report.send(&Line::Done);
+    result
+}
+
 /// Carries out the job and ends the report, whatever happens on the way.
 fn run(job_path: &str) -> Result<()> {
-    let device = OpenOptions::new()
-        .write(true)
-        .open(REPORT_DEVICE)
-        .with_context(|| format!("{REPORT_DEVICE} cannot be opened"))?;
-    let report = Report::to(device);
+    let report = Report::to(report_device()?);
     let result = read_job(job_path).and_then(|job| scenario::carry_out(&report, job_path, &job));
     if let Err(error) = &result {
         report.case("agent", Outcome::Failed, format!("{error:#}"));
@@ -76,6 +89,13 @@ fn part(job_path: &str, name: &str) -> Result<()> {
     };
     report.case(name, outcome, detail);
     Ok(())
+}
+
+fn report_device() -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .open(REPORT_DEVICE)
+        .with_context(|| format!("{REPORT_DEVICE} cannot be opened"))
 }
 
 fn read_job(path: &str) -> Result<Job> {

@@ -56,6 +56,17 @@ pub(crate) const ALL: &[Scenario] = &[
         result: false,
     },
     Scenario {
+        name: "hosts",
+        about: "guests migrate live between two hosts, with traffic",
+        images: &["relay", "echo"],
+        hosts: 2,
+        memory_mib: 1536,
+        dom0_mib: 1024,
+        limit: Duration::from_secs(30 * MINUTE),
+        linux_domu: true,
+        result: true,
+    },
+    Scenario {
         name: "bench",
         about: "figures, beside those of a Linux domU",
         images: &["relay", "echo"],

@@ -35,7 +35,12 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    const fn new(name: &'static str, limit_s: u64, check: fn(&Lab) -> Result<String>) -> Self {
+    /// A case with its limit in seconds of dom0.
+    pub(crate) const fn new(
+        name: &'static str,
+        limit_s: u64,
+        check: fn(&Lab) -> Result<String>,
+    ) -> Self {
         Self {
             name,
             limit: Duration::from_secs(limit_s),

@@ -29,6 +29,12 @@ impl Console {
         }
     }
 
+    /// The console that the guest called `name` has had since it was migrated to this host:
+    /// xenconsoled names the file when it first sees the domain, which xl still calls so.
+    pub(crate) fn incoming(name: &str) -> Self {
+        Self::of(&format!("{name}--incoming"))
+    }
+
     /// Everything so far, without carriage returns; empty before the first byte.
     pub(crate) fn text(&self) -> String {
         fs::read(&self.path)

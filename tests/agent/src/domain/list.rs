@@ -1,9 +1,10 @@
 //! What `xl list` says about a domain.
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 /// One row of `xl list`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// The domain's name.
     pub(crate) name: String,

@@ -175,6 +175,11 @@ pub(crate) fn all() -> Result<Vec<Entry>> {
     list::parse(&run_ok("xl", &["list"], XL_LIMIT)?)
 }
 
+/// Destroys the domain with this name or domid.
+pub(crate) fn destroy(which: &str) -> Result<()> {
+    run_ok("xl", &["destroy", which], XL_LIMIT).map(drop)
+}
+
 /// Removes every domain but dom0, and says which they were.
 pub(crate) fn destroy_all() -> Result<Vec<String>> {
     let mut names = Vec::new();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod boot;
+mod hosts;
 mod idle;
 mod run;
 mod test;
@@ -23,10 +24,11 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
     match job.scenario.as_str() {
         "test" => test::carry_out(report, job_path, job),
+        "hosts" => hosts::carry_out(report, job_path, job),
         name @ ("boot" | "run" | "idle" | "bench") => {
             supervise(report, job_path, name, LIMIT).map(drop)
         }
-        other => bail!("no scenario is called {other:?}: boot, run, test, idle, bench are"),
+        other => bail!("no scenario is called {other:?}: boot, run, test, hosts, idle, bench are"),
     }
 }
 
@@ -37,7 +39,7 @@ pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
         "run" => run::run(lab),
         "idle" => idle::run(lab),
         "bench" => bench::run(lab),
-        _ => match cases::named(name) {
+        _ => match cases::named(name).or_else(|| hosts::named(name)) {
             Some(case) => (case.check)(lab),
             None => bail!("no case is called {name:?}"),
         },
