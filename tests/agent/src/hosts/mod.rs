@@ -15,8 +15,7 @@ pub(crate) mod transport;
 
 use std::net::Ipv4Addr;
 
-pub(crate) use protocol::{Fault, FaultKind};
-pub(crate) use remote::{Moved, RemoteHost};
+pub(crate) use remote::RemoteHost;
 
 use crate::lab::DOM0;
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use agent::protocol::IMAGE_FOLDER;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::MIGRATION_LIMIT;
 use crate::cases::Case;
@@ -54,7 +54,8 @@ fn out_and_back(lab: &Lab) -> Result<String> {
         there.check()?;
         lab.report.log(format!("trip {trip}: there {there:?}"));
         reachable(IpAddr::V4(ip), Deadline::seconds(60))?;
-        echo_once(&mut stream, b"on the second host")?;
+        echo_once(&mut stream, b"on the second host")
+            .with_context(|| remote.console(&name).unwrap_or_default())?;
         if remote.entry(&name)?.is_none() || domain.entry()?.is_some() {
             bail!("the domain is not where it should be");
         }
