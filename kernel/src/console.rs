@@ -6,6 +6,8 @@
 //! how much is said as soon as there is room.
 
 use crate::event::{self, EventChannel};
+use crate::lifecycle::{Lifecycle, Outcome};
+use crate::pv::console_port;
 use crate::pv::hypercall::sched_op;
 use crate::shared::SharedMemory;
 use crate::vcpu_cell::VcpuCell;
@@ -57,6 +59,26 @@ pub(crate) fn init(page: SharedMemory, port: u32) {
         lines: VecDeque::new(),
         reader: None,
     });
+}
+
+/// The console's part in a suspend.
+pub(crate) struct Output;
+
+impl Lifecycle for Output {
+    fn name(&self) -> &'static str {
+        "console"
+    }
+
+    /// The ring has moved with the guest; its port is the new domain's, and
+    /// what the new console daemon has not read yet waits in it.
+    fn resume(&self, outcome: Outcome) {
+        if outcome == Outcome::NewDomain
+            && let Some(console) = CONSOLE.borrow().as_mut()
+        {
+            console.port = console_port();
+            console.drain();
+        }
+    }
 }
 
 impl Console {
@@ -173,7 +195,10 @@ pub(crate) fn flush(limit: Duration) {
 /// Serves the console's events: writes out the backlog, collects input.
 pub(crate) async fn serve(channel: EventChannel) {
     loop {
-        channel.wait().await;
+        // The console's channel lives as long as the guest.
+        if channel.wait().await.is_err() {
+            return;
+        }
         let reader = CONSOLE.borrow().as_mut().and_then(|console| {
             console.drain();
             console.collect_input()

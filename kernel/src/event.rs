@@ -5,12 +5,16 @@
 //! wait on ([`block`]).
 
 use crate::DomId;
+use crate::lifecycle::{self, Generation};
 use crate::pv::hypercall::{Refused, event_channel_op, sched_op};
 use crate::pv::window::shared_info;
+use crate::time;
 use crate::vcpu_cell::VcpuCell;
 use core::fmt;
 use core::future::poll_fn;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Poll, Waker};
+use core::time::Duration;
 use xen_sys::abi;
 
 /// Most ports of a guest: `SCHEDOP_poll` takes no longer a list.
@@ -21,6 +25,9 @@ pub const MAX_CHANNELS: usize = 128;
 pub enum EventError {
     /// This guest has [`MAX_CHANNELS`] channels already.
     TooMany,
+    /// The channel belonged to the domain that this guest was before it was
+    /// restored or migrated; it ended there.
+    Stale,
     /// Xen refused.
     Refused(Refused),
 }
@@ -29,6 +36,7 @@ impl fmt::Display for EventError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooMany => write!(f, "all {MAX_CHANNELS} event channels are in use"),
+            Self::Stale => f.write_str("the event channel ended with a migration"),
             Self::Refused(error) => write!(f, "Xen refused an event channel: {error}"),
         }
     }
@@ -56,6 +64,18 @@ pub enum ChannelStatus {
 struct Slot {
     port: u32,
     waker: Option<Waker>,
+    origin: Origin,
+}
+
+/// Where a channel comes from, and with that what becomes of it in a new domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Made by this guest: gone with the domain that it was.
+    Own,
+    /// The console's: made anew by the domain builder.
+    Console,
+    /// xenstore's: the same.
+    Store,
 }
 
 struct Table {
@@ -67,10 +87,15 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
 });
 
 /// One end of an event channel; closed when dropped.
+///
+/// A channel that this guest made ends when it becomes another domain: every
+/// use fails with [`EventError::Stale`] from then on.
 #[derive(Debug)]
 pub struct EventChannel {
-    port: u32,
     slot: usize,
+    /// Of the domain that it belongs to; `None` for those that the domain
+    /// builder makes anew.
+    generation: Option<Generation>,
 }
 
 impl EventChannel {
@@ -86,7 +111,7 @@ impl EventChannel {
         };
         // SAFETY: the structure of this command.
         unsafe { event_channel_op(abi::EVTCHNOP_alloc_unbound, &raw mut argument) }?;
-        Self::adopt(argument.port).inspect_err(|_| close(argument.port))
+        Self::adopt(argument.port, Origin::Own).inspect_err(|_| close(argument.port))
     }
 
     /// Binds the channel that `remote` made and offered us as `port`.
@@ -101,79 +126,115 @@ impl EventChannel {
         };
         // SAFETY: the structure of this command.
         unsafe { event_channel_op(abi::EVTCHNOP_bind_interdomain, &raw mut argument) }?;
-        Self::adopt(argument.local_port).inspect_err(|_| close(argument.local_port))
+        Self::adopt(argument.local_port, Origin::Own).inspect_err(|_| close(argument.local_port))
     }
 
-    /// Takes over a port that the domain builder made.
-    pub(crate) fn adopt(port: u32) -> Result<Self, EventError> {
+    /// Takes over a port, one that the domain builder made included.
+    pub(crate) fn adopt(port: u32, origin: Origin) -> Result<Self, EventError> {
         let mut table = TABLE.borrow();
         let slot = table
             .slots
             .iter()
             .position(Option::is_none)
             .ok_or(EventError::TooMany)?;
-        table.slots[slot] = Some(Slot { port, waker: None });
-        Ok(Self { port, slot })
+        table.slots[slot] = Some(Slot {
+            port,
+            waker: None,
+            origin,
+        });
+        Ok(Self {
+            slot,
+            generation: (origin == Origin::Own).then(lifecycle::generation),
+        })
     }
 
     /// The local port number, which the other side binds.
-    #[must_use]
-    pub fn port(&self) -> u32 {
-        self.port
+    ///
+    /// # Errors
+    /// [`EventError::Stale`].
+    pub fn port(&self) -> Result<u32, EventError> {
+        if self
+            .generation
+            .is_some_and(|generation| generation != lifecycle::generation())
+        {
+            return Err(EventError::Stale);
+        }
+        TABLE.borrow().slots[self.slot]
+            .as_ref()
+            .map(|slot| slot.port)
+            .ok_or(EventError::Stale)
     }
 
     /// Wakes the other side. A channel whose other end is gone takes the
     /// notification and nothing happens.
-    pub fn notify(&self) {
-        notify(self.port);
+    ///
+    /// # Errors
+    /// [`EventError::Stale`].
+    pub fn notify(&self) -> Result<(), EventError> {
+        notify(self.port()?);
+        Ok(())
     }
 
     /// Takes the event that waits, if there is one.
-    pub fn take_pending(&self) -> bool {
-        shared_info().take_pending(self.port)
+    ///
+    /// # Errors
+    /// [`EventError::Stale`].
+    pub fn take_pending(&self) -> Result<bool, EventError> {
+        Ok(shared_info().take_pending(self.port()?))
     }
 
     /// Waits for an event and takes it. Look at the ring afterwards: what
     /// happens after that raises a new event. One task at a time may wait.
-    pub async fn wait(&self) {
+    ///
+    /// # Errors
+    /// [`EventError::Stale`], at once when the channel ends.
+    pub async fn wait(&self) -> Result<(), EventError> {
         poll_fn(|context| {
-            if self.take_pending() {
-                return Poll::Ready(());
+            match self.take_pending() {
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
             let waker = Some(context.waker().clone());
             let former = replace_waker(self.slot, waker);
             drop(former);
             Poll::Pending
         })
-        .await;
+        .await
     }
 
     /// Asks Xen what has become of the channel.
     ///
     /// # Errors
-    /// [`EventError::Refused`].
+    /// [`EventError::Stale`], [`EventError::Refused`].
     pub fn status(&self) -> Result<ChannelStatus, EventError> {
-        let mut argument = abi::evtchn_status {
-            dom: abi::DOMID_SELF as DomId,
-            port: self.port,
-            status: 0,
-            vcpu: 0,
-            u: abi::evtchn_status__bindgen_ty_1 { virq: 0 },
-        };
-        // SAFETY: the structure of this command.
-        unsafe { event_channel_op(abi::EVTCHNOP_status, &raw mut argument) }?;
-        Ok(match argument.status {
-            abi::EVTCHNSTAT_unbound => ChannelStatus::Unbound,
-            abi::EVTCHNSTAT_interdomain => ChannelStatus::Connected,
-            _ => ChannelStatus::Other,
-        })
+        status(self.port()?)
     }
+}
+
+/// What Xen says about `port`.
+pub(crate) fn status(port: u32) -> Result<ChannelStatus, EventError> {
+    let mut argument = abi::evtchn_status {
+        dom: abi::DOMID_SELF as DomId,
+        port,
+        status: 0,
+        vcpu: 0,
+        u: abi::evtchn_status__bindgen_ty_1 { virq: 0 },
+    };
+    // SAFETY: the structure of this command.
+    unsafe { event_channel_op(abi::EVTCHNOP_status, &raw mut argument) }?;
+    Ok(match argument.status {
+        abi::EVTCHNSTAT_unbound => ChannelStatus::Unbound,
+        abi::EVTCHNSTAT_interdomain => ChannelStatus::Connected,
+        _ => ChannelStatus::Other,
+    })
 }
 
 impl Drop for EventChannel {
     fn drop(&mut self) {
+        let Ok(port) = self.port() else { return };
         let slot = TABLE.borrow().slots[self.slot].take();
-        close(self.port);
+        close(port);
         drop(slot);
     }
 }
@@ -215,6 +276,65 @@ pub(crate) fn dispatch() {
     }
 }
 
+/// Channels in use.
+#[must_use]
+pub fn in_use() -> usize {
+    TABLE.borrow().slots.iter().flatten().count()
+}
+
+/// A port that this guest made, if there is one.
+pub(crate) fn own_port() -> Option<u32> {
+    let table = TABLE.borrow();
+    let mut slots = table.slots.iter().flatten();
+    slots
+        .find(|slot| slot.origin == Origin::Own)
+        .map(|slot| slot.port)
+}
+
+/// The table in a new domain: what this guest made is gone, the console's and
+/// xenstore's channels have new ports. Whoever waits on a channel that is gone
+/// is woken, to see that it is stale.
+pub(crate) fn renew(console_port: u32, store_port: u32) {
+    for index in 0..MAX_CHANNELS {
+        let gone = {
+            let mut table = TABLE.borrow();
+            let entry = &mut table.slots[index];
+            match entry.as_mut().map(|slot| (slot.origin, slot)) {
+                Some((Origin::Own, _)) => entry.take(),
+                Some((Origin::Console, slot)) => {
+                    slot.port = console_port;
+                    None
+                }
+                Some((Origin::Store, slot)) => {
+                    slot.port = store_port;
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some(waker) = gone.and_then(|slot| slot.waker) {
+            waker.wake();
+        }
+    }
+}
+
+/// Nanoseconds that this guest has spent in [`block`] while that was measured.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether the time in [`block`] is measured, which costs two readings of the
+/// clock each time.
+static MEASURED: AtomicBool = AtomicBool::new(false);
+
+/// Begins or ends to measure how long this guest has nothing to do.
+pub(crate) fn measure(on: bool) {
+    MEASURED.store(on, Ordering::Relaxed);
+}
+
+/// How long this guest had nothing to do while that was measured.
+pub(crate) fn blocked() -> Duration {
+    Duration::from_nanos(BLOCKED.load(Ordering::Relaxed))
+}
+
 /// Gives the processor away until an event comes on a port that a task waits
 /// on, or until `deadline` in nanoseconds of Xen's system time.
 pub(crate) fn block(deadline: Option<u64>) {
@@ -233,9 +353,14 @@ pub(crate) fn block(deadline: Option<u64>) {
         nr_ports: count as u32,
         timeout: deadline.map_or(0, |nanos| nanos.max(1)),
     };
+    let before = MEASURED.load(Ordering::Relaxed).then(time::now);
     // SAFETY: the structure of this command; `ports` outlives the call. Xen
     // looks at the pending bits after it marked this vCPU as polling, so an
     // event between our look and the call is not missed (`do_poll`).
     let polled = unsafe { sched_op(abi::SCHEDOP_poll, &raw const argument) };
     debug_assert!(polled.is_ok(), "SCHEDOP_poll refused a valid list");
+    if let Some(before) = before {
+        let idle = time::now().saturating_duration_since(before);
+        BLOCKED.fetch_add(idle.as_nanos() as u64, Ordering::Relaxed);
+    }
 }

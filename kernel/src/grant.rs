@@ -4,6 +4,7 @@
 //! [`GrantedPage`] is a page of ours that a peer may use, [`Mapping`] pages of
 //! a peer that we use.
 
+use crate::lifecycle::{self, Generation, Lifecycle, Outcome};
 use crate::pv::hypercall::{Refused, grant_table_op};
 use crate::pv::{machine_frame, window};
 use crate::shared::{SharedMemory, SharedPage};
@@ -13,7 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 use xen_sys::abi;
 
 /// Entries of the grant table in one frame.
@@ -43,6 +44,9 @@ pub enum GrantError {
     WindowFull,
     /// The page lies beyond what a version 1 entry can name (16 TiB).
     FrameTooHigh,
+    /// The grant belonged to the domain that this guest was before it was
+    /// restored or migrated.
+    Stale,
     /// Xen refused the hypercall.
     Refused(Refused),
     /// Xen refused one operation of the batch (`GNTST_*`).
@@ -55,6 +59,7 @@ impl fmt::Display for GrantError {
             Self::TableFull => f.write_str("the grant table is full"),
             Self::WindowFull => f.write_str("the window for pages of other domains is full"),
             Self::FrameTooHigh => f.write_str("a page above 16 TiB cannot be granted"),
+            Self::Stale => f.write_str("the grant ended with a migration"),
             Self::Refused(error) => write!(f, "Xen refused a grant operation: {error}"),
             Self::Status(status) => write!(f, "a grant operation failed with status {status}"),
         }
@@ -73,28 +78,71 @@ impl From<Refused> for GrantError {
 struct Table {
     frames: Vec<SharedMemory>,
     free: Vec<u32>,
+    /// Pages that peers still mapped when we wanted them back.
+    quarantine: Vec<SharedPage>,
 }
 
 static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     frames: Vec::new(),
     free: Vec::new(),
+    quarantine: Vec::new(),
 });
 
-static QUARANTINED: AtomicUsize = AtomicUsize::new(0);
-
-/// Pages that peers still mapped when we wanted them back: never reused.
+/// Pages that peers still mapped when we wanted them back: not reused as long
+/// as this is the same domain.
 #[must_use]
 pub fn quarantined_pages() -> usize {
-    QUARANTINED.load(Ordering::Relaxed)
+    TABLE.borrow().quarantine.len()
+}
+
+/// Grants in use.
+#[must_use]
+pub fn in_use() -> usize {
+    let table = TABLE.borrow();
+    let entries = table.frames.len() * PER_FRAME as usize;
+    entries.saturating_sub(table.free.len() + abi::GNTTAB_NR_RESERVED_ENTRIES as usize)
+}
+
+/// The grant table's part in a suspend.
+pub(crate) struct GrantTable;
+
+impl Lifecycle for GrantTable {
+    fn name(&self) -> &'static str {
+        "grant table"
+    }
+
+    /// Takes the table's frames, which are Xen's, out of the address space.
+    fn quiesce(&self) {
+        for number in 0..TABLE.borrow().frames.len() {
+            window::unmap_grant_frame(number);
+        }
+    }
+
+    /// Maps the same table again, or begins an empty one, version 1, in a new
+    /// domain: there no peer maps anything of ours.
+    fn resume(&self, outcome: Outcome) {
+        let released = {
+            let mut table = TABLE.borrow();
+            match outcome {
+                Outcome::Cancelled => {
+                    table.map_again();
+                    Vec::new()
+                }
+                Outcome::NewDomain => {
+                    table.frames.clear();
+                    table.free.clear();
+                    core::mem::take(&mut table.quarantine)
+                }
+            }
+        };
+        drop(released);
+    }
 }
 
 impl Table {
-    /// Adds one frame (`GNTTABOP_setup_table`).
-    fn grow(&mut self) -> Result<(), GrantError> {
-        let count = self.frames.len() + 1;
-        if count > window::GRANT_TABLE_FRAMES {
-            return Err(GrantError::TableFull);
-        }
+    /// Makes the table `count` frames long, where it is not longer already,
+    /// and returns their machine frame numbers (`GNTTABOP_setup_table`).
+    fn set_up(count: usize) -> Result<[u64; window::GRANT_TABLE_FRAMES], GrantError> {
         let mut list = [0u64; window::GRANT_TABLE_FRAMES];
         let mut operation = [abi::gnttab_setup_table {
             dom: abi::DOMID_SELF as DomId,
@@ -110,6 +158,30 @@ impl Table {
         if i32::from(operation[0].status) != abi::GNTST_okay as i32 {
             return Err(GrantError::TableFull);
         }
+        Ok(list)
+    }
+
+    /// Maps all frames where they were.
+    ///
+    /// # Panics
+    /// When Xen has forgotten the table of a domain that it did not end.
+    fn map_again(&self) {
+        if self.frames.is_empty() {
+            return;
+        }
+        let list = Self::set_up(self.frames.len()).expect("the table is as it was");
+        for (number, &mfn) in list[..self.frames.len()].iter().enumerate() {
+            window::map_grant_frame(number, mfn);
+        }
+    }
+
+    /// Adds one frame.
+    fn grow(&mut self) -> Result<(), GrantError> {
+        let count = self.frames.len() + 1;
+        if count > window::GRANT_TABLE_FRAMES {
+            return Err(GrantError::TableFull);
+        }
+        let list = Self::set_up(count)?;
         let address = window::map_grant_frame(count - 1, list[count - 1]);
         let base = NonNull::new(address as *mut u8).ok_or(GrantError::TableFull)?;
         // SAFETY: mapped just now, for as long as the domain lives, and used
@@ -177,12 +249,14 @@ impl Table {
 /// A page of ours that one other domain may use.
 ///
 /// Dropping it ends the grant. Where the peer still maps the page it is
-/// quarantined: kept out of use for ever, and counted.
+/// quarantined: kept out of use until the guest becomes another domain, and
+/// counted. A grant that ended with its domain is stale.
 #[derive(Debug)]
 pub struct GrantedPage {
     /// `None` only while the value is being taken apart.
     page: Option<SharedPage>,
     reference: u32,
+    generation: Generation,
 }
 
 impl GrantedPage {
@@ -197,13 +271,30 @@ impl GrantedPage {
         Ok(Self {
             page: Some(page),
             reference,
+            generation: lifecycle::generation(),
         })
     }
 
     /// The grant reference, which the peer needs.
-    #[must_use]
-    pub fn reference(&self) -> u32 {
-        self.reference
+    ///
+    /// # Errors
+    /// [`GrantError::Stale`].
+    pub fn reference(&self) -> Result<u32, GrantError> {
+        if self.is_stale() {
+            return Err(GrantError::Stale);
+        }
+        Ok(self.reference)
+    }
+
+    /// Whether the grant ended with the domain that made it. The page is the
+    /// guest's alone then.
+    fn is_stale(&self) -> bool {
+        self.generation != lifecycle::generation()
+    }
+
+    /// Ends the grant; false where the peer still maps the page.
+    fn end(&self) -> bool {
+        self.is_stale() || TABLE.borrow().end(self.reference)
     }
 
     /// Ends the grant and returns the page.
@@ -211,7 +302,7 @@ impl GrantedPage {
     /// # Errors
     /// Itself, where the peer still maps the page.
     pub fn into_page(mut self) -> Result<SharedPage, Self> {
-        if !TABLE.borrow().end(self.reference) {
+        if !self.end() {
             return Err(self);
         }
         match self.page.take() {
@@ -235,9 +326,8 @@ impl Deref for GrantedPage {
 impl Drop for GrantedPage {
     fn drop(&mut self) {
         let Some(page) = self.page.take() else { return };
-        if !TABLE.borrow().end(self.reference) {
-            QUARANTINED.fetch_add(1, Ordering::Relaxed);
-            page.quarantine();
+        if !self.end() {
+            TABLE.borrow().quarantine.push(page);
         }
     }
 }

@@ -6,7 +6,8 @@
 //! - [`mem`]: page frames and the heap;
 //! - [`event`], [`time`], [`task`]: what wakes the guest, and what it then runs;
 //! - [`shared`], [`grant`], [`ring`]: memory that another domain can change;
-//! - [`console`], [`log`](mod@logger), [`panic()`], [`power`];
+//! - [`console`], [`log`](mod@logger), [`panic()`], [`power`], [`trace`];
+//! - [`lifecycle`]: suspend and resume;
 //! - [`xenstore`], [`xenbus`], [`cmdline`], [`shutdown`]: talking to the toolstack.
 //!
 //! A guest has one vCPU and never enables event upcalls, so the whole of it is
@@ -22,6 +23,7 @@ pub mod cmdline;
 pub mod console;
 pub mod event;
 pub mod grant;
+pub mod lifecycle;
 pub mod logger;
 pub mod mem;
 mod panic;
@@ -33,6 +35,7 @@ pub mod shutdown;
 mod start;
 pub mod task;
 pub mod time;
+pub mod trace;
 mod vcpu_cell;
 pub mod xenbus;
 pub mod xenstore;

@@ -2,6 +2,7 @@
 //! toolstack asks for it ([`Stopping`]).
 
 use crate::console;
+use crate::lifecycle::{self, Asked};
 use crate::pv::hypercall::sched_op;
 use crate::shutdown::{Request, Requests};
 use crate::time;
@@ -100,7 +101,7 @@ impl Stopping {
     pub(crate) async fn serve(self, store: Xenstore) -> Result<(), StoreError> {
         let request = loop {
             match Requests::listen(&store).await?.next().await? {
-                Request::Suspend => log::error!("shutdown: this guest cannot suspend"),
+                Request::Suspend => lifecycle::suspend(Asked::Xenstore).await,
                 request => break request,
             }
         };

@@ -148,11 +148,6 @@ impl SharedPage {
     pub fn pfn(&self) -> Pfn {
         self.frame.pfn()
     }
-
-    /// Never reuses the page.
-    pub(crate) fn quarantine(self) {
-        self.frame.keep_for_ever();
-    }
 }
 
 impl Deref for SharedPage {

@@ -8,7 +8,11 @@ use crate::xenstore::{StoreError, Watch, Xenstore};
 /// The node that the toolstack writes and the guest answers by emptying it.
 const NODE: &str = "control/shutdown";
 /// What tells the toolstack that a request of this kind will be heard.
-const FEATURES: [&str; 2] = ["control/feature-poweroff", "control/feature-reboot"];
+const FEATURES: [&str; 3] = [
+    "control/feature-poweroff",
+    "control/feature-reboot",
+    "control/feature-suspend",
+];
 
 /// What the toolstack asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! From the first instruction in Rust to the appliance's `main`.
 
 use crate::cmdline::CommandLine;
-use crate::event::EventChannel;
+use crate::event::{EventChannel, Origin};
 use crate::power::{self, Reason, Stopping};
 use crate::pv::{self, StartInfo, hypercall};
 use crate::shared::SharedMemory;
 use crate::xenstore::Xenstore;
-use crate::{PAGE_SIZE, console, logger, mem, task, time};
+use crate::{PAGE_SIZE, console, grant, lifecycle, logger, mem, task, time};
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use core::fmt::Display;
 use core::future::Future;
 use core::ptr::NonNull;
@@ -49,9 +50,14 @@ where
         usage.free * PAGE_SIZE / 1024,
         info.pages() * PAGE_SIZE / 1024,
     );
-    let console_channel = channel(info.console_port());
-    let store_channel = channel(info.store_port());
+    let console_channel = channel(info.console_port(), Origin::Console);
+    let store_channel = channel(info.store_port(), Origin::Store);
     let store_page = ring_page(info.store_frame());
+    // The order is that of their resume: time first, then what others print
+    // on, grant pages from and talk through.
+    lifecycle::register(Rc::new(time::Clock));
+    lifecycle::register(Rc::new(console::Output));
+    lifecycle::register(Rc::new(grant::GrantTable));
     let outcome = async move {
         task::spawn(console::serve(console_channel)).detach();
         let command_line = match options(info) {
@@ -59,6 +65,7 @@ where
             Err(error) => fail(&error),
         };
         let xenstore = Xenstore::start(Box::new(store_page), store_channel);
+        task::spawn(lifecycle::serve(xenstore.clone())).detach();
         log::debug!(
             "kernel: up after {:?}",
             time::now().saturating_duration_since(booted)
@@ -109,6 +116,6 @@ fn ring_page(pfn: pv::Pfn) -> SharedMemory {
 }
 
 /// The channel of such a ring.
-fn channel(port: u32) -> EventChannel {
-    EventChannel::adopt(port).expect("the first channels find room")
+fn channel(port: u32, origin: Origin) -> EventChannel {
+    EventChannel::adopt(port, origin).expect("the first channels find room")
 }

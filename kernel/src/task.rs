@@ -5,7 +5,7 @@
 //! once, so the queue is bounded by the number of tasks.
 
 use crate::vcpu_cell::VcpuCell;
-use crate::{event, time};
+use crate::{event, lifecycle, time};
 use alloc::collections::VecDeque;
 use async_task::Runnable;
 pub use async_task::Task;
@@ -45,7 +45,8 @@ pub async fn yield_now() {
 pub(crate) fn run() -> ! {
     loop {
         event::dispatch();
-        time::dispatch();
+        let now = time::dispatch();
+        lifecycle::look(now);
         // Only what is ready now: a task that makes itself ready again must
         // not keep events waiting.
         let ready = READY.borrow().len();

@@ -1,9 +1,12 @@
 //! The guest's clock and its timers.
 //!
 //! [`now`] counts nanoseconds and never jumps back. It follows Xen's system
-//! time (`struct vcpu_time_info` in `xen/include/public/xen.h`).
+//! time (`struct vcpu_time_info` in `xen/include/public/xen.h`) at a distance:
+//! while the guest is suspended its clock stands still, whatever the uptime of
+//! the host that it wakes up on.
 
-use crate::pv::window::shared_info;
+use crate::lifecycle::{self, Lifecycle, Outcome, Phase};
+use crate::pv::window::{self, shared_info};
 use crate::vcpu_cell::VcpuCell;
 use alloc::collections::BTreeMap;
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
@@ -53,6 +56,25 @@ impl Add<Duration> for Instant {
 /// What was last read, so that no reading is earlier than one before.
 static LATEST: AtomicU64 = AtomicU64::new(0);
 
+/// What is added to Xen's system time, modulo 2^64.
+static OFFSET: AtomicU64 = AtomicU64::new(0);
+
+/// The clock's part in a suspend.
+pub(crate) struct Clock;
+
+impl Lifecycle for Clock {
+    fn name(&self) -> &'static str {
+        "clock"
+    }
+
+    /// Goes on from the last reading.
+    fn resume(&self, _: Outcome) {
+        let latest = LATEST.load(Ordering::Relaxed);
+        OFFSET.store(latest.wrapping_sub(system_time()), Ordering::Relaxed);
+        lifecycle::reached(Phase::Return);
+    }
+}
+
 /// Xen's system time in nanoseconds, which starts with the host.
 fn system_time() -> u64 {
     let time = shared_info().time();
@@ -80,16 +102,18 @@ fn scale(time: &abi::vcpu_time_info, ticks: u64) -> u64 {
     ((u128::from(ticks) * u128::from(time.tsc_to_system_mul)) >> 32) as u64
 }
 
-/// The present time; `None` before the first [`now`], when Xen's record may
-/// not be mapped yet.
+/// The present time; `None` while Xen's record is not mapped: at the very
+/// beginning, and around a suspend.
 pub(crate) fn if_running() -> Option<Instant> {
-    (LATEST.load(Ordering::Relaxed) != 0).then(now)
+    window::is_attached().then(now)
 }
 
 /// The present time.
 #[must_use]
 pub fn now() -> Instant {
-    let time = system_time().max(LATEST.load(Ordering::Relaxed));
+    let time = system_time()
+        .wrapping_add(OFFSET.load(Ordering::Relaxed))
+        .max(LATEST.load(Ordering::Relaxed));
     LATEST.store(time, Ordering::Relaxed);
     Instant(time)
 }
@@ -202,14 +226,15 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
 }
 
 /// Begins a turn of the run loop: wakes the tasks whose deadlines have passed.
-pub(crate) fn dispatch() {
+/// Returns the turn's time.
+pub(crate) fn dispatch() -> Instant {
     let now = now();
     loop {
         let waker = {
             let mut timers = TIMERS.borrow();
             match timers.wakers.first_entry() {
                 Some(first) if first.key().0 <= now => first.remove(),
-                _ => return,
+                _ => return now,
             }
         };
         waker.wake();
@@ -219,10 +244,11 @@ pub(crate) fn dispatch() {
 /// The next deadline, in nanoseconds of Xen's system time.
 pub(crate) fn next_deadline() -> Option<u64> {
     let timers = TIMERS.borrow();
-    timers
-        .wakers
-        .first_key_value()
-        .map(|((deadline, _), _)| deadline.0)
+    let ((deadline, _), _) = timers.wakers.first_key_value()?;
+    let offset = OFFSET.load(Ordering::Relaxed).cast_signed();
+    // What was due before the host's start is due now.
+    let system = i128::from(deadline.0) - i128::from(offset);
+    Some(system.clamp(1, i128::from(i64::MAX)) as u64)
 }
 
 #[cfg(test)]

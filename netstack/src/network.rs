@@ -1,17 +1,19 @@
 //! The network as an appliance uses it, and the task that drives it.
 
+use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
-use core::task::Poll;
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use kernel::event::{EventChannel, EventError};
+use kernel::lifecycle::{self, Lifecycle, Outcome, Phase};
 use kernel::xenbus::{BusError, Frontend, State};
 use kernel::xenstore::Xenstore;
 use kernel::{PAGE_SIZE, mem, task, time};
@@ -19,7 +21,7 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::config::Config;
 use crate::error::{BindError, ConnectError, ResolveError};
-use crate::netfront::{Attached, Domain, LinkStatistics, Netfront, PageError, attach};
+use crate::netfront::{Attached, Connection, Domain, LinkStatistics, Netfront, PageError, attach};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Shared;
 use crate::tcp::{TcpListener, TcpStream};
@@ -35,12 +37,25 @@ pub struct Network {
     link: Rc<Link>,
 }
 
-/// What the driving task and the handles share about the device.
+/// What the driving task, the attending task and the handles share about the device.
 #[derive(Default)]
 struct Link {
     statistics: Cell<LinkStatistics>,
-    /// The backend has gone: the driving task lets the connection go.
-    gone: Cell<bool>,
+    /// What the driving task is to do next.
+    order: RefCell<Option<Order>>,
+    /// The domain is a new one; the attending task has not seen it yet.
+    moved: Cell<bool>,
+    attendant: Cell<Option<Waker>>,
+}
+
+/// What the driving task is told about the connection.
+enum Order {
+    /// The backend has closed it.
+    Disconnect,
+    /// It ended with the former domain.
+    Lose,
+    /// Here is the next one.
+    Connect(Box<Connection<Domain>>),
 }
 
 /// What the network has counted since boot.
@@ -106,7 +121,17 @@ impl Network {
         shared.with(|stack| stack.resolver.set_configured(&config.dns));
         let link = Rc::new(Link::default());
         task::spawn(drive(shared.clone(), device, link.clone())).detach();
-        task::spawn(watch_backend(shared.clone(), frontend, link.clone())).detach();
+        let attendant = Attendant {
+            shared: shared.clone(),
+            store,
+            link: link.clone(),
+            device_pages,
+        };
+        lifecycle::register(Rc::new(Part {
+            shared: shared.clone(),
+            link: link.clone(),
+        }));
+        task::spawn(attendant.run(frontend)).detach();
         if config.dhcp {
             shared.start_dhcp(config.fixed, config.hostname);
             time::timeout(LEASE_PATIENCE, poll_fn(|cx| shared.poll_lease(cx)))
@@ -238,10 +263,22 @@ fn now() -> smoltcp::time::Instant {
 /// or a timer.
 async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
     loop {
-        if link.gone.get() {
-            device.disconnect();
+        let mut lost = false;
+        match link.order.take() {
+            None => {}
+            Some(Order::Lose) => lost = true,
+            Some(Order::Disconnect) => device.disconnect(),
+            Some(Order::Connect(connection)) => {
+                device.reconnect(*connection);
+                shared.with(|stack| stack.announcer.restart());
+            }
         }
         let progress = shared.with(|stack| stack.poll(&mut device, now()));
+        if lost {
+            // What the former backend had delivered is taken in, just now.
+            device.lose_connection();
+            continue;
+        }
         device.finish_batch();
         link.statistics.set(device.statistics());
         if progress.again || device.has_work() {
@@ -279,8 +316,9 @@ async fn wait(
     let mut waited = false;
     let mut event = pin!(async {
         match channel {
-            Some(channel) => channel.wait().await,
-            None => core::future::pending().await,
+            // A stale channel has no events any more; its connection is about to be replaced.
+            Some(channel) if channel.wait().await.is_ok() => {}
+            _ => core::future::pending().await,
         }
     });
     let mut timer = pin!(async {
@@ -305,25 +343,146 @@ async fn wait(
     .await
 }
 
-/// Lets the device go when its backend closes, as in `xl network-detach`.
-async fn watch_backend(shared: Shared, mut frontend: Frontend, link: Rc<Link>) {
-    loop {
-        match frontend.backend_changed().await {
-            Ok(State::Closing | State::Closed | State::Unknown) => break,
-            Ok(_) => {}
-            Err(error) => {
-                log::error!("net: the backend is not watched any more: {error}");
-                return;
+/// The network's part in a suspend. Nothing is closed before it: the device stays connected, which
+/// makes a cancelled suspend free of charge.
+struct Part {
+    shared: Shared,
+    link: Rc<Link>,
+}
+
+impl Lifecycle for Part {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn resume(&self, outcome: Outcome) {
+        if outcome == Outcome::NewDomain {
+            self.link.moved.set(true);
+            if let Some(attendant) = self.link.attendant.take() {
+                attendant.wake();
             }
+            self.link.tell(&self.shared, Order::Lose);
         }
     }
-    log::warn!("net: the backend has closed the device");
-    link.gone.set(true);
-    shared.with(|stack| stack.kick());
-    // Pages are taken back before the toolstack hears that we are done with them.
-    task::yield_now().await;
-    if let Err(error) = frontend.set_state(State::Closed).await {
-        log::warn!("net: {error}");
+}
+
+impl Link {
+    /// Gives the driving task an order, in place of one that it has not seen yet. A connection
+    /// that is lost before it was used leaves nothing behind.
+    fn tell(&self, shared: &Shared, order: Order) {
+        let former = self.order.replace(Some(order));
+        drop(former);
+        shared.with(|stack| stack.kick());
+    }
+
+    /// Ready once the domain is a new one.
+    fn poll_moved(&self, context: &Context<'_>) -> Poll<()> {
+        if self.moved.take() {
+            return Poll::Ready(());
+        }
+        let former = self.attendant.replace(Some(context.waker().clone()));
+        drop(former);
+        Poll::Pending
+    }
+}
+
+/// The task that keeps the device connected.
+struct Attendant {
+    shared: Shared,
+    store: Xenstore,
+    link: Rc<Link>,
+    /// Pages for each direction.
+    device_pages: usize,
+}
+
+/// Why the attendant's watch over a backend ended.
+enum End {
+    /// The guest is another domain.
+    Moved,
+    /// The backend closes the device, as in `xl network-detach`.
+    Closed,
+    /// It cannot be watched.
+    Failed(BusError),
+}
+
+impl Attendant {
+    async fn run(self, mut frontend: Frontend) {
+        loop {
+            match self.watch(&mut frontend).await {
+                End::Moved => {}
+                End::Closed => {
+                    log::warn!("net: the backend has closed the device");
+                    self.link.tell(&self.shared, Order::Disconnect);
+                    // Pages are taken back before the toolstack hears that we are done with them.
+                    task::yield_now().await;
+                    if let Err(error) = frontend.set_state(State::Closed).await {
+                        log::warn!("net: {error}");
+                    }
+                    poll_fn(|context| self.link.poll_moved(context)).await;
+                }
+                End::Failed(error) => {
+                    log::error!("net: the backend is not watched any more: {error}");
+                    poll_fn(|context| self.link.poll_moved(context)).await;
+                }
+            }
+            frontend = self.reconnect().await;
+        }
+    }
+
+    /// Watches the backend until something ends that.
+    async fn watch(&self, frontend: &mut Frontend) -> End {
+        let mut closing = pin!(async {
+            loop {
+                match frontend.backend_changed().await {
+                    Ok(State::Closing | State::Closed | State::Unknown) => return End::Closed,
+                    Ok(_) => {}
+                    Err(error) => return End::Failed(error),
+                }
+            }
+        });
+        poll_fn(|context| {
+            if self.link.poll_moved(context).is_ready() {
+                return Poll::Ready(End::Moved);
+            }
+            closing.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Connects the device of the new domain; begins again where the guest has moved on
+    /// meanwhile. Where it cannot be connected the guest waits, without a network, for the next
+    /// time it is moved.
+    async fn reconnect(&self) -> Frontend {
+        loop {
+            let attached = {
+                let mut attaching =
+                    pin!(attach(&self.store, 0, self.device_pages, self.device_pages));
+                poll_fn(|context| {
+                    if self.link.poll_moved(context).is_ready() {
+                        return Poll::Ready(None);
+                    }
+                    attaching.as_mut().poll(context).map(Some)
+                })
+                .await
+            };
+            match attached {
+                None => {}
+                Some(Ok(Attached {
+                    frontend,
+                    connection,
+                    ..
+                })) => {
+                    lifecycle::reached(Phase::VifConnected);
+                    self.link
+                        .tell(&self.shared, Order::Connect(Box::new(connection)));
+                    return frontend;
+                }
+                Some(Err(error)) => {
+                    log::error!("net: not reconnected: {error}");
+                    poll_fn(|context| self.link.poll_moved(context)).await;
+                }
+            }
+        }
     }
 }
 

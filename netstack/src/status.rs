@@ -1,6 +1,6 @@
 //! The console command `status`.
 
-use kernel::{PAGE_SIZE, console, grant, mem};
+use kernel::{PAGE_SIZE, console, event, grant, lifecycle, mem};
 
 use crate::network::Network;
 
@@ -30,6 +30,18 @@ impl Network {
             statistics.socket_bytes / 1024,
         );
         let frames = mem::frames::usage();
+        let suspends = lifecycle::counts();
+        log::info!(
+            "status: lifecycle {} suspends, {} cancelled; grants {} ports {} frames free {} of {} \
+             resident {}",
+            suspends.suspends,
+            suspends.cancelled,
+            grant::in_use(),
+            event::in_use(),
+            frames.free,
+            frames.total,
+            frames.total,
+        );
         log::info!(
             "status: memory {} KiB free of {} KiB, {} pages quarantined",
             frames.free * PAGE_SIZE / 1024,

@@ -78,6 +78,30 @@ pub(crate) unsafe fn sched_op<T>(command: u32, argument: *const T) -> Result<u64
     }
 }
 
+/// `SCHEDOP_shutdown` with reason suspend, which takes the machine frame of
+/// start_info as a third argument: there the toolstack leaves what the domain
+/// must know when it goes on (`tools/libs/guest/xg_sr_save_x86_pv.c`). Returns
+/// 0 in a new domain and 1 in the same one.
+///
+/// # Safety
+/// Nothing foreign is mapped, and start_info names its rings by the guest's
+/// own frame numbers.
+pub(super) unsafe fn suspend(start_info: u64) -> Result<u64, Refused> {
+    let argument = abi::sched_shutdown {
+        reason: abi::SHUTDOWN_suspend,
+    };
+    // SAFETY: the structure of this command, and the caller's promise.
+    unsafe {
+        call::<{ abi::__HYPERVISOR_sched_op }>([
+            u64::from(abi::SCHEDOP_shutdown),
+            address(&raw const argument),
+            start_info,
+            0,
+            0,
+        ])
+    }
+}
+
 /// `HYPERVISOR_event_channel_op`.
 ///
 /// # Safety

@@ -2,17 +2,19 @@
 //! about machine frames, page tables or the hypercall page.
 //!
 //! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
-//! `window`, `trap`.
+//! `window`, `suspend`, `trap`.
 
 pub mod hypercall;
 mod p2m;
 mod page_table;
 pub(crate) mod start_info;
+mod suspend;
 mod trap;
 pub(crate) mod window;
 
 pub(crate) use p2m::machine_frame;
 pub(crate) use start_info::StartInfo;
+pub(crate) use suspend::{Returned, suspend};
 
 use crate::mem::frames;
 use core::ops::Range;
@@ -30,6 +32,7 @@ pub type Mfn = u64;
 /// Runs once, first of all, on Xen's initial page tables described by `info`.
 pub(crate) unsafe fn init(info: &StartInfo) {
     trap::init();
+    start_info::remember(*info);
     let total = info.pages();
     let mapped = page_table::initially_mapped(info);
     // Frame 0 stays unused, so that a null pointer faults.
@@ -39,6 +42,11 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     window::init(info);
     page_table::map_all(mapped..total);
     p2m::publish(info);
+}
+
+/// Event channel of the console ring, in the present domain.
+pub(crate) fn console_port() -> u32 {
+    start_info::start_info().console_port()
 }
 
 /// The frame ranges that Xen's domain builder filled.

@@ -4,7 +4,8 @@
 
 use super::{Mfn, Pfn, StartInfo, window};
 use crate::PAGE_SIZE;
-use crate::mem::frames;
+use crate::mem::frames::{self, Frame};
+use alloc::vec::Vec;
 use spin::Once;
 
 /// Entries of a frame list in one page.
@@ -60,24 +61,53 @@ pub(super) fn pseudo_physical_frame(mfn: Mfn) -> Pfn {
     unsafe { MACHINE_TO_PHYSICAL.add(mfn as usize).read_volatile() as Pfn }
 }
 
+/// The pages that name the list's frames to the toolstack: the top, and the
+/// lists that it names.
+struct Published {
+    top: Frame,
+    lists: Vec<Frame>,
+}
+
+// SAFETY: plain memory of the guest, which has one vCPU.
+unsafe impl Send for Published {}
+// SAFETY: as above.
+unsafe impl Sync for Published {}
+
+static PUBLISHED: Once<Published> = Once::new();
+
+/// Takes the pages for [`publish`], once.
+fn pages_for(frames: usize) -> Published {
+    let lists = frames.div_ceil(PER_PAGE);
+    assert!(lists <= PER_PAGE, "more memory than the p2m lists can name");
+    let take = || frames::take_zeroed().expect("memory at boot");
+    Published {
+        top: take(),
+        lists: (0..lists).map(|_| take()).collect(),
+    }
+}
+
 /// Publishes the list's frames in the shared info page. Without it a save
 /// ends in "Bad mfn 0 for p2m frame list list".
+///
+/// In every new domain again: the toolstack rewrites the list itself, but
+/// neither the pages that name its frames nor the pointer to them; a guest
+/// that forgets it dies in its second migration.
 pub(super) fn publish(info: &StartInfo) {
     let list_frames = info.p2m_frames();
-    let lists = list_frames.len().div_ceil(PER_PAGE);
-    assert!(lists <= PER_PAGE, "more memory than the p2m lists can name");
-    let top = frames::take_zeroed().expect("memory at boot");
-    for number in 0..lists {
-        let page = frames::take_zeroed().expect("memory at boot");
-        let from = list_frames.start + number * PER_PAGE;
+    let pages = PUBLISHED.call_once(|| pages_for(list_frames.len()));
+    for (page, from) in pages
+        .lists
+        .iter()
+        .zip(list_frames.clone().step_by(PER_PAGE))
+    {
         let to = list_frames.end.min(from + PER_PAGE);
         for (entry, pfn) in (from..to).enumerate() {
             page.write_entry(entry, machine_frame(pfn));
         }
-        top.write_entry(number, machine_frame(page.pfn()));
-        page.keep_for_ever();
     }
-    let top_frame = machine_frame(top.pfn());
-    top.keep_for_ever();
-    window::shared_info().publish_p2m(top_frame, info.pages() as u64);
+    for (number, page) in pages.lists.iter().enumerate() {
+        pages.top.write_entry(number, machine_frame(page.pfn()));
+    }
+    let top = machine_frame(pages.top.pfn());
+    window::shared_info().publish_p2m(top, info.pages() as u64);
 }

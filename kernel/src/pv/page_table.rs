@@ -93,6 +93,11 @@ pub(super) fn unmap(address: usize) {
     unsafe { update_va_mapping(address, 0) }.expect("Xen lets a guest unmap its own page");
 }
 
+/// The L1 entry that maps `address`; zero where there is none.
+pub(super) fn leaf(address: usize) -> u64 {
+    walk(address, 1).map_or(0, |table| read_entry(table, index(address, 1)))
+}
+
 /// Makes a filled frame a table of `level` and hooks it in above `address`.
 fn hook(frame: frames::Frame, address: usize, level: u32) {
     let mfn = machine_frame(frame.pfn());

@@ -5,7 +5,8 @@ use super::{Mfn, Pfn, p2m};
 use crate::PAGE_SIZE;
 use core::ffi::CStr;
 use core::ops::Range;
-use core::ptr::addr_of;
+use core::ptr::{addr_of, addr_of_mut};
+use spin::Once;
 use xen_sys::abi;
 
 unsafe extern "C" {
@@ -70,6 +71,31 @@ impl StartInfo {
         field!(self, console.domU.evtchn)
     }
 
+    /// Names the rings of xenstore and console by the guest's own frame
+    /// numbers, as the toolstack wants to find them in a suspended domain
+    /// (`tools/libs/guest/xg_sr_restore_x86_pv.c:process_start_info`).
+    pub(super) fn name_rings_by_frame(self) {
+        let (store, console) = (self.store_frame(), self.console_frame());
+        self.set_rings(store as u64, console as u64);
+    }
+
+    /// Takes that back in a domain whose suspend was cancelled.
+    pub(super) fn name_rings_by_machine_frame(self) {
+        let own = |frame: u64| p2m::machine_frame(frame as Pfn);
+        let (store, console) = (field!(self, store_mfn), field!(self, console.domU.mfn));
+        self.set_rings(own(store), own(console));
+    }
+
+    fn set_rings(self, store: u64, console: u64) {
+        let page = self.0.cast_mut();
+        // SAFETY: as for reading; the page is the guest's own, mapped writable
+        // by the domain builder, and nobody else looks at it while it runs.
+        unsafe {
+            addr_of_mut!((*page).store_mfn).write_volatile(store);
+            addr_of_mut!((*page).console.domU.mfn).write_volatile(console);
+        }
+    }
+
     /// Address of the p2m list: one machine frame number a page.
     pub(crate) fn p2m_list(self) -> *mut Mfn {
         field!(self, mfn_list) as *mut Mfn
@@ -101,6 +127,23 @@ impl StartInfo {
             unsafe { core::slice::from_raw_parts(addr_of!((*self.0).cmd_line).cast::<u8>(), 1024) };
         CStr::from_bytes_until_nul(bytes).ok()?.to_str().ok()
     }
+}
+
+// SAFETY: the page is read and written by value only, by a guest with one vCPU.
+unsafe impl Send for StartInfo {}
+// SAFETY: as above.
+unsafe impl Sync for StartInfo {}
+
+static START_INFO: Once<StartInfo> = Once::new();
+
+/// Keeps the page at hand for [`start_info`].
+pub(super) fn remember(info: StartInfo) {
+    START_INFO.call_once(|| info);
+}
+
+/// The page that the domain was started with.
+pub(super) fn start_info() -> StartInfo {
+    *START_INFO.get().expect("remembered before anything else")
 }
 
 /// Frames of the loaded image.

@@ -11,7 +11,7 @@ use super::page_table::{self, DATA, entry};
 use super::{Mfn, StartInfo};
 use crate::PAGE_SIZE;
 use core::ptr::{addr_of, addr_of_mut};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use spin::Mutex;
 use xen_sys::abi;
 
@@ -46,10 +46,43 @@ const fn address(slot: usize) -> usize {
 pub(super) fn init(info: &StartInfo) {
     page_table::ensure_leaf_table(BASE);
     TAKEN.lock()[..FIRST_FREE_SLOT].fill(true);
-    map_slot(
-        SHARED_INFO_SLOT,
-        info.shared_info_machine_address() / PAGE_SIZE as u64,
-    );
+    attach(info);
+}
+
+/// Whether the shared info page is mapped.
+static ATTACHED: AtomicBool = AtomicBool::new(false);
+
+/// See [`ATTACHED`]; what is printed meanwhile cannot ask for the time.
+pub(crate) fn is_attached() -> bool {
+    ATTACHED.load(Ordering::Relaxed)
+}
+
+/// Maps the shared info page that `info` names, after a suspend.
+pub(super) fn attach(info: &StartInfo) {
+    let machine_address = info.shared_info_machine_address();
+    map_slot(SHARED_INFO_SLOT, machine_address / PAGE_SIZE as u64);
+    ATTACHED.store(true, Ordering::Relaxed);
+}
+
+/// Takes the shared info page away, the last thing in the window.
+///
+/// # Errors
+/// The address of a page that is still mapped: whoever mapped it has not let
+/// go of it. The toolstack would drop the whole page table, and with it this
+/// window, without a word.
+pub(super) fn detach() -> Result<(), usize> {
+    ATTACHED.store(false, Ordering::Relaxed);
+    page_table::unmap(address(SHARED_INFO_SLOT));
+    match (0..PAGES).find(|&slot| page_table::leaf(address(slot)) != 0) {
+        Some(slot) => Err(address(slot)),
+        None => Ok(()),
+    }
+}
+
+/// Takes frame `number` of the grant table away.
+pub(crate) fn unmap_grant_frame(number: usize) {
+    assert!(number < GRANT_TABLE_FRAMES);
+    page_table::unmap(address(GRANT_TABLE_SLOT + number));
 }
 
 fn map_slot(slot: usize, mfn: Mfn) {

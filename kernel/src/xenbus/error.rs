@@ -35,6 +35,9 @@ pub enum BusError {
         /// How long was waited.
         waited: Duration,
     },
+    /// The device belonged to the domain that this guest was before it was
+    /// restored or migrated.
+    Stale,
     /// xenstore failed at a node.
     Store {
         /// The node's path.
@@ -82,6 +85,7 @@ impl fmt::Display for BusError {
                 "the device's backend is still {last} after {} ms",
                 waited.as_millis()
             ),
+            Self::Stale => f.write_str("the device belonged to a former domain"),
             Self::Store { path, error } => write!(f, "{path}: {error}"),
         }
     }

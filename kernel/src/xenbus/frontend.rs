@@ -7,6 +7,7 @@ use alloc::{
 use core::time::Duration;
 
 use super::{error::BusError, state::State};
+use crate::lifecycle::{self, Generation};
 use crate::{
     DomId, time,
     xenstore::{StoreError, Watch, Xenstore},
@@ -16,12 +17,16 @@ use crate::{
 /// watch on its backend's state.
 ///
 /// It takes no step by itself: dropping it leaves both states as they are.
+/// When the guest has become another domain its paths name somebody else's
+/// device: everything fails with [`BusError::Stale`], and the device is to be
+/// opened again.
 pub struct Frontend {
     store: Xenstore,
     path: String,
     backend_path: String,
     backend_domid: DomId,
     state_watch: Watch,
+    generation: Generation,
 }
 
 impl Frontend {
@@ -30,6 +35,7 @@ impl Frontend {
     /// # Errors
     /// [`BusError::NoDevice`], [`BusError::Malformed`], [`BusError::Store`].
     pub async fn open(store: &Xenstore, class: &str, index: u32) -> Result<Self, BusError> {
+        let generation = lifecycle::generation();
         let path = format!("device/{class}/{index}");
         let node = format!("{path}/backend");
         let backend_path = match store.read(&node).await {
@@ -58,6 +64,7 @@ impl Frontend {
             backend_path,
             backend_domid,
             state_watch,
+            generation,
         })
     }
 
@@ -79,11 +86,20 @@ impl Frontend {
         self.backend_domid
     }
 
+    fn check(&self) -> Result<(), BusError> {
+        if self.generation == lifecycle::generation() {
+            Ok(())
+        } else {
+            Err(BusError::Stale)
+        }
+    }
+
     /// A key in the backend's directory, if it is there.
     ///
     /// # Errors
     /// [`BusError::Store`].
     pub async fn read_backend(&self, key: &str) -> Result<Option<String>, BusError> {
+        self.check()?;
         read_optional(&self.store, &format!("{}/{key}", self.backend_path)).await
     }
 
@@ -92,6 +108,7 @@ impl Frontend {
     /// # Errors
     /// [`BusError::Store`].
     pub async fn read(&self, key: &str) -> Result<Option<String>, BusError> {
+        self.check()?;
         read_optional(&self.store, &format!("{}/{key}", self.path)).await
     }
 
@@ -100,6 +117,7 @@ impl Frontend {
     /// # Errors
     /// [`BusError::Store`].
     pub async fn write(&self, key: &str, value: impl ToString) -> Result<(), BusError> {
+        self.check()?;
         let node = format!("{}/{key}", self.path);
         self.store
             .write(&node, value.to_string())
@@ -113,8 +131,11 @@ impl Frontend {
     /// # Errors
     /// [`BusError::Store`]; nothing was written then.
     pub async fn write_all(&self, keys: &[(&str, &str)]) -> Result<(), BusError> {
+        self.check()?;
         self.store
             .transaction(async |transaction| {
+                // It may be repeated in a new domain.
+                self.check().map_err(|_| StoreError::NotFound)?;
                 for (key, value) in keys {
                     transaction
                         .write(&format!("{}/{key}", self.path), value)

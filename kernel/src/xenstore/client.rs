@@ -1,6 +1,6 @@
 //! The handle that the guest's tasks hold.
 
-use alloc::{format, rc::Rc, string::String};
+use alloc::{rc::Rc, string::String};
 use core::ops::Deref;
 
 use super::{
@@ -9,8 +9,10 @@ use super::{
     error::StoreError,
     statistics::Statistics,
     tree::{Tree, acknowledgement},
+    watches,
     wire::{self, Operation},
 };
+use crate::lifecycle::{self, Lifecycle, Outcome};
 use crate::{event::EventChannel, shared::SharedMemory, task};
 
 /// This guest's connection to xenstored; clones are cheap and share it.
@@ -41,6 +43,7 @@ impl Xenstore {
     {
         let connection = Rc::new(Connection::default());
         task::spawn(driver::run(page, channel, Rc::clone(&connection))).detach();
+        lifecycle::register(Rc::new(Part(Rc::clone(&connection))));
         Self::over(connection)
     }
 
@@ -50,6 +53,7 @@ impl Xenstore {
             tree: Tree {
                 connection,
                 transaction: 0,
+                generation: 0,
             },
         }
     }
@@ -62,7 +66,7 @@ impl Xenstore {
     pub async fn watch(&self, path: &str) -> Result<Watch, StoreError> {
         wire::check_path(path)?;
         let token = self.connection.with(|session| session.add_watch(path))?;
-        let payload = format!("{path}\0{token}\0");
+        let payload = watches::payload(path, token);
         let request = self
             .connection
             .request(Operation::Watch, 0, &[payload.as_bytes()])
@@ -84,7 +88,33 @@ impl Xenstore {
     }
 }
 
-/// A watch on a path; dropping it ends it.
+/// xenstore's part in a suspend.
+struct Part(Rc<Connection>);
+
+impl Lifecycle for Part {
+    fn name(&self) -> &'static str {
+        "xenstore"
+    }
+
+    fn settle(&self) {
+        self.0.with(|session| session.hold());
+    }
+
+    fn is_settled(&self) -> bool {
+        self.0.with(|session| session.is_quiet())
+    }
+
+    fn resume(&self, outcome: Outcome) {
+        self.0.with(|session| match outcome {
+            Outcome::Cancelled => session.release(),
+            Outcome::NewDomain => session.renew(),
+        });
+        self.0.kick();
+    }
+}
+
+/// A watch on a path; dropping it ends it. It is set again by itself when the
+/// guest has become another domain, and fires once more then.
 pub struct Watch {
     connection: Rc<Connection>,
     /// What both `WATCH` and `UNWATCH` carry: path and token.

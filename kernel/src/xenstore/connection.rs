@@ -12,6 +12,7 @@ use core::{
 use super::{
     error::StoreError, requests::Reply, session::Session, statistics::Statistics, wire::Operation,
 };
+use crate::lifecycle::Generation;
 use crate::time::Instant;
 
 /// One connection to xenstored.
@@ -36,7 +37,8 @@ impl Connection {
         result
     }
 
-    fn kick(&self) {
+    /// Wakes the ring's task: there is something to send.
+    pub(super) fn kick(&self) {
         self.kicked.set(true);
         if let Some(task) = self.task.take() {
             task.wake();
@@ -84,6 +86,11 @@ impl Connection {
     /// The next path that fires a watch.
     pub(super) async fn fired(&self, token: u32) -> Result<String, StoreError> {
         poll_fn(|context| self.with(|session| session.poll_watch(token, context.waker()))).await
+    }
+
+    /// How often the domain became a new one.
+    pub(super) fn generation(&self) -> Generation {
+        self.session.borrow().generation()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

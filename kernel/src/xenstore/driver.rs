@@ -49,6 +49,9 @@ impl<M: RingMemory> Driver<M> {
     pub(super) fn pump(&mut self, connection: &Connection, now: Instant) -> Pumped {
         let mut pumped = Pumped::default();
         connection.with(|session| {
+            if session.take_renewed() {
+                self.rings = Rings::attach_emptied(&self.page);
+            }
             session.advance(now);
             for _ in 0..ROUNDS {
                 match self.round(session, &mut pumped) {
@@ -89,10 +92,8 @@ pub(super) async fn run<M: RingMemory>(page: M, channel: EventChannel, connectio
     let mut driver = Driver::new(page);
     loop {
         let pumped = driver.pump(&connection, time::now());
-        if pumped.notify {
-            channel.notify();
-        }
-        if pumped.broken {
+        // xenstore's channel lives as long as the guest.
+        if pumped.notify && channel.notify().is_err() || pumped.broken {
             return;
         }
         if pumped.again {

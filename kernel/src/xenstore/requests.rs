@@ -43,10 +43,14 @@ pub(super) struct Requests {
     waiting: VecDeque<u32>,
     sending: Option<Sending>,
     in_flight: usize,
+    /// No further message is begun.
+    held: bool,
 }
 
 struct Request {
     operation: Operation,
+    /// 0 for none.
+    transaction: u32,
     message: Rc<[u8]>,
     wire: Wire,
     waiter: Waiter,
@@ -124,6 +128,7 @@ impl Requests {
         let id = self.free_id();
         let request = Request {
             operation,
+            transaction,
             message: wire::encode_request(operation, id, transaction, parts)?,
             wire: Wire::Waiting,
             waiter,
@@ -267,7 +272,7 @@ impl Requests {
 
     /// The bytes to put into the ring next; [`Requests::sent`] says how many went.
     pub(super) fn outgoing(&mut self) -> Option<&[u8]> {
-        if self.sending.is_none() && self.in_flight < MAX_IN_FLIGHT {
+        if self.sending.is_none() && self.in_flight < MAX_IN_FLIGHT && !self.held {
             let id = self.waiting.pop_front()?;
             let request = self.table.get_mut(&id)?;
             request.wire = Wire::InFlight;
@@ -288,6 +293,85 @@ impl Requests {
             if sending.sent >= sending.message.len() {
                 self.sending = None;
             }
+        }
+    }
+
+    /// Begins no further message.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Ends [`Requests::hold`].
+    pub(super) fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Whether nothing is being sent and nothing unanswered that anybody
+    /// waits for.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.sending.is_none() && self.in_flight == 0
+    }
+
+    /// Everything begins anew with another xenstored: what was sent and not
+    /// answered waits to be sent again, in the old order and before the rest.
+    /// The deadlines begin anew too. Requests of a transaction, which the new
+    /// xenstored does not know, are answered with [`StoreError::Again`]; those
+    /// that only end something are dropped with what they would end.
+    pub(super) fn renew(&mut self, wakers: &mut Wakers) {
+        self.held = false;
+        self.sending = None;
+        self.in_flight = 0;
+        let mut again: VecDeque<u32> = VecDeque::new();
+        let mut refused = Vec::new();
+        let mut order: Vec<u32> = self
+            .table
+            .iter()
+            .filter(|(_, request)| request.wire == Wire::InFlight)
+            .map(|(id, _)| *id)
+            .collect();
+        // In flight they have the order in which they were queued, which is
+        // that of their ids as long as those do not wrap.
+        order.sort_unstable_by_key(|id| self.last_id.wrapping_sub(*id));
+        order.reverse();
+        order.extend(self.waiting.drain(..));
+        for id in order {
+            let Some(request) = self.table.get_mut(&id) else {
+                continue;
+            };
+            request.deadline = None;
+            if matches!(request.waiter, Waiter::Pending(_))
+                && request.operation != Operation::Watch
+                && request.transaction == 0
+            {
+                request.wire = Wire::Waiting;
+                again.push_back(id);
+            } else {
+                refused.push(id);
+            }
+        }
+        self.waiting = again;
+        for id in refused {
+            if let Some(request) = self.table.get_mut(&id) {
+                request.wire = Wire::Gone;
+                // The table of watches is sent as a whole.
+                let reply = if request.operation == Operation::Watch {
+                    Ok(b"OK\0".to_vec())
+                } else {
+                    Err(StoreError::Again)
+                };
+                request.resolve(reply, wakers);
+            }
+            self.remove_if_over(id);
+        }
+    }
+
+    /// Queues a `WATCH` that was there before a [`Requests::renew`], ahead of
+    /// everything else.
+    pub(super) fn resend_watch(&mut self, payload: &[u8]) {
+        // Never too long: it was sent before.
+        if let Ok(id) = self.enqueue(Operation::Watch, 0, &[payload], Waiter::Never) {
+            self.waiting.rotate_right(1);
+            debug_assert_eq!(self.waiting.front(), Some(&id));
         }
     }
 

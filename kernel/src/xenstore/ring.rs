@@ -71,6 +71,14 @@ impl Rings {
         }
     }
 
+    /// As [`attach`](Self::attach) in a new domain: what an earlier xenstored
+    /// left in the response ring is not for us any more.
+    pub(super) fn attach_emptied(page: &impl RingMemory) -> Self {
+        let producer = page.load(offset_of!(Page, rsp_prod));
+        page.store(offset_of!(Page, rsp_cons), producer);
+        Self::attach(page)
+    }
+
     /// Writes as many of `bytes` as fit and returns how many. After more than
     /// none, xenstored is to be notified.
     ///

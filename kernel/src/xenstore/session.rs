@@ -15,6 +15,7 @@ use super::{
     watches::{Fired, Watches},
     wire::{self, Decoder, Message, Operation},
 };
+use crate::lifecycle::Generation;
 use crate::time::Instant;
 
 /// The connection's state.
@@ -24,6 +25,11 @@ pub(super) struct Session {
     watches: Watches,
     decoder: Decoder,
     broken: Option<ProtocolError>,
+    /// The domain, and with it xenstored, is a new one; the ring's task has
+    /// not seen it yet.
+    renewed: bool,
+    /// How often the domain became a new one.
+    generation: Generation,
     wakers: Wakers,
     statistics: Statistics,
 }
@@ -177,6 +183,49 @@ impl Session {
     /// Why the connection is unusable, if it is.
     pub(super) fn broken(&self) -> Option<ProtocolError> {
         self.broken
+    }
+
+    /// Sends nothing more, but for the rest of a message that is begun, until
+    /// [`Session::release`].
+    pub(super) fn hold(&mut self) {
+        self.requests.hold();
+    }
+
+    /// Whether xenstored owes us nothing, and has all of what it was sent.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.broken.is_some() || self.requests.is_quiet()
+    }
+
+    /// Ends a hold in the same domain.
+    pub(super) fn release(&mut self) {
+        self.requests.release();
+    }
+
+    /// Ends a hold in a new domain: a new xenstored, which knows neither our
+    /// watches nor our transactions, and has heard nothing from us. All
+    /// watches are set again, and every request that was not answered is sent
+    /// again; what belonged to a transaction fails with [`StoreError::Again`].
+    pub(super) fn renew(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
+        self.decoder = Decoder::default();
+        self.renewed = true;
+        self.generation += 1;
+        self.requests.renew(&mut self.wakers);
+        for payload in self.watches.payloads() {
+            self.requests.resend_watch(payload.as_bytes());
+        }
+    }
+
+    /// How often [`Session::renew`] was called.
+    pub(super) fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Whether [`Session::renew`] was called since the last time.
+    pub(super) fn take_renewed(&mut self) -> bool {
+        core::mem::take(&mut self.renewed)
     }
 
     /// Puts a watch into the table; its token names it from here on.

@@ -36,6 +36,7 @@ impl Transaction {
     /// [`StoreError::Again`]: something else changed what was read or written
     /// here; nothing took effect.
     pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.tree.check_generation()?;
         let reply = self.tree.connection.request(
             Operation::TransactionEnd,
             self.tree.transaction,
@@ -49,7 +50,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && self.tree.check_generation().is_ok() {
             self.tree.connection.request_forgotten(
                 Operation::TransactionEnd,
                 self.tree.transaction,
@@ -74,6 +75,7 @@ impl Xenstore {
             tree: Tree {
                 connection: Rc::clone(&self.connection),
                 transaction: parse_transaction(&reply)?,
+                generation: self.connection.generation(),
             },
             ended: false,
         })

@@ -10,6 +10,7 @@ use super::{
     requests::Reply,
     wire::{self, Operation},
 };
+use crate::lifecycle::Generation;
 
 /// xenstore's tree as one reader sees it: through
 /// [`Xenstore`](super::Xenstore) as it is, through
@@ -23,6 +24,8 @@ pub struct Tree {
     pub(super) connection: Rc<Connection>,
     /// The transaction's id, 0 for none.
     pub(super) transaction: u32,
+    /// In which generation it began.
+    pub(super) generation: Generation,
 }
 
 impl Tree {
@@ -107,9 +110,18 @@ impl Tree {
         .await
     }
 
+    /// Refuses to go on with a transaction that ended with a former domain.
+    pub(super) fn check_generation(&self) -> Result<(), StoreError> {
+        if self.transaction != 0 && self.generation != self.connection.generation() {
+            return Err(StoreError::Again);
+        }
+        Ok(())
+    }
+
     /// A request on a path; `rest` follows the path in the payload.
     async fn request(&self, operation: Operation, path: &str, rest: &[&[u8]]) -> Reply {
         wire::check_path(path)?;
+        self.check_generation()?;
         let mut parts = [path.as_bytes(), b"", b""];
         for (part, given) in parts[1..].iter_mut().zip(rest) {
             *part = given;

@@ -2,7 +2,9 @@
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
+    format,
     string::{String, ToString},
+    vec::Vec,
 };
 use core::task::Waker;
 
@@ -101,12 +103,25 @@ impl Watches {
         Some(&mut self.entries.get_mut(&token)?.waker)
     }
 
+    /// What the `WATCH` requests of all watches carry: path and token.
+    pub(super) fn payloads(&self) -> Vec<String> {
+        self.entries
+            .iter()
+            .map(|(token, entry)| payload(&entry.path, *token))
+            .collect()
+    }
+
     /// The wakers of all who wait, to tell them that the connection is lost.
     pub(super) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.entries
             .values_mut()
             .filter_map(|entry| entry.waker.take())
     }
+}
+
+/// What `WATCH` and `UNWATCH` carry (docs/misc/xenstore.txt).
+pub(super) fn payload(path: &str, token: u32) -> String {
+    format!("{path}\0{token}\0")
 }
 
 /// Whether `path` is `parent` or lies below it, in the sense of xenstore.txt.

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::num::{NonZeroU16, NonZeroUsize};
 
+use kernel::lifecycle::{self, Phase};
 use smoltcp::phy::{
     self, Checksum, DeviceCapabilities, Medium, PacketMeta, SegmentationCapabilities,
 };
@@ -13,13 +14,13 @@ use smoltcp::time::Instant;
 
 use super::Violation;
 use super::checksum::{Fill, fill};
-use super::headers::{ETHERNET, Version};
+use super::headers::{ETHERNET, Version, is_tcp_ack};
 use super::netif::MAX_TX_SIZE;
 use super::pages::{Backend, PageError};
 use super::receive::{Received, Receiver};
 use super::segment::segments;
 use super::statistics::LinkStatistics;
-use super::transmit::{MAX_PAGES, Offload, Transmitter};
+use super::transmit::{MAX_PAGES, Offload, Transmitter, Unanswered};
 
 /// Pages that one large packet takes when it is cut here: one for each segment of an MTU of at
 /// least 1280.
@@ -104,6 +105,7 @@ enum Link<B: Backend> {
     /// The backend broke the protocol. The pages stay with the connection: nobody knows which
     /// of them it still uses.
     Broken(Connection<B>),
+    /// There is none at present.
     Down,
 }
 
@@ -120,6 +122,17 @@ pub(crate) struct Netfront<B: Backend> {
     statistics: LinkStatistics,
     /// The receiver stopped before it had seen everything.
     later: bool,
+    /// Frames that the last connection left unanswered; the next one sends them first.
+    unanswered: Vec<Unanswered>,
+    /// The connection is not the first one, and has not sent or acknowledged anything yet.
+    fresh: Fresh,
+}
+
+/// What is still to be noted of a connection that follows a migration.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fresh {
+    frame: bool,
+    ack: bool,
 }
 
 impl<B: Backend> Netfront<B> {
@@ -132,12 +145,60 @@ impl<B: Backend> Netfront<B> {
             segment: Vec::new(),
             statistics: LinkStatistics::default(),
             later: false,
+            unanswered: Vec::new(),
+            fresh: Fresh::default(),
         }
     }
 
     /// Ends the connection, whose backend is gone; its pages are taken back.
     pub(crate) fn disconnect(&mut self) {
         self.link = Link::Down;
+        self.unanswered.clear();
+    }
+
+    /// Lets go of a connection that ended because the guest is another domain now. What its
+    /// backend has not answered for is kept for [`Self::reconnect`].
+    pub(crate) fn lose_connection(&mut self) {
+        let unanswered = match &mut self.link {
+            Link::Up(connection) => {
+                // What it has answered for is in the ring. A ring that lies is no matter any more.
+                let _ = connection.transmitter.reap(&mut self.statistics);
+                connection.transmitter.unanswered()
+            }
+            // Its rings mean nothing, or there are none. What an even earlier connection left
+            // still waits.
+            Link::Broken(_) | Link::Down => Vec::new(),
+        };
+        self.unanswered.extend(unanswered);
+        self.link = Link::Down;
+    }
+
+    /// Goes on with a new connection: first with what the last one has not been answered for.
+    /// Whether any of that was delivered nobody knows; a frame that arrives twice is a matter
+    /// for the layers above, as on any network.
+    pub(crate) fn reconnect(&mut self, connection: Connection<B>) {
+        self.lose_connection();
+        self.link = Link::Up(connection);
+        self.fresh = Fresh {
+            frame: true,
+            ack: true,
+        };
+        for Unanswered { mut frame, segment } in core::mem::take(&mut self.unanswered) {
+            let Link::Up(connection) = &mut self.link else {
+                return;
+            };
+            transmit(
+                &mut connection.transmitter,
+                connection.features,
+                &mut frame,
+                segment,
+                &mut self.segment,
+                &mut self.statistics,
+            );
+            self.statistics.tx_resent += 1;
+            // More room, where there are more pages to be had.
+            self.room();
+        }
     }
 
     /// The connection, while it works.
@@ -168,6 +229,9 @@ impl<B: Backend> Netfront<B> {
             connection.receiver.publish(backend),
         ];
         let published = wanted.iter().flatten().count();
+        if wanted[0].is_some() && core::mem::take(&mut self.fresh.frame) {
+            lifecycle::reached(Phase::FirstFrame);
+        }
         if wanted.contains(&Some(true)) {
             backend.notify();
             self.statistics.notifications += 1;
@@ -244,6 +308,10 @@ impl<B: Backend> phy::Device for Netfront<B> {
                 self.break_link(violation);
                 return None;
             }
+        }
+        if self.fresh.ack && is_tcp_ack(connection.receiver.frame()) {
+            self.fresh.ack = false;
+            lifecycle::reached(Phase::FirstAck);
         }
         // A reply that finds no room is dropped: better have some. Nobody else may ever ask for
         // it, in a guest that only answers pings.
@@ -327,20 +395,38 @@ impl<B: Backend> phy::TxToken for TxToken<'_, B> {
         }
         let frame = &mut self.frame[..len];
         let result = f(frame);
-        let (transmitter, statistics) = (self.transmitter, self.statistics);
-        match self.mss.map(NonZeroU16::get) {
-            Some(mss) if !self.features.segments() => {
-                segments(frame, mss, self.segment, |segment| {
-                    send(transmitter, self.features, segment, None, statistics);
-                });
-            }
-            mss => send(transmitter, self.features, frame, mss, statistics),
-        }
+        transmit(
+            self.transmitter,
+            self.features,
+            frame,
+            self.mss.map(NonZeroU16::get),
+            self.segment,
+            self.statistics,
+        );
         result
     }
 
     fn set_meta(&mut self, meta: PacketMeta) {
         self.mss = meta.segmentation_offload_size;
+    }
+}
+
+/// Sends a frame, cut into segments of `mss` bytes where the backend does not do that.
+fn transmit<P: super::pages::Granted>(
+    transmitter: &mut Transmitter<P>,
+    features: Features,
+    frame: &mut [u8],
+    mss: Option<u16>,
+    segment: &mut Vec<u8>,
+    statistics: &mut LinkStatistics,
+) {
+    match mss {
+        Some(mss) if !features.segments() => {
+            segments(frame, mss, segment, |segment| {
+                send(transmitter, features, segment, None, statistics);
+            });
+        }
+        mss => send(transmitter, features, frame, mss, statistics),
     }
 }
 

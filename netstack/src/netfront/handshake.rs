@@ -80,7 +80,7 @@ async fn connect(
     };
     let domid = frontend.backend_domid();
     let channel = Rc::new(EventChannel::alloc_unbound(domid)?);
-    let port = channel.port().to_string();
+    let port = channel.port()?.to_string();
     let backend = Domain::new(domid, channel);
     let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
     let (tx_ring, rx_ring) = connection.ring_references();

@@ -146,6 +146,19 @@ fn ipv6(frame: &[u8]) -> Content {
     Content::Malformed
 }
 
+/// Whether a frame is a TCP segment with the ACK flag (RFC 9293 section 3.1).
+pub(super) fn is_tcp_ack(frame: &[u8]) -> bool {
+    const FLAGS: usize = 13;
+    const ACK: u8 = 0x10;
+    match content(frame) {
+        Content::Ip(packet) if packet.protocol == protocol::TCP => frame
+            .get(packet.payload)
+            .and_then(|segment| segment.get(FLAGS))
+            .is_some_and(|flags| flags & ACK != 0),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;

@@ -27,7 +27,7 @@ use core::fmt;
 pub use pages::PageError;
 pub use statistics::LinkStatistics;
 
-pub(crate) use device::Netfront;
+pub(crate) use device::{Connection, Netfront};
 pub(crate) use handshake::{Attached, attach};
 pub(crate) use pages::Domain;
 

@@ -17,7 +17,8 @@ pub(crate) trait Granted: Deref<Target = SharedMemory> {
 
 impl Granted for GrantedPage {
     fn reference(&self) -> u32 {
-        GrantedPage::reference(self)
+        // A page of a former domain is no grant at all, which the backend finds by itself.
+        GrantedPage::reference(self).unwrap_or(u32::MAX)
     }
 }
 
@@ -82,6 +83,7 @@ impl Backend for Domain {
     }
 
     fn notify(&self) {
-        self.channel.notify();
+        // A stale channel means a connection about to be replaced, whose frames are sent again.
+        let _ = self.channel.notify();
     }
 }

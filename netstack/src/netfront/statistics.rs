@@ -29,6 +29,8 @@ pub struct LinkStatistics {
     pub tx_gso_frames: u64,
     /// Frames not sent: no room in the ring, or no connection. Replies only; sockets wait.
     pub tx_dropped: u64,
+    /// Frames sent again because a migration left them unanswered.
+    pub tx_resent: u64,
     /// Slots that the backend answered with an error.
     pub tx_refused_by_backend: u64,
     /// Notifications sent to the backend.
@@ -57,7 +59,7 @@ impl fmt::Display for LinkStatistics {
         write!(
             f,
             "rx {} frames {} bytes, dropped: {} checksum {} malformed {} fragments {} backend \
-             {} slots; tx {} frames ({} gso) {} bytes, dropped {} refused {}; notified {} saved \
+             {} slots; tx {} frames ({} gso) {} bytes, dropped {} resent {} refused {}; notified {} saved \
              {} events {} pages {}",
             self.rx_frames,
             self.rx_bytes,
@@ -70,6 +72,7 @@ impl fmt::Display for LinkStatistics {
             self.tx_gso_frames,
             self.tx_bytes,
             self.tx_dropped,
+            self.tx_resent,
             self.tx_refused_by_backend,
             self.notifications,
             self.notifications_saved,

@@ -1,5 +1,6 @@
 //! The transmit ring: frames copied into granted pages, pages reused once the backend answered.
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use kernel::PAGE_SIZE;
@@ -27,14 +28,33 @@ pub(super) struct Offload {
     pub(super) segment: Option<u16>,
 }
 
+/// A page's share of a frame that the backend has not answered for.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    number: u64,
+    len: usize,
+    /// In the first piece of a frame: the length of the whole, and the segment size.
+    head: Option<(usize, Option<u16>)>,
+}
+
+/// A frame that the backend has not answered for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unanswered {
+    pub(super) frame: Vec<u8>,
+    /// See [`Offload::segment`].
+    pub(super) segment: Option<u16>,
+}
+
 /// The transmitting half of a connection.
 pub(super) struct Transmitter<P: Granted> {
     ring: FrontRing<P, 12, 4>,
     /// A page's index is the id of its requests.
     pages: Vec<P>,
     free: Vec<u16>,
-    /// Whether the backend has the page.
-    with_backend: Vec<bool>,
+    /// What the backend has of each page, if it has it.
+    sent: Vec<Option<Piece>>,
+    /// Numbers the pieces in the order in which they were queued.
+    next_piece: u64,
     /// Slots of extra info that are not answered yet.
     extras: u32,
     max_pages: usize,
@@ -57,7 +77,8 @@ impl<P: Granted> Transmitter<P> {
             ring,
             pages: Vec::new(),
             free: Vec::new(),
-            with_backend: Vec::new(),
+            sent: Vec::new(),
+            next_piece: 0,
             extras: 0,
             max_pages: max_pages.clamp(reserve, capacity),
             reserve,
@@ -81,7 +102,7 @@ impl<P: Granted> Transmitter<P> {
         for _ in 0..count {
             self.pages.push(backend.page(false)?);
             self.free.push((self.pages.len() - 1) as u16);
-            self.with_backend.push(false);
+            self.sent.push(None);
         }
         Ok(())
     }
@@ -151,7 +172,12 @@ impl<P: Granted> Transmitter<P> {
                 id,
                 size: size as u16,
             };
-            self.with_backend[usize::from(id)] = true;
+            self.sent[usize::from(id)] = Some(Piece {
+                number: self.next_piece,
+                len: piece.len(),
+                head: (index == 0).then_some((frame.len(), offload.segment)),
+            });
+            self.next_piece += 1;
             self.ring.push(&request.encode());
             if index == 0
                 && let Some(mss) = offload.segment
@@ -173,10 +199,9 @@ impl<P: Granted> Transmitter<P> {
                 self.extras = self.extras.checked_sub(1).ok_or(Violation::TransmitExtra)?;
                 continue;
             }
-            let taken = self.with_backend.get_mut(usize::from(response.id));
-            match taken {
-                Some(taken) if *taken => *taken = false,
-                _ => return Err(Violation::TransmitId),
+            let piece = self.sent.get_mut(usize::from(response.id));
+            if piece.and_then(Option::take).is_none() {
+                return Err(Violation::TransmitId);
             }
             self.free.push(response.id);
             if response.status != RSP_OKAY {
@@ -184,6 +209,40 @@ impl<P: Granted> Transmitter<P> {
             }
         }
         Ok(())
+    }
+
+    /// The frames that the backend has not answered for, oldest first. One of which it has
+    /// answered for a part is left out: it has seen all of it.
+    pub(super) fn unanswered(&self) -> Vec<Unanswered> {
+        let mut pieces: Vec<_> = self
+            .sent
+            .iter()
+            .zip(&self.pages)
+            .filter_map(|(piece, page)| piece.map(|piece| (piece, page)))
+            .collect();
+        pieces.sort_unstable_by_key(|(piece, _)| piece.number);
+        let mut pieces = pieces.into_iter().peekable();
+        let mut frames = Vec::new();
+        while let Some((first, page)) = pieces.next() {
+            let Some((len, segment)) = first.head else {
+                continue;
+            };
+            let mut frame = vec![0; first.len];
+            page.read(0, &mut frame);
+            let mut number = first.number;
+            while let Some((piece, page)) =
+                pieces.next_if(|(piece, _)| piece.number == number + 1 && piece.head.is_none())
+            {
+                let at = frame.len();
+                frame.resize(at + piece.len, 0);
+                page.read(0, &mut frame[at..]);
+                number = piece.number;
+            }
+            if frame.len() == len {
+                frames.push(Unanswered { frame, segment });
+            }
+        }
+        frames
     }
 
     /// Shows the backend what was queued, if anything was. True where it wants a notification.

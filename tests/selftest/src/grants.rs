@@ -18,9 +18,13 @@ fn mapped(bench: &Bench, references: &[u32]) -> Result<Mapping, String> {
     Mapping::new(bench.domid, references, Access::ReadWrite).map_err(|error| format!("{error}"))
 }
 
+fn reference(page: &GrantedPage) -> Result<u32, String> {
+    page.reference().map_err(|error| format!("{error}"))
+}
+
 pub(crate) async fn what_is_written_is_seen_through_the_mapping(bench: Bench) -> Outcome {
     let page = granted(&bench, Access::ReadWrite)?;
-    let mapping = mapped(&bench, &[page.reference()])?;
+    let mapping = mapped(&bench, &[reference(&page)?])?;
     page.store_u64(8, 0x0123_4567_89ab_cdef, Ordering::SeqCst);
     let seen = mapping.load_u64(8, Ordering::SeqCst);
     ensure!(seen == 0x0123_4567_89ab_cdef, "{seen:#x}");
@@ -44,7 +48,7 @@ pub(crate) async fn a_batch_of_pages_is_mapped_in_order(bench: Bench) -> Outcome
             Ok(page)
         })
         .collect::<Result<Vec<_>, String>>()?;
-    let references: Vec<_> = pages.iter().map(GrantedPage::reference).collect();
+    let references = pages.iter().map(reference).collect::<Result<Vec<_>, _>>()?;
     let mapping = mapped(&bench, &references)?;
     for number in 0..100 {
         let seen = mapping.load_u32(number as usize * 4096, Ordering::Relaxed);
@@ -55,12 +59,12 @@ pub(crate) async fn a_batch_of_pages_is_mapped_in_order(bench: Bench) -> Outcome
 
 pub(crate) async fn a_wrong_reference_is_an_error_and_maps_nothing(bench: Bench) -> Outcome {
     let page = granted(&bench, Access::ReadWrite)?;
-    let references = [page.reference(), 2047];
+    let references = [reference(&page)?, 2047];
     let outcome = Mapping::new(bench.domid, &references, Access::ReadWrite);
     ensure!(outcome.is_err(), "reference 2047 was mapped");
     ensure!(page.into_page().is_ok(), "its neighbour stayed mapped");
     let read_only = granted(&bench, Access::ReadOnly)?;
-    let writable = Mapping::new(bench.domid, &[read_only.reference()], Access::ReadWrite);
+    let writable = Mapping::new(bench.domid, &[reference(&read_only)?], Access::ReadWrite);
     ensure!(writable.is_err(), "a read-only page was mapped writable");
     Ok(())
 }
@@ -68,7 +72,7 @@ pub(crate) async fn a_wrong_reference_is_an_error_and_maps_nothing(bench: Bench)
 pub(crate) async fn a_page_in_use_is_quarantined(bench: Bench) -> Outcome {
     let before = grant::quarantined_pages();
     let page = granted(&bench, Access::ReadWrite)?;
-    let mapping = mapped(&bench, &[page.reference()])?;
+    let mapping = mapped(&bench, &[reference(&page)?])?;
     let page = match page.into_page() {
         Ok(_) => return Err("a page in use was given back".into()),
         Err(page) => page,
@@ -98,7 +102,7 @@ pub(crate) async fn the_table_grows(bench: Bench) -> Outcome {
     let pages = (0..1500)
         .map(|_| granted(&bench, Access::ReadOnly))
         .collect::<Result<Vec<_>, String>>()?;
-    let mut references: Vec<_> = pages.iter().map(GrantedPage::reference).collect();
+    let mut references = pages.iter().map(reference).collect::<Result<Vec<_>, _>>()?;
     references.sort_unstable();
     references.dedup();
     ensure!(

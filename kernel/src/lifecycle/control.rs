@@ -1,0 +1,158 @@
+//! Hears the request for a suspend and carries it out.
+
+use super::{Asked, GENERATION, Outcome, Phase, notice, parts, timing};
+use crate::event::{self, ChannelStatus, EventChannel, EventError};
+use crate::pv::{self, Returned};
+use crate::trace::{self, Event};
+use crate::xenstore::Xenstore;
+use crate::{task, time};
+use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use core::time::Duration;
+
+/// The node that names the suspend event channel
+/// (docs/misc/xenstore-paths.pandoc).
+const CHANNEL_NODE: &str = "device/suspend/event-channel";
+
+/// How long the parts may take to settle. The toolstack waits for a minute
+/// (`libxl_dom_suspend.c`); a suspend after that would stop the domain with
+/// nobody there to resume it, so what takes longer is given up.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+
+/// How often that is looked at.
+const SETTLE_INTERVAL: Duration = Duration::from_micros(500);
+
+/// This domain's own number, 0 as long as it is not known.
+static DOMID: AtomicU16 = AtomicU16::new(0);
+
+/// This domain's own number, which changes in a migration; 0 until xenstore
+/// has told it.
+pub(crate) fn domid() -> crate::DomId {
+    DOMID.load(Ordering::Relaxed)
+}
+
+/// A suspend is under way.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Offers the suspend event channel and serves it, for ever; in each new
+/// domain again.
+pub(crate) async fn serve(store: Xenstore) {
+    loop {
+        match offer(&store).await {
+            Ok(channel) => serve_channel(&channel).await,
+            Err(error) => {
+                log::warn!("lifecycle: no suspend event channel: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// Makes the channel and names it in xenstore.
+async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
+    /// The domain that the toolstack runs in.
+    const TOOLSTACK: crate::DomId = 0;
+    match store.read("domid").await.map(|text| text.parse()) {
+        Ok(Ok(domid)) => {
+            DOMID.store(domid, Ordering::Relaxed);
+            trace::record(Event::Domain(domid));
+        }
+        Ok(Err(_)) => log::warn!("lifecycle: the node domid is no number"),
+        Err(error) => log::warn!("lifecycle: domid: {error}"),
+    }
+    timing::reached(Phase::StoreUp);
+    let channel = EventChannel::alloc_unbound(TOOLSTACK)?;
+    let port = channel.port()?;
+    match store.write(CHANNEL_NODE, alloc::format!("{port}")).await {
+        Ok(()) => notice::watch(port),
+        // The request comes through `control/shutdown` then.
+        Err(error) => log::info!("lifecycle: {CHANNEL_NODE} not set: {error}"),
+    }
+    Ok(channel)
+}
+
+/// Until the channel is gone with its domain.
+async fn serve_channel(channel: &EventChannel) {
+    while channel.wait().await.is_ok() {
+        // Only a toolstack that has bound the channel waits for the suspend;
+        // without one nobody would resume the domain.
+        match channel.status() {
+            Ok(ChannelStatus::Connected) => suspend(Asked::EventChannel).await,
+            Ok(_) => log::warn!("lifecycle: an event without a toolstack was ignored"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Suspends the domain; returns when it goes on, here or elsewhere.
+pub(crate) async fn suspend(asked: Asked) {
+    if BUSY.swap(true, Ordering::Relaxed) {
+        log::warn!("lifecycle: a second request, by {asked}, was ignored");
+        return;
+    }
+    timing::begin(asked);
+    if settle().await {
+        stop_and_go_on();
+    } else {
+        trace::record(Event::Abandoned);
+        for part in parts() {
+            part.resume(Outcome::Cancelled);
+        }
+        timing::end(Outcome::Cancelled, Duration::ZERO);
+    }
+    BUSY.store(false, Ordering::Relaxed);
+}
+
+/// Lets every part finish what is under way; false where one does not in time.
+async fn settle() -> bool {
+    for part in parts().iter().rev() {
+        part.settle();
+    }
+    let deadline = time::now() + SETTLE_LIMIT;
+    // Bytes that are on their way need a turn of the ring's task at least.
+    loop {
+        let Some(part) = parts().into_iter().find(|part| !part.is_settled()) else {
+            return true;
+        };
+        if time::now() >= deadline {
+            log::error!(
+                "lifecycle: not suspended, {} did not settle within {SETTLE_LIMIT:?}",
+                part.name()
+            );
+            return false;
+        }
+        task::yield_now().await;
+        if !part.is_settled() {
+            time::sleep(SETTLE_INTERVAL).await;
+        }
+    }
+}
+
+/// Everything between the last task before the suspend and the first one after it.
+fn stop_and_go_on() {
+    let parts = parts();
+    for part in parts.iter().rev() {
+        part.quiesce();
+    }
+    timing::reached(Phase::Quiesced);
+    let left = time::unix_time();
+    timing::reached(Phase::Hypercall);
+    let returned = pv::suspend();
+    let away = time::unix_time().saturating_sub(left);
+    let outcome = match returned {
+        Returned::Cancelled => Outcome::Cancelled,
+        Returned::NewDomain {
+            console_port,
+            store_port,
+        } => {
+            GENERATION.fetch_add(1, Ordering::Relaxed);
+            notice::forget_channel();
+            event::renew(console_port, store_port);
+            Outcome::NewDomain
+        }
+    };
+    // The clock is the first of them: from there on time runs.
+    for part in &parts {
+        part.resume(outcome);
+    }
+    timing::end(outcome, away);
+}

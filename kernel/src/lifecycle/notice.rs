@@ -1,0 +1,87 @@
+//! The early notice.
+//!
+//! libxl binds the guest's suspend event channel before the first page is
+//! saved and lets go of it when the save ends without a suspend
+//! (`tools/libs/light/libxl_dom_suspend.c:libxl__domain_suspend_init`). No
+//! event tells the guest, but `EVTCHNOP_status` does: unbound before, between
+//! domains from then on.
+//!
+//! The run loop looks while it runs; an idle guest is not woken for it.
+
+use super::{Phase, parts, timing};
+use crate::event::{self, ChannelStatus};
+use crate::time::Instant;
+use crate::vcpu_cell::VcpuCell;
+use core::time::Duration;
+
+/// Shortest time between two looks.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+struct Notice {
+    /// The suspend event channel, once xenstore names it.
+    port: Option<u32>,
+    given: bool,
+    next: Instant,
+}
+
+static NOTICE: VcpuCell<Notice> = VcpuCell::new(Notice {
+    port: None,
+    given: false,
+    next: Instant::from_nanos(0),
+});
+
+/// From here on the toolstack may bind `port`.
+pub(super) fn watch(port: u32) {
+    NOTICE.borrow().port = Some(port);
+}
+
+/// The notice is over: the guest was suspended, or the channel is gone with
+/// its domain.
+pub(super) fn forget_channel() {
+    let mut notice = NOTICE.borrow();
+    notice.port = None;
+    notice.given = false;
+}
+
+/// Looks at the channel, at most every 10 ms, and tells all parts what has changed.
+pub(crate) fn look(now: Instant) {
+    let mut notice = NOTICE.borrow();
+    let Some(port) = notice.port else { return };
+    if now < notice.next {
+        return;
+    }
+    notice.next = now + INTERVAL;
+    let given = is_bound(port);
+    if given == notice.given {
+        return;
+    }
+    notice.given = given;
+    // A part may ask about the notice.
+    drop(notice);
+    let phase = if given {
+        Phase::EarlyNotice
+    } else {
+        Phase::NoticeWithdrawn
+    };
+    log::info!("lifecycle: {phase}");
+    timing::reached(phase);
+    for part in parts() {
+        if given {
+            part.early_notice();
+        } else {
+            part.notice_withdrawn();
+        }
+    }
+}
+
+/// Whether the p2m may change: not between the early notice and the resume,
+/// because the toolstack reads it meanwhile.
+#[expect(dead_code, reason = "elastic memory asks")]
+pub(crate) fn may_change_p2m() -> bool {
+    let port = NOTICE.borrow().port;
+    !port.is_some_and(is_bound)
+}
+
+fn is_bound(port: u32) -> bool {
+    matches!(event::status(port), Ok(ChannelStatus::Connected))
+}

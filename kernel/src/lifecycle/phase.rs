@@ -1,0 +1,90 @@
+//! The names of what happens around a suspend. Log lines, the trace ring and
+//! the timing table all use these.
+
+use core::fmt;
+
+/// A step of a suspend, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Pre-copy has begun.
+    EarlyNotice,
+    /// Pre-copy was given up.
+    NoticeWithdrawn,
+    /// The toolstack asked for the suspend.
+    Request,
+    /// Every part is quiet.
+    Quiesced,
+    /// `SCHEDOP_shutdown` is issued.
+    Hypercall,
+    /// It has returned, and the clock runs again.
+    Return,
+    /// xenstore has answered its first request.
+    StoreUp,
+    /// The network's backend is connected.
+    VifConnected,
+    /// The first frame is handed to the backend.
+    FirstFrame,
+    /// The first TCP acknowledgement has arrived.
+    FirstAck,
+}
+
+impl Phase {
+    /// All phases, in order.
+    pub const ALL: [Self; 10] = [
+        Self::EarlyNotice,
+        Self::NoticeWithdrawn,
+        Self::Request,
+        Self::Quiesced,
+        Self::Hypercall,
+        Self::Return,
+        Self::StoreUp,
+        Self::VifConnected,
+        Self::FirstFrame,
+        Self::FirstAck,
+    ];
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EarlyNotice => "early notice",
+            Self::NoticeWithdrawn => "notice withdrawn",
+            Self::Request => "request",
+            Self::Quiesced => "quiesced",
+            Self::Hypercall => "hypercall",
+            Self::Return => "return",
+            Self::StoreUp => "xenstore up",
+            Self::VifConnected => "vif connected",
+            Self::FirstFrame => "first frame",
+            Self::FirstAck => "first ack",
+        })
+    }
+}
+
+/// What the hypercall returned with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The same domain goes on: a failed migration, or a checkpoint.
+    Cancelled,
+    /// The guest is another domain now, on this host or on another.
+    NewDomain,
+}
+
+/// The way by which the toolstack asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// An event on the channel of `device/suspend/event-channel`.
+    EventChannel,
+    /// `control/shutdown` in xenstore.
+    Xenstore,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EventChannel => "event channel",
+            Self::Xenstore => "xenstore",
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! When each phase of the present suspend was reached, and the line that says so.
+
+use super::{Asked, Outcome, Phase};
+use crate::time::{self, Instant};
+use crate::trace::{self, Event};
+use crate::vcpu_cell::VcpuCell;
+use crate::{event, task};
+use alloc::string::String;
+use core::fmt::Write;
+use core::future::poll_fn;
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+/// How long after the return the table waits for its last phase.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The phases of the table, which counts from the request on.
+const COLUMNS: [Phase; 7] = [
+    Phase::Quiesced,
+    Phase::Hypercall,
+    Phase::Return,
+    Phase::StoreUp,
+    Phase::VifConnected,
+    Phase::FirstFrame,
+    Phase::FirstAck,
+];
+
+/// What has been counted since boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Suspends, whatever came of them.
+    pub suspends: u32,
+    /// Those of them that were cancelled.
+    pub cancelled: u32,
+}
+
+struct Table {
+    counts: Counts,
+    asked: Asked,
+    outcome: Outcome,
+    /// By [`Phase`] as a number.
+    reached: [Option<Instant>; Phase::ALL.len()],
+    /// Time blocked before the request, and between it and the first frame.
+    blocked: (Duration, Option<Duration>),
+    away: Duration,
+    /// Whether the present suspend has a table that was not printed.
+    open: bool,
+    printer: Option<Waker>,
+}
+
+static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
+    counts: Counts {
+        suspends: 0,
+        cancelled: 0,
+    },
+    asked: Asked::Xenstore,
+    outcome: Outcome::Cancelled,
+    reached: [None; Phase::ALL.len()],
+    blocked: (Duration::ZERO, None),
+    away: Duration::ZERO,
+    open: false,
+    printer: None,
+});
+
+/// How many suspends there were.
+#[must_use]
+pub fn counts() -> Counts {
+    TABLE.borrow().counts
+}
+
+/// Notes that `phase` is reached, the first time of each suspend; for the
+/// parts that know when: xenstore, the network.
+pub fn reached(phase: Phase) {
+    let mut table = TABLE.borrow();
+    let slot = phase as usize;
+    let counts_from_request = phase >= Phase::Request;
+    if counts_from_request && (!table.open || table.reached[slot].is_some()) {
+        return;
+    }
+    let now = time::now();
+    table.reached[slot] = Some(now);
+    trace::record(Event::Phase(phase));
+    if phase == Phase::FirstFrame {
+        table.blocked.1 = Some(event::blocked().saturating_sub(table.blocked.0));
+        event::measure(false);
+    }
+    let printer = if phase == Phase::FirstAck {
+        table.printer.take()
+    } else {
+        None
+    };
+    drop(table);
+    if let Some(printer) = printer {
+        printer.wake();
+    }
+}
+
+/// A suspend begins: the table of the one before, if it still waits, is printed.
+pub(super) fn begin(asked: Asked) {
+    print();
+    event::measure(true);
+    let mut table = TABLE.borrow();
+    table.counts.suspends += 1;
+    table.asked = asked;
+    table.outcome = Outcome::Cancelled;
+    table.reached[Phase::Request as usize..].fill(None);
+    table.blocked = (event::blocked(), None);
+    table.away = Duration::ZERO;
+    table.open = true;
+    drop(table);
+    reached(Phase::Request);
+}
+
+/// The guest goes on, after it was `away` by the wall clock.
+pub(super) fn end(outcome: Outcome, away: Duration) {
+    {
+        let mut table = TABLE.borrow();
+        table.outcome = outcome;
+        table.away = away;
+        table.counts.cancelled += u32::from(outcome == Outcome::Cancelled);
+    }
+    if outcome == Outcome::Cancelled {
+        event::measure(false);
+        print();
+        return;
+    }
+    task::spawn(async {
+        // Either way the table is printed as it is then.
+        let _ = time::timeout(PATIENCE, first_ack()).await;
+        print();
+    })
+    .detach();
+}
+
+async fn first_ack() {
+    poll_fn(|context| {
+        let mut table = TABLE.borrow();
+        if !table.open || table.reached[Phase::FirstAck as usize].is_some() {
+            return Poll::Ready(());
+        }
+        let former = table.printer.replace(context.waker().clone());
+        drop(table);
+        drop(former);
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Prints the table, once.
+fn print() {
+    let mut table = TABLE.borrow();
+    if !core::mem::take(&mut table.open) {
+        return;
+    }
+    let Some(request) = table.reached[Phase::Request as usize] else {
+        return;
+    };
+    let mut line = String::new();
+    // Writing to a String cannot fail.
+    for (number, phase) in COLUMNS.into_iter().enumerate() {
+        let comma = if number > 0 { "," } else { "" };
+        let _ = match table.reached[phase as usize] {
+            Some(at) => {
+                let micros = at.saturating_duration_since(request).as_micros();
+                write!(line, "{comma} {phase} {micros}")
+            }
+            None => write!(line, "{comma} {phase} -"),
+        };
+    }
+    let first_frame = table.reached[Phase::FirstFrame as usize];
+    match (first_frame, table.blocked.1) {
+        (Some(at), Some(blocked)) => {
+            let own = at
+                .saturating_duration_since(request)
+                .saturating_sub(blocked)
+                .as_micros();
+            let _ = write!(line, "; own {own} us");
+        }
+        _ => line.push_str("; own - us"),
+    }
+    let (counts, asked, away) = (table.counts, table.asked, table.away.as_millis());
+    let outcome = table.outcome;
+    drop(table);
+    let domid = super::control::domid();
+    match outcome {
+        Outcome::Cancelled => log::info!(
+            "lifecycle: suspend {}: cancelled, asked by {asked}; us since request:{line}; away {away} ms",
+            counts.suspends
+        ),
+        Outcome::NewDomain => log::info!(
+            "lifecycle: suspend {}: new domain {domid}, asked by {asked}; us since request:{line}; away {away} ms",
+            counts.suspends
+        ),
+    }
+}

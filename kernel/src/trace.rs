@@ -1,0 +1,59 @@
+//! The trace ring: the last events of the guest's life, always on. A guest's
+//! memory migrates with it, so the ring tells afterwards what happened before.
+
+use crate::lifecycle::Phase;
+use crate::time::{self, Instant};
+use crate::vcpu_cell::VcpuCell;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Events that are kept.
+const KEPT: usize = 128;
+
+/// Something worth remembering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A phase of a suspend.
+    Phase(Phase),
+    /// The guest has become the domain of this number.
+    Domain(crate::DomId),
+    /// The first phases of a suspend led nowhere: a part did not settle.
+    Abandoned,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Phase(phase) => phase.fmt(f),
+            Self::Domain(domid) => write!(f, "domain {domid}"),
+            Self::Abandoned => f.write_str("suspend abandoned"),
+        }
+    }
+}
+
+struct Ring {
+    entries: [Option<(Instant, Event)>; KEPT],
+    count: u64,
+}
+
+static RING: VcpuCell<Ring> = VcpuCell::new(Ring {
+    entries: [None; KEPT],
+    count: 0,
+});
+
+/// Notes an event.
+pub fn record(event: Event) {
+    let mut ring = RING.borrow();
+    let slot = (ring.count % KEPT as u64) as usize;
+    ring.entries[slot] = Some((time::turn(), event));
+    ring.count += 1;
+}
+
+/// Events there have been, and those that are kept, oldest first.
+#[must_use]
+pub fn entries() -> (u64, Vec<(Instant, Event)>) {
+    let ring = RING.borrow();
+    let (newer, older) = ring.entries.split_at((ring.count % KEPT as u64) as usize);
+    let kept = older.iter().chain(newer).flatten().copied().collect();
+    (ring.count, kept)
+}
