@@ -1,6 +1,7 @@
 //! The program inside dom0: `agent run JOB` carries out one job and reports to the host.
 //!
-//! `agent serve` is the second of two hosts, `agent connect` a migration's way there.
+//! `agent serve` is the second of two hosts, `agent connect` a migration's way there, and
+//! `agent meter` counts what goes that way.
 //!
 //! Reading order: `scenario` and `cases` say what is tried; `lab` and `domain` make guests; `net`
 //! and `mail` talk to them; `hosts` is a second machine; `supervisor` runs each part in a process
@@ -13,6 +14,7 @@ mod domain;
 mod hosts;
 mod lab;
 mod mail;
+mod meter;
 mod net;
 mod process;
 mod report;
@@ -39,8 +41,9 @@ fn main() -> ExitCode {
         ["part", job, name] => part(job, name),
         ["serve"] => serve(),
         ["connect", address] => hosts::transport::run(address),
+        ["meter", ref arguments @ ..] => return meter::run(arguments),
         _ => {
-            eprintln!("usage: agent run JOB");
+            eprintln!("usage: agent run JOB, or agent meter --help");
             return ExitCode::from(2);
         }
     };

@@ -1,0 +1,197 @@
+//! Moves the bytes between the source, which is the meter's own standard input and output, and the
+//! target, which is a program that the meter starts.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result};
+
+use super::report::Ended;
+use super::tally::{Cut, Tally};
+use super::throttle::{PIECE_BYTES, Throttle};
+use super::{CUT_STATUS, Options};
+use crate::stats::rounded;
+
+/// How long a target may go on after the source has closed the stream, and how long it may take to
+/// exit after it has closed its own side.
+const TARGET_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often the end of the target is looked for.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How a direction came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The source closed its side: no more is coming for the target.
+    Source,
+    /// The target closed its side, or does not take what is sent.
+    Target,
+    /// The stream is to be cut here.
+    Cut,
+}
+
+/// The tally with the clock that it is kept by.
+#[derive(Clone)]
+struct Shared {
+    tally: Arc<Mutex<Tally>>,
+    started: Instant,
+}
+
+impl Shared {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> f64 {
+        rounded(self.started.elapsed().as_secs_f64() * 1000.0)
+    }
+}
+
+/// Passes the stream on until it ends. The exit code is the target's, or [`CUT_STATUS`].
+pub(super) fn carry(options: &Options) -> Result<ExitCode> {
+    let cut = options.cut.map(Cut::Byte);
+    let cut = cut.or(options.cut_page.map(Cut::Page));
+    let started_unix = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let shared = Shared {
+        tally: Arc::new(Mutex::new(Tally::new(cut))),
+        started: Instant::now(),
+    };
+    let mut target = start(&options.command)?;
+    let (sender, ends) = mpsc::channel();
+    if let Some(input) = target.stdin.take() {
+        let (shared, sender) = (shared.clone(), sender.clone());
+        let throttle = options.bandwidth.map(Throttle::new);
+        let progress = options.progress.clone();
+        thread::spawn(move || forward(input, throttle, progress.as_deref(), &shared, &sender));
+    }
+    if let Some(output) = target.stdout.take() {
+        let shared = shared.clone();
+        thread::spawn(move || back(output, &shared, &sender));
+    }
+    // Both directions tell their end, and one of them is always there.
+    let end = ends.recv().unwrap_or(End::Target);
+    if let Some(path) = &options.report {
+        let ended = match end {
+            End::Source => Ended::BySource,
+            End::Target => Ended::ByTarget,
+            End::Cut => Ended::ByCut,
+        };
+        let unix_ms = started_unix.as_millis() as u64;
+        let report = shared.tally().report(ended, unix_ms, shared.now_ms());
+        replace(path, &serde_json::to_vec(&report).context("the report")?)?;
+    }
+    match end {
+        // Exiting closes the pipes to both sides at once, as a lost connection would.
+        End::Cut => return Ok(ExitCode::from(CUT_STATUS)),
+        End::Source => {
+            // The target may still have something to say, as long as somebody listens.
+            let _ = ends.recv_timeout(TARGET_LIMIT);
+        }
+        End::Target => {}
+    }
+    Ok(exit_code(&mut target))
+}
+
+fn start(command: &[String]) -> Result<Child> {
+    let (program, arguments) = command.split_first().context("no command")?;
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("`{program}` cannot be started"))
+}
+
+/// From the source to the target.
+fn forward(
+    mut target: ChildStdin,
+    mut throttle: Option<Throttle>,
+    progress: Option<&Path>,
+    shared: &Shared,
+    ends: &Sender<End>,
+) {
+    let mut source = io::stdin().lock();
+    let piece = throttle.as_ref().map_or(PIECE_BYTES, Throttle::piece_bytes);
+    let mut buffer = vec![0; piece];
+    let end = loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) | Err(_) => break End::Source,
+            Ok(count) => count,
+        };
+        if let Some(throttle) = &mut throttle {
+            thread::sleep(throttle.wait_for(count, shared.started.elapsed()));
+        }
+        let (passed, (bytes, pages)) = {
+            let now_ms = shared.now_ms();
+            let mut tally = shared.tally();
+            (tally.forward(&buffer[..count], now_ms), tally.progress())
+        };
+        if target.write_all(&buffer[..passed]).is_err() {
+            break End::Target;
+        }
+        if let Some(path) = progress {
+            // Only for an onlooker: a full disk does not stop the stream.
+            let _ = replace(path, format!("{bytes} {pages}\n").as_bytes());
+        }
+        if passed < count {
+            break End::Cut;
+        }
+    };
+    // In this order: whoever is told of the end may rely on the target having been told, except
+    // that a cut closes everything at the same moment.
+    if end != End::Cut {
+        drop(target);
+        let _ = ends.send(end);
+    } else {
+        let _ = ends.send(end);
+        thread::sleep(TARGET_LIMIT);
+    }
+}
+
+/// From the target to the source.
+fn back(mut target: impl Read, shared: &Shared, ends: &Sender<End>) {
+    let mut source = io::stdout().lock();
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = target.read(&mut buffer) {
+        let now_ms = shared.now_ms();
+        shared.tally().back(&buffer[..count], now_ms);
+        let written = source.write_all(&buffer[..count]);
+        if written.and_then(|()| source.flush()).is_err() {
+            let _ = ends.send(End::Source);
+            return;
+        }
+    }
+    let _ = ends.send(End::Target);
+}
+
+/// Writes a file so that a reader sees either the old contents or the new.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, bytes)
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| path.display().to_string())
+}
+
+/// The target's exit code; a target that does not end, or was ended by a signal, has failed.
+fn exit_code(target: &mut Child) -> ExitCode {
+    let start = Instant::now();
+    while start.elapsed() < TARGET_LIMIT {
+        match target.try_wait() {
+            Ok(Some(status)) => {
+                let code = status.code().and_then(|code| u8::try_from(code).ok());
+                return code.map_or(ExitCode::FAILURE, ExitCode::from);
+            }
+            Ok(None) => thread::sleep(PAUSE),
+            Err(_) => break,
+        }
+    }
+    ExitCode::FAILURE
+}
