@@ -15,6 +15,7 @@ mod hosts;
 mod lab;
 mod mail;
 mod meter;
+mod migration;
 mod net;
 mod process;
 mod report;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// What a finished program left.
@@ -97,11 +98,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `program`.
     pub(crate) fn start(program: &str, arguments: &[&str]) -> Result<Self> {
-        let name = Path::new(program)
-            .file_name()
-            .map_or_else(|| program.to_owned(), |n| n.to_string_lossy().into_owned());
+        let name = name_of(program);
         let log = scratch_file(&name);
         let child = spawn(program, arguments, Stdio::null(), &log)?;
+        Ok(Self { child, name, log })
+    }
+
+    /// Starts `program` as the leader of a process group of its own, for [`Self::kill_group`].
+    pub(crate) fn start_group(program: &str, arguments: &[&str]) -> Result<Self> {
+        let name = name_of(program);
+        let log = scratch_file(&name);
+        let mut command = prepared(program, arguments, Stdio::null(), &log)?;
+        let child = started(program, command.process_group(0))?;
         Ok(Self { child, name, log })
     }
 
@@ -128,6 +136,15 @@ impl Process {
         // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Ends it and everything it has started, unless that has left the group. Only for a process
+    /// that leads a group.
+    pub(crate) fn kill_group(&mut self) {
+        // The group may be empty by now. Its number is not given to another while the leader has
+        // not been waited for, or while it has members.
+        let _ = killpg(pid_of(&self.child), Signal::SIGKILL);
+        self.kill();
     }
 }
 
@@ -158,13 +175,23 @@ pub(crate) fn pid_of(child: &Child) -> Pid {
 }
 
 fn spawn(program: &str, arguments: &[&str], input: Stdio, log: &Path) -> Result<Child> {
+    started(program, &mut prepared(program, arguments, input, log)?)
+}
+
+fn prepared(program: &str, arguments: &[&str], input: Stdio, log: &Path) -> Result<Command> {
     let out = File::create(log).with_context(|| log.display().to_string())?;
     let errors = out.try_clone().context("standard error")?;
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(input)
         .stdout(out)
-        .stderr(errors)
+        .stderr(errors);
+    Ok(command)
+}
+
+fn started(program: &str, command: &mut Command) -> Result<Child> {
+    command
         .spawn()
         .with_context(|| match fs::metadata(program) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -172,6 +199,12 @@ fn spawn(program: &str, arguments: &[&str], input: Stdio, log: &Path) -> Result<
             }
             _ => format!("`{program}` cannot be started"),
         })
+}
+
+fn name_of(program: &str) -> String {
+    Path::new(program)
+        .file_name()
+        .map_or_else(|| program.to_owned(), |n| n.to_string_lossy().into_owned())
 }
 
 fn shown(program: &str, arguments: &[&str]) -> String {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -15,17 +16,32 @@ pub(crate) const FOLDER: &str = "/var/log/xen/console";
 /// How often the file is looked at while waiting. The guest's own speed does not depend on it.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The console log of one guest name. A restarted domain of that name continues the file.
+/// The console text of one guest. A restarted domain of its name continues the file; a domain that
+/// was migrated or restored may continue in another one ([`Self::continue_in`]). Clones follow.
 #[derive(Clone, Debug)]
 pub(crate) struct Console {
+    parts: Arc<Mutex<Vec<Part>>>,
+}
+
+/// A piece of the guest's text.
+#[derive(Clone, Debug)]
+struct Part {
     path: PathBuf,
+    /// Where in the file it begins. It ends where the next part in the same file begins.
+    offset: u64,
 }
 
 impl Console {
     /// The console of the guest called `name`.
     pub(crate) fn of(name: &str) -> Self {
+        let path = PathBuf::from(FOLDER).join(format!("guest-{name}.log"));
+        Self::at(path)
+    }
+
+    fn at(path: PathBuf) -> Self {
+        let parts = vec![Part { path, offset: 0 }];
         Self {
-            path: PathBuf::from(FOLDER).join(format!("guest-{name}.log")),
+            parts: Arc::new(Mutex::new(parts)),
         }
     }
 
@@ -35,11 +51,42 @@ impl Console {
         Self::of(&format!("{name}--incoming"))
     }
 
+    /// The text goes on in the file of `other`, from byte `offset` of it.
+    pub(crate) fn continue_in(&self, other: &Self, offset: u64) {
+        let path = other.parts().last().map(|part| part.path.clone());
+        if let Some(path) = path {
+            self.parts().push(Part { path, offset });
+        }
+    }
+
+    /// The bytes in the file that is written to now.
+    pub(crate) fn bytes(&self) -> u64 {
+        let path = self.parts().last().map(|part| part.path.clone());
+        let file = path.and_then(|path| fs::metadata(path).ok());
+        file.map_or(0, |file| file.len())
+    }
+
     /// Everything so far, without carriage returns; empty before the first byte.
     pub(crate) fn text(&self) -> String {
-        fs::read(&self.path)
-            .map(|bytes| String::from_utf8_lossy(&bytes).replace('\r', ""))
-            .unwrap_or_default()
+        String::from_utf8_lossy(&self.contents()).replace('\r', "")
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of all parts, in order.
+    fn contents(&self) -> Vec<u8> {
+        let parts = self.parts();
+        let mut contents = Vec::new();
+        for (number, part) in parts.iter().enumerate() {
+            let bytes = fs::read(&part.path).unwrap_or_default();
+            let later = parts[number + 1..].iter();
+            let end = later.clone().find(|later| later.path == part.path);
+            let end = end.map_or(bytes.len(), |later| later.offset as usize);
+            contents.extend(bytes.get(part.offset as usize..end).unwrap_or_default());
+        }
+        contents
     }
 
     /// Its last lines, for an error message.
@@ -50,7 +97,7 @@ impl Console {
     /// The whole lines from byte `offset` on, and where the next call continues. With `rest`, also
     /// a line that has no end yet.
     pub(crate) fn since(&self, offset: usize, rest: bool) -> (String, usize) {
-        let bytes = fs::read(&self.path).unwrap_or_default();
+        let bytes = self.contents();
         let new = bytes.get(offset..).unwrap_or_default();
         let whole = new
             .iter()
@@ -63,8 +110,10 @@ impl Console {
 
     /// Removes what an earlier guest of the name left.
     pub(crate) fn clear(&self) {
-        // There is nothing to remove the first time.
-        let _ = fs::remove_file(&self.path);
+        for part in self.parts().iter() {
+            // There is nothing to remove the first time.
+            let _ = fs::remove_file(&part.path);
+        }
     }
 
     /// Waits until `text` has been printed and returns its whole line.
@@ -91,5 +140,35 @@ impl Console {
             Ok(line) => Ok(line),
             Err(error) => bail!("{error}; console:\n{}", self.tail()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Console;
+    use crate::process::scratch_file;
+    use std::fs;
+
+    #[test]
+    fn text_goes_on_in_other_files_and_in_the_same_one_again() {
+        let first = scratch_file("console-1");
+        let second = scratch_file("console-2");
+        fs::write(&first, "booted\r\n").expect("a scratch file");
+        fs::write(&second, "of another guest\n").expect("a scratch file");
+        let console = Console::at(first.clone());
+        let clone = console.clone();
+        let other = Console::at(second.clone());
+        let offset = other.bytes();
+        fs::write(&second, "of another guest\nmigrated\n").expect("a scratch file");
+        console.continue_in(&other, offset);
+        assert_eq!(clone.text(), "booted\nmigrated\n");
+        let again = Console::at(first.clone());
+        let offset = again.bytes();
+        console.continue_in(&again, offset);
+        fs::write(&first, "booted\r\nrestored\n").expect("a scratch file");
+        assert_eq!(clone.text(), "booted\nmigrated\nrestored\n");
+        assert_eq!(console.since(8, false).0, "migrated\nrestored\n");
+        clone.clear();
+        assert!(!first.exists() && !second.exists());
     }
 }
