@@ -47,7 +47,7 @@ struct MachineArguments {
     #[arg(long)]
     virtual_time: bool,
     /// The release of Xen.
-    #[arg(long, value_enum, default_value = "4.14")]
+    #[arg(long, value_enum, default_value_t = XenVersion::DEFAULT)]
     xen: XenVersion,
 }
 

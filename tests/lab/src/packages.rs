@@ -2,12 +2,19 @@
 
 use clap::ValueEnum;
 
-/// A release of Xen that the lab can boot.
+/// A release of Xen that the lab can boot: the ones that Debian's suites carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum XenVersion {
     /// 4.14, the last Debian Xen that can migrate a PV guest live.
     #[value(name = "4.14")]
     V4_14,
+    /// 4.17, built without shadow paging: it saves and restores PV guests, but nothing can log
+    /// which pages they dirty.
+    #[value(name = "4.17")]
+    V4_17,
+    /// 4.20, built without shadow paging as well.
+    #[value(name = "4.20")]
+    V4_20,
 }
 
 /// The packages of one lab: a hypervisor, its toolstack, a dom0 kernel.
@@ -18,9 +25,10 @@ pub(crate) struct PackageSet {
     pub(crate) suite: &'static str,
     /// The hypervisor with its toolstack.
     pub(crate) hypervisor: &'static [&'static str],
-    /// The suite that carries dom0's kernel.
-    pub(crate) kernel_suite: &'static str,
 }
+
+/// The suite that carries dom0's kernel, the same one under every Xen.
+pub(crate) const KERNEL_SUITE: &str = "bookworm";
 
 /// What dom0 and the scenarios use beside the toolstack.
 pub(crate) const USERLAND: &[&str] = &[
@@ -67,6 +75,10 @@ pub(crate) const MODULES: &[&str] = &[
 ];
 
 impl XenVersion {
+    /// What a scenario runs on where nothing else is asked for: the one release on which all of
+    /// them can run.
+    pub(crate) const DEFAULT: XenVersion = XenVersion::V4_14;
+
     /// The packages of this release.
     pub(crate) fn packages(self) -> PackageSet {
         match self {
@@ -74,7 +86,16 @@ impl XenVersion {
                 xen: "4.14",
                 suite: "bullseye",
                 hypervisor: &["xen-hypervisor-4.14-amd64", "xen-utils-4.14"],
-                kernel_suite: "bookworm",
+            },
+            XenVersion::V4_17 => PackageSet {
+                xen: "4.17",
+                suite: "bookworm",
+                hypervisor: &["xen-hypervisor-4.17-amd64", "xen-utils-4.17"],
+            },
+            XenVersion::V4_20 => PackageSet {
+                xen: "4.20",
+                suite: "trixie",
+                hypervisor: &["xen-hypervisor-4.20-amd64", "xen-utils-4.20"],
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,11 +45,43 @@ impl Drop for Owned {
 pub(crate) fn run(
     command: &mut Command,
     limit: Duration,
+    on_line: impl FnMut(Stream, &str),
+) -> Result<()> {
+    run_on(Stdio::null(), command, limit, on_line)
+}
+
+/// Runs `source | sink` to the end of both. What `source` has to say goes to the terminal.
+///
+/// # Errors
+/// As [`run`], for either.
+pub(crate) fn pipe(source: &mut Command, sink: &mut Command, limit: Duration) -> Result<()> {
+    let name = source.get_program().to_string_lossy().into_owned();
+    let child = source
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let mut child = Owned(child);
+    let input = child.0.stdout.take().map_or(Stdio::null(), Stdio::from);
+    run_on(input, sink, limit, |_, _| {})?;
+    // Its reader has ended: if it still wrote, it would be told so.
+    let status = child.0.wait().context("cannot wait")?;
+    if !status.success() {
+        bail!("{name} ended with {status}");
+    }
+    Ok(())
+}
+
+/// [`run`] with a standard input of its own.
+fn run_on(
+    input: Stdio,
+    command: &mut Command,
+    limit: Duration,
     mut on_line: impl FnMut(Stream, &str),
 ) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut tail = VecDeque::new();
-    let status = run_any_status(command, limit, |stream, line| {
+    let status = follow(command.stdin(input), limit, |stream, line| {
         if tail.len() == TAIL_LINES {
             tail.pop_front();
         }
@@ -70,12 +102,20 @@ pub(crate) fn run(
 pub(crate) fn run_any_status(
     command: &mut Command,
     limit: Duration,
+    on_line: impl FnMut(Stream, &str),
+) -> Result<ExitStatus> {
+    follow(command.stdin(Stdio::null()), limit, on_line)
+}
+
+/// Starts `command`, hands on its output and waits for its end.
+fn follow(
+    command: &mut Command,
+    limit: Duration,
     mut on_line: impl FnMut(Stream, &str),
-) -> Result<std::process::ExitStatus> {
+) -> Result<ExitStatus> {
     let name = command.get_program().to_string_lossy().into_owned();
     let deadline = Instant::now() + limit;
     let child = command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -150,7 +190,7 @@ mod tests {
     use std::process::Command;
     use std::time::Duration;
 
-    use super::{Stream, output, run};
+    use super::{Stream, output, pipe, run};
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -179,6 +219,17 @@ mod tests {
         .expect_err("exit status 3");
         assert!(error.to_string().contains("reason"), "{error}");
         assert_eq!(seen, [(Stream::Err, "reason".to_owned())]);
+    }
+
+    #[test]
+    fn both_ends_of_a_pipe_must_succeed() {
+        let run = |source, sink| {
+            let (mut source, mut sink) = (shell(source), shell(sink));
+            pipe(&mut source, &mut sink, Duration::from_secs(20))
+        };
+        run("echo through", "read word && [ $word = through ]").expect("it comes through");
+        assert!(run("echo through; exit 3", "cat").is_err());
+        assert!(run("echo through", "cat; exit 3").is_err());
     }
 
     #[test]

@@ -44,6 +44,10 @@ const BUILD: &[Tool] = &[
         package: "dpkg",
     },
     Tool {
+        program: "tar",
+        package: "tar",
+    },
+    Tool {
         program: "depmod",
         package: "kmod",
     },

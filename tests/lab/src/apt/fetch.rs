@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::state::State;
 use crate::digest::short_digest;
 use crate::log::say;
-use crate::packages::{KERNEL, PackageSet, USERLAND};
+use crate::packages::{KERNEL, KERNEL_SUITE, PackageSet, USERLAND};
 
 /// The files of a set.
 pub(crate) struct Packages {
@@ -39,7 +39,7 @@ struct Deb {
 /// # Errors
 /// When they must be fetched and cannot be.
 pub(crate) fn ready(cache: &Path, set: &PackageSet) -> Result<Packages> {
-    let texts = [&set.suite, &set.kernel_suite, &KERNEL.0, &KERNEL.1];
+    let texts = [&set.suite, &KERNEL_SUITE, &KERNEL.0, &KERNEL.1];
     let lists = [set.hypervisor, USERLAND];
     let key = short_digest(lists.into_iter().flatten().chain(texts));
     let path = cache.join(format!("packages-{}-{key}.json", set.xen));
@@ -67,7 +67,7 @@ fn fetch(cache: &Path, set: &PackageSet) -> Result<Packages> {
     let apt = cache.join("apt");
     let names = [set.hypervisor, USERLAND].concat();
     let root = State::update(&apt, set.suite)?.download_all(&names)?;
-    let kernel = State::update(&apt, set.kernel_suite)?.download_dependency(KERNEL.0, KERNEL.1)?;
+    let kernel = State::update(&apt, KERNEL_SUITE)?.download_dependency(KERNEL.0, KERNEL.1)?;
     say!(
         "all packages are there after {:.1} s",
         begin.elapsed().as_secs_f32()

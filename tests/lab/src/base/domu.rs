@@ -11,17 +11,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::modules::Modules;
+use super::unpack::MERGED;
 use crate::archive::Archive;
 use crate::process;
 
 const INIT: &str = include_str!("../../dom0/linux-domu-init");
 
 /// The loader's fixed place, in every dynamic program: an absolute link to the next.
-const LOADER_LINK: &str = "/lib64/ld-linux-x86-64.so.2";
+const LOADER_LINK: &str = "/usr/lib64/ld-linux-x86-64.so.2";
 
-const LOADER: &str = "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+const LOADER: &str = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
 
-const LIBRARY_FOLDERS: &[&str] = &["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+const BUSYBOX: &str = "usr/bin/busybox";
 
 const PROGRAMS: &[&str] = &["usr/bin/iperf3", "usr/bin/socat"];
 
@@ -36,14 +39,18 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
         archive.folder(Path::new(folder))?;
     }
     archive.file(Path::new("/init"), 0o755, INIT.as_bytes())?;
-    archive.copy(Path::new("/bin/busybox"), &root.join("bin/busybox"))?;
-    archive.link(Path::new("/bin/sh"), Path::new("busybox"))?;
+    for name in MERGED {
+        let real = Path::new("/usr").join(name);
+        archive.folder(&real)?;
+        archive.link(&Path::new("/").join(name), &real)?;
+    }
+    archive.link(Path::new("/usr/bin/sh"), Path::new("busybox"))?;
     archive.tree(&modules.root, &|path| {
         path.extension().is_none_or(|e| e != "ko")
             || path.file_name().is_some_and(|n| n == "xen-netfront.ko")
     })?;
     let mut files: BTreeSet<PathBuf> = PROGRAMS.iter().map(PathBuf::from).collect();
-    files.insert(PathBuf::from(LOADER));
+    files.extend([LOADER, BUSYBOX].map(PathBuf::from));
     for program in PROGRAMS {
         files.extend(libraries(root, program)?);
     }
@@ -60,13 +67,11 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
 
 /// The libraries of `program`, below `root`, as its own loader finds them there.
 fn libraries(root: &Path, program: &str) -> Result<Vec<PathBuf>> {
-    let path: Vec<_> = LIBRARY_FOLDERS
-        .iter()
-        .map(|folder| root.join(folder).display().to_string())
-        .collect();
     let list = process::output(
         Command::new(root.join(LOADER))
-            .args(["--library-path", &path.join(":"), "--list"])
+            .arg("--library-path")
+            .arg(root.join(LIBRARIES))
+            .arg("--list")
             .arg(root.join(program)),
         Duration::from_secs(20),
     )?;

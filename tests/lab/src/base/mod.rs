@@ -3,16 +3,17 @@
 //!
 //! They are built from Debian packages once and kept under a name made from their inputs. What
 //! changes (images, agent, job, the init script) is in the overlay, a second archive.
-//! Read [`root`] for dom0, [`modules`] for its kernel modules, [`domu`] for the Linux domU.
+//! Read [`unpack`] for what becomes of the packages, [`root`] for dom0, [`modules`] for its kernel
+//! modules, [`domu`] for the Linux domU.
 
 pub(crate) mod domu;
 mod modules;
 mod root;
+mod unpack;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -21,8 +22,8 @@ use crate::apt::fetch;
 use crate::digest::short_digest;
 use crate::lock::Lock;
 use crate::log::say;
-use crate::packages::{MODULES, PackageSet, USERLAND, XenVersion};
-use crate::{interrupt, paths, process, tools};
+use crate::packages::{KERNEL_SUITE, MODULES, PackageSet, USERLAND, XenVersion};
+use crate::{interrupt, paths, tools};
 
 /// What decides how the parts are built, beside the package lists: a change here builds anew.
 const RECIPE: &[&str] = &[
@@ -30,14 +31,13 @@ const RECIPE: &[&str] = &[
     include_str!("root.rs"),
     include_str!("modules.rs"),
     include_str!("domu.rs"),
+    include_str!("unpack.rs"),
     include_str!("../archive.rs"),
     include_str!("../../dom0/linux-domu-init"),
 ];
 
 /// For how long a base may be in use by a lab of other inputs.
 const IN_USE: Duration = Duration::from_secs(3600);
-
-const UNPACK_LIMIT: Duration = Duration::from_secs(120);
 
 /// How long to wait for another lab that is building the same parts.
 const LOCK_LIMIT: Duration = Duration::from_secs(1800);
@@ -77,7 +77,7 @@ impl Base {
         let cache = paths::cache();
         fs::create_dir_all(&cache)?;
         let inputs = [set.hypervisor, USERLAND, MODULES, RECIPE];
-        let suites = [&set.suite, &set.kernel_suite];
+        let suites = [&set.suite, &KERNEL_SUITE];
         let key = short_digest(inputs.into_iter().flatten().chain(suites));
         let folder = cache.join(format!("base-{}-{key}", set.xen));
         let base = Base { folder };
@@ -100,8 +100,8 @@ fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
     let work = paths::scratch(cache)?;
     let (root, kernel) = (work.path().join("root"), work.path().join("kernel"));
     let unpack = Instant::now();
-    unpack_all(&packages.root, &root)?;
-    unpack_all(&[packages.kernel], &kernel)?;
+    unpack::all(&packages.root, &root)?;
+    unpack::all(&[packages.kernel], &kernel)?;
     say!(
         "unpacked {} packages in {} s",
         packages.root.len() + 1,
@@ -120,22 +120,6 @@ fn build(set: &PackageSet, cache: &Path, folder: &Path) -> Result<()> {
     fs::rename(done.keep(), folder).context("cannot keep what was built")?;
     remove_older(cache, set.xen, folder);
     say!("dom0 is built after {} s in all", begin.elapsed().as_secs());
-    Ok(())
-}
-
-/// Unpacks packages into one folder.
-fn unpack_all(debs: &[PathBuf], root: &Path) -> Result<()> {
-    fs::create_dir_all(root)?;
-    for (done, deb) in debs.iter().enumerate() {
-        if done % 40 == 0 {
-            say!("unpacking {} of {}", done + 1, debs.len());
-        }
-        process::run(
-            Command::new("dpkg").arg("--extract").arg(deb).arg(root),
-            UNPACK_LIMIT,
-            |_, _| {},
-        )?;
-    }
     Ok(())
 }
 

@@ -10,11 +10,14 @@ use anyhow::{Context, Result, bail};
 use crate::log::say;
 use crate::{process, tools};
 
+/// Where modules are, below a root whose `/lib` is a link.
+const FOLDER: &str = "usr/lib/modules";
+
 const DEPMOD_LIMIT: Duration = Duration::from_secs(300);
 
 /// Module files with their `modules.dep`, ready to be a root's `/lib/modules`.
 pub(crate) struct Modules {
-    /// A folder with `lib/modules/RELEASE` in it.
+    /// A folder with `usr/lib/modules/RELEASE` in it, and no more.
     pub(crate) root: PathBuf,
 }
 
@@ -25,8 +28,8 @@ pub(crate) struct Modules {
 pub(crate) fn select(kernel: &Path, wanted: &[&str], target: &Path) -> Result<Modules> {
     say!("selecting kernel modules");
     let release = release(kernel)?;
-    let from = kernel.join("lib/modules").join(&release);
-    let to = target.join("lib/modules").join(&release);
+    let from = kernel.join(FOLDER).join(&release);
+    let to = target.join(FOLDER).join(&release);
     fs::create_dir_all(&to)?;
     depmod(kernel, &release)?;
     let listing = fs::read_to_string(from.join("modules.dep"))?;
@@ -51,7 +54,7 @@ pub(crate) fn select(kernel: &Path, wanted: &[&str], target: &Path) -> Result<Mo
 }
 
 fn release(kernel: &Path) -> Result<String> {
-    let folder = kernel.join("lib/modules");
+    let folder = kernel.join(FOLDER);
     match fs::read_dir(&folder)
         .with_context(|| format!("cannot list {}", folder.display()))?
         .next()
@@ -63,7 +66,11 @@ fn release(kernel: &Path) -> Result<String> {
 
 fn depmod(root: &Path, release: &str) -> Result<()> {
     process::run(
-        tools::command("depmod").arg("-b").arg(root).arg(release),
+        // It looks in `lib/modules` below the folder it is given.
+        tools::command("depmod")
+            .arg("-b")
+            .arg(root.join("usr"))
+            .arg(release),
         DEPMOD_LIMIT,
         |_, _| {},
     )

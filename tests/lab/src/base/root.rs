@@ -1,6 +1,7 @@
 //! dom0's root as an archive: the unpacked packages without what is only read by people, busybox
 //! for every program that no package brought, the kernel modules, accounts.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -14,21 +15,21 @@ use crate::archive::Archive;
 use crate::log::say;
 use crate::process;
 
-const BUSYBOX: &str = "/bin/busybox";
+const BUSYBOX: &str = "/usr/bin/busybox";
 
-const PROGRAM_FOLDERS: &[&str] = &["bin", "sbin", "usr/bin", "usr/sbin"];
+const PROGRAM_FOLDERS: &[&str] = &["usr/bin", "usr/sbin"];
 
 /// Left out: the archive is unpacked under emulation at every boot, so each megabyte costs time.
+/// A `*` at the end of a name stands for a version.
 const LEFT_OUT: &[&str] = &[
     "/boot",
-    "/lib/systemd",
-    "/lib/udev",
-    "/usr/bin/python3.9",
+    "/usr/bin/python3.*",
     "/usr/lib/debug",
-    "/usr/lib/python3",
-    "/usr/lib/python3.9",
+    "/usr/lib/python3*",
+    "/usr/lib/systemd",
+    "/usr/lib/udev",
     "/usr/lib/x86_64-linux-gnu/gconv",
-    "/usr/lib/xen-4.14/boot",
+    "/usr/lib/xen-*/boot",
     "/usr/share/bash-completion",
     "/usr/share/doc",
     "/usr/share/info",
@@ -107,9 +108,9 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
     archive.link(Path::new("/var/run"), Path::new("/run"))?;
     archive.link(Path::new("/var/lock"), Path::new("/run"))?;
     // Debian's busybox shell prefers its own small programs to the real ones in PATH.
-    archive.link(Path::new("/bin/sh"), Path::new("bash"))?;
+    archive.link(Path::new("/usr/bin/sh"), Path::new("bash"))?;
     for applet in applets(root)? {
-        archive.link(&Path::new("/bin").join(applet), Path::new(BUSYBOX))?;
+        archive.link(&Path::new("/usr/bin").join(applet), Path::new(BUSYBOX))?;
     }
     archive
         .finish()?
@@ -120,16 +121,28 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
 
 /// Whether the packages' file or folder at `path` goes into dom0.
 fn is_kept(path: &Path) -> bool {
-    let left_out = LEFT_OUT.iter().any(|left| path == Path::new(left));
+    let left_out = LEFT_OUT.iter().any(|left| matches(path, Path::new(left)));
     let perl = path.iter().any(|part| part == "perl");
     let left_out_of_perl = perl && LEFT_OUT_OF_PERL.iter().any(|left| path.ends_with(left));
     !left_out && !left_out_of_perl
 }
 
+/// Whether `path` is what `pattern` names.
+fn matches(path: &Path, pattern: &Path) -> bool {
+    let same = |(name, pattern): (&OsStr, &OsStr)| {
+        let name = name.as_encoded_bytes();
+        match pattern.as_encoded_bytes().strip_suffix(b"*") {
+            Some(start) => name.starts_with(start),
+            None => name == pattern.as_encoded_bytes(),
+        }
+    };
+    path.iter().count() == pattern.iter().count() && path.iter().zip(pattern).all(same)
+}
+
 /// busybox's programs that no package has brought.
 fn applets(root: &Path) -> Result<Vec<String>> {
     let list = process::output(
-        Command::new(root.join("bin/busybox")).arg("--list"),
+        Command::new(root.join("usr/bin/busybox")).arg("--list"),
         Duration::from_secs(20),
     )?;
     Ok(list
@@ -155,6 +168,9 @@ mod tests {
         let kept = |path: &str| is_kept(Path::new(path));
         assert!(kept("/usr/share"));
         assert!(!kept("/usr/share/doc"));
+        assert!(kept("/usr/lib/xen-4.20"));
+        assert!(!kept("/usr/lib/xen-4.20/boot"));
+        assert!(kept("/usr/lib/xen-4.20/lib/boot"));
         assert!(kept("/usr/lib/x86_64-linux-gnu/perl/5.32.1/auto/Encode"));
         assert!(!kept(
             "/usr/lib/x86_64-linux-gnu/perl/5.32.1/auto/Encode/JP"
