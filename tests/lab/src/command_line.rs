@@ -107,7 +107,7 @@ pub(crate) fn run() -> Result<bool> {
         }
         Command::Boot(arguments) => closing_line(boot(arguments)?),
         Command::Shell(arguments) => open_shell(arguments),
-        Command::Suite => suite::run(|| run_scenario(&["test".to_owned()])),
+        Command::Suite => suite::run(run_scenario),
         Command::Scenario(words) => closing_line(run_scenario(&words)?),
     }
 }
@@ -190,7 +190,7 @@ fn with_agent(
     });
     let plan = Plan {
         scenario,
-        xen: machine.xen.packages().xen,
+        xen: machine.xen,
         virtual_time: machine.virtual_time,
         overlay,
     };

@@ -16,6 +16,7 @@ use crate::host::{Host, Record};
 use crate::lock::Lock;
 use crate::log::say;
 use crate::overlay::Overlay;
+use crate::packages::XenVersion;
 use crate::process::TICK;
 use crate::scenario::Scenario;
 use crate::{interrupt, paths};
@@ -34,14 +35,27 @@ const TAIL_LINES: usize = 30;
 
 /// What one run of a scenario needs.
 pub(crate) struct Plan {
-    /// The scenario; its name is the name of the folder too.
+    /// The scenario; its folder has its name.
     pub(crate) scenario: &'static Scenario,
-    /// The hypervisor's release, as it goes into the result.
-    pub(crate) xen: &'static str,
+    /// The hypervisor's release.
+    pub(crate) xen: XenVersion,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
     /// What goes into dom0.
     pub(crate) overlay: Overlay,
+}
+
+impl Plan {
+    /// The name of the run and of its folder. Another Xen than the default one is part of it, so
+    /// that the results of several releases stand side by side.
+    fn name(&self) -> String {
+        let name = self.scenario.name;
+        if self.xen == XenVersion::DEFAULT {
+            name.to_owned()
+        } else {
+            format!("{name}-{}", self.xen.packages().xen)
+        }
+    }
 }
 
 /// Runs the scenario and returns how its cases ended. A run that went wrong in another way (the
@@ -50,7 +64,7 @@ pub(crate) struct Plan {
 /// # Errors
 /// When the run could not be made: a file cannot be written, or the user interrupts.
 pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
-    let name = plan.scenario.name;
+    let name = &plan.name();
     let folder = paths::scenario(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let _lock = Lock::take(&folder.join(LOCK), LOCK_LIMIT)?;
@@ -110,7 +124,8 @@ fn machines(base: &Base, plan: &Plan, folder: &Path, records: &mut [Record]) -> 
         1 => String::new(),
         number => format!("{number} times "),
     };
-    say!("booting Xen {} {number}in QEMU, {mode}", plan.xen);
+    let xen = plan.xen.packages().xen;
+    say!("booting Xen {xen} {number}in QEMU, {mode}");
     let mut hosts = Host::start_all(base, plan, &root, records)?;
     let mut first_end = None;
     loop {
@@ -175,7 +190,7 @@ fn write_result(
     result.insert("skipped".into(), counts.skipped.into());
     result.insert("complete".into(), report.complete.into());
     result.insert("hosts".into(), plan.scenario.hosts.into());
-    result.insert("xen".into(), plan.xen.into());
+    result.insert("xen".into(), plan.xen.packages().xen.into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
     result.insert(

@@ -14,14 +14,22 @@ use crate::{interrupt, paths, process};
 /// The limit for the host's tests with their build.
 const LIMIT: Duration = Duration::from_secs(1800);
 
+/// The runs in the lab, as arguments of `cargo lab`: every case on the default Xen, and on the
+/// others those that show that a guest boots, serves, is saved and comes back there too.
+const LAB: &[&[&str]] = &[
+    &["test"],
+    &["test", "--xen", "4.17", "--param", "cases=release"],
+    &["test", "--xen", "4.20", "--param", "cases=release"],
+];
+
 /// Reads the counts out of one line of a test runner.
 type Reader = fn(&str) -> Option<Counts>;
 
-/// Runs the host's tests, then `lab`; prints the closing line and returns whether all passed.
+/// Runs the host's tests, then what `lab` makes of the words of each run; prints the closing line and returns whether all passed.
 ///
 /// # Errors
 /// When the user interrupts.
-pub(crate) fn run(lab: impl FnOnce() -> Result<Counts>) -> Result<bool> {
+pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Counts>) -> Result<bool> {
     let mut total = Counts::default();
     let nextest = process::output(
         cargo().args(["nextest", "--version"]),
@@ -54,11 +62,15 @@ pub(crate) fn run(lab: impl FnOnce() -> Result<Counts>) -> Result<bool> {
     for (arguments, reader) in parts {
         total += host(arguments, *reader)?;
     }
-    total += lab().unwrap_or_else(|error| {
-        say!("error: {error:#}");
-        Counts::default().with_failure()
-    });
-    interrupt::check()?;
+    for words in LAB {
+        say!("== cargo lab {}", words.join(" "));
+        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+        total += lab(&words).unwrap_or_else(|error| {
+            say!("error: {error:#}");
+            Counts::default().with_failure()
+        });
+        interrupt::check()?;
+    }
     println!("{total}");
     Ok(total.failed == 0)
 }
@@ -95,4 +107,29 @@ fn host(arguments: &[&str], reader: Reader) -> Result<Counts> {
     }
     say!("{total}");
     Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum;
+
+    use super::LAB;
+    use crate::packages::XenVersion;
+
+    #[test]
+    fn every_release_of_xen_is_tested() {
+        let tested: BTreeSet<_> = LAB
+            .iter()
+            .map(
+                |words| match words.iter().position(|&word| word == "--xen") {
+                    Some(option) => words[option + 1],
+                    None => XenVersion::DEFAULT.packages().xen,
+                },
+            )
+            .collect();
+        let all = XenVersion::value_variants().iter();
+        assert_eq!(tested, all.map(|version| version.packages().xen).collect());
+    }
 }

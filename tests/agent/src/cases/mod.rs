@@ -49,6 +49,10 @@ impl Case {
     }
 }
 
+/// The cases that are run on each release of Xen that Debian has, by name: a guest boots, serves,
+/// is saved and comes back.
+pub(crate) const RELEASE: &[&str] = &["boot_echo_8_mib", "boot_relay_8_mib", "ping"];
+
 /// Every case, in the order in which they run: what others rest on comes first.
 pub(crate) fn all() -> impl Iterator<Item = Case> {
     [
@@ -81,8 +85,15 @@ pub(crate) fn named(name: &str) -> Option<Case> {
 
 #[cfg(test)]
 mod tests {
-    use super::all;
+    use super::{RELEASE, all, named};
     use std::collections::BTreeSet;
+
+    #[test]
+    fn the_cases_of_a_release_exist() {
+        for name in RELEASE {
+            assert!(named(name).is_some(), "{name}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_fit_a_domain_name() {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::cases;
+use crate::domain::xen_version;
 use crate::report::Report;
 use crate::stats::rounded;
 use crate::supervisor::supervise;
@@ -15,11 +16,23 @@ use crate::supervisor::supervise;
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Params {
-    /// The cases to run; empty for all.
+    /// Which cases there are to run.
+    cases: Cases,
+    /// The cases to run of these; empty for all.
     only: Vec<String>,
     /// The seed of everything random; the cases read it themselves.
     #[serde(rename = "seed")]
     _seed: Option<u64>,
+}
+
+#[derive(Deserialize, Default, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Cases {
+    /// Every one.
+    #[default]
+    All,
+    /// What is run on each release of Xen.
+    Release,
 }
 
 pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
@@ -32,7 +45,9 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
     let mut took = Map::new();
     let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
     for case in cases::all() {
-        if !params.only.is_empty() && !params.only.iter().any(|name| name == case.name) {
+        let listed = params.only.is_empty() || params.only.iter().any(|name| name == case.name);
+        let wanted = params.cases == Cases::All || cases::RELEASE.contains(&case.name);
+        if !listed || !wanted {
             continue;
         }
         report.phase(case.name);
@@ -51,6 +66,7 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         "skipped": skipped,
         "cases_s": rounded(start.elapsed().as_secs_f64()),
         "case_s": took,
+        "xen_version": xen_version()?,
     });
     if let Value::Object(result) = result {
         report.result(result);

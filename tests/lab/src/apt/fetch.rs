@@ -66,8 +66,12 @@ fn fetch(cache: &Path, set: &PackageSet) -> Result<Packages> {
     let begin = Instant::now();
     let apt = cache.join("apt");
     let names = [set.hypervisor, USERLAND].concat();
-    let root = State::update(&apt, set.suite)?.download_all(&names)?;
-    let kernel = State::update(&apt, KERNEL_SUITE)?.download_dependency(KERNEL.0, KERNEL.1)?;
+    let mut state = State::update(&apt, set.suite)?;
+    let root = state.download_all(&names)?;
+    if set.suite != KERNEL_SUITE {
+        state = State::update(&apt, KERNEL_SUITE)?;
+    }
+    let kernel = state.download_dependency(KERNEL.0, KERNEL.1)?;
     say!(
         "all packages are there after {:.1} s",
         begin.elapsed().as_secs_f32()

@@ -29,6 +29,7 @@ const LEFT_OUT: &[&str] = &[
     "/usr/lib/systemd",
     "/usr/lib/udev",
     "/usr/lib/x86_64-linux-gnu/gconv",
+    "/usr/lib/x86_64-linux-gnu/systemd",
     "/usr/lib/xen-*/boot",
     "/usr/share/bash-completion",
     "/usr/share/doc",
