@@ -84,6 +84,29 @@ impl Harness {
         }
     }
 
+    /// The guest becomes another domain: the same page, but another xenstored.
+    pub(crate) fn migrate(&mut self) {
+        self.server = Server::new(self.page.clone());
+        self.connection.with(|session| session.renew());
+    }
+
+    /// Lets the client alone move bytes.
+    pub(crate) fn pump(&mut self) {
+        self.driver.pump(&self.connection, self.now);
+    }
+
+    pub(crate) fn hold(&mut self) {
+        self.connection.with(|session| session.hold());
+    }
+
+    pub(crate) fn release(&mut self) {
+        self.connection.with(|session| session.release());
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.connection.with(|session| session.is_quiet())
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now = self.now + time;

@@ -35,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) chunk: usize,
     /// Takes requests but answers nothing.
     pub(crate) silent: bool,
+    /// Takes requests of this type but does not answer them.
+    pub(crate) silent_on: Option<u32>,
     /// Commits that still meet a conflict.
     pub(crate) conflicts: usize,
     /// What dom0 writes at such a conflict, to cause it.
@@ -63,6 +65,7 @@ impl Server {
             watches: Vec::new(),
             chunk: usize::MAX,
             silent: false,
+            silent_on: None,
             conflicts: 0,
             conflicting_write: None,
             notified: false,
@@ -123,7 +126,7 @@ impl Server {
         let mut rest = requests.as_slice();
         while let Some(message) = self.decoder.feed(&mut rest).expect("the guest's framing") {
             self.served.push(message.header.kind);
-            if !self.silent {
+            if !self.silent && self.silent_on != Some(message.header.kind) {
                 self.serve(&message);
             }
         }

@@ -4,6 +4,7 @@ extern crate std;
 
 mod framing;
 mod hostile;
+mod renewal;
 mod requests;
 mod transactions;
 mod watches;
