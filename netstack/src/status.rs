@@ -1,17 +1,18 @@
-//! The console command `status`.
+//! The console commands `status` and `trace`.
 
-use kernel::{PAGE_SIZE, console, event, grant, lifecycle, mem};
+use kernel::{PAGE_SIZE, console, event, grant, lifecycle, mem, trace};
 
 use crate::network::Network;
 
 impl Network {
     /// Answers what is typed on the console, for ever: `status` logs what the network has counted
-    /// and how much memory is free.
+    /// and how much memory is free, `trace` what the guest has lived through.
     pub async fn answer_console(&self) {
         loop {
             match console::read_line().await.trim() {
                 "status" => self.log_status(),
-                other => log::info!("console: {other:?} is no command; status is one"),
+                "trace" => log_trace(),
+                other => log::info!("console: {other:?} is no command; status and trace are"),
             }
         }
     }
@@ -47,6 +48,20 @@ impl Network {
             frames.free * PAGE_SIZE / 1024,
             frames.total * PAGE_SIZE / 1024,
             grant::quarantined_pages(),
+        );
+    }
+}
+
+/// Logs the trace ring, oldest event first.
+fn log_trace() {
+    let (count, entries) = trace::entries();
+    log::info!("trace: {count} events, the last {}", entries.len());
+    for (at, event) in entries {
+        let micros = at.as_nanos() / 1000;
+        log::info!(
+            "trace: {:5}.{:06} {event}",
+            micros / 1_000_000,
+            micros % 1_000_000
         );
     }
 }

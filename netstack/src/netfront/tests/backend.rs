@@ -175,6 +175,24 @@ impl Pair {
         }
     }
 
+    /// The guest wakes up as another domain, with another backend.
+    pub(super) fn migrate(&mut self, features: Features) {
+        self.device.lose_connection();
+        self.connect(features);
+    }
+
+    /// Connects the device to a new backend.
+    pub(super) fn connect(&mut self, features: Features) {
+        let fake = Fake::default();
+        let connection = Connection::new(fake.clone(), features, 256, 64).unwrap();
+        let (tx, rx) = connection.ring_references();
+        self.tx = BackRing::new(fake.granted(tx).0);
+        self.rx = BackRing::new(fake.granted(rx).0);
+        self.fake = fake;
+        self.device.reconnect(connection);
+        self.device.finish_batch();
+    }
+
     /// The next page that the guest offers.
     pub(super) fn offer(&mut self) -> Option<Offer> {
         let slot = self.rx.take()?;

@@ -8,4 +8,5 @@ extern crate std;
 
 mod backend;
 mod receiving;
+mod reconnecting;
 mod sending;

@@ -10,10 +10,10 @@ use super::super::netif::tx_flag;
 use super::backend::{ALL, NOW, Pair, arp};
 
 /// A packet as netback reads it.
-struct Packet {
-    bytes: Vec<u8>,
-    flags: u16,
-    mss: Option<u16>,
+pub(super) struct Packet {
+    pub(super) bytes: Vec<u8>,
+    pub(super) flags: u16,
+    pub(super) mss: Option<u16>,
     ids: Vec<u16>,
 }
 
@@ -22,7 +22,7 @@ fn u16_at(slot: &[u8; 12], at: usize) -> u16 {
 }
 
 /// Takes the next packet off the ring.
-fn take(pair: &mut Pair) -> Option<Packet> {
+pub(super) fn take(pair: &mut Pair) -> Option<Packet> {
     let first = pair.tx.take()?;
     let flags = u16_at(&first, 6);
     let mut mss = None;
@@ -64,7 +64,7 @@ fn take(pair: &mut Pair) -> Option<Packet> {
 }
 
 /// Answers a packet, its extra info as netback does: with a status and no id.
-fn answer(pair: &mut Pair, packet: &Packet, status: i16) {
+pub(super) fn answer(pair: &mut Pair, packet: &Packet, status: i16) {
     for (index, id) in packet.ids.iter().enumerate() {
         let [a, b] = id.to_le_bytes();
         let [c, d] = status.to_le_bytes();
@@ -76,7 +76,7 @@ fn answer(pair: &mut Pair, packet: &Packet, status: i16) {
 }
 
 /// A TCP/IPv4 frame with a blank checksum.
-fn tcp(payload: usize) -> Vec<u8> {
+pub(super) fn tcp(payload: usize) -> Vec<u8> {
     let mut frame = alloc::vec![0x33; 54 + payload];
     frame[12..14].copy_from_slice(&[0x08, 0x00]);
     frame[14..34].fill(0);
