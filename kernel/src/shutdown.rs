@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use crate::lifecycle::{self, Generation};
 use crate::xenstore::{StoreError, Watch, Xenstore};
 
 /// The node that the toolstack writes and the guest answers by emptying it.
@@ -54,6 +55,8 @@ impl fmt::Display for Request {
 pub struct Requests {
     store: Xenstore,
     watch: Watch,
+    /// In which the features were announced.
+    generation: Generation,
 }
 
 impl Requests {
@@ -63,16 +66,23 @@ impl Requests {
     /// Those of [`Xenstore::watch`]. A refused announcement is none: not every
     /// toolstack makes these nodes writable.
     pub async fn listen(store: &Xenstore) -> Result<Self, StoreError> {
-        let watch = store.watch(NODE).await?;
+        let mut requests = Self {
+            store: store.clone(),
+            watch: store.watch(NODE).await?,
+            generation: 0,
+        };
+        requests.announce().await;
+        Ok(requests)
+    }
+
+    /// Tells the toolstack what will be heard, in each new domain again.
+    async fn announce(&mut self) {
+        self.generation = lifecycle::generation();
         for feature in FEATURES {
-            if let Err(error) = store.write(feature, "1").await {
+            if let Err(error) = self.store.write(feature, "1").await {
                 log::debug!("{feature} not announced: {error}");
             }
         }
-        Ok(Self {
-            store: store.clone(),
-            watch,
-        })
     }
 
     /// Waits for the next request and acknowledges it. Unknown requests are
@@ -83,7 +93,11 @@ impl Requests {
     /// unusable, and no request will be heard any more.
     pub async fn next(&mut self) -> Result<Request, StoreError> {
         loop {
+            // The watch fires in a new domain, too.
             self.watch.next().await?;
+            if self.generation != lifecycle::generation() {
+                self.announce().await;
+            }
             let text = match self.take().await {
                 // Not written yet: the watch fires once when it is set.
                 Err(StoreError::NotFound) => continue,

@@ -255,13 +255,39 @@ fn seed(mac: EthernetAddress) -> u64 {
     seed ^ (seed >> 31)
 }
 
-fn now() -> smoltcp::time::Instant {
-    smoltcp::time::Instant::from_micros((time::turn().as_nanos() / 1000) as i64)
+/// How far smoltcp's clock is put forward when the network comes back after a migration: past
+/// its least retransmission time-out of one second (`RTTE_MIN_RTO`). What was sent and not
+/// acknowledged, because the acknowledgement found nobody there, is then sent again at once. The
+/// network's time did go on while the guest's stood still.
+const NUDGE: Duration = Duration::from_millis(1100);
+
+/// smoltcp's clock: the guest's, and all nudges.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    ahead: Duration,
+}
+
+impl Clock {
+    fn now(self) -> smoltcp::time::Instant {
+        let micros = time::turn().as_nanos() / 1000 + self.ahead.as_micros() as u64;
+        smoltcp::time::Instant::from_micros(micros as i64)
+    }
+
+    /// The same point on the guest's clock.
+    fn to_guest(self, at: smoltcp::time::Instant) -> time::Instant {
+        let micros = (at.total_micros() as u64).saturating_sub(self.ahead.as_micros() as u64);
+        time::Instant::from_nanos(micros.saturating_mul(1000))
+    }
+
+    fn nudge(&mut self) {
+        self.ahead += NUDGE;
+    }
 }
 
 /// Drives the stack: polls it while there is work, then waits for the device, a socket operation
 /// or a timer.
 async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
+    let mut clock = Clock::default();
     loop {
         let mut lost = false;
         match link.order.take() {
@@ -270,10 +296,11 @@ async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
             Some(Order::Disconnect) => device.disconnect(),
             Some(Order::Connect(connection)) => {
                 device.reconnect(*connection);
+                clock.nudge();
                 shared.with(|stack| stack.announcer.restart());
             }
         }
-        let progress = shared.with(|stack| stack.poll(&mut device, now()));
+        let progress = shared.with(|stack| stack.poll(&mut device, clock.now()));
         if lost {
             // What the former backend had delivered is taken in, just now.
             device.lose_connection();
@@ -285,9 +312,7 @@ async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
             task::yield_now().await;
             continue;
         }
-        let deadline = progress
-            .deadline
-            .map(|at| time::Instant::from_nanos((at.total_micros() as u64).saturating_mul(1000)));
+        let deadline = progress.deadline.map(|at| clock.to_guest(at));
         let channel = device.connection().map(|link| link.backend().channel());
         let (wake, waited) = wait(&shared, channel.as_deref(), deadline).await;
         if wake == Wake::Event {

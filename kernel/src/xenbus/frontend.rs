@@ -12,6 +12,7 @@ use crate::{
     DomId, time,
     xenstore::{StoreError, Watch, Xenstore},
 };
+use embassy_futures::join::{join, join_array};
 
 /// One device of this domain, `device/<class>/<index>` in xenstore, with a
 /// watch on its backend's state.
@@ -37,8 +38,9 @@ impl Frontend {
     pub async fn open(store: &Xenstore, class: &str, index: u32) -> Result<Self, BusError> {
         let generation = lifecycle::generation();
         let path = format!("device/{class}/{index}");
-        let node = format!("{path}/backend");
-        let backend_path = match store.read(&node).await {
+        let (node, domid_node) = (format!("{path}/backend"), format!("{path}/backend-id"));
+        let (backend_path, domid) = join(store.read(&node), store.read(&domid_node)).await;
+        let backend_path = match backend_path {
             Ok(path) => path,
             Err(StoreError::NotFound) => {
                 return Err(BusError::NoDevice {
@@ -48,11 +50,10 @@ impl Frontend {
             }
             Err(error) => return Err(BusError::at(&node)(error)),
         };
-        let node = format!("{path}/backend-id");
-        let text = store.read(&node).await.map_err(BusError::at(&node))?;
+        let text = domid.map_err(BusError::at(&domid_node))?;
         let Ok(backend_domid) = text.parse() else {
             return Err(BusError::Malformed {
-                path: node,
+                path: domid_node,
                 value: text,
             });
         };
@@ -103,6 +104,22 @@ impl Frontend {
         read_optional(&self.store, &format!("{}/{key}", self.backend_path)).await
     }
 
+    /// Several keys in the backend's directory, asked for at once.
+    ///
+    /// # Errors
+    /// [`BusError::Store`], [`BusError::Stale`].
+    pub async fn read_backend_all<const N: usize>(
+        &self,
+        keys: [&str; N],
+    ) -> Result<[Option<String>; N], BusError> {
+        let mut values = [const { None }; N];
+        let answers = join_array(keys.map(|key| self.read_backend(key))).await;
+        for (value, answer) in values.iter_mut().zip(answers) {
+            *value = answer?;
+        }
+        Ok(values)
+    }
+
     /// A key in the device's own directory, if it is there; `mac`, for instance.
     ///
     /// # Errors
@@ -130,18 +147,18 @@ impl Frontend {
     ///
     /// # Errors
     /// [`BusError::Store`]; nothing was written then.
-    pub async fn write_all(&self, keys: &[(&str, &str)]) -> Result<(), BusError> {
+    pub async fn write_all<const N: usize>(&self, keys: [(&str, &str); N]) -> Result<(), BusError> {
         self.check()?;
         self.store
             .transaction(async |transaction| {
                 // It may be repeated in a new domain.
                 self.check().map_err(|_| StoreError::NotFound)?;
-                for (key, value) in keys {
+                let writes = keys.map(async |(key, value)| {
                     transaction
                         .write(&format!("{}/{key}", self.path), value)
-                        .await?;
-                }
-                Ok(())
+                        .await
+                });
+                join_array(writes).await.into_iter().collect()
             })
             .await
             .map_err(BusError::at(&self.path))

@@ -82,7 +82,7 @@ fn the_handshake_goes_through() {
         ("rx-ring-ref", "9"),
         ("request-rx-copy", "1"),
     ];
-    harness.run(frontend.write_all(&keys)).expect("write");
+    harness.run(frontend.write_all(keys)).expect("write");
     harness
         .run(frontend.set_state(State::Connected))
         .expect("state");
@@ -110,7 +110,7 @@ fn keys_are_written_all_or_none() {
     let frontend = open(&mut harness).expect("open");
     // "backend" is dom0's.
     let keys = [("tx-ring-ref", "8"), ("backend", "elsewhere")];
-    let outcome = harness.run(frontend.write_all(&keys));
+    let outcome = harness.run(frontend.write_all(keys));
     let path = "device/vif/0".into();
     let error = StoreError::Denied;
     assert_eq!(outcome, Err(BusError::Store { path, error }));

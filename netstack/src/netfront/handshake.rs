@@ -4,6 +4,7 @@ use alloc::rc::Rc;
 use alloc::string::ToString;
 use core::time::Duration;
 
+use embassy_futures::join::join;
 use kernel::event::EventChannel;
 use kernel::xenbus::{Frontend, State};
 use kernel::xenstore::Xenstore;
@@ -41,9 +42,10 @@ pub(crate) async fn attach(
     tx_pages: usize,
 ) -> Result<Attached, NetError> {
     let mut frontend = Frontend::open(store, "vif", index).await?;
-    let mac = frontend.read("mac").await?.unwrap_or_default();
+    let (mac, mtu) = join(frontend.read("mac"), frontend.read("mtu")).await;
+    let mac = mac?.unwrap_or_default();
     let mac = parse_mac(&mac).ok_or(NetError::Mac(mac))?;
-    let ip_mtu = match frontend.read("mtu").await? {
+    let ip_mtu = match mtu? {
         Some(mtu) => parse_mtu(&mtu).ok_or(NetError::Mtu(mtu))?,
         None => DEFAULT_MTU,
     };
@@ -69,14 +71,29 @@ async fn connect(
     tx_pages: usize,
 ) -> Result<Connection<Domain>, NetError> {
     frontend.wait_backend(&[State::InitWait], PATIENCE).await?;
-    if !flag(frontend, "feature-rx-copy").await? {
+    let keys = [
+        "feature-rx-copy",
+        "feature-sg",
+        "feature-no-csum-offload",
+        "feature-ipv6-csum-offload",
+        "feature-gso-tcpv4",
+    ];
+    let flags = frontend.read_backend_all(keys).await?;
+    let [
+        rx_copy,
+        scatter,
+        no_checksum_ipv4,
+        checksum_ipv6,
+        segment_ipv4,
+    ] = flags.map(|value| value.is_some_and(|value| value == "1"));
+    if !rx_copy {
         return Err(NetError::NoRxCopy);
     }
     let features = Features {
-        scatter: flag(frontend, "feature-sg").await?,
-        checksum_ipv4: !flag(frontend, "feature-no-csum-offload").await?,
-        checksum_ipv6: flag(frontend, "feature-ipv6-csum-offload").await?,
-        segment_ipv4: flag(frontend, "feature-gso-tcpv4").await?,
+        scatter,
+        checksum_ipv4: !no_checksum_ipv4,
+        checksum_ipv6,
+        segment_ipv4,
     };
     let domid = frontend.backend_domid();
     let channel = Rc::new(EventChannel::alloc_unbound(domid)?);
@@ -85,7 +102,7 @@ async fn connect(
     let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
     let (tx_ring, rx_ring) = connection.ring_references();
     frontend
-        .write_all(&[
+        .write_all([
             ("tx-ring-ref", &tx_ring.to_string()),
             ("rx-ring-ref", &rx_ring.to_string()),
             ("event-channel", &port),
@@ -104,13 +121,6 @@ async fn connect(
     frontend.wait_backend(&[State::Connected], PATIENCE).await?;
     log::debug!("net: backend in domain {domid}, {features:?}");
     Ok(connection)
-}
-
-async fn flag(frontend: &Frontend, key: &str) -> Result<bool, NetError> {
-    Ok(frontend
-        .read_backend(key)
-        .await?
-        .is_some_and(|value| value == "1"))
 }
 
 /// Six bytes in hexadecimal with colons, an address of one interface.
