@@ -10,7 +10,7 @@ use super::{error::BusError, state::State};
 use crate::lifecycle::{self, Generation};
 use crate::{
     DomId, time,
-    xenstore::{StoreError, Watch, Xenstore},
+    xenstore::{Acknowledgement, StoreError, Watch, Xenstore},
 };
 use embassy_futures::join::{join, join_array};
 
@@ -27,6 +27,8 @@ pub struct Frontend {
     backend_path: String,
     backend_domid: DomId,
     state_watch: Watch,
+    /// Until it was waited for.
+    watch_set: Option<Acknowledgement>,
     generation: Generation,
 }
 
@@ -58,13 +60,14 @@ impl Frontend {
             });
         };
         let node = format!("{backend_path}/state");
-        let state_watch = store.watch(&node).await.map_err(BusError::at(&node))?;
+        let (state_watch, watch_set) = store.begin_watch(&node).map_err(BusError::at(&node))?;
         Ok(Self {
             store: store.clone(),
             path,
             backend_path,
             backend_domid,
             state_watch,
+            watch_set: Some(watch_set),
             generation,
         })
     }
@@ -142,26 +145,25 @@ impl Frontend {
             .map_err(BusError::at(&node))
     }
 
-    /// Writes several keys into the device's own directory in one
-    /// transaction, so that the backend finds all of them or none.
+    /// Writes several keys into the device's own directory and then publishes
+    /// this end's state, in one go. xenstored serves a domain's requests in
+    /// their order, so a backend that sees the state finds all keys.
     ///
     /// # Errors
-    /// [`BusError::Store`]; nothing was written then.
-    pub async fn write_all<const N: usize>(&self, keys: [(&str, &str); N]) -> Result<(), BusError> {
-        self.check()?;
-        self.store
-            .transaction(async |transaction| {
-                // It may be repeated in a new domain.
-                self.check().map_err(|_| StoreError::NotFound)?;
-                let writes = keys.map(async |(key, value)| {
-                    transaction
-                        .write(&format!("{}/{key}", self.path), value)
-                        .await
-                });
-                join_array(writes).await.into_iter().collect()
-            })
-            .await
-            .map_err(BusError::at(&self.path))
+    /// [`BusError::Store`] where a key cannot be written; the state is set back
+    /// to [`State::Closing`] then.
+    pub async fn publish<const N: usize>(
+        &self,
+        keys: [(&str, &str); N],
+        state: State,
+    ) -> Result<(), BusError> {
+        let writes = join_array(keys.map(|(key, value)| self.write(key, value)));
+        let (written, published) = join(writes, self.set_state(state)).await;
+        if let Some(error) = written.into_iter().find_map(Result::err) {
+            self.set_state(State::Closing).await?;
+            return Err(error);
+        }
+        published
     }
 
     /// Publishes this end's state.
@@ -217,11 +219,16 @@ impl Frontend {
     /// # Errors
     /// [`BusError::Malformed`], [`BusError::Store`].
     pub async fn backend_changed(&mut self) -> Result<State, BusError> {
-        self.state_watch
-            .next()
-            .await
-            .map_err(BusError::at(&self.backend_path))?;
+        self.next_change().await?;
         self.backend_state().await
+    }
+
+    async fn next_change(&mut self) -> Result<(), BusError> {
+        let error = BusError::at(&self.backend_path);
+        if let Some(set) = self.watch_set.take() {
+            set.wait().await.map_err(&error)?;
+        }
+        self.state_watch.next().await.map(drop).map_err(error)
     }
 
     /// Waits without a limit of its own, noting each state seen in `last`.
@@ -237,10 +244,7 @@ impl Frontend {
             if last.satisfies(wanted)? {
                 return Ok(*last);
             }
-            self.state_watch
-                .next()
-                .await
-                .map_err(BusError::at(&self.backend_path))?;
+            self.next_change().await?;
         }
     }
 }

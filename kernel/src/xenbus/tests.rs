@@ -82,10 +82,9 @@ fn the_handshake_goes_through() {
         ("rx-ring-ref", "9"),
         ("request-rx-copy", "1"),
     ];
-    harness.run(frontend.write_all(keys)).expect("write");
     harness
-        .run(frontend.set_state(State::Connected))
-        .expect("state");
+        .run(frontend.publish(keys, State::Connected))
+        .expect("publish");
     for (key, value) in keys {
         let node = format!("device/vif/0/{key}");
         assert_eq!(harness.server.get(&node), Some(value));
@@ -105,16 +104,16 @@ fn the_handshake_goes_through() {
 }
 
 #[test]
-fn keys_are_written_all_or_none() {
+fn a_key_that_cannot_be_written_takes_the_state_back() {
     let mut harness = with_vif();
     let frontend = open(&mut harness).expect("open");
     // "backend" is dom0's.
     let keys = [("tx-ring-ref", "8"), ("backend", "elsewhere")];
-    let outcome = harness.run(frontend.write_all(keys));
-    let path = "device/vif/0".into();
+    let outcome = harness.run(frontend.publish(keys, State::Connected));
+    let path = "device/vif/0/backend".into();
     let error = StoreError::Denied;
     assert_eq!(outcome, Err(BusError::Store { path, error }));
-    assert_eq!(harness.server.get("device/vif/0/tx-ring-ref"), None);
+    assert_eq!(harness.server.get("device/vif/0/state"), Some("5"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use alloc::{rc::Rc, string::String};
 use core::ops::Deref;
 
 use super::{
-    connection::Connection,
+    connection::{Connection, Pending},
     driver,
     error::StoreError,
     statistics::Statistics,
@@ -64,6 +64,18 @@ impl Xenstore {
     /// # Errors
     /// [`StoreError::Busy`] with 64 watches already; those of xenstored.
     pub async fn watch(&self, path: &str) -> Result<Watch, StoreError> {
+        let (watch, set) = self.begin_watch(path)?;
+        set.wait().await?;
+        Ok(watch)
+    }
+
+    /// As [`Xenstore::watch`], without waiting until it is set. Requests that
+    /// are made after this call find it set, because xenstored serves a
+    /// domain's requests in their order.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`]; those of xenstored come with the acknowledgement.
+    pub fn begin_watch(&self, path: &str) -> Result<(Watch, Acknowledgement), StoreError> {
         wire::check_path(path)?;
         let token = self.connection.with(|session| session.add_watch(path))?;
         let payload = watches::payload(path, token);
@@ -78,8 +90,7 @@ impl Xenstore {
             payload,
             token,
         };
-        acknowledgement(&request.await?)?;
-        Ok(watch)
+        Ok((watch, Acknowledgement(request)))
     }
 
     /// What went wrong so far.
@@ -110,6 +121,20 @@ impl Lifecycle for Part {
             Outcome::NewDomain => session.renew(),
         });
         self.0.kick();
+    }
+}
+
+/// xenstored's word that a request without a result is carried out.
+#[must_use = "without it nobody knows whether the request succeeded"]
+pub struct Acknowledgement(Pending);
+
+impl Acknowledgement {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// Those of xenstored.
+    pub async fn wait(self) -> Result<(), StoreError> {
+        acknowledgement(&self.0.await?)
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Watch, Xenstore};
+pub use client::{Acknowledgement, Watch, Xenstore};
 pub use error::{ErrnoName, ProtocolError, StoreError};
 pub use permission::{Access, Permission};
 pub use statistics::Statistics;

@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use alloc::string::ToString;
 use core::time::Duration;
 
-use embassy_futures::join::join;
+use embassy_futures::join::{join, join3};
 use kernel::event::EventChannel;
 use kernel::xenbus::{Frontend, State};
 use kernel::xenstore::Xenstore;
@@ -42,14 +42,26 @@ pub(crate) async fn attach(
     tx_pages: usize,
 ) -> Result<Attached, NetError> {
     let mut frontend = Frontend::open(store, "vif", index).await?;
-    let (mac, mtu) = join(frontend.read("mac"), frontend.read("mtu")).await;
+    let (mac, mtu, features) = join3(
+        frontend.read("mac"),
+        frontend.read("mtu"),
+        if_waiting(&frontend),
+    )
+    .await;
     let mac = mac?.unwrap_or_default();
     let mac = parse_mac(&mac).ok_or(NetError::Mac(mac))?;
     let ip_mtu = match mtu? {
         Some(mtu) => parse_mtu(&mtu).ok_or(NetError::Mtu(mtu))?,
         None => DEFAULT_MTU,
     };
-    let connection = connect(&mut frontend, rx_pages, tx_pages).await?;
+    let features = match features? {
+        Some(features) => features,
+        None => {
+            frontend.wait_backend(&[State::InitWait], PATIENCE).await?;
+            read_features(&frontend).await?
+        }
+    };
+    let connection = connect(&mut frontend, features, rx_pages, tx_pages).await?;
     // A frame must then fit one slot.
     let ip_mtu = if connection.features().scatter {
         ip_mtu
@@ -64,13 +76,57 @@ pub(crate) async fn attach(
     })
 }
 
+/// The backend's features where it waits for ours already; its state is asked for first. Each
+/// question on its own would cost a round trip to xenstored, which is slow on a host that is busy
+/// with a migration.
+async fn if_waiting(frontend: &Frontend) -> Result<Option<Features>, NetError> {
+    let (state, features) = join(frontend.backend_state(), read_features(frontend)).await;
+    if state? == State::InitWait {
+        features.map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
 /// Negotiates with the backend and waits until both sides are connected.
 async fn connect(
     frontend: &mut Frontend,
+    features: Features,
     rx_pages: usize,
     tx_pages: usize,
 ) -> Result<Connection<Domain>, NetError> {
-    frontend.wait_backend(&[State::InitWait], PATIENCE).await?;
+    let domid = frontend.backend_domid();
+    let channel = Rc::new(EventChannel::alloc_unbound(domid)?);
+    let port = channel.port()?.to_string();
+    let backend = Domain::new(domid, channel);
+    let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
+    let (tx_ring, rx_ring) = connection.ring_references();
+    frontend
+        .publish(
+            [
+                ("tx-ring-ref", &tx_ring.to_string()),
+                ("rx-ring-ref", &rx_ring.to_string()),
+                ("event-channel", &port),
+                // Received data is copied into our pages; flipping pages is long gone.
+                ("request-rx-copy", "1"),
+                // We notify when there are receive buffers again.
+                ("feature-rx-notify", "1"),
+                // Packets may come in several slots, unsegmented, with blank checksums.
+                ("feature-sg", "1"),
+                ("feature-gso-tcpv4", "1"),
+                ("feature-gso-tcpv6", "1"),
+                ("feature-ipv6-csum-offload", "1"),
+            ],
+            State::Connected,
+        )
+        .await?;
+    frontend.wait_backend(&[State::Connected], PATIENCE).await?;
+    log::debug!("net: backend in domain {domid}, {features:?}");
+    Ok(connection)
+}
+
+/// What the backend offers.
+async fn read_features(frontend: &Frontend) -> Result<Features, NetError> {
     let keys = [
         "feature-rx-copy",
         "feature-sg",
@@ -89,38 +145,12 @@ async fn connect(
     if !rx_copy {
         return Err(NetError::NoRxCopy);
     }
-    let features = Features {
+    Ok(Features {
         scatter,
         checksum_ipv4: !no_checksum_ipv4,
         checksum_ipv6,
         segment_ipv4,
-    };
-    let domid = frontend.backend_domid();
-    let channel = Rc::new(EventChannel::alloc_unbound(domid)?);
-    let port = channel.port()?.to_string();
-    let backend = Domain::new(domid, channel);
-    let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
-    let (tx_ring, rx_ring) = connection.ring_references();
-    frontend
-        .write_all([
-            ("tx-ring-ref", &tx_ring.to_string()),
-            ("rx-ring-ref", &rx_ring.to_string()),
-            ("event-channel", &port),
-            // Received data is copied into our pages; flipping pages is long gone.
-            ("request-rx-copy", "1"),
-            // We notify when there are receive buffers again.
-            ("feature-rx-notify", "1"),
-            // Packets may come in several slots, unsegmented, with blank checksums.
-            ("feature-sg", "1"),
-            ("feature-gso-tcpv4", "1"),
-            ("feature-gso-tcpv6", "1"),
-            ("feature-ipv6-csum-offload", "1"),
-        ])
-        .await?;
-    frontend.set_state(State::Connected).await?;
-    frontend.wait_backend(&[State::Connected], PATIENCE).await?;
-    log::debug!("net: backend in domain {domid}, {features:?}");
-    Ok(connection)
+    })
 }
 
 /// Six bytes in hexadecimal with colons, an address of one interface.
