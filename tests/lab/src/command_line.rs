@@ -144,12 +144,13 @@ fn run_scenario(words: &[String]) -> Result<Counts> {
             ))
         })
         .collect::<Result<_>>()?;
+    let params: Map<String, Value> = arguments.param.into_iter().collect();
     let overlay = Overlay {
         images,
-        linux_domu: scenario.linux_domu,
+        // It makes every boot slower, so a scenario may leave it to whoever wants to compare.
+        linux_domu: scenario.linux_domu || params.get("linux") == Some(&true.into()),
         ..Overlay::default()
     };
-    let params = arguments.param.into_iter().collect();
     with_agent(scenario, &arguments.machine, params, overlay)
 }
 

@@ -15,7 +15,9 @@ pub(crate) mod transport;
 
 use std::net::Ipv4Addr;
 
-pub(crate) use remote::RemoteHost;
+pub(crate) use protocol::{Fault, FaultKind};
+pub(crate) use remote::{Moved, RemoteHost};
+pub(crate) use transport::SILENCE;
 
 use crate::lab::DOM0;
 

@@ -96,6 +96,8 @@ pub(crate) struct Sent {
     pub(crate) ok: bool,
     /// How long it ran, in milliseconds.
     pub(crate) took_ms: f64,
+    /// How many page contents it sent, repeats included, as the stream meter counts them.
+    pub(crate) pages: Option<u64>,
     /// The last lines of what it said.
     pub(crate) text: String,
 }

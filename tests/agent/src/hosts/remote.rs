@@ -10,6 +10,7 @@ use super::protocol::{Answer, Fault, Receipt, Request, Sent};
 use super::receiver::Receiver;
 use super::{SECOND, receiver, sender};
 use crate::deadline::Deadline;
+use crate::domain::Domain;
 use crate::domain::list::Entry;
 use crate::lab::DOM0;
 
@@ -37,6 +38,11 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
+    /// How many page contents went over, repeats included, where that was counted.
+    pub(crate) fn pages(&self) -> Option<u64> {
+        self.sent.pages
+    }
+
     /// Complains unless both sides were content.
     pub(crate) fn check(&self) -> Result<()> {
         let (from, to) = self.hosts;
@@ -64,7 +70,7 @@ impl RemoteHost {
     /// Migrates a domain of this host to the second one, within `limit`.
     pub(crate) fn migrate_there(
         &self,
-        domain: &str,
+        domain: &Domain,
         limit: Duration,
         fault: Option<Fault>,
     ) -> Result<Moved> {
@@ -74,7 +80,7 @@ impl RemoteHost {
             other => return unexpected(&other),
         };
         let to = SocketAddr::new(IpAddr::V4(SECOND), port);
-        let sent = sender::send(domain, to, limit);
+        let sent = sender::send(&domain.name, to, limit);
         // Also after a failure: the receiver says why.
         let wait = Deadline::seconds(limit_s + GRACE_S);
         let receipt = match ask(&Request::Received { port }, wait)? {
@@ -91,11 +97,11 @@ impl RemoteHost {
     }
 
     /// Migrates a domain of the second host to this one, within `limit`.
-    pub(crate) fn migrate_back(&self, domain: &str, limit: Duration) -> Result<Moved> {
+    pub(crate) fn migrate_back(&self, domain: &Domain, limit: Duration) -> Result<Moved> {
         let limit_s = limit.as_secs();
         let receiver = Receiver::start(DOM0, None, Deadline::seconds(limit_s + GRACE_S))?;
         let request = Request::Send {
-            domain: domain.to_owned(),
+            domain: domain.name.clone(),
             to: receiver.at(DOM0),
             limit_s,
         };

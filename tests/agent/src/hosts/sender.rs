@@ -18,6 +18,7 @@ pub(super) fn send(domain: &str, to: SocketAddr, limit: Duration) -> Result<Sent
     Ok(Sent {
         ok: output.status.success(),
         took_ms: output.took.as_secs_f64() * 1000.0,
+        pages: None,
         text: bounded(&tail(&output.text, 12)),
     })
 }

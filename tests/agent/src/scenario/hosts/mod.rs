@@ -1,9 +1,13 @@
 //! `hosts`: live migration between two hosts on one network.
 //!
 //! Guests begin on this host, where their clients and servers stay; they move to the second host
-//! and back. Each case runs in a process of its own, and leaves no domain on either host.
+//! and back. [`journey`] is one guest's way, with what is measured on it; [`echo`], [`mail`] and
+//! [`lost`] are the cases. Each case runs in a process of its own, and leaves no domain on either host.
 
-mod linux;
+mod echo;
+mod journey;
+mod lost;
+mod mail;
 
 use std::time::Duration;
 
@@ -53,7 +57,7 @@ impl Default for Params {
 }
 
 /// The cases in their order.
-const CASES: [&[Case]; 1] = [linux::CASES];
+const CASES: [&[Case]; 3] = [echo::CASES, mail::CASES, lost::CASES];
 
 /// The case called `name`.
 pub(super) fn named(name: &str) -> Option<Case> {
@@ -85,7 +89,7 @@ fn run(report: &Report, job_path: &str, params: &Params, remote: &RemoteHost) ->
     report.result(result);
     for case in all() {
         let wanted = match params.only.as_slice() {
-            [] => params.linux || case.name != linux::NAME,
+            [] => params.linux || case.name != echo::LINUX,
             only => only.iter().any(|name| name == case.name),
         };
         if !wanted {

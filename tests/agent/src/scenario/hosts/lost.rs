@@ -1,0 +1,77 @@
+//! The target is lost in mid-stream: the guest goes on where it was, its connection too, and can
+//! be migrated afterwards.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::MIGRATION_LIMIT;
+use super::journey::{Journey, Way};
+use crate::cases::Case;
+use crate::deadline::Deadline;
+use crate::hosts::{Fault, FaultKind, SILENCE};
+use crate::lab::Lab;
+use crate::traffic::echo::{EchoClient, Pace};
+
+pub(super) const CASES: &[Case] = &[Case::new("hosts_target_lost", 600, target_lost)];
+
+/// Where the stream ends. The guest's resident memory is larger.
+const AFTER_BYTES: u64 = 256 * 1024;
+
+/// How long the silent host stays so: longer than the transport waits for it.
+const SILENT_S: u64 = SILENCE.as_secs() + 10;
+
+/// How soon data must flow after the failure. It should not even stop.
+const FLOW_LIMIT_S: u64 = 30;
+
+const DRAIN: Duration = Duration::from_secs(30);
+
+fn target_lost(lab: &Lab) -> Result<String> {
+    let (_, remote) = super::both(lab)?;
+    let guest = lab.echo(3, 16, "");
+    let domain = guest.start_ready()?;
+    let client = EchoClient::start(guest.port(7), lab.seed()?, Pace::Modest)?;
+    client.flows(Deadline::seconds(20))?;
+    let before = domain.running()?.id;
+    let mut took = Vec::new();
+    for kind in [FaultKind::Killed, FaultKind::Silent { seconds: SILENT_S }] {
+        let fault = Fault {
+            after_bytes: AFTER_BYTES,
+            kind,
+        };
+        let started = Instant::now();
+        let moved = remote.migrate_there(&domain, MIGRATION_LIMIT, Some(fault))?;
+        if moved.sent.ok || moved.receipt.ok {
+            bail!("{kind:?}, and the migration succeeded: {moved:?}");
+        }
+        if moved.receipt.bytes != AFTER_BYTES {
+            bail!("the stream ended elsewhere: {:?}", moved.receipt);
+        }
+        client.flows(Deadline::seconds(FLOW_LIMIT_S))?;
+        let after = domain.running()?.id;
+        if after != before {
+            bail!("{kind:?}: domid {before} has become {after}");
+        }
+        let left = remote.domains()?;
+        if left.iter().any(|entry| entry.id != 0) {
+            bail!("{kind:?}: host b still has {left:?}");
+        }
+        lab.report.log(format!(
+            "{kind:?}: xl gave up after {:.1} s, all over after {:.1} s",
+            moved.sent.took_ms / 1000.0,
+            started.elapsed().as_secs_f64()
+        ));
+        took.push(moved.sent.took_ms / 1000.0);
+    }
+    // Nothing of that is in the way of a migration that goes well.
+    let mut journey = Journey::new(lab, &remote, &domain, guest.number());
+    journey.step(Way::There, &client)?;
+    let traffic = client.stop(DRAIN)?;
+    traffic.check()?;
+    Ok(format!(
+        "killed: xl failed after {:.1} s; silent: after {:.1} s; {}",
+        took[0],
+        took[1],
+        journey.summary(&traffic)
+    ))
+}
