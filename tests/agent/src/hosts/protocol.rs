@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::list::Entry;
+use crate::meter::StreamReport;
 
 /// The longest line either side reads, in bytes.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -96,8 +97,8 @@ pub(crate) struct Sent {
     pub(crate) ok: bool,
     /// How long it ran, in milliseconds.
     pub(crate) took_ms: f64,
-    /// How many page contents it sent, repeats included, as the stream meter counts them.
-    pub(crate) pages: Option<u64>,
+    /// What the meter counted, where it could.
+    pub(crate) stream: Option<StreamReport>,
     /// The last lines of what it said.
     pub(crate) text: String,
 }

@@ -11,6 +11,7 @@ use super::receiver::Receiver;
 use super::{SECOND, receiver, sender};
 use crate::deadline::Deadline;
 use crate::domain::Domain;
+use crate::domain::console::Console;
 use crate::domain::list::Entry;
 use crate::lab::DOM0;
 
@@ -40,7 +41,7 @@ pub(crate) struct Moved {
 impl Moved {
     /// How many page contents went over, repeats included, where that was counted.
     pub(crate) fn pages(&self) -> Option<u64> {
-        self.sent.pages
+        self.sent.stream.as_ref().map(|stream| stream.pages_sent)
     }
 
     /// Complains unless both sides were content.
@@ -99,6 +100,8 @@ impl RemoteHost {
     /// Migrates a domain of the second host to this one, within `limit`.
     pub(crate) fn migrate_back(&self, domain: &Domain, limit: Duration) -> Result<Moved> {
         let limit_s = limit.as_secs();
+        let console = Console::incoming(&domain.name);
+        let offset = console.bytes();
         let receiver = Receiver::start(DOM0, None, Deadline::seconds(limit_s + GRACE_S))?;
         let request = Request::Send {
             domain: domain.name.clone(),
@@ -110,6 +113,9 @@ impl RemoteHost {
             other => return unexpected(&other),
         };
         let receipt = receiver.finish()?;
+        if receipt.ok {
+            domain.console().continue_in(&console, offset);
+        }
         let hosts = ("b", "a");
         Ok(Moved {
             sent,

@@ -1,24 +1,28 @@
-//! `xl migrate` to a receiver on the other host.
+//! `xl migrate` to a receiver on the other host, through the stream meter.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::protocol::{Sent, bounded};
-use crate::process::{run, tail};
+use crate::migration::{Options, Target, start_named};
+use crate::process::tail;
 
 /// Migrates `domain` to the receiver at `to`. An error means that `xl migrate` could not be run to
 /// its end; that it failed is part of the result.
 pub(super) fn send(domain: &str, to: SocketAddr, limit: Duration) -> Result<Sent> {
-    let agent = std::env::current_exe()?.display().to_string();
-    let transport = format!("{agent} connect {to}");
-    // With an empty -s the last argument is the transport's command (xl(1)).
-    let output = run("xl", &["migrate", "-s", "", domain, &transport], limit)?;
+    let agent = std::env::current_exe().context("own path")?;
+    let options = Options {
+        target: Target::Elsewhere(format!("exec {} connect {to}", agent.display())),
+        limit,
+        ..Options::default()
+    };
+    let migration = start_named(domain, &options)?.wait()?;
     Ok(Sent {
-        ok: output.status.success(),
-        took_ms: output.took.as_secs_f64() * 1000.0,
-        pages: None,
-        text: bounded(&tail(&output.text, 12)),
+        ok: migration.succeeded,
+        took_ms: migration.took.as_secs_f64() * 1000.0,
+        text: bounded(&tail(&migration.output, 12)),
+        stream: migration.stream,
     })
 }

@@ -31,7 +31,7 @@ use crate::meter::StreamReport;
 pub(crate) use file::SaveFile;
 pub(crate) use leftovers::{Leftovers, clean_up};
 pub(crate) use options::{Cut, Options, Target};
-pub(crate) use running::{Kill, Running, start};
+pub(crate) use running::{Kill, Running, start, start_named};
 
 /// A migration that is over.
 #[derive(Clone, Debug)]

@@ -48,6 +48,21 @@ pub(crate) struct Running {
 /// # Errors
 /// When xl cannot be started.
 pub(crate) fn start(domain: &Domain, options: &Options) -> Result<Running> {
+    let console = (options.target == Target::ThisHost).then(|| {
+        let next = Console::incoming(&domain.name);
+        let offset = next.bytes();
+        (domain.console().clone(), next, offset)
+    });
+    let mut running = start_named(&domain.name, options)?;
+    running.console = console;
+    Ok(running)
+}
+
+/// [`start`] for a domain of which there is only the name: a host that took it over has no handle.
+///
+/// # Errors
+/// When xl cannot be started.
+pub(crate) fn start_named(name: &str, options: &Options) -> Result<Running> {
     let report = scratch_file("stream.json");
     let progress = scratch_file("stream.progress");
     let files = MeterFiles {
@@ -60,12 +75,7 @@ pub(crate) fn start(domain: &Domain, options: &Options) -> Result<Running> {
         arguments.push("--debug");
     }
     // With an empty -s, the host's name is the command itself.
-    arguments.extend(["-s", "", &domain.name, &transport]);
-    let console = (options.target == Target::ThisHost).then(|| {
-        let next = Console::incoming(&domain.name);
-        let offset = next.bytes();
-        (domain.console().clone(), next, offset)
-    });
+    arguments.extend(["-s", "", name, &transport]);
     let started = Instant::now();
     Ok(Running {
         process: Process::start_group("xl", &arguments)?,
@@ -73,7 +83,7 @@ pub(crate) fn start(domain: &Domain, options: &Options) -> Result<Running> {
         limit: options.limit,
         report,
         progress,
-        console,
+        console: None,
         meter: options.meter,
         killed: false,
     })

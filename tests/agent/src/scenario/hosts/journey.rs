@@ -143,7 +143,7 @@ impl<'a> Journey<'a> {
     fn console(&self, way: Way) -> Result<String> {
         match way {
             Way::There => self.remote.console(&self.domain.name),
-            Way::Back => Ok(crate::domain::console::Console::incoming(&self.domain.name).text()),
+            Way::Back => Ok(self.domain.console().text()),
         }
     }
 
