@@ -8,6 +8,7 @@ use std::time::Duration;
 use agent::protocol::IMAGE_FOLDER;
 use anyhow::{Result, bail};
 
+use super::Params;
 use super::journey::{Journey, Way};
 use crate::cases::Case;
 use crate::deadline::Deadline;
@@ -24,8 +25,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new(LINUX, 900, linux),
 ];
 
-/// The echo guest's number and memory.
-const ECHO: (u8, u64) = (2, 64);
+/// The echo guest's number.
+const ECHO: u8 = 2;
 
 /// The Linux domU's. Below 128 MiB Debian's kernel cannot be loaded.
 const LINUX_DOMU: (u8, u64) = (9, 128);
@@ -34,8 +35,9 @@ const LINUX_DOMU: (u8, u64) = (9, 128);
 const DRAIN: Duration = Duration::from_secs(30);
 
 fn echo(lab: &Lab) -> Result<String> {
-    let guest = lab.echo(ECHO.0, ECHO.1, "");
-    travel(lab, &guest.start_ready()?, ECHO.0, "")
+    let params: Params = lab.params()?;
+    let guest = lab.echo(ECHO, params.memory_mib, "");
+    travel(lab, &guest.start_ready()?, ECHO, "")
 }
 
 fn linux(lab: &Lab) -> Result<String> {

@@ -36,6 +36,8 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(240);
 struct Params {
     /// How often the echo guest goes out and comes back.
     round_trips: usize,
+    /// The echo guest's memory.
+    memory_mib: u64,
     /// Whether a Linux domU makes the same journey, for comparison.
     linux: bool,
     /// The cases to run; empty for all.
@@ -49,6 +51,7 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             round_trips: 2,
+            memory_mib: 16,
             linux: false,
             only: Vec::new(),
             _seed: None,
