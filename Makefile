@@ -1,6 +1,6 @@
 # Causeway. `make help` lists what there is; README.md says what it prints.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image gates bench idle shell fuzz clean
+.PHONY: help run test check image gates bench idle hosts shell fuzz clean
 
 IMAGES := relay echo selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
@@ -36,6 +36,9 @@ bench: ## figures, in virtual time, beside a Linux domU's
 
 idle: ## processor time of idle guests over a minute
 	cargo lab idle --virtual-time
+
+hosts: ## live migration between two hosts, each a QEMU of its own
+	cargo lab hosts
 
 shell: image ## an interactive dom0 with the images in /lab/images
 	cargo lab shell $(IMAGES:%=target/image/%)

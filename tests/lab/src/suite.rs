@@ -15,9 +15,11 @@ use crate::{interrupt, paths, process};
 const LIMIT: Duration = Duration::from_secs(1800);
 
 /// The runs in the lab, as arguments of `cargo lab`: every case on the default Xen, and on the
-/// others those that show that a guest boots, serves, is saved and comes back there too.
+/// others those that show that a guest boots, serves, is saved and comes back there too. Between
+/// two hosts guests go out and come back once.
 const LAB: &[&[&str]] = &[
     &["test"],
+    &["hosts", "--param", "round_trips=1"],
     &["test", "--xen", "4.17", "--param", "cases=release"],
     &["test", "--xen", "4.20", "--param", "cases=release"],
 ];

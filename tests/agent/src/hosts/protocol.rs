@@ -120,7 +120,7 @@ pub(super) enum Answer {
     /// To [`Request::Received`].
     Received(Receipt),
     /// To [`Request::Send`].
-    Sent(Sent),
+    Sent(Box<Sent>),
     /// To [`Request::Domains`].
     Domains(Vec<Entry>),
     /// To [`Request::Console`]: the last of it.

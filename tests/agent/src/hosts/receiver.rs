@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -27,6 +27,9 @@ use crate::process::{pid_of, run_ok, scratch_file, tail};
 
 /// How often the end of `xl migrate-receive` is looked for.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How soon the source connects: `xl migrate` starts its transport first of all.
+const ACCEPT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What `ip link set` may take.
 const IP_LIMIT: Duration = Duration::from_secs(20);
@@ -68,18 +71,22 @@ impl Receiver {
 }
 
 fn receive(listener: &TcpListener, fault: Option<Fault>, deadline: Deadline) -> Result<Receipt> {
-    let socket = accept(listener, deadline)?;
+    let socket = accept(listener, ACCEPT_LIMIT.min(deadline.remaining()))?;
     watch_for_silence(&socket).context("socket options")?;
     let log = scratch_file("migrate-receive");
     let mut target = Target::start(&socket, &log)?;
-    let input = target.child.stdin.take().context("xl's standard input")?;
+    let mut input = target.child.stdin.take().context("xl's standard input")?;
     let bytes = Arc::new(AtomicU64::new(0));
     let struck = Arc::new(AtomicBool::new(false));
     let feeder = {
         let (bytes, struck) = (Arc::clone(&bytes), Arc::clone(&struck));
         let socket = socket.try_clone().context("second handle")?;
         let at = fault.map_or(u64::MAX, |fault| fault.after_bytes);
-        thread::spawn(move || feed(socket, input, at, &bytes, &struck))
+        thread::spawn(move || {
+            feed(socket, &mut input, at, &bytes, &struck);
+            // xl must not see an end where a host falls silent; in any other case it must.
+            struck.load(Ordering::Acquire).then_some(input)
+        })
     };
     let ok = loop {
         if struck.load(Ordering::Acquire) {
@@ -113,22 +120,19 @@ fn receive(listener: &TcpListener, fault: Option<Fault>, deadline: Deadline) -> 
     })
 }
 
-fn accept(listener: &TcpListener, deadline: Deadline) -> Result<TcpStream> {
-    let left = deadline.socket_timeout();
+fn accept(listener: &TcpListener, limit: Duration) -> Result<TcpStream> {
+    let micros = i64::from(limit.subsec_micros().max(1));
     // Linux applies a socket's receive time-out to accept(2) as well (socket(7)).
-    let left = TimeVal::new(
-        left.as_secs() as i64,
-        i64::from(left.subsec_micros().max(1)),
-    );
-    setsockopt(listener, ReceiveTimeout, &left).context("time-out")?;
+    let time_out = TimeVal::new(limit.as_secs() as i64, micros);
+    setsockopt(listener, ReceiveTimeout, &time_out).context("time-out")?;
     let (socket, _) = listener.accept().context("no source has connected")?;
     Ok(socket)
 }
 
 /// Passes the stream on to `xl migrate-receive`. At byte `at` it stops and says so.
 fn feed(
-    mut socket: TcpStream,
-    mut input: ChildStdin,
+    mut socket: impl Read,
+    input: &mut impl Write,
     at: u64,
     bytes: &AtomicU64,
     struck: &AtomicBool,
@@ -222,4 +226,43 @@ pub(super) fn check(receipt: &Receipt, host: &str) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::{accept, feed};
+
+    fn fed(stream: &[u8], at: u64) -> (Vec<u8>, u64, bool) {
+        let (bytes, struck) = (AtomicU64::new(0), AtomicBool::new(false));
+        let mut received = Vec::new();
+        feed(stream, &mut received, at, &bytes, &struck);
+        (received, bytes.into_inner(), struck.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_stream_goes_through_unchanged() {
+        let stream: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
+        assert_eq!(fed(&stream, u64::MAX), (stream.clone(), 200_000, false));
+    }
+
+    #[test]
+    fn a_fault_comes_at_its_byte_and_no_later() {
+        let stream = vec![7; 200_000];
+        for at in [1, 65_536, 100_001, 200_000] {
+            let (received, bytes, struck) = fed(&stream, at);
+            assert_eq!((received.len() as u64, bytes, struck), (at, at, true));
+        }
+        assert!(!fed(&stream, 200_001).2);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let error = accept(&listener, Duration::from_millis(20)).expect_err("nobody comes");
+        assert!(error.to_string().contains("no source"));
+    }
 }

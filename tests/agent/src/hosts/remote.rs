@@ -84,7 +84,8 @@ impl RemoteHost {
         let sent = sender::send(&domain.name, to, limit);
         // Also after a failure: the receiver says why.
         let wait = Deadline::seconds(limit_s + GRACE_S);
-        let receipt = match ask(&Request::Received { port }, wait)? {
+        let received = ask(&Request::Received { port }, wait);
+        let receipt = match received.with_context(|| format!("xl migrate on host a: {sent:?}"))? {
             Answer::Received(receipt) => receipt,
             other => return unexpected(&other),
         };
@@ -109,7 +110,7 @@ impl RemoteHost {
             limit_s,
         };
         let sent = match ask(&request, Deadline::seconds(limit_s + GRACE_S))? {
-            Answer::Sent(sent) => sent,
+            Answer::Sent(sent) => *sent,
             other => return unexpected(&other),
         };
         let receipt = receiver.finish()?;

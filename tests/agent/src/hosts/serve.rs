@@ -116,7 +116,10 @@ impl State {
                 domain,
                 to,
                 limit_s,
-            } => Answer::Sent(sender::send(domain, *to, Duration::from_secs(*limit_s))?),
+            } => {
+                let limit = Duration::from_secs(*limit_s);
+                Answer::Sent(Box::new(sender::send(domain, *to, limit)?))
+            }
             Request::Domains => Answer::Domains(domain::all()?),
             Request::Console { domain } => {
                 Answer::Console(bounded(&Console::incoming(domain).text()))
