@@ -17,7 +17,8 @@ use crate::process::Owned;
 use crate::qemu::{Console, Link, Machine};
 use crate::run::Plan;
 
-/// From power-on to the agent's first line. It takes 20 s on an idle machine.
+/// From power-on to the agent's first line, for each machine that boots at the same time. One takes
+/// 20 s when there is nothing else to do.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
 
 /// From the agent's last line to the end of QEMU.
@@ -79,6 +80,7 @@ pub(crate) struct Host<'a> {
     record: &'a mut Record,
     qemu: Owned,
     reader: Follower,
+    boot_limit: Duration,
     begin: Instant,
     done_at: Option<Instant>,
     status: Option<ExitStatus>,
@@ -140,6 +142,7 @@ impl Host<'_> {
             record,
             qemu: Owned(qemu),
             reader,
+            boot_limit: BOOT_LIMIT * if link.is_some() { 2 } else { 1 },
             begin: Instant::now(),
             done_at: None,
             status: None,
@@ -182,8 +185,8 @@ impl Host<'_> {
             Some(status) => bail!("the machine stopped before the agent was done ({status})"),
             None => {}
         }
-        if !started && elapsed > BOOT_LIMIT {
-            bail!("no agent after {} s", BOOT_LIMIT.as_secs());
+        if !started && elapsed > self.boot_limit {
+            bail!("no agent after {} s", self.boot_limit.as_secs());
         }
         if elapsed > limit {
             bail!("not done after {} s", limit.as_secs());
