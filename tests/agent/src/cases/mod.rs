@@ -8,6 +8,7 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod mail;
+mod migration_failures;
 mod names;
 mod next_hop;
 mod ping;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         limits::CASES,
         next_hop::CASES,
         lifecycle::CASES,
+        migration_failures::CASES,
         command_line::CASES,
         vif::CASES,
         checksums::CASES,

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub(crate) use report::StreamReport;
+pub(crate) use report::{Ended, StreamReport};
 
 /// What the meter exits with when it has cut the stream as it was told to.
 pub(crate) const CUT_STATUS: u8 = 3;

@@ -8,9 +8,6 @@ use crate::deadline::Deadline;
 use crate::domain::{self, Domain, list::Entry};
 use crate::process::run;
 
-/// How long `xl migrate-receive` may take to remove the domain that it could not complete.
-const RECEIVER_LIMIT: Duration = Duration::from_secs(15);
-
 /// How often `xl list` is asked.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -27,16 +24,16 @@ pub(crate) struct Leftovers {
     pub(crate) migrated_away: bool,
 }
 
-/// Removes what a failed migration of `domain` to this host left, after giving the toolstack some
-/// seconds to do so itself.
+/// Removes what a failed migration of `domain` to this host left, after giving `xl migrate-receive`
+/// the time `grace` to do so itself, which it does when it has not been killed.
 ///
 /// # Errors
 /// When xl does not answer.
-pub(crate) fn clean_up(domain: &Domain) -> Result<Leftovers> {
+pub(crate) fn clean_up(domain: &Domain, grace: Duration) -> Result<Leftovers> {
     let incoming = format!("{}--incoming", domain.name);
     let away = format!("{}--migratedaway", domain.name);
     let mut left = Leftovers::default();
-    let gone = Deadline::after(RECEIVER_LIMIT).poll(PAUSE, &incoming, || {
+    let gone = Deadline::after(grace).poll(PAUSE, &incoming, || {
         Ok(find(&incoming)?.is_none().then_some(()))
     });
     if gone.is_err() {

@@ -1,0 +1,242 @@
+//! Migrations that fail: the guest goes on where it was, and so does its connection.
+//!
+//! Every case holds one TCP connection through all of it, on which each byte must come back. Where
+//! the failure comes before stop-and-copy the guest is never suspended; where it comes after, the
+//! guest finds itself in the domain that it left.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::domain::lifecycle::{Outcome, Suspend};
+use crate::lab::Lab;
+use crate::meter::{Ended, StreamReport};
+use crate::migration::{Cut, Kill, Migration, Options, Target, clean_up, migrate, start};
+use crate::traffic::echo::{EchoClient, Pace};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("migration_cut", 180, cut),
+    Case::new("migration_refused", 120, refused),
+    Case::new("migration_killed", 120, killed),
+];
+
+/// A small guest: the toolstack's work is in proportion to its memory.
+const MEMORY_MIB: u64 = 16;
+
+/// How long a migration of it may take on an emulated machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the echo may stay away after a failure. Lost packets are sent again after a second or
+/// a few (smoltcp's and Linux's retransmission timers).
+const FLOW_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long the target's xl may take to remove what it could not complete.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Where the transport is cut, in percent of the bytes of a whole migration.
+const CUTS: [u64; 3] = [10, 50, 99];
+
+/// The stream of a guest that is migrated twice is not the same to the byte. A cut near its end
+/// may miss it, and is then made again.
+const ATTEMPTS: usize = 3;
+
+/// A guest with a connection to it.
+struct Patient {
+    domain: Domain,
+    client: EchoClient,
+    domid: u32,
+}
+
+impl Patient {
+    fn start(lab: &Lab) -> Result<Self> {
+        let guest = lab.echo(2, MEMORY_MIB, "");
+        let domain = guest.start_ready()?;
+        let client = EchoClient::start(guest.port(7), lab.seed()?, Pace::Modest)?;
+        let domid = domain.running()?.id;
+        let patient = Self {
+            domain,
+            client,
+            domid,
+        };
+        patient.flows()?;
+        Ok(patient)
+    }
+
+    fn options() -> Options {
+        Options {
+            limit: LIMIT,
+            ..Options::default()
+        }
+    }
+
+    fn flows(&self) -> Result<()> {
+        let flows = self.client.flows(Deadline::after(FLOW_LIMIT));
+        flows.with_context(|| self.domain.console().tail())
+    }
+
+    /// Migrates to the end, to this host.
+    fn move_house(&mut self) -> Result<Migration> {
+        let migration = migrate(&self.domain, &Self::options())?.expect_success()?;
+        let domid = self.domain.running()?.id;
+        ensure!(
+            domid != self.domid,
+            "still domain {domid} after a migration"
+        );
+        self.domid = domid;
+        self.flows().context("after a good migration")?;
+        Ok(migration)
+    }
+
+    /// A failed migration must have left the guest as it was. Removes what the toolstack left.
+    fn unharmed(&self, lab: &Lab, what: &str, grace: Duration) -> Result<()> {
+        let left = clean_up(&self.domain, grace)?;
+        let domid = self.domain.running().context(what.to_owned())?.id;
+        ensure!(
+            domid == self.domid,
+            "{what}: the guest is domain {domid}, and was {}",
+            self.domid
+        );
+        ensure!(!left.migrated_away, "{what}: the source had let it go");
+        self.flows().with_context(|| format!("after {what}"))?;
+        lab.report.log(format!("{what}: unharmed, {left:?}"));
+        Ok(())
+    }
+
+    /// How many suspends the guest has told of that ended where they began.
+    fn cancelled(&self) -> Result<usize> {
+        let all = Suspend::all(&self.domain.console().text())?;
+        let cancelled = all.iter().filter(|s| s.outcome == Outcome::Cancelled);
+        Ok(cancelled.count())
+    }
+
+    /// Ends the connection, on which nothing may be missing, and says how much it carried.
+    fn discharge(self) -> Result<String> {
+        let traffic = self.client.stop(FLOW_LIMIT)?;
+        traffic
+            .check()
+            .with_context(|| self.domain.console().tail())?;
+        self.domain.running()?;
+        let bytes = traffic.sent_bytes;
+        let gap = traffic.longest_gap_ms;
+        Ok(format!("{bytes} bytes echoed, longest gap {gap:.0} ms"))
+    }
+}
+
+/// The transport is lost at 10, 50 and 99 percent of the stream.
+fn cut(lab: &Lab) -> Result<String> {
+    let mut patient = Patient::start(lab)?;
+    let mut whole = complete(&patient.move_house()?)?.bytes;
+    let mut cuts = Vec::new();
+    for percent in CUTS {
+        let before = patient.cancelled()?;
+        let mut attempts = 0;
+        let passed = loop {
+            attempts += 1;
+            let at = whole * percent / 100;
+            let options = Options {
+                cut: Some(Cut::Byte(at)),
+                ..Patient::options()
+            };
+            let migration = migrate(&patient.domain, &options)?;
+            if migration.succeeded && attempts < ATTEMPTS {
+                // Shorter than the one before.
+                whole = complete(&migration)?.bytes;
+                patient.domid = patient.domain.running()?.id;
+                patient.flows()?;
+                continue;
+            }
+            let migration = migration.expect_failure()?;
+            let stream = migration.stream()?;
+            ensure!(stream.ended == Ended::ByCut, "{:?}", stream.ended);
+            break stream.bytes;
+        };
+        let what = format!("cut at {percent} % of {whole} bytes");
+        patient.unharmed(lab, &what, GRACE)?;
+        let suspended = patient.cancelled()? - before;
+        cuts.push(format!(
+            "{percent} % ({passed} bytes, suspends {suspended})"
+        ));
+    }
+    // Nothing of the failures is in the way of a good one.
+    complete(&patient.move_house()?)?;
+    let traffic = patient.discharge()?;
+    Ok(format!(
+        "of {whole} bytes cut at {}; {traffic}",
+        cuts.join(", ")
+    ))
+}
+
+/// The target's program ends at once, says nonsense, or gives up in the middle.
+fn refused(lab: &Lab) -> Result<String> {
+    let mut patient = Patient::start(lab)?;
+    let banner = r"printf 'xl migration receiver ready, send binary domain data.\n'";
+    let targets = [
+        ("a target that exits", "exit 1".to_owned()),
+        (
+            "a target that talks nonsense",
+            "echo no such program here, and none that is like it, not at all".to_owned(),
+        ),
+        (
+            "a target that gives up",
+            format!("{banner}; head -c 1000000 >/dev/null"),
+        ),
+    ];
+    for (what, command) in &targets {
+        let options = Options {
+            target: Target::Elsewhere(command.clone()),
+            ..Patient::options()
+        };
+        let migration = migrate(&patient.domain, &options)?.expect_failure()?;
+        let ended = migration.stream()?.ended;
+        if ended == Ended::Answered || ended == Ended::ByCut {
+            bail!("{what}: the stream ended {ended:?}");
+        }
+        patient.unharmed(lab, what, GRACE)?;
+    }
+    ensure!(patient.cancelled()? == 0, "the guest was suspended for it");
+    complete(&patient.move_house()?)?;
+    let traffic = patient.discharge()?;
+    Ok(format!("{} targets; {traffic}", targets.len()))
+}
+
+/// `xl migrate` is killed in the middle of the stream, alone and with all that belongs to it.
+fn killed(lab: &Lab) -> Result<String> {
+    let mut patient = Patient::start(lab)?;
+    let stream = patient.move_house()?;
+    let pages = complete(&stream)?.pages_sent;
+    for (kill, what, grace) in [
+        (Kill::Xl, "xl killed", GRACE),
+        // Nobody is left to clean up.
+        (Kill::Group, "xl and its group killed", Duration::ZERO),
+    ] {
+        // Slow enough to be in the middle: five seconds for the whole.
+        let mbit = (complete(&stream)?.bytes * 8 / 5_000_000).max(1);
+        let options = Options {
+            bandwidth_mbit: Some(mbit),
+            progress: true,
+            ..Patient::options()
+        };
+        let mut running = start(&patient.domain, &options)?;
+        running.wait_for_page(pages / 3, Deadline::after(LIMIT))?;
+        running.kill(kill);
+        let seen = running.pages();
+        running.wait()?.expect_failure()?;
+        patient.unharmed(lab, &format!("{what} at page {seen} of {pages}"), grace)?;
+    }
+    complete(&patient.move_house()?)?;
+    let traffic = patient.discharge()?;
+    Ok(format!("at a third of {pages} pages; {traffic}"))
+}
+
+/// The report about a stream that arrived as a whole.
+fn complete(migration: &Migration) -> Result<&StreamReport> {
+    let stream = migration.stream()?;
+    if let Some(why) = &stream.not_understood {
+        bail!("the meter does not understand the stream: {why}");
+    }
+    ensure!(stream.complete, "the stream has no end: {:?}", stream.ended);
+    Ok(stream)
+}
