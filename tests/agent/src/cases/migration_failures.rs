@@ -18,20 +18,20 @@ use crate::migration::{Cut, Kill, Migration, Options, Target, clean_up, migrate,
 use crate::traffic::echo::{EchoClient, Pace};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("migration_cut", 180, cut),
-    Case::new("migration_refused", 120, refused),
-    Case::new("migration_killed", 120, killed),
+    Case::new("migration_cut", 300, cut),
+    Case::new("migration_refused", 240, refused),
+    Case::new("migration_killed", 240, killed),
 ];
 
 /// A small guest: the toolstack's work is in proportion to its memory.
 const MEMORY_MIB: u64 = 16;
 
 /// How long a migration of it may take on an emulated machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// How long the echo may stay away after a failure. Lost packets are sent again after a second or
 /// a few (smoltcp's and Linux's retransmission timers).
-const FLOW_LIMIT: Duration = Duration::from_secs(15);
+const FLOW_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the target's xl may take to remove what it could not complete.
 const GRACE: Duration = Duration::from_secs(15);

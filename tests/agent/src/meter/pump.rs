@@ -30,7 +30,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 enum End {
     /// The source closed its side: no more is coming for the target.
     Source,
-    /// The target closed its side, or does not take what is sent.
+    /// The target takes no more. What it has said may still be under way.
+    Deaf,
+    /// The target closed its side, and what it said has been passed on.
     Target,
     /// The stream is to be cut here.
     Cut,
@@ -77,11 +79,14 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
         thread::spawn(move || back(output, &shared, &sender));
     }
     // Both directions tell their end, and one of them is always there.
-    let end = ends.recv().unwrap_or(End::Target);
+    let mut end = ends.recv().unwrap_or(End::Target);
+    if end == End::Deaf {
+        end = ends.recv_timeout(TARGET_LIMIT).unwrap_or(End::Target);
+    }
     if let Some(path) = &options.report {
         let ended = match end {
             End::Source => Ended::BySource,
-            End::Target => Ended::ByTarget,
+            End::Deaf | End::Target => Ended::ByTarget,
             End::Cut => Ended::ByCut,
         };
         let unix_ms = started_unix.as_millis() as u64;
@@ -95,7 +100,7 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
             // The target may still have something to say, as long as somebody listens.
             let _ = ends.recv_timeout(TARGET_LIMIT);
         }
-        End::Target => {}
+        End::Deaf | End::Target => {}
     }
     Ok(exit_code(&mut target))
 }
@@ -135,7 +140,7 @@ fn forward(
             (tally.forward(&buffer[..count], now_ms), tally.progress())
         };
         if target.write_all(&buffer[..passed]).is_err() {
-            break End::Target;
+            break End::Deaf;
         }
         if let Some(path) = progress {
             // Only for an onlooker: a full disk does not stop the stream.

@@ -29,7 +29,7 @@ pub(crate) enum Kill {
     Group,
 }
 
-/// A migration under way. Dropping it kills it with its group.
+/// A migration under way. Dropping it before its end kills it with its group.
 #[derive(Debug)]
 pub(crate) struct Running {
     process: Process,
@@ -41,6 +41,8 @@ pub(crate) struct Running {
     console: Option<(Console, Console, u64)>,
     meter: bool,
     killed: bool,
+    /// Set when xl has ended. The target's end may then still be cleaning up.
+    ended: bool,
 }
 
 /// Starts to migrate `domain`.
@@ -86,6 +88,7 @@ pub(crate) fn start_named(name: &str, options: &Options) -> Result<Running> {
         console: None,
         meter: options.meter,
         killed: false,
+        ended: false,
     })
 }
 
@@ -134,6 +137,7 @@ impl Running {
             Ok(status) => status,
             Err(error) => bail!("{error:#}: {}", tail(&self.process.text(), 12)),
         };
+        self.ended = true;
         // Without a report within its limit the meter was killed or could not write.
         let stream = if self.meter {
             let limit = if self.killed {
@@ -164,7 +168,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.process.kill_group();
+        if !self.ended {
+            self.process.kill_group();
+        }
         for file in [&self.report, &self.progress] {
             // What the migration did not come to write is not there.
             let _ = fs::remove_file(file);
