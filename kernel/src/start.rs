@@ -45,10 +45,10 @@ where
     let usage = mem::frames::usage();
     let (major, minor) = hypercall::xen_version();
     log::info!(
-        "causeway {} on Xen {major}.{minor}, {} KiB of {} KiB free",
+        "causeway {} on Xen {major}.{minor}, {} KiB of {} KiB resident",
         env!("CARGO_PKG_VERSION"),
-        usage.free * PAGE_SIZE / 1024,
-        info.pages() * PAGE_SIZE / 1024,
+        usage.resident * PAGE_SIZE / 1024,
+        usage.total * PAGE_SIZE / 1024,
     );
     let console_channel = channel(info.console_port(), Origin::Console);
     let store_channel = channel(info.store_port(), Origin::Store);
@@ -64,6 +64,7 @@ where
             Ok(command_line) => command_line,
             Err(error) => fail(&error),
         };
+        task::spawn(mem::upkeep::serve()).detach();
         let xenstore = Xenstore::start(Box::new(store_page), store_channel);
         task::spawn(lifecycle::serve(xenstore.clone())).detach();
         log::debug!(
@@ -92,12 +93,13 @@ where
     task::run()
 }
 
-/// Parses the command line and takes the kernel's own option.
+/// Parses the command line and takes the kernel's own options.
 fn options(info: StartInfo) -> Result<CommandLine, crate::cmdline::OptionError> {
     let mut command_line = CommandLine::parse(info.command_line().unwrap_or("\u{fffd}"))?;
     let level =
         command_line.take_parsed::<LevelFilter>("log", "off, error, warn, info, debug or trace")?;
     log::set_max_level(level.unwrap_or(LevelFilter::Info));
+    mem::upkeep::options(&mut command_line)?;
     Ok(command_line)
 }
 

@@ -5,7 +5,7 @@
 //! once, so the queue is bounded by the number of tasks.
 
 use crate::vcpu_cell::VcpuCell;
-use crate::{event, lifecycle, time};
+use crate::{event, lifecycle, mem, time};
 use alloc::collections::VecDeque;
 use async_task::Runnable;
 pub use async_task::Task;
@@ -47,6 +47,7 @@ pub(crate) fn run() -> ! {
         event::dispatch();
         let now = time::dispatch();
         lifecycle::look(now);
+        mem::upkeep::look(now);
         // Only what is ready now: a task that makes itself ready again must
         // not keep events waiting.
         let ready = READY.borrow().len();

@@ -76,7 +76,6 @@ pub(crate) fn look(now: Instant) {
 
 /// Whether the p2m may change: not between the early notice and the resume,
 /// because the toolstack reads it meanwhile.
-#[expect(dead_code, reason = "elastic memory asks")]
 pub(crate) fn may_change_p2m() -> bool {
     let port = NOTICE.borrow().port;
     !port.is_some_and(is_bound)

@@ -1,12 +1,15 @@
 //! The pool of page frames.
 //!
-//! Single frames come from the top of memory, runs for the heap from the
-//! bottom, so that neither cuts up the other.
+//! [`Pool`] keeps the record, [`Elastic`] gets memory from Xen for more frames
+//! and gives it back.
 //!
 //! In a process on a development machine, where no domain builder filled the
 //! pool, frames come from the process's own allocator, so that code above
 //! the kernel can be tested there.
 
+pub use super::elastic::{Counters, Gate};
+use super::elastic::{Elastic, Reservation};
+use super::pool::Pool;
 use crate::PAGE_SIZE;
 use crate::pv::Pfn;
 use alloc::alloc::{alloc_zeroed, dealloc};
@@ -28,124 +31,105 @@ impl fmt::Display for OutOfMemory {
 
 impl core::error::Error for OutOfMemory {}
 
-/// One bit a frame, set where it is free.
-struct Pool {
-    bitmap: &'static mut [u64],
-    free: usize,
-}
-
-static POOL: Mutex<Option<Pool>> = Mutex::new(None);
+static POOL: Mutex<Option<Elastic>> = Mutex::new(None);
 
 /// Figures of the pool, in frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Frames of the domain.
+    /// Frames of the domain, whether there is memory behind them or not.
     pub total: usize,
-    /// Frames that nobody uses.
+    /// Frames that nobody uses. Where Xen has no more memory for the domain,
+    /// fewer can be had.
     pub free: usize,
+    /// Frames with memory behind them.
+    pub resident: usize,
+    /// Those of the free frames that are resident.
+    pub at_hand: usize,
 }
 
 /// How full the pool is; zeros where there is none (outside a guest).
 #[must_use]
 pub fn usage() -> Usage {
-    POOL.lock()
-        .as_ref()
-        .map_or(Usage { total: 0, free: 0 }, |pool| Usage {
-            total: pool.bitmap.len() * 64,
-            free: pool.free,
-        })
+    with(|elastic| Usage {
+        total: elastic.pool.total(),
+        free: elastic.available(),
+        resident: elastic.pool.resident(),
+        at_hand: elastic.pool.free(),
+    })
+    .unwrap_or(Usage {
+        total: 0,
+        free: 0,
+        resident: 0,
+        at_hand: 0,
+    })
 }
 
-impl Pool {
-    fn is_free(&self, pfn: Pfn) -> bool {
-        self.bitmap[pfn / 64] & (1 << (pfn % 64)) != 0
-    }
+/// What has become of attempts to get memory from Xen; zeros outside a guest.
+#[must_use]
+pub fn counters() -> Counters {
+    with(|elastic| elastic.counters).unwrap_or_default()
+}
 
-    fn put(&mut self, range: Range<Pfn>) {
-        for pfn in range {
-            assert!(!self.is_free(pfn), "frame {pfn:#x} given back twice");
-            self.bitmap[pfn / 64] |= 1 << (pfn % 64);
-            self.free += 1;
-        }
-    }
+/// Runs `action` on the pool, where there is one.
+pub(super) fn with<T>(action: impl FnOnce(&mut Elastic) -> T) -> Option<T> {
+    POOL.lock().as_mut().map(action)
+}
 
-    fn remove(&mut self, range: Range<Pfn>) {
-        for pfn in range {
-            self.bitmap[pfn / 64] &= !(1 << (pfn % 64));
-            self.free -= 1;
-        }
-    }
+/// Sets who says whether the domain's memory may change now, and returns who
+/// did before; `None` outside a guest. It is asked before each change, with
+/// pool and heap locked: it must not allocate, log or take frames.
+pub fn set_gate(gate: Gate) -> Option<Gate> {
+    with(|elastic| core::mem::replace(&mut elastic.gate, gate))
+}
 
-    fn take_from_top(&mut self) -> Option<Pfn> {
-        let word = self.bitmap.iter().rposition(|&word| word != 0)?;
-        let pfn = word * 64 + 63 - self.bitmap[word].leading_zeros() as usize;
-        self.remove(pfn..pfn + 1);
-        Some(pfn)
-    }
-
-    fn take_run(&mut self, count: usize) -> Option<Pfn> {
-        let mut start = 0;
-        let mut pfn = 0;
-        while pfn < self.bitmap.len() * 64 {
-            if pfn % 64 == 0 && self.bitmap[pfn / 64] == 0 {
-                pfn += 64;
-                start = pfn;
-                continue;
-            }
-            let free = self.is_free(pfn);
-            pfn += 1;
-            if !free {
-                start = pfn;
-            } else if pfn - start == count {
-                self.remove(start..pfn);
-                return Some(start);
-            }
-        }
-        None
-    }
+/// Sets how many free frames to keep resident.
+pub(crate) fn set_reserve(frames: usize) {
+    with(|elastic| elastic.reserve = frames);
 }
 
 /// Starts the pool of a domain of `total` frames with those of `mapped` that
-/// are in none of `used`. Its bitmap lies behind the last used frame.
-pub(crate) fn init(total: usize, mapped: Range<Pfn>, used: &[Range<Pfn>]) {
+/// are in none of `used`. Its bitmaps lie behind the last used frame. Other
+/// frames get their memory from `reservation`, which lacks `missing_tables`
+/// page tables to map them all.
+pub(crate) fn init(
+    total: usize,
+    mapped: Range<Pfn>,
+    used: &[Range<Pfn>],
+    reservation: &'static dyn Reservation,
+    missing_tables: usize,
+) {
     let words = total.div_ceil(64);
-    let bitmap_start = used
+    let start = used
         .iter()
         .map(|range| range.end)
         .max()
         .unwrap_or(mapped.start);
-    let bitmap = bitmap_start..bitmap_start + (words * 8).div_ceil(PAGE_SIZE);
+    let bitmaps = start..start + (2 * words * 8).div_ceil(PAGE_SIZE);
     assert!(
-        bitmap.end <= mapped.end,
+        bitmaps.end <= mapped.end,
         "too much memory for Xen's initial mapping"
     );
     // SAFETY: these frames are mapped and behind everything that the domain
     // builder placed; they are left out of the pool below.
-    let words = unsafe {
-        let base = (bitmap.start * PAGE_SIZE) as *mut u64;
-        base.write_bytes(0, words);
-        core::slice::from_raw_parts_mut(base, words)
+    let (free, resident) = unsafe {
+        let base = (bitmaps.start * PAGE_SIZE) as *mut u64;
+        base.write_bytes(0, 2 * words);
+        core::slice::from_raw_parts_mut(base, 2 * words).split_at_mut(words)
     };
-    let mut pool = Pool {
-        bitmap: words,
-        free: 0,
-    };
+    let mut pool = Pool::new(total, free, resident);
+    pool.arrived(0..mapped.end);
     for pfn in mapped {
-        if !bitmap.contains(&pfn) && !used.iter().any(|range| range.contains(&pfn)) {
+        if !bitmaps.contains(&pfn) && !used.iter().any(|range| range.contains(&pfn)) {
             pool.put(pfn..pfn + 1);
         }
     }
-    *POOL.lock() = Some(pool);
+    *POOL.lock() = Some(Elastic::new(pool, reservation, missing_tables));
 }
 
-/// Adds frames that have just been mapped.
-pub(crate) fn extend(frames: Range<Pfn>) {
-    POOL.lock().as_mut().expect("the pool is up").put(frames);
-}
-
-/// Takes `count` adjacent frames for the heap, for good.
-pub(crate) fn take_run(count: usize) -> Option<Pfn> {
-    POOL.lock().as_mut()?.take_run(count)
+/// Takes `count` adjacent frames for the heap, for good, and leaves `keep`
+/// free ones.
+pub(crate) fn take_run(count: usize, keep: usize) -> Option<Pfn> {
+    with(|elastic| elastic.take_run(count, keep))?
 }
 
 const LAYOUT: Layout = match Layout::from_size_align(PAGE_SIZE, PAGE_SIZE) {
@@ -162,8 +146,8 @@ pub struct Frame(NonNull<u8>);
 /// # Errors
 /// [`OutOfMemory`] where no frame is free.
 pub fn take_zeroed() -> Result<Frame, OutOfMemory> {
-    let pfn = match POOL.lock().as_mut() {
-        Some(pool) => pool.take_from_top().ok_or(OutOfMemory)?,
+    let pfn = match with(Elastic::take_single) {
+        Some(pfn) => pfn.ok_or(OutOfMemory)?,
         None => {
             // SAFETY: the layout is not empty.
             let page = unsafe { alloc_zeroed(LAYOUT) };
@@ -204,72 +188,11 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        if let Some(pool) = POOL.lock().as_mut() {
-            pool.put(self.pfn()..self.pfn() + 1);
+        if with(|elastic| elastic.pool.put(self.pfn()..self.pfn() + 1)).is_some() {
             return;
         }
         // SAFETY: without a pool the page came from the allocator, with this
         // layout (`take_zeroed`).
         unsafe { dealloc(self.0.as_ptr(), LAYOUT) };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::boxed::Box;
-    use alloc::vec;
-    use proptest::prelude::*;
-
-    fn pool(frames: usize) -> Pool {
-        let bitmap = Box::leak(vec![0; frames.div_ceil(64)].into_boxed_slice());
-        let mut pool = Pool { bitmap, free: 0 };
-        pool.put(0..frames);
-        pool
-    }
-
-    #[test]
-    fn single_frames_come_from_the_top_and_runs_from_the_bottom() {
-        let mut pool = pool(200);
-        assert_eq!(pool.take_from_top(), Some(199));
-        assert_eq!(pool.take_run(16), Some(0));
-        assert_eq!(pool.take_run(130), Some(16));
-        assert_eq!(pool.take_run(54), None);
-        assert_eq!(pool.take_run(53), Some(146));
-        assert_eq!(pool.take_from_top(), None);
-        assert_eq!(pool.free, 0);
-    }
-
-    #[test]
-    #[should_panic(expected = "given back twice")]
-    fn a_frame_cannot_be_given_back_twice() {
-        pool(64).put(3..4);
-    }
-
-    proptest! {
-        /// No frame is handed out twice, and the count stays right.
-        #[test]
-        fn every_frame_has_one_holder(steps in prop::collection::vec((0u8..3, 1usize..40), 1..200)) {
-            let mut pool = pool(320);
-            let mut held: vec::Vec<Range<Pfn>> = vec::Vec::new();
-            for (kind, size) in steps {
-                let taken = match kind {
-                    0 => pool.take_from_top().map(|pfn| pfn..pfn + 1),
-                    1 => pool.take_run(size).map(|pfn| pfn..pfn + size),
-                    _ => {
-                        if !held.is_empty() {
-                            pool.put(held.swap_remove(size % held.len()));
-                        }
-                        None
-                    }
-                };
-                if let Some(taken) = taken {
-                    prop_assert!(held.iter().all(|other| other.end <= taken.start || taken.end <= other.start));
-                    held.push(taken);
-                }
-                let used: usize = held.iter().map(Range::len).sum();
-                prop_assert_eq!(pool.free, 320 - used);
-            }
-        }
     }
 }

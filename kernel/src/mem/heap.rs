@@ -18,6 +18,14 @@ const GROWTH_FRAMES: usize = 16;
 /// Bytes by which talc's own records may exceed what was asked for.
 const RECORDS: usize = PAGE_SIZE;
 
+/// Bytes from which on an allocation counts as large. Who makes one is ready
+/// to hear that there is no memory (a socket's buffers), so the last frames
+/// are left to the small ones, which end the guest when they fail.
+const LARGE: usize = 4096;
+
+/// Frames that large allocations leave free.
+const KEEP_FOR_SMALL: usize = 32;
+
 /// Grows the heap by runs of frames.
 #[derive(Debug)]
 pub struct FrameSource {
@@ -39,9 +47,14 @@ unsafe impl Source for FrameSource {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         let bytes = layout.size() + layout.align() + RECORDS;
         let count = bytes.div_ceil(PAGE_SIZE);
-        let (count, pfn) = match frames::take_run(count.max(GROWTH_FRAMES)) {
+        let keep = if layout.size() >= LARGE {
+            KEEP_FOR_SMALL
+        } else {
+            0
+        };
+        let (count, pfn) = match frames::take_run(count.max(GROWTH_FRAMES), keep) {
             Some(pfn) => (count.max(GROWTH_FRAMES), pfn),
-            None => (count, frames::take_run(count).ok_or(())?),
+            None => (count, frames::take_run(count, keep).ok_or(())?),
         };
         let base = (pfn * PAGE_SIZE) as *mut u8;
         let bytes = count * PAGE_SIZE;

@@ -175,6 +175,75 @@ pub(crate) unsafe fn update_va_mapping(virtual_address: usize, entry: u64) -> Re
     .map(drop)
 }
 
+/// Forgets all cached translations of this vCPU (`HYPERVISOR_mmuext_op`).
+pub(super) fn flush_tlb() {
+    let operation = abi::mmuext_op {
+        cmd: abi::MMUEXT_TLB_FLUSH_LOCAL,
+        arg1: abi::mmuext_op__bindgen_ty_1 { mfn: 0 },
+        arg2: abi::mmuext_op__bindgen_ty_2 { nr_ents: 0 },
+    };
+    // SAFETY: one valid operation, which changes no mapping.
+    let flushed = unsafe {
+        call::<{ abi::__HYPERVISOR_mmuext_op }>([
+            address(&raw const operation),
+            1,
+            0,
+            u64::from(abi::DOMID_SELF),
+            0,
+        ])
+    };
+    debug_assert!(flushed.is_ok(), "Xen refused to flush the TLB");
+}
+
+/// `HYPERVISOR_memory_op` over a list of extents of 2^`order` pages; returns
+/// how many of them Xen has done, the first ones.
+///
+/// # Safety
+/// `extents` is what `command` reads and writes.
+unsafe fn reservation(command: u32, extents: *const [u64], order: u32) -> usize {
+    let argument = abi::xen_memory_reservation {
+        extent_start: abi::__guest_handle_xen_pfn_t {
+            p: extents.cast::<u64>().cast_mut(),
+        },
+        nr_extents: extents.len() as u64,
+        extent_order: order,
+        mem_flags: 0,
+        domid: abi::DOMID_SELF as u16,
+    };
+    // SAFETY: the structure of the command, and the caller's promise.
+    let done = unsafe {
+        call::<{ abi::__HYPERVISOR_memory_op }>([
+            u64::from(command),
+            address(&raw const argument),
+            0,
+            0,
+            0,
+        ])
+    };
+    // Refused as a whole: none is done.
+    done.map_or(0, |done| done as usize).min(extents.len())
+}
+
+/// `XENMEM_populate_physmap`: memory for 2^`order` frames from each number in
+/// `extents` on, which become the machine's numbers. Returns how many of them
+/// Xen has done.
+///
+/// # Safety
+/// None of these frames has memory.
+pub(super) unsafe fn populate_physmap(extents: &mut [u64], order: u32) -> usize {
+    // SAFETY: Xen reads and writes the list; the rest is the caller's promise.
+    unsafe { reservation(abi::XENMEM_populate_physmap, extents, order) }
+}
+
+/// `XENMEM_decrease_reservation`: gives machine frames back. Returns how many.
+///
+/// # Safety
+/// The list is valid, and nobody uses these frames.
+pub(super) unsafe fn decrease_reservation(frames: *const [u64]) -> usize {
+    // SAFETY: Xen only reads this list; the rest is the caller's promise.
+    unsafe { reservation(abi::XENMEM_decrease_reservation, frames, 0) }
+}
+
 /// `HYPERVISOR_set_trap_table`: a table that ends in an entry of zeros.
 ///
 /// # Safety

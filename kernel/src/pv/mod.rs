@@ -2,11 +2,12 @@
 //! about machine frames, page tables or the hypercall page.
 //!
 //! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
-//! `window`, `suspend`, `trap`.
+//! `reservation`, `window`, `suspend`, `trap`.
 
 pub mod hypercall;
 mod p2m;
 mod page_table;
+mod reservation;
 pub(crate) mod start_info;
 mod suspend;
 mod trap;
@@ -26,7 +27,7 @@ pub type Pfn = usize;
 pub type Mfn = u64;
 
 /// Brings up the guest's memory: trap table, frame allocator, shared info,
-/// all of the domain's pages mapped, p2m lists published.
+/// what Xen has not mapped given back to it, p2m lists published.
 ///
 /// # Safety
 /// Runs once, first of all, on Xen's initial page tables described by `info`.
@@ -36,11 +37,18 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     let total = info.pages();
     let mapped = page_table::initially_mapped(info);
     // Frame 0 stays unused, so that a null pointer faults.
-    frames::init(total, 1..mapped, &in_use(info));
+    frames::init(
+        total,
+        1..mapped,
+        &in_use(info),
+        &reservation::OwnReservation,
+        page_table::missing_leaf_tables(mapped..total),
+    );
     page_table::unmap(0);
     page_table::unmap(start_info::stack_guard());
     window::init(info);
-    page_table::map_all(mapped..total);
+    page_table::ensure_upper_tables(total);
+    reservation::unback(mapped..total);
     p2m::publish(info);
 }
 

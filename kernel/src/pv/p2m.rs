@@ -6,6 +6,7 @@ use super::{Mfn, Pfn, StartInfo, window};
 use crate::PAGE_SIZE;
 use crate::mem::frames::{self, Frame};
 use alloc::vec::Vec;
+use core::ops::Range;
 use spin::Once;
 
 /// Entries of a frame list in one page.
@@ -14,6 +15,9 @@ const PER_PAGE: usize = PAGE_SIZE / size_of::<Mfn>();
 /// Where Xen maps the machine-to-physical table in every PV guest
 /// (`MACH2PHYS_VIRT_START`).
 const MACHINE_TO_PHYSICAL: *const u64 = 0xffff_8000_0000_0000 as *const u64;
+
+/// Entry of a frame that has no memory behind it (`INVALID_P2M_ENTRY`).
+pub(super) const ABSENT: Mfn = Mfn::MAX;
 
 /// The p2m list, in place since the domain was built.
 struct List {
@@ -51,7 +55,33 @@ pub(crate) fn machine_frame(pfn: Pfn) -> Mfn {
     let list = list(None);
     assert!(pfn < list.pages, "frame {pfn:#x} is not ours");
     // SAFETY: within the list, see the assertion.
-    unsafe { list.base.add(pfn).read_volatile() }
+    let mfn = unsafe { list.base.add(pfn).read_volatile() };
+    assert!(mfn != ABSENT, "frame {pfn:#x} has no memory");
+    mfn
+}
+
+/// The list's entries of `frames`.
+pub(super) fn entries(frames: Range<Pfn>) -> *const [Mfn] {
+    let list = list(None);
+    assert!(frames.start <= frames.end && frames.end <= list.pages);
+    // SAFETY: within the list, see the assertion.
+    let first = unsafe { list.base.add(frames.start) };
+    core::ptr::slice_from_raw_parts(first, frames.len())
+}
+
+/// Notes the machine frame that is now behind `pfn`.
+pub(super) fn set(pfn: Pfn, mfn: Mfn) {
+    let list = list(None);
+    assert!(pfn < list.pages, "frame {pfn:#x} is not ours");
+    // SAFETY: within the list, see the assertion.
+    unsafe { list.base.add(pfn).write_volatile(mfn) };
+}
+
+/// Notes that nothing is behind `frames` any more.
+pub(super) fn clear(frames: Range<Pfn>) {
+    for pfn in frames {
+        set(pfn, ABSENT);
+    }
 }
 
 /// The guest's own number of machine frame `mfn`.

@@ -2,11 +2,11 @@
 //! ordinary memory, made read-only, and then hooked in
 //! (`xen/arch/x86/mm.c:get_page_type`).
 
-use super::hypercall::{mmu_update, update_va_mapping};
+use super::hypercall::{Refused, flush_tlb, mmu_update, update_va_mapping};
 use super::p2m::{self, machine_frame, pseudo_physical_frame};
 use super::{Mfn, Pfn, StartInfo};
 use crate::PAGE_SIZE;
-use crate::mem::frames;
+use crate::mem::{BATCH, frames};
 use core::ops::Range;
 use spin::Once;
 use xen_sys::abi;
@@ -99,20 +99,24 @@ pub(super) fn leaf(address: usize) -> u64 {
 }
 
 /// Makes a filled frame a table of `level` and hooks it in above `address`.
-fn hook(frame: frames::Frame, address: usize, level: u32) {
-    let mfn = machine_frame(frame.pfn());
+fn hook(table: Pfn, address: usize, level: u32) {
+    let mfn = machine_frame(table);
     // SAFETY: the frame is ours alone; from here on it is only read.
-    unsafe { update_va_mapping(frame.pfn() * PAGE_SIZE, entry(mfn, TABLE_SELF)) }
+    unsafe { update_va_mapping(table * PAGE_SIZE, entry(mfn, TABLE_SELF)) }
         .expect("a page can be made read-only");
     let parent = ensure(address, level + 1);
-    let slot = (machine_frame(parent) << 12) + (index(address, level + 1) * 8) as u64;
-    let update = abi::mmu_update {
-        ptr: slot | u64::from(abi::MMU_NORMAL_PT_UPDATE),
-        val: entry(mfn, TABLE),
-    };
+    let update = update(parent, index(address, level + 1), entry(mfn, TABLE));
     // SAFETY: the entry was empty, so no mapping changes.
     unsafe { mmu_update(&[update]) }.expect("Xen accepts a valid table");
-    frame.keep_for_ever();
+}
+
+/// The order to set entry `index` of a table.
+fn update(table: Pfn, index: usize, entry: u64) -> abi::mmu_update {
+    let slot = (machine_frame(table) << 12) + (index * size_of::<u64>()) as u64;
+    abi::mmu_update {
+        ptr: slot | u64::from(abi::MMU_NORMAL_PT_UPDATE),
+        val: entry,
+    }
 }
 
 /// The table of `level` that covers `address`, made where it is missing.
@@ -122,7 +126,8 @@ fn ensure(address: usize, level: u32) -> Pfn {
     }
     let frame = frames::take_zeroed().expect("memory for page tables at boot");
     let pfn = frame.pfn();
-    hook(frame, address, level);
+    hook(pfn, address, level);
+    frame.keep_for_ever();
     pfn
 }
 
@@ -131,33 +136,67 @@ pub(super) fn ensure_leaf_table(address: usize) {
     ensure(address, 1);
 }
 
-/// Maps the frames of `range` at their own addresses and gives them to the
-/// frame pool.
-///
-/// Goes table by table, so that the frame of the next table can come from
-/// what the one before has mapped.
-pub(super) fn map_all(range: Range<Pfn>) {
-    let mut pfn = range.start;
-    while pfn < range.end {
-        let table_end = (pfn / ENTRIES + 1) * ENTRIES;
-        let end = table_end.min(range.end);
-        if walk(pfn * PAGE_SIZE, 1).is_some() {
-            // The initial tables end inside this one: entry by entry.
-            for single in pfn..end {
-                // SAFETY: nothing was mapped here.
-                unsafe {
-                    update_va_mapping(single * PAGE_SIZE, entry(machine_frame(single), DATA))
-                }
-                .expect("Xen maps a guest's own page");
-            }
-        } else {
-            let frame = frames::take_zeroed().expect("memory for page tables at boot");
-            for single in pfn..end {
-                frame.write_entry(single % ENTRIES, entry(machine_frame(single), DATA));
-            }
-            hook(frame, pfn * PAGE_SIZE, 1);
-        }
-        frames::extend(pfn..end);
-        pfn = end;
+/// Makes the L2 tables for frames below `total`, so that afterwards only L1
+/// tables can be missing.
+pub(super) fn ensure_upper_tables(total: usize) {
+    for pfn in (0..total).step_by(ENTRIES * ENTRIES) {
+        ensure(pfn * PAGE_SIZE, 2);
     }
+}
+
+/// Whether there is an L1 table to map frame `pfn` at its own address.
+pub(super) fn has_leaf_table(pfn: Pfn) -> bool {
+    walk(pfn * PAGE_SIZE, 1).is_some()
+}
+
+/// L1 tables that are missing to map all of `frames`.
+pub(super) fn missing_leaf_tables(frames: Range<Pfn>) -> usize {
+    frames.end.div_ceil(ENTRIES) - frames.start.div_ceil(ENTRIES)
+}
+
+/// Maps frames that lie within one L1 table at their own addresses, where
+/// nothing is mapped. Where that table is missing, frame `table` becomes it.
+pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
+    let base = frames.start * PAGE_SIZE;
+    if let Some(table) = table {
+        let entries = (table * PAGE_SIZE) as *mut u64;
+        // SAFETY: the frame is mapped and in no other use; the indices are
+        // within it.
+        unsafe {
+            entries.write_bytes(0, ENTRIES);
+            for pfn in frames {
+                let entry = entry(machine_frame(pfn), DATA);
+                entries.add(index(pfn * PAGE_SIZE, 1)).write_volatile(entry);
+            }
+        }
+        hook(table, base, 1);
+        return;
+    }
+    set_entries(frames, |pfn| entry(machine_frame(pfn), DATA))
+        .expect("Xen maps a guest's own page");
+}
+
+/// Takes free frames that lie within one L1 table out of the address space.
+pub(super) fn unmap_frames(frames: Range<Pfn>) {
+    set_entries(frames, |_| 0).expect("Xen lets a guest unmap its own page");
+    // Without this an old translation could outlive the next mapping here.
+    flush_tlb();
+}
+
+/// Sets the L1 entries of free frames, a batch at a time.
+fn set_entries(frames: Range<Pfn>, value: impl Fn(Pfn) -> u64) -> Result<(), Refused> {
+    let table = walk(frames.start * PAGE_SIZE, 1).expect("the L1 table is there");
+    let mut updates = [abi::mmu_update { ptr: 0, val: 0 }; BATCH];
+    let mut start = frames.start;
+    while start < frames.end {
+        let batch = start..frames.end.min(start + BATCH);
+        for (slot, pfn) in updates.iter_mut().zip(batch.clone()) {
+            *slot = update(table, index(pfn * PAGE_SIZE, 1), value(pfn));
+        }
+        // SAFETY: nobody uses these frames, so no mapping that Rust relies on
+        // changes.
+        unsafe { mmu_update(&updates[..batch.len()]) }?;
+        start = batch.end;
+    }
+    Ok(())
 }

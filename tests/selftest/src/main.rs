@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod clock;
+mod elastic;
 mod events;
 mod grants;
 mod memory;
@@ -72,6 +73,7 @@ async fn main(guest: Guest) -> Result<(), String> {
         .map_err(|_| format!("domid {domid:?} is no number"))?;
     let bench = Bench { store, domid };
     let cases = cases![
+        elastic::unused_memory_went_back_at_boot,
         clock::never_goes_back,
         clock::timers_fire_in_order_and_not_early,
         clock::a_timeout_ends_a_wait,
@@ -88,12 +90,16 @@ async fn main(guest: Guest) -> Result<(), String> {
         grants::the_table_grows,
         memory::the_heap_keeps_what_it_holds,
         memory::exhaustion_is_an_error_and_passes,
+        elastic::memory_comes_on_demand_up_to_the_maximum,
+        elastic::a_closed_gate_keeps_memory_as_it_is,
+        elastic::populated_pages_can_be_granted,
         store::a_value_is_read_back,
         store::watches_fire,
         store::a_transaction_is_all_or_nothing,
         store::many_requests_in_flight,
         store::errors_are_told_apart,
         store::permissions_are_read_back,
+        elastic::unused_memory_goes_back_and_comes_again,
     ];
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in cases {

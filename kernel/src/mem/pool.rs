@@ -1,0 +1,215 @@
+//! The record of which frames there are, which of them have memory behind
+//! them, and which of those are free: two bits a frame.
+//!
+//! Single frames come from the top of memory, runs for the heap from the
+//! bottom, so that neither cuts up the other. Memory comes and goes by
+//! batches, one word of the bitmaps each.
+
+use crate::pv::Pfn;
+use core::ops::Range;
+
+/// Frames in a batch.
+pub(crate) const BATCH: usize = 64;
+
+/// The frames of a domain.
+pub(super) struct Pool {
+    /// One bit a frame, set where it is resident and nobody's.
+    free: &'static mut [u64],
+    /// One bit a frame, set where there is memory behind it.
+    resident: &'static mut [u64],
+    total: usize,
+    free_count: usize,
+    resident_count: usize,
+}
+
+/// The batch that frame `pfn` is in.
+pub(super) const fn batch_of(pfn: Pfn) -> usize {
+    pfn / BATCH
+}
+
+fn get(bitmap: &[u64], pfn: Pfn) -> bool {
+    bitmap[pfn / 64] & (1 << (pfn % 64)) != 0
+}
+
+impl Pool {
+    /// A pool of `total` frames, none of them resident. Both bitmaps are all
+    /// zeros, with a bit for each frame.
+    pub(super) fn new(
+        total: usize,
+        free: &'static mut [u64],
+        resident: &'static mut [u64],
+    ) -> Self {
+        assert!(free.len() >= total.div_ceil(64) && resident.len() >= total.div_ceil(64));
+        Self {
+            free,
+            resident,
+            total,
+            free_count: 0,
+            resident_count: 0,
+        }
+    }
+
+    /// Frames of the domain.
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// Frames that are resident and nobody's.
+    pub(super) fn free(&self) -> usize {
+        self.free_count
+    }
+
+    /// Frames with memory behind them.
+    pub(super) fn resident(&self) -> usize {
+        self.resident_count
+    }
+
+    /// Frames without.
+    pub(super) fn absent(&self) -> usize {
+        self.total - self.resident_count
+    }
+
+    pub(super) fn is_free(&self, pfn: Pfn) -> bool {
+        get(self.free, pfn)
+    }
+
+    pub(super) fn is_resident(&self, pfn: Pfn) -> bool {
+        get(self.resident, pfn)
+    }
+
+    /// Notes that a range has memory behind it, in somebody's use.
+    pub(super) fn arrived(&mut self, range: Range<Pfn>) {
+        for pfn in range {
+            assert!(!self.is_resident(pfn), "frame {pfn:#x} arrived twice");
+            self.resident[pfn / 64] |= 1 << (pfn % 64);
+            self.resident_count += 1;
+        }
+    }
+
+    /// Notes that free frames have no memory behind them any more.
+    pub(super) fn left(&mut self, range: Range<Pfn>) {
+        for pfn in range {
+            assert!(self.is_free(pfn), "frame {pfn:#x} left while in use");
+            self.free[pfn / 64] &= !(1 << (pfn % 64));
+            self.free_count -= 1;
+            self.resident[pfn / 64] &= !(1 << (pfn % 64));
+            self.resident_count -= 1;
+        }
+    }
+
+    /// Takes resident frames back.
+    pub(super) fn put(&mut self, range: Range<Pfn>) {
+        for pfn in range {
+            assert!(
+                self.is_resident(pfn) && !self.is_free(pfn),
+                "frame {pfn:#x} given back twice"
+            );
+            self.free[pfn / 64] |= 1 << (pfn % 64);
+            self.free_count += 1;
+        }
+    }
+
+    fn remove(&mut self, range: Range<Pfn>) {
+        for pfn in range {
+            self.free[pfn / 64] &= !(1 << (pfn % 64));
+            self.free_count -= 1;
+        }
+    }
+
+    /// Takes the highest free frame.
+    pub(super) fn take_from_top(&mut self) -> Option<Pfn> {
+        self.take_outside(&(0..0))
+    }
+
+    /// Takes the highest free frame that is not in `avoided`.
+    pub(super) fn take_outside(&mut self, avoided: &Range<Pfn>) -> Option<Pfn> {
+        let highest = |below: usize| {
+            let word = self.free[..below].iter().rposition(|&word| word != 0)?;
+            Some(word * 64 + 63 - self.free[word].leading_zeros() as usize)
+        };
+        let mut pfn = highest(self.free.len())?;
+        if avoided.contains(&pfn) {
+            let word = avoided.start / 64;
+            let outside = self.free[word] & ((1 << (avoided.start % 64)) - 1);
+            pfn = match outside {
+                0 => highest(word)?,
+                bits => word * 64 + 63 - bits.leading_zeros() as usize,
+            };
+        }
+        self.remove(pfn..pfn + 1);
+        Some(pfn)
+    }
+
+    /// Takes the lowest run of `count` free frames.
+    pub(super) fn take_run(&mut self, count: usize) -> Option<Pfn> {
+        let run = self.lowest_run(count, |free, _| free)?;
+        self.remove(run.clone());
+        Some(run.start)
+    }
+
+    /// The lowest run of `count` frames that are free or absent.
+    pub(super) fn possible_run(&self, count: usize) -> Option<Range<Pfn>> {
+        self.lowest_run(count, |free, resident| free | !resident)
+    }
+
+    /// The lowest run of `count` frames that are set in what `usable` makes of
+    /// words of the two bitmaps, free and resident.
+    fn lowest_run(&self, count: usize, usable: fn(u64, u64) -> u64) -> Option<Range<Pfn>> {
+        let mut start = 0;
+        let mut pfn = 0;
+        while pfn < self.total {
+            let word = usable(self.free[pfn / 64], self.resident[pfn / 64]);
+            if pfn % 64 == 0 && word == 0 {
+                pfn += 64;
+                start = pfn;
+                continue;
+            }
+            let set = word & (1 << (pfn % 64)) != 0;
+            pfn += 1;
+            if !set {
+                start = pfn;
+            } else if pfn - start == count {
+                return Some(start..pfn);
+            }
+        }
+        None
+    }
+
+    /// Frames of batch number `batch`; the last one may be short.
+    fn batch(&self, batch: usize) -> Range<Pfn> {
+        batch * BATCH..((batch + 1) * BATCH).min(self.total)
+    }
+
+    /// The first absent frames of batch number `batch` that adjoin.
+    pub(super) fn absent_in(&self, batch: usize) -> Option<Range<Pfn>> {
+        if self.resident[batch] == u64::MAX {
+            return None;
+        }
+        let frames = self.batch(batch);
+        let start = frames.clone().find(|&pfn| !self.is_resident(pfn))?;
+        let end = (start..frames.end).find(|&pfn| self.is_resident(pfn));
+        Some(start..end.unwrap_or(frames.end))
+    }
+
+    /// The highest batch with absent frames.
+    pub(super) fn highest_absent_batch(&self) -> Option<usize> {
+        (0..self.total.div_ceil(BATCH))
+            .rev()
+            .find(|&batch| self.absent_in(batch).is_some())
+    }
+
+    /// A batch of free frames, the one that both ends would use last.
+    pub(super) fn free_batch(&self) -> Option<Range<Pfn>> {
+        let middle = self.total.div_ceil(BATCH) / 2;
+        (0..self.total.div_ceil(BATCH))
+            .filter(|&batch| {
+                let frames = self.batch(batch);
+                self.free[batch].count_ones() as usize == frames.len()
+            })
+            .min_by_key(|batch| batch.abs_diff(middle))
+            .map(|batch| self.batch(batch))
+    }
+}
+
+#[cfg(test)]
+pub(in crate::mem) mod tests;

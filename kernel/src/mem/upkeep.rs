@@ -1,0 +1,111 @@
+//! What keeps the reserve of free frames at its size, beside the tasks: more
+//! memory as soon as there is less ([`look`]), back to Xen what nobody wanted
+//! for a while ([`serve`]).
+
+use super::frames;
+use crate::cmdline::{CommandLine, OptionError};
+use crate::time::{self, Instant};
+use crate::vcpu_cell::VcpuCell;
+use crate::{PAGE_SIZE, task};
+use core::future::poll_fn;
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+/// How long to leave Xen alone after it had no memory, or after memory had to
+/// stay as it was.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long memory must be unused before it is given back.
+const UNUSED: Duration = Duration::from_secs(10);
+
+/// Least time between two lines about memory that was refused.
+const QUIET: Duration = Duration::from_secs(60);
+
+struct State {
+    /// When the reserve may be filled again.
+    resume: Option<Instant>,
+    /// Refusals that were reported, and when.
+    reported: u64,
+    last_report: Option<Instant>,
+    /// Of [`serve`], while it waits.
+    waker: Option<Waker>,
+}
+
+static STATE: VcpuCell<State> = VcpuCell::new(State {
+    resume: None,
+    reported: 0,
+    last_report: None,
+    waker: None,
+});
+
+/// Takes the option that sets the reserve, in KiB.
+pub(crate) fn options(line: &mut CommandLine) -> Result<(), OptionError> {
+    let expected = "a number of KiB (example: reserve=1024)";
+    if let Some(given) = line.take_parsed::<u32>("reserve", expected)? {
+        let frames = (given as usize).div_ceil(PAGE_SIZE / 1024);
+        frames::set_reserve(frames.min(frames::usage().total));
+    }
+    Ok(())
+}
+
+/// One look in each turn of the run loop; no timer stands behind it.
+pub(crate) fn look(now: Instant) {
+    let pausing = STATE.borrow().resume.is_some_and(|resume| now < resume);
+    let (refused, failed, plenty) = frames::with(|elastic| {
+        let mut refused = false;
+        // Ends at the reserve, or with memory that is not to be had.
+        while !pausing && !refused && elastic.is_low() {
+            refused = !elastic.grow_top();
+        }
+        (refused, elastic.counters.failed, elastic.has_plenty())
+    })
+    .unwrap_or_default();
+    let mut state = STATE.borrow();
+    if !pausing {
+        state.resume = refused.then_some(now + PAUSE);
+    }
+    let waker = plenty.then(|| state.waker.take()).flatten();
+    let quiet = state
+        .last_report
+        .is_some_and(|last| now.saturating_duration_since(last) < QUIET);
+    let report = failed > state.reported && !quiet;
+    if report {
+        state.reported = failed;
+        state.last_report = Some(now);
+    }
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+    if report {
+        let usage = frames::usage();
+        log::warn!(
+            "memory: Xen had none left {failed} times; {} KiB of {} KiB resident, {} KiB free",
+            usage.resident * PAGE_SIZE / 1024,
+            usage.total * PAGE_SIZE / 1024,
+            usage.at_hand * PAGE_SIZE / 1024,
+        );
+    }
+}
+
+/// Gives memory back to Xen when it was not wanted for some time. Has a timer
+/// only while there is something to give back.
+pub(crate) async fn serve() {
+    loop {
+        poll_fn(|context| {
+            if frames::with(|elastic| elastic.has_plenty()) == Some(true) {
+                return Poll::Ready(());
+            }
+            let former = STATE.borrow().waker.replace(context.waker().clone());
+            drop(former);
+            Poll::Pending
+        })
+        .await;
+        frames::with(|elastic| elastic.begin_watch());
+        time::sleep(UNUSED).await;
+        // In pieces, so that nobody waits for long.
+        while frames::with(|elastic| elastic.release_unused()) == Some(true) {
+            task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The domain's memory reservation: frames given back to Xen and taken again
+//! (`xen/common/memory.c`).
+//!
+//! A frame without memory has [`p2m::ABSENT`] in the p2m list, which is how
+//! the toolstack's save skips it (`tools/libs/guest/xg_sr_save.c:write_batch`),
+//! and no entry in the page tables. Xen itself keeps the M2P table: an entry
+//! goes when a frame's last use ends and comes with `XENMEM_populate_physmap`.
+//! Its order is fixed: unmapped before it is given back, because Xen frees no
+//! page that is mapped; populated before it is mapped.
+
+use super::hypercall::{decrease_reservation, populate_physmap};
+use super::{Mfn, Pfn, p2m, page_table};
+use crate::mem::BATCH;
+use crate::mem::elastic::Reservation;
+use core::ops::Range;
+
+/// This domain's reservation.
+pub(super) struct OwnReservation;
+
+impl Reservation for OwnReservation {
+    fn needs_table(&self, at: Pfn) -> bool {
+        !page_table::has_leaf_table(at)
+    }
+
+    fn populate(&self, frames: Range<Pfn>, table: Option<Pfn>) -> usize {
+        let count = back(frames.clone());
+        if count > 0 {
+            page_table::map_frames(frames.start..frames.start + count, table);
+        }
+        count
+    }
+
+    fn release(&self, frames: Range<Pfn>) -> usize {
+        page_table::unmap_frames(frames.clone());
+        let count = unback(frames.clone());
+        if count < frames.len() {
+            // Xen refuses a frame only where this domain does not own it.
+            page_table::map_frames(frames.start + count..frames.end, None);
+        }
+        count
+    }
+}
+
+/// Gets memory for `frames`, a batch at most, all of them absent. Returns for
+/// how many, the first ones.
+fn back(frames: Range<Pfn>) -> usize {
+    let mut extents = [0; BATCH];
+    // Adjacent memory at once is a fraction of the work.
+    if frames.len() == BATCH {
+        extents[0] = frames.start as u64;
+        // SAFETY: the frame is absent, see above.
+        if unsafe { populate_physmap(&mut extents[..1], BATCH.ilog2()) } == 1 {
+            let first: Mfn = extents[0];
+            for (pfn, mfn) in frames.zip(first..) {
+                p2m::set(pfn, mfn);
+            }
+            return BATCH;
+        }
+    }
+    let extents = &mut extents[..frames.len()];
+    for (extent, pfn) in extents.iter_mut().zip(frames.clone()) {
+        *extent = pfn as u64;
+    }
+    // SAFETY: as above.
+    let count = unsafe { populate_physmap(extents, 0) };
+    for (pfn, &mfn) in frames.zip(&extents[..count]) {
+        p2m::set(pfn, mfn);
+    }
+    count
+}
+
+/// Gives the memory of `frames`, which are mapped nowhere, back to Xen. Returns
+/// of how many, the first ones.
+pub(super) fn unback(frames: Range<Pfn>) -> usize {
+    // SAFETY: the frames are mapped nowhere, so nobody uses them.
+    let count = unsafe { decrease_reservation(p2m::entries(frames.clone())) };
+    p2m::clear(frames.start..frames.start + count);
+    count
+}
