@@ -16,7 +16,7 @@ use core::time::Duration;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long memory must be unused before it is given back.
-const UNUSED: Duration = Duration::from_secs(10);
+const UNUSED: Duration = Duration::from_secs(5);
 
 /// Least time between two lines about memory that was refused.
 const QUIET: Duration = Duration::from_secs(60);

@@ -10,8 +10,9 @@ use kernel::mem::frames::{self, Usage};
 use kernel::shared::SharedPage;
 use kernel::time;
 
-/// Longer than memory must be unused before it is given back.
-const PATIENCE: Duration = Duration::from_secs(13);
+/// Longer than two watches over what is unused: the first may have begun
+/// while it was used.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Every free frame there is, each with its number in it.
 fn take_all() -> Vec<SharedPage> {

@@ -73,7 +73,9 @@ async fn main(guest: Guest) -> Result<(), String> {
         .map_err(|_| format!("domid {domid:?} is no number"))?;
     let bench = Bench { store, domid };
     let cases = cases![
+        // Before anything has wanted memory.
         elastic::unused_memory_went_back_at_boot,
+        elastic::a_closed_gate_keeps_memory_as_it_is,
         clock::never_goes_back,
         clock::timers_fire_in_order_and_not_early,
         clock::a_timeout_ends_a_wait,
@@ -91,7 +93,6 @@ async fn main(guest: Guest) -> Result<(), String> {
         memory::the_heap_keeps_what_it_holds,
         memory::exhaustion_is_an_error_and_passes,
         elastic::memory_comes_on_demand_up_to_the_maximum,
-        elastic::a_closed_gate_keeps_memory_as_it_is,
         elastic::populated_pages_can_be_granted,
         store::a_value_is_read_back,
         store::watches_fire,
