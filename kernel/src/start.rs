@@ -58,6 +58,7 @@ where
     lifecycle::register(Rc::new(time::Clock));
     lifecycle::register(Rc::new(console::Output));
     lifecycle::register(Rc::new(grant::GrantTable));
+    mem::frames::set_gate(lifecycle::may_change_p2m);
     let outcome = async move {
         task::spawn(console::serve(console_channel)).detach();
         let command_line = match options(info) {

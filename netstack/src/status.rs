@@ -41,7 +41,7 @@ impl Network {
             event::in_use(),
             frames.free,
             frames.total,
-            frames.total,
+            frames.resident,
         );
         log::info!(
             "status: memory {} KiB free of {} KiB, {} pages quarantined",
