@@ -136,7 +136,8 @@ pub(crate) async fn populated_pages_can_be_granted(bench: Bench) -> Outcome {
         let pfn = page.pfn() as u64;
         let page = GrantedPage::new(bench.domid, page, Access::ReadWrite)
             .map_err(|error| format!("{error}"))?;
-        let mapping = Mapping::new(bench.domid, &[page.reference()], Access::ReadWrite)
+        let reference = page.reference().map_err(|error| format!("{error}"))?;
+        let mapping = Mapping::new(bench.domid, &[reference], Access::ReadWrite)
             .map_err(|error| format!("{error}"))?;
         let seen = mapping.load_u64(8, Ordering::Relaxed);
         ensure!(seen == pfn, "frame {pfn} shows {seen} through its grant");
