@@ -42,6 +42,7 @@ pub(crate) async fn attach(
     tx_pages: usize,
 ) -> Result<Attached, NetError> {
     let mut frontend = Frontend::open(store, "vif", index).await?;
+    log::debug!("net: device opened");
     let (mac, mtu, features) = join3(
         frontend.read("mac"),
         frontend.read("mtu"),
@@ -101,6 +102,7 @@ async fn connect(
     let backend = Domain::new(domid, channel);
     let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
     let (tx_ring, rx_ring) = connection.ring_references();
+    log::debug!("net: {features:?}, rings ready");
     frontend
         .publish(
             [
@@ -120,8 +122,9 @@ async fn connect(
             State::Connected,
         )
         .await?;
+    log::debug!("net: rings published");
     frontend.wait_backend(&[State::Connected], PATIENCE).await?;
-    log::debug!("net: backend in domain {domid}, {features:?}");
+    log::debug!("net: backend in domain {domid} connected");
     Ok(connection)
 }
 
