@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::base::Base;
 use crate::counts::Counts;
 use crate::overlay::Overlay;
-use crate::packages::XenVersion;
+use crate::packages::{Store, XenVersion};
 use crate::run::Plan;
 use crate::scenario::{self, Scenario};
 use crate::shell::Shell;
@@ -49,6 +49,9 @@ struct MachineArguments {
     /// The release of Xen.
     #[arg(long, value_enum, default_value_t = XenVersion::DEFAULT)]
     xen: XenVersion,
+    /// The program that serves the xenstore.
+    #[arg(long, value_enum, default_value_t = Store::DEFAULT)]
+    store: Store,
 }
 
 /// The arguments of a scenario.
@@ -192,6 +195,7 @@ fn with_agent(
     let plan = Plan {
         scenario,
         xen: machine.xen,
+        store: machine.store,
         virtual_time: machine.virtual_time,
         overlay,
     };
@@ -212,6 +216,7 @@ fn open_shell(arguments: ShellArguments) -> Result<bool> {
             command: arguments.command,
             limit: Duration::from_secs(arguments.limit),
             virtual_time: arguments.machine.virtual_time,
+            store: arguments.machine.store,
         },
     )?;
     Ok(true)

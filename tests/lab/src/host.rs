@@ -128,6 +128,7 @@ impl Host<'_> {
             memory_mib: plan.scenario.memory_mib,
             dom0_mib: plan.scenario.dom0_mib,
             virtual_time: plan.virtual_time,
+            store: plan.store,
             console: Console::File(record.console()),
             report: Some(&report),
             link,

@@ -17,6 +17,15 @@ pub(crate) enum XenVersion {
     V4_20,
 }
 
+/// Which program serves the xenstore. Debian's packages bring both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Store {
+    /// The one in C.
+    Xenstored,
+    /// The one in OCaml, with its quotas and transactions of its own.
+    Oxenstored,
+}
+
 /// The packages of one lab: a hypervisor, its toolstack, a dom0 kernel.
 pub(crate) struct PackageSet {
     /// The release's short name, as in file names.
@@ -73,6 +82,19 @@ pub(crate) const MODULES: &[&str] = &[
     // Raw frames from dom0 in the tests of hostile traffic, and tcpdump.
     "af_packet",
 ];
+
+impl Store {
+    /// What serves where nothing else is asked for.
+    pub(crate) const DEFAULT: Store = Store::Xenstored;
+
+    /// The program's name.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Store::Xenstored => "xenstored",
+            Store::Oxenstored => "oxenstored",
+        }
+    }
+}
 
 impl XenVersion {
     /// What a scenario runs on where nothing else is asked for: the one release on which all of

@@ -7,6 +7,7 @@ use std::process::Command;
 use agent::protocol::REPORT_DEVICE;
 
 use crate::base::Base;
+use crate::packages::Store;
 
 /// The program that is run.
 pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
@@ -33,6 +34,9 @@ const NETWORK: &str = "between";
 /// The kernel option that tells dom0's init which of two hosts it is on.
 const HOST_OPTION: &str = "lab_host";
 
+/// The kernel option that tells dom0's init what is to serve the xenstore.
+const STORE_OPTION: &str = "lab_store";
+
 /// Where a machine stands in a network of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -54,6 +58,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) dom0_mib: u32,
     /// Count instructions as nanoseconds and skip idle time.
     pub(crate) virtual_time: bool,
+    /// What serves the xenstore.
+    pub(crate) store: Store,
     /// The first serial port.
     pub(crate) console: Console,
     /// Where the agent's report goes.
@@ -120,6 +126,7 @@ impl Machine<'_> {
         let mut modules = escaped(&self.base.kernel());
         modules.push(" ");
         modules.push(DOM0_OPTIONS);
+        modules.push(format!(" {STORE_OPTION}={}", self.store.program()));
         if let Some(link) = self.link {
             modules.push(format!(" {HOST_OPTION}={}", link.host));
         }

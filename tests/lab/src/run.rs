@@ -16,7 +16,7 @@ use crate::host::{Host, Record};
 use crate::lock::Lock;
 use crate::log::say;
 use crate::overlay::Overlay;
-use crate::packages::XenVersion;
+use crate::packages::{Store, XenVersion};
 use crate::process::TICK;
 use crate::scenario::Scenario;
 use crate::{interrupt, paths};
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) scenario: &'static Scenario,
     /// The hypervisor's release.
     pub(crate) xen: XenVersion,
+    /// What serves the xenstore.
+    pub(crate) store: Store,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
     /// What goes into dom0.
@@ -46,15 +48,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The name of the run and of its folder. Another Xen than the default one is part of it, so
-    /// that the results of several releases stand side by side.
+    /// The name of the run and of its folder. Another Xen or xenstored than the default one is
+    /// part of it, so that the results stand side by side.
     fn name(&self) -> String {
-        let name = self.scenario.name;
-        if self.xen == XenVersion::DEFAULT {
-            name.to_owned()
-        } else {
-            format!("{name}-{}", self.xen.packages().xen)
+        let mut name = self.scenario.name.to_owned();
+        if self.xen != XenVersion::DEFAULT {
+            name = format!("{name}-{}", self.xen.packages().xen);
         }
+        if self.store != Store::DEFAULT {
+            name = format!("{name}-{}", self.store.program());
+        }
+        name
     }
 }
 
@@ -191,6 +195,7 @@ fn write_result(
     result.insert("complete".into(), report.complete.into());
     result.insert("hosts".into(), plan.scenario.hosts.into());
     result.insert("xen".into(), plan.xen.packages().xen.into());
+    result.insert("store".into(), plan.store.program().into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
     result.insert(

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::base::Base;
 use crate::log::say;
 use crate::overlay::Overlay;
+use crate::packages::Store;
 use crate::process::{Owned, TICK};
 use crate::qemu::{Console, Machine};
 use crate::{interrupt, paths};
@@ -28,6 +29,8 @@ pub(crate) struct Shell {
     pub(crate) limit: Duration,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
+    /// What serves the xenstore.
+    pub(crate) store: Store,
 }
 
 /// Boots dom0 with its console on the terminal and waits for its end.
@@ -58,6 +61,7 @@ pub(crate) fn open(base: &Base, shell: Shell) -> Result<()> {
         memory_mib: MEMORY_MIB.0,
         dom0_mib: MEMORY_MIB.1,
         virtual_time: shell.virtual_time,
+        store: shell.store,
         console: Console::Terminal,
         report: None,
         link: None,

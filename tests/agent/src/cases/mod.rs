@@ -13,6 +13,7 @@ mod names;
 mod next_hop;
 mod ping;
 mod programs;
+mod release;
 mod selftest;
 mod tcp;
 mod udp;
@@ -50,9 +51,15 @@ impl Case {
     }
 }
 
-/// The cases that are run on each release of Xen that Debian has, by name: a guest boots, serves,
-/// is saved and comes back.
-pub(crate) const RELEASE: &[&str] = &["boot_echo_8_mib", "boot_relay_8_mib", "ping"];
+/// The cases that are run on every release of Xen: a guest boots, serves, is saved and comes back,
+/// and moves or is refused to.
+pub(crate) const RELEASE: &[&str] = &[
+    "boot_echo_8_mib",
+    "boot_relay_8_mib",
+    "ping",
+    "tcp_echo_64_mib",
+    "live_migration",
+];
 
 /// Every case, in the order in which they run: what others rest on comes first.
 pub(crate) fn all() -> impl Iterator<Item = Case> {
@@ -74,6 +81,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         vif::CASES,
         checksums::CASES,
         hostile::CASES,
+        release::CASES,
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,66 @@
+//! What differs from one release of Xen to the next.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::domain;
+use crate::lab::Lab;
+use crate::migration::{Options, migrate};
+use crate::traffic::echo::{EchoClient, Pace};
+
+pub(super) const CASES: &[Case] = &[Case::new("live_migration", 120, live_migration)];
+
+/// How many times the guest is to move, or is refused to.
+const TIMES: usize = 3;
+
+/// How soon after each the echo must be back.
+const FLOW_LIMIT: Duration = Duration::from_secs(15);
+
+/// What xl says where Xen cannot log dirty pages (xg_sr_save.c:enable_logdirty).
+const REFUSAL: &str = "Failed to enable logdirty";
+
+/// Where this Xen can migrate PV guests live, one moves; where it cannot, the refusal leaves the
+/// guest in its domain. Either way nobody who talks to it loses a byte.
+fn live_migration(lab: &Lab) -> Result<String> {
+    let live = domain::can_migrate_live()?;
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    let client = EchoClient::start(guest.port(7), lab.seed()?, Pace::Modest)?;
+    let flows = || {
+        let flows = client.flows(Deadline::after(FLOW_LIMIT));
+        flows.with_context(|| domain.console().tail())
+    };
+    flows()?;
+    let first = domain.running()?.id;
+    let mut last = first;
+    for _ in 0..TIMES {
+        let migration = migrate(&domain, &Options::default())?;
+        if live {
+            migration.expect_success()?;
+            let id = domain.running()?.id;
+            ensure!(id != last, "still domain {id} after a migration");
+            last = id;
+        } else {
+            let output = migration.expect_failure()?.output;
+            ensure!(output.contains(REFUSAL), "refused otherwise: {output}");
+            let id = domain.running()?.id;
+            ensure!(id == first, "the guest was domain {first} and is {id}");
+        }
+        flows()?;
+    }
+    let traffic = client.stop(FLOW_LIMIT)?;
+    traffic.check()?;
+    let xen = domain::xen_version()?;
+    let what = if live {
+        format!("moved from domid {first} to {last} in {TIMES} migrations")
+    } else {
+        format!("refused {TIMES} times, goes on as domid {first}")
+    };
+    Ok(format!(
+        "Xen {xen}: {what}; {} bytes each way, longest gap {:.0} ms",
+        traffic.sent_bytes, traffic.longest_gap_ms
+    ))
+}
