@@ -34,6 +34,8 @@ pub(crate) struct Case {
     pub(crate) limit: Duration,
     /// Does it; returns what was seen.
     pub(crate) check: fn(&Lab) -> Result<String>,
+    /// Whether it is about live migration, which not every Xen can do.
+    pub(crate) live: bool,
 }
 
 impl Case {
@@ -47,7 +49,13 @@ impl Case {
             name,
             limit: Duration::from_secs(limit_s),
             check,
+            live: false,
         }
+    }
+
+    /// A case that migrates a guest live: skipped on a Xen that cannot.
+    const fn live(self) -> Self {
+        Self { live: true, ..self }
     }
 }
 

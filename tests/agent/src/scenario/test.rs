@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::cases;
-use crate::domain::xen_version;
+use crate::domain::{can_migrate_live, xen_version};
 use crate::report::Report;
 use crate::stats::rounded;
 use crate::supervisor::supervise;
@@ -41,6 +41,7 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
     if let Some(name) = params.only.iter().find(|name| cases::named(name).is_none()) {
         bail!("no case is called {name:?}");
     }
+    let live = can_migrate_live()?;
     let start = Instant::now();
     let mut took = Map::new();
     let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
@@ -48,6 +49,12 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         let listed = params.only.is_empty() || params.only.iter().any(|name| name == case.name);
         let wanted = params.cases == Cases::All || cases::RELEASE.contains(&case.name);
         if !listed || !wanted {
+            continue;
+        }
+        if case.live && !live {
+            let why = "this Xen cannot migrate PV guests live";
+            report.case(case.name, Outcome::Skipped, why);
+            skipped += 1;
             continue;
         }
         report.phase(case.name);

@@ -34,8 +34,14 @@ impl State {
         };
         state.write_settings(suite)?;
         say!("fetching the package lists of Debian {suite}");
-        process::run(state.apt("apt-get").arg("update"), UPDATE_LIMIT, |_, _| {})
-            .with_context(|| format!("no package lists of {suite}"))?;
+        process::run(state.apt("apt-get").arg("update"), UPDATE_LIMIT, |_, _| {}).with_context(
+            || {
+                format!(
+                    "no package lists of Debian {suite} (the machine's own mirror is asked, or {})",
+                    sources::MIRROR_VARIABLE
+                )
+            },
+        )?;
         Ok(state)
     }
 
@@ -188,7 +194,8 @@ impl State {
 }
 
 /// apt's settings for a private state. They are read after the machine's own, which keeps its
-/// proxy; its hooks are cleared, for they work on the machine's files.
+/// proxy; its hooks are cleared, for they work on the machine's files. By itself `apt-get update`
+/// takes a mirror that does not answer for one without packages, hence its error mode.
 fn settings(folder: &Path) -> String {
     let folder = folder.display();
     format!(
@@ -204,6 +211,7 @@ APT::Install-Recommends "false";
 APT::Get::List-Cleanup "false";
 APT::Keep-Downloaded-Packages "true";
 APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 Acquire::Languages "none";
 Acquire::Retries "3";
