@@ -18,9 +18,9 @@ use crate::migration::{Cut, Kill, Migration, Options, Target, clean_up, migrate,
 use crate::traffic::echo::{EchoClient, Pace};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("migration_cut", 300, cut),
-    Case::new("migration_refused", 240, refused),
-    Case::new("migration_killed", 240, killed),
+    Case::new("migration_cut", 300, cut).live(),
+    Case::new("migration_refused", 240, refused).live(),
+    Case::new("migration_killed", 240, killed).live(),
 ];
 
 /// A small guest: the toolstack's work is in proportion to its memory.
