@@ -40,6 +40,8 @@ pub(super) struct Journey<'a> {
     number: u8,
     downtimes_ms: Vec<f64>,
     pages_sent: Vec<u64>,
+    /// One entry for each migration: what is too long for a line.
+    details: Vec<Value>,
 }
 
 impl<'a> Journey<'a> {
@@ -57,6 +59,7 @@ impl<'a> Journey<'a> {
             number,
             downtimes_ms: Vec::new(),
             pages_sent: Vec::new(),
+            details: Vec::new(),
         }
     }
 
@@ -69,6 +72,12 @@ impl<'a> Journey<'a> {
         let downtime_ms = probe.stop()?.longest_ms()?;
         self.check_place(way)?;
         self.downtimes_ms.push(downtime_ms);
+        self.details.push(json!({
+            "way": format!("{way:?}"),
+            "xl_ms": rounded(moved.sent.took_ms),
+            "downtime_ms": rounded(downtime_ms),
+            "stream": moved.sent.stream,
+        }));
         self.pages_sent.extend(moved.pages());
         self.lab.report.log(format!(
             "{way:?}: xl took {:.1} s, {} bytes, {} pages, downtime {downtime_ms:.0} ms",
@@ -163,6 +172,7 @@ impl<'a> Journey<'a> {
             ),
             ("downtime_ms_max", json!(spread.map(|s| rounded(s.max)))),
             ("pages_sent", json!(self.pages_sent)),
+            ("each", json!(self.details)),
         ];
         figures
             .into_iter()
