@@ -1,15 +1,15 @@
 # Causeway. `make help` lists what there is; README.md says what it prints.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image gates bench idle hosts shell fuzz clean
+.PHONY: help run test check image gates bench idle lifecycle hosts shell fuzz clean
 
 IMAGES := relay echo selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## the main job: boot Xen, run the relay as a PV domU, relay real mail
+run: ## the main job: boot Xen, relay real mail, migrate the relay live meanwhile
 	cargo lab run
 
 test: ## all tests, on the host and on real Xen; ends in "N passed, N failed"
@@ -36,6 +36,9 @@ bench: ## figures, in virtual time, beside a Linux domU's
 
 idle: ## processor time of idle guests over a minute
 	cargo lab idle --virtual-time
+
+lifecycle: ## save, restore and migrate under traffic, in virtual time, beside a Linux domU
+	cargo lab lifecycle --virtual-time
 
 hosts: ## live migration between two hosts, each a QEMU of its own
 	cargo lab hosts

@@ -21,7 +21,10 @@ use smoltcp::wire::EthernetAddress;
 
 use crate::config::Config;
 use crate::error::{BindError, ConnectError, ResolveError};
-use crate::netfront::{Attached, Connection, Domain, LinkStatistics, Netfront, PageError, attach};
+use crate::netfront::{
+    Attached, Connection, Domain, Features, Former, LinkStatistics, Netfront, PageError, attach,
+    reattach, wait_connected,
+};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Shared;
 use crate::tcp::{TcpListener, TcpStream};
@@ -112,6 +115,7 @@ impl Network {
             mac,
             ip_mtu,
         } = attach(&store, 0, device_pages, device_pages).await?;
+        let features = connection.features();
         let mut device = Netfront::new(connection, ip_mtu);
         let limits = config.limits.unwrap_or(Limits {
             tcp_bytes: free_pages * PAGE_SIZE / 2,
@@ -125,6 +129,10 @@ impl Network {
             shared: shared.clone(),
             store,
             link: link.clone(),
+            former: Former {
+                backend: frontend.backend_domid(),
+                features,
+            },
             device_pages,
         };
         lifecycle::register(Rc::new(Part {
@@ -416,6 +424,7 @@ struct Attendant {
     shared: Shared,
     store: Xenstore,
     link: Rc<Link>,
+    former: Former,
     /// Pages for each direction.
     device_pages: usize,
 }
@@ -431,7 +440,7 @@ enum End {
 }
 
 impl Attendant {
-    async fn run(self, mut frontend: Frontend) {
+    async fn run(mut self, mut frontend: Frontend) {
         loop {
             match self.watch(&mut frontend).await {
                 End::Moved => {}
@@ -443,20 +452,37 @@ impl Attendant {
                     if let Err(error) = frontend.set_state(State::Closed).await {
                         log::warn!("net: {error}");
                     }
-                    poll_fn(|context| self.link.poll_moved(context)).await;
+                    self.moved().await;
                 }
                 End::Failed(error) => {
                     log::error!("net: the backend is not watched any more: {error}");
-                    poll_fn(|context| self.link.poll_moved(context)).await;
+                    self.moved().await;
                 }
             }
             frontend = self.reconnect().await;
         }
     }
 
+    /// Waits until the guest is another domain.
+    async fn moved(&self) {
+        poll_fn(|context| self.link.poll_moved(context)).await;
+    }
+
+    /// Waits for `work`, or until the guest is another domain, and `work` would be in vain.
+    async fn unless_moved<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if self.link.poll_moved(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+
     /// Watches the backend until something ends that.
     async fn watch(&self, frontend: &mut Frontend) -> End {
-        let mut closing = pin!(async {
+        let closing = async {
             loop {
                 match frontend.backend_changed().await {
                     Ok(State::Closing | State::Closed | State::Unknown) => return End::Closed,
@@ -464,50 +490,45 @@ impl Attendant {
                     Err(error) => return End::Failed(error),
                 }
             }
-        });
-        poll_fn(|context| {
-            if self.link.poll_moved(context).is_ready() {
-                return Poll::Ready(End::Moved);
-            }
-            closing.as_mut().poll(context)
-        })
-        .await
+        };
+        self.unless_moved(closing).await.unwrap_or(End::Moved)
     }
 
     /// Connects the device of the new domain; begins again where the guest has moved on
     /// meanwhile. Where it cannot be connected the guest waits, without a network, for the next
     /// time it is moved.
-    async fn reconnect(&self) -> Frontend {
+    async fn reconnect(&mut self) -> Frontend {
         loop {
-            let attached = {
-                let mut attaching =
-                    pin!(attach(&self.store, 0, self.device_pages, self.device_pages));
-                poll_fn(|context| {
-                    if self.link.poll_moved(context).is_ready() {
-                        return Poll::Ready(None);
-                    }
-                    attaching.as_mut().poll(context).map(Some)
-                })
-                .await
-            };
-            match attached {
+            match self.unless_moved(self.connect()).await {
                 None => {}
-                Some(Ok(Attached {
-                    frontend,
-                    connection,
-                    ..
-                })) => {
-                    lifecycle::reached(Phase::VifConnected);
-                    self.link
-                        .tell(&self.shared, Order::Connect(Box::new(connection)));
+                Some(Ok((frontend, features))) => {
+                    self.former = Former {
+                        backend: frontend.backend_domid(),
+                        features,
+                    };
                     return frontend;
                 }
                 Some(Err(error)) => {
                     log::error!("net: not reconnected: {error}");
-                    poll_fn(|context| self.link.poll_moved(context)).await;
+                    self.link.tell(&self.shared, Order::Disconnect);
+                    self.moved().await;
                 }
             }
         }
+    }
+
+    /// Connects once.
+    async fn connect(&self) -> Result<(Frontend, Features), NetError> {
+        let pages = self.device_pages;
+        let (mut frontend, connection) =
+            reattach(&self.store, 0, self.former, pages, pages).await?;
+        let features = connection.features();
+        // What is sent from here on is in the ring when the backend looks there first.
+        let order = Order::Connect(Box::new(connection));
+        self.link.tell(&self.shared, order);
+        wait_connected(&mut frontend).await?;
+        lifecycle::reached(Phase::VifConnected);
+        Ok((frontend, features))
     }
 }
 

@@ -157,13 +157,29 @@ impl Frontend {
         keys: [(&str, &str); N],
         state: State,
     ) -> Result<(), BusError> {
-        let writes = join_array(keys.map(|(key, value)| self.write(key, value)));
-        let (written, published) = join(writes, self.set_state(state)).await;
-        if let Some(error) = written.into_iter().find_map(Result::err) {
-            self.set_state(State::Closing).await?;
-            return Err(error);
-        }
-        published
+        self.check()?;
+        publish(&self.store, &self.path, keys, state).await
+    }
+
+    /// As [`Frontend::open`] and [`Frontend::publish`] at once, without a look
+    /// at the backend before: for a device that the guest has met before, in a
+    /// former domain, and whose backend waits for it.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub async fn open_and_publish<const N: usize>(
+        store: &Xenstore,
+        class: &str,
+        index: u32,
+        keys: [(&str, &str); N],
+        state: State,
+    ) -> Result<Self, BusError> {
+        let path = format!("device/{class}/{index}");
+        // What comes first is sent first.
+        let published = publish(store, &path, keys, state);
+        let (published, opened) = join(published, Self::open(store, class, index)).await;
+        published?;
+        opened
     }
 
     /// Publishes this end's state.
@@ -247,6 +263,28 @@ impl Frontend {
             self.next_change().await?;
         }
     }
+}
+
+/// See [`Frontend::publish`].
+async fn publish<const N: usize>(
+    store: &Xenstore,
+    path: &str,
+    keys: [(&str, &str); N],
+    state: State,
+) -> Result<(), BusError> {
+    let write = async |key: &str, value: &str| {
+        let node = format!("{path}/{key}");
+        let written = store.write(&node, value).await;
+        written.map_err(BusError::at(&node))
+    };
+    let writes = join_array(keys.map(|(key, value)| write(key, value)));
+    let number = state.number().to_string();
+    let (written, published) = join(writes, write("state", &number)).await;
+    if let Some(error) = written.into_iter().find_map(Result::err) {
+        write("state", &State::Closing.number().to_string()).await?;
+        return Err(error);
+    }
+    published
 }
 
 /// The value of a node that need not exist.

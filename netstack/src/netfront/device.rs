@@ -44,6 +44,15 @@ impl Features {
         self.scatter && self.segment_ipv4 && self.checksum_ipv4
     }
 
+    /// Pages for the largest frame.
+    fn reserve(&self) -> usize {
+        if self.segments() {
+            MAX_PAGES
+        } else {
+            SEGMENTED_PAGES
+        }
+    }
+
     fn completes(&self, version: Version) -> bool {
         match version {
             Version::V4 => self.checksum_ipv4,
@@ -69,12 +78,7 @@ impl<B: Backend> Connection<B> {
         tx_pages: usize,
     ) -> Result<Self, PageError> {
         let receiver = Receiver::new(&mut backend, rx_pages)?;
-        let reserve = if features.segments() {
-            MAX_PAGES
-        } else {
-            SEGMENTED_PAGES
-        };
-        let transmitter = Transmitter::new(&mut backend, tx_pages, reserve)?;
+        let transmitter = Transmitter::new(&mut backend, tx_pages, features.reserve())?;
         Ok(Self {
             backend,
             receiver,
@@ -89,6 +93,12 @@ impl<B: Backend> Connection<B> {
             self.transmitter.ring_reference(),
             self.receiver.ring_reference(),
         )
+    }
+
+    /// Takes note of what the backend really offers, before the first frame.
+    pub(super) fn set_features(&mut self, features: Features) {
+        self.features = features;
+        self.transmitter.set_reserve(features.reserve());
     }
 
     pub(crate) fn backend(&self) -> &B {

@@ -1,10 +1,11 @@
 //! Connecting to the backend through xenbus (netif.h; `docs/misc/xenstore-paths.pandoc`).
 
 use alloc::rc::Rc;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::time::Duration;
 
 use embassy_futures::join::{join, join3};
+use kernel::DomId;
 use kernel::event::EventChannel;
 use kernel::xenbus::{Frontend, State};
 use kernel::xenstore::Xenstore;
@@ -42,7 +43,6 @@ pub(crate) async fn attach(
     tx_pages: usize,
 ) -> Result<Attached, NetError> {
     let mut frontend = Frontend::open(store, "vif", index).await?;
-    log::debug!("net: device opened");
     let (mac, mtu, features) = join3(
         frontend.read("mac"),
         frontend.read("mtu"),
@@ -89,7 +89,7 @@ async fn if_waiting(frontend: &Frontend) -> Result<Option<Features>, NetError> {
     }
 }
 
-/// Negotiates with the backend and waits until both sides are connected.
+/// Shares rings with the backend, says so, and waits until both sides are connected.
 async fn connect(
     frontend: &mut Frontend,
     features: Features,
@@ -97,35 +97,112 @@ async fn connect(
     tx_pages: usize,
 ) -> Result<Connection<Domain>, NetError> {
     let domid = frontend.backend_domid();
+    let (connection, keys) = prepare(domid, features, rx_pages, tx_pages)?;
+    frontend.publish(keys.list(), State::Connected).await?;
+    wait_connected(frontend).await?;
+    Ok(connection)
+}
+
+/// Waits for the backend, which has been told everything.
+pub(crate) async fn wait_connected(frontend: &mut Frontend) -> Result<(), NetError> {
+    frontend.wait_backend(&[State::Connected], PATIENCE).await?;
+    log::debug!(
+        "net: backend in domain {} connected",
+        frontend.backend_domid()
+    );
+    Ok(())
+}
+
+/// What the frontend publishes of a connection.
+struct Keys {
+    tx_ring: String,
+    rx_ring: String,
+    port: String,
+}
+
+impl Keys {
+    fn list(&self) -> [(&str, &str); 9] {
+        [
+            ("tx-ring-ref", &self.tx_ring),
+            ("rx-ring-ref", &self.rx_ring),
+            ("event-channel", &self.port),
+            // Received data is copied into our pages; flipping pages is long gone.
+            ("request-rx-copy", "1"),
+            // We notify when there are receive buffers again.
+            ("feature-rx-notify", "1"),
+            // Packets may come in several slots, unsegmented, with blank checksums.
+            ("feature-sg", "1"),
+            ("feature-gso-tcpv4", "1"),
+            ("feature-gso-tcpv6", "1"),
+            ("feature-ipv6-csum-offload", "1"),
+        ]
+    }
+}
+
+/// Makes rings for the backend in `domid`.
+fn prepare(
+    domid: DomId,
+    features: Features,
+    rx_pages: usize,
+    tx_pages: usize,
+) -> Result<(Connection<Domain>, Keys), NetError> {
     let channel = Rc::new(EventChannel::alloc_unbound(domid)?);
     let port = channel.port()?.to_string();
     let backend = Domain::new(domid, channel);
     let connection = Connection::new(backend, features, rx_pages, tx_pages)?;
     let (tx_ring, rx_ring) = connection.ring_references();
-    log::debug!("net: {features:?}, rings ready");
-    frontend
-        .publish(
-            [
-                ("tx-ring-ref", &tx_ring.to_string()),
-                ("rx-ring-ref", &rx_ring.to_string()),
-                ("event-channel", &port),
-                // Received data is copied into our pages; flipping pages is long gone.
-                ("request-rx-copy", "1"),
-                // We notify when there are receive buffers again.
-                ("feature-rx-notify", "1"),
-                // Packets may come in several slots, unsegmented, with blank checksums.
-                ("feature-sg", "1"),
-                ("feature-gso-tcpv4", "1"),
-                ("feature-gso-tcpv6", "1"),
-                ("feature-ipv6-csum-offload", "1"),
-            ],
-            State::Connected,
-        )
-        .await?;
+    let keys = Keys {
+        tx_ring: tx_ring.to_string(),
+        rx_ring: rx_ring.to_string(),
+        port,
+    };
+    Ok((connection, keys))
+}
+
+/// What a guest knows of its device from a former domain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Former {
+    pub(crate) backend: DomId,
+    pub(crate) features: Features,
+}
+
+/// Connects the device of a new domain. It is the same device, and the toolstack lets the guest
+/// run only when its backend waits: so the rings are shared with a backend where the former one
+/// was, and published before anything is asked. What the backend offers is known before the first
+/// frame.
+///
+/// Ready when the device can be used; [`wait_connected`] is left to the caller. The time that this
+/// takes is downtime, and xenstored is slow on a host that has just built a domain and is taking
+/// another one apart: each round trip that is saved there is worth it.
+pub(crate) async fn reattach(
+    store: &Xenstore,
+    index: u32,
+    former: Former,
+    rx_pages: usize,
+    tx_pages: usize,
+) -> Result<(Frontend, Connection<Domain>), NetError> {
+    let (mut connection, keys) = prepare(former.backend, former.features, rx_pages, tx_pages)?;
+    let opened =
+        Frontend::open_and_publish(store, "vif", index, keys.list(), State::Connected).await;
+    let mut frontend = opened?;
     log::debug!("net: rings published");
-    frontend.wait_backend(&[State::Connected], PATIENCE).await?;
-    log::debug!("net: backend in domain {domid} connected");
-    Ok(connection)
+    if frontend.backend_domid() != former.backend {
+        // Another driver domain: from the beginning.
+        drop(connection);
+        frontend.set_state(State::Initialising).await?;
+        let attached = attach(store, index, rx_pages, tx_pages).await?;
+        return Ok((attached.frontend, attached.connection));
+    }
+    let (state, features) = join(frontend.backend_state(), read_features(&frontend)).await;
+    let features = match state? {
+        State::InitWait | State::Connected => features?,
+        _ => {
+            wait_connected(&mut frontend).await?;
+            read_features(&frontend).await?
+        }
+    };
+    connection.set_features(features);
+    Ok((frontend, connection))
 }
 
 /// What the backend offers.

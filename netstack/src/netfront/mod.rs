@@ -27,8 +27,8 @@ use core::fmt;
 pub use pages::PageError;
 pub use statistics::LinkStatistics;
 
-pub(crate) use device::{Connection, Netfront};
-pub(crate) use handshake::{Attached, attach};
+pub(crate) use device::{Connection, Features, Netfront};
+pub(crate) use handshake::{Attached, Former, attach, reattach, wait_connected};
 pub(crate) use pages::Domain;
 
 /// What a backend did that no correct backend does.

@@ -89,6 +89,12 @@ impl<P: Granted> Transmitter<P> {
         Ok(transmitter)
     }
 
+    /// Wants so many free pages, and slots, for the next frame; more are made when they are needed.
+    pub(super) fn set_reserve(&mut self, reserve: usize) {
+        self.reserve = reserve;
+        self.max_pages = self.max_pages.max(reserve);
+    }
+
     /// Grant reference of the ring itself.
     pub(super) fn ring_reference(&self) -> u32 {
         self.ring.page().reference()

@@ -40,6 +40,15 @@ pub(crate) async fn what_is_written_is_seen_through_the_mapping(bench: Bench) ->
     Ok(())
 }
 
+/// Keeps a page mapped through a suspend, as no part of a guest may.
+pub(crate) async fn hold_a_mapping(bench: Bench) -> Outcome {
+    let page = granted(&bench, Access::ReadWrite)?;
+    let mapping = mapped(&bench, &[reference(&page)?])?;
+    log::info!("selftest: holding a mapping of {} bytes", mapping.len());
+    core::future::pending::<()>().await;
+    Ok(())
+}
+
 pub(crate) async fn a_batch_of_pages_is_mapped_in_order(bench: Bench) -> Outcome {
     let pages = (0..100u32)
         .map(|number| {

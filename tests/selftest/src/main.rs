@@ -2,7 +2,9 @@
 //! not use yet, and what cannot be seen from dom0.
 //!
 //! Prints `selftest: passed NAME` or `selftest: failed NAME: WHY` for each
-//! case, and at the end `selftest: done, N passed, N failed`.
+//! case, and at the end `selftest: done, N passed, N failed`. With the option
+//! `hold=mapping` it tests nothing, keeps a granted page mapped and waits to be
+//! suspended, which must not happen silently.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -58,7 +60,8 @@ macro_rules! ensure {
     };
 }
 
-async fn main(guest: Guest) -> Result<(), String> {
+async fn main(mut guest: Guest) -> Result<(), String> {
+    let hold = guest.command_line.take("hold");
     guest
         .command_line
         .finish()
@@ -72,6 +75,11 @@ async fn main(guest: Guest) -> Result<(), String> {
         .parse()
         .map_err(|_| format!("domid {domid:?} is no number"))?;
     let bench = Bench { store, domid };
+    match hold.as_deref() {
+        None => {}
+        Some("mapping") => return grants::hold_a_mapping(bench).await,
+        Some(other) => return Err(format!("option \"hold\": {other:?} is not mapping")),
+    }
     let cases = cases![
         // Before anything has wanted memory.
         elastic::unused_memory_went_back_at_boot,

@@ -1,19 +1,21 @@
 //! `run`: the product's main job. A relay with 16 MiB between real clients and a real server;
 //! every body that arrives is compared by hash with the one that was sent.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
 use crate::deadline::Deadline;
-use crate::domain::{Domain, xen_version};
+use crate::domain::{Domain, can_migrate_live, xen_version};
 use crate::lab::{Guest, Lab};
 use crate::mail::body::{attachment, text_mail};
 use crate::mail::client::Client;
 use crate::mail::ledger::{Form, Ledger};
 use crate::mail::sink::Sink;
 use crate::mail::source::{Sessions, smtp_source, swaks};
+use crate::migration::{Options, migrate};
 use crate::net::stream;
 use crate::process::{Output, tail};
 use crate::stats::rounded;
@@ -28,6 +30,11 @@ const SIZES: [(&str, usize, usize); 3] = [
     ("1_mb", 1024 * 1024, 8),
     ("3_mb", 3 * 1024 * 1024, 4),
 ];
+
+/// The mails that are under way while the relay migrates: their bytes, and how many smtp-source
+/// sends before it is asked whether the migration is over.
+const MOVING_BYTES: usize = 3 * 1024 * 1024;
+const MOVING_MAILS: usize = 4;
 
 /// How many sessions smtp-source opens at once.
 const SESSIONS: Sessions = Sessions::Reconnecting(4);
@@ -78,6 +85,21 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     }
     result.insert("sizes".into(), Value::Object(sizes));
 
+    if can_migrate_live()? {
+        report.phase("migrate the relay live, with mail under way");
+        let moved = migrate_under_mail(&guest, &domain, &mut ledger, seed)?;
+        report.log(format!(
+            "domain {} became domain {} in {:.1} s; {} mails meanwhile",
+            moved.from, moved.to, moved.took_s, moved.mails
+        ));
+        result.insert("migrations".into(), json!(1));
+        result.insert("migration_s".into(), json!(rounded(moved.took_s)));
+        result.insert("mails_meanwhile".into(), json!(moved.mails));
+    } else {
+        report.log("this Xen does not migrate PV domains live: the relay stays where it is");
+        result.insert("migrations".into(), json!(0));
+    }
+
     report.phase("compare what arrived");
     let balance = ledger.balance(&sink.arrived()?);
     for (key, count) in [
@@ -100,6 +122,55 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
         bail!("{summary}");
     }
     Ok(summary)
+}
+
+/// A migration under mail.
+struct Moved {
+    from: u32,
+    to: u32,
+    took_s: f64,
+    mails: usize,
+}
+
+/// Migrates the relay to the same host while large mails go through it, from before the migration
+/// begins until after its end.
+fn migrate_under_mail(
+    guest: &Guest,
+    domain: &Domain,
+    ledger: &mut Ledger,
+    seed: u64,
+) -> Result<Moved> {
+    let from = domain.running()?.id;
+    let mail = text_mail("source-moving", MOVING_BYTES, seed)?;
+    let mut send = || {
+        let output = smtp_source(guest.port(25), &mail, MOVING_MAILS, SESSIONS, CLIENT_LIMIT)?;
+        ledger.note(&mail, Form::BodyAndLine, MOVING_MAILS);
+        accepted(output, "smtp-source")
+    };
+    let mut mails = 0;
+    let migration = thread::scope(|scope| {
+        let migration = scope.spawn(|| {
+            // The first mails are under way by then.
+            thread::sleep(Duration::from_millis(200));
+            migrate(domain, &Options::default())
+        });
+        while !migration.is_finished() {
+            send()?;
+            mails += MOVING_MAILS;
+        }
+        migration.join().map_err(|_| anyhow!("xl panicked"))?
+    })?;
+    let migration = migration.expect_success()?;
+    let to = domain.running()?.id;
+    if to == from {
+        bail!("xl says that it migrated domain {from}, which is still there");
+    }
+    Ok(Moved {
+        from,
+        to,
+        took_s: migration.took.as_secs_f64(),
+        mails,
+    })
 }
 
 /// Creates the relay and connects until it has sent its banner. Returns the milliseconds from the
