@@ -50,14 +50,19 @@ pub(crate) fn options(line: &mut CommandLine) -> Result<(), OptionError> {
 
 /// One look in each turn of the run loop; no timer stands behind it.
 pub(crate) fn look(now: Instant) {
-    let pausing = STATE.borrow().resume.is_some_and(|resume| now < resume);
+    let (pausing, waited_for) = {
+        let state = STATE.borrow();
+        let pausing = state.resume.is_some_and(|resume| now < resume);
+        (pausing, state.waker.is_some())
+    };
     let (refused, failed, plenty) = frames::with(|elastic| {
         let mut refused = false;
         // Ends at the reserve, or with memory that is not to be had.
         while !pausing && !refused && elastic.is_low() {
             refused = !elastic.grow_top();
         }
-        (refused, elastic.counters.failed, elastic.has_plenty())
+        let plenty = waited_for && elastic.has_plenty();
+        (refused, elastic.counters.failed, plenty)
     })
     .unwrap_or_default();
     let mut state = STATE.borrow();
