@@ -12,8 +12,10 @@ use core::task::{Poll, Waker};
 use core::time::Duration;
 
 /// How long to leave Xen alone after it had no memory, or after memory had to
-/// stay as it was.
-const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long not to fill the reserve after Xen had no memory, or memory had to
+/// stay as it was. Who finds nothing free asks Xen all the same.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long memory must be unused before it is given back.
 const UNUSED: Duration = Duration::from_secs(5);
