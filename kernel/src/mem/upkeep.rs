@@ -11,8 +11,6 @@ use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-/// How long to leave Xen alone after it had no memory, or after memory had to
-
 /// How long not to fill the reserve after Xen had no memory, or memory had to
 /// stay as it was. Who finds nothing free asks Xen all the same.
 const PAUSE: Duration = Duration::from_secs(1);
