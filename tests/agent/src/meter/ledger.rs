@@ -8,7 +8,8 @@
 //! pfns of the second lie above it.
 //!
 //! Stop-and-copy is the last round: `send_memory_live` ends the pre-copy after at most five rounds,
-//! or before when fewer than 50 pages are dirty (these it still sends as a round of their own), and
+//! or before when fewer than 50 pages are dirty (these it still sends as a round of their own; a
+//! round without a dirty page leaves nothing in the stream), and
 //! `suspend_and_send_dirty` sends one round more. A suspended guest always leaves dirty pages, its
 //! stack and its page tables at least, so that round is never empty. A stream of `xl save` has one
 //! round, with the guest suspended.
