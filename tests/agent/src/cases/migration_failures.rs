@@ -14,7 +14,7 @@ use crate::domain::Domain;
 use crate::domain::lifecycle::{Outcome, Suspend};
 use crate::lab::Lab;
 use crate::meter::{Ended, StreamReport};
-use crate::migration::{Cut, Kill, Migration, Options, Target, clean_up, migrate, start};
+use crate::migration::{Kill, Migration, Options, Target, clean_up, migrate, start};
 use crate::traffic::echo::{EchoClient, Pace};
 
 pub(super) const CASES: &[Case] = &[
@@ -149,7 +149,7 @@ fn cut(lab: &Lab) -> Result<String> {
             attempts += 1;
             let at = whole * percent / 100;
             let options = Options {
-                cut: Some(Cut::Byte(at)),
+                cut_after: Some(at),
                 ..Patient::options()
             };
             let migration = migrate(&patient.domain, &options)?;

@@ -4,8 +4,8 @@
 //! and its console text goes on in another file ([`Console::continue_in`]).
 //!
 //! - [`Domain::save`] and [`Domain::restore`] ([`file`]) are `xl save [-c]` and `xl restore`.
-//! - [`migrate`] is `xl migrate` to its end; [`start`] returns at once, with a [`Running`] that
-//!   tells how far the stream is and can be killed ([`running`]).
+//! - [`migrate`] is `xl migrate` to its end; [`start`] returns at once, with a [`running::Running`] that
+//!   tells how far the stream is and can be killed.
 //! - [`Options`] say where to, how fast, and where the stream is to be cut ([`options`]).
 //! - After a failure, [`clean_up`] removes what the toolstack left ([`leftovers`]).
 //!
@@ -29,9 +29,9 @@ use crate::domain::Domain;
 use crate::meter::StreamReport;
 
 pub(crate) use file::SaveFile;
-pub(crate) use leftovers::{Leftovers, clean_up};
-pub(crate) use options::{Cut, Options, Target};
-pub(crate) use running::{Kill, Running, start, start_named};
+pub(crate) use leftovers::clean_up;
+pub(crate) use options::{Options, Target};
+pub(crate) use running::{Kill, start, start_named};
 
 /// A migration that is over.
 #[derive(Clone, Debug)]

@@ -12,15 +12,16 @@ pub(crate) struct Options {
     pub(crate) target: Target,
     /// The bandwidth in Mbit/s, or as fast as it goes. Needs the meter.
     pub(crate) bandwidth_mbit: Option<u64>,
-    /// Where the stream is to be cut, if at all. Needs the meter.
-    pub(crate) cut: Option<Cut>,
+    /// After how many bytes from the source the stream is to be cut, if at all: both directions
+    /// close at once, as when a connection is lost. Needs the meter.
+    pub(crate) cut_after: Option<u64>,
     /// `xl migrate --debug`.
     pub(crate) debug: bool,
     /// How long `xl migrate` may take.
     pub(crate) limit: Duration,
     /// Whether the stream goes through the meter. One process less copies the pages without it.
     pub(crate) meter: bool,
-    /// Whether the meter tells how far the stream is, for [`super::Running::pages`]: a small file
+    /// Whether the meter tells how far the stream is, for [`super::running::Running::pages`]: a small file
     /// that is written again with each piece of the stream.
     pub(crate) progress: bool,
 }
@@ -30,7 +31,7 @@ impl Default for Options {
         Self {
             target: Target::ThisHost,
             bandwidth_mbit: None,
-            cut: None,
+            cut_after: None,
             debug: false,
             limit: Duration::from_secs(120),
             meter: true,
@@ -49,15 +50,6 @@ pub(crate) enum Target {
     Elsewhere(String),
 }
 
-/// Where a stream is cut: both directions close at once, as when a connection is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
-    /// After this many bytes from the source.
-    Byte(u64),
-    /// After the contents of this many pages.
-    Page(u64),
-}
-
 /// Where the meter writes.
 #[derive(Debug)]
 pub(super) struct MeterFiles<'a> {
@@ -68,7 +60,9 @@ pub(super) struct MeterFiles<'a> {
 impl Options {
     /// The command that `xl migrate -s ''` runs with `sh -c`.
     pub(super) fn transport(&self, files: &MeterFiles<'_>) -> Result<String> {
-        if !self.meter && (self.bandwidth_mbit.is_some() || self.cut.is_some() || self.progress) {
+        if !self.meter
+            && (self.bandwidth_mbit.is_some() || self.cut_after.is_some() || self.progress)
+        {
             bail!("a bandwidth, a cut and the progress need the meter");
         }
         let target = match &self.target {
@@ -91,10 +85,8 @@ impl Options {
         if let Some(mbit) = self.bandwidth_mbit {
             command.push_str(&format!(" --bandwidth {mbit}"));
         }
-        match self.cut {
-            Some(Cut::Byte(at)) => command.push_str(&format!(" --cut {at}")),
-            Some(Cut::Page(count)) => command.push_str(&format!(" --cut-page {count}")),
-            None => {}
+        if let Some(bytes) = self.cut_after {
+            command.push_str(&format!(" --cut {bytes}"));
         }
         command.push_str(" -- ");
         command.push_str(&target);
@@ -113,7 +105,7 @@ fn path_quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cut, MeterFiles, Options, Target, quoted};
+    use super::{MeterFiles, Options, Target, quoted};
     use std::path::Path;
 
     fn files() -> MeterFiles<'static> {
@@ -127,7 +119,7 @@ mod tests {
     fn the_meter_stands_between_the_two_ends() {
         let options = Options {
             bandwidth_mbit: Some(8),
-            cut: Some(Cut::Byte(99)),
+            cut_after: Some(99),
             ..Options::default()
         };
         let command = options.transport(&files()).expect("a command");
