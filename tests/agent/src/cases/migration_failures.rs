@@ -15,6 +15,7 @@ use crate::domain::lifecycle::{Outcome, Suspend};
 use crate::lab::Lab;
 use crate::meter::{Ended, StreamReport};
 use crate::migration::{Kill, Migration, Options, Target, clean_up, migrate, start};
+use crate::process::tail;
 use crate::traffic::echo::{EchoClient, Pace};
 
 pub(super) const CASES: &[Case] = &[
@@ -162,7 +163,10 @@ fn cut(lab: &Lab) -> Result<String> {
             }
             let migration = migration.expect_failure()?;
             let stream = migration.stream()?;
-            ensure!(stream.ended == Ended::ByCut, "{:?}", stream.ended);
+            if stream.ended != Ended::ByCut {
+                let output = tail(&migration.output, 8);
+                bail!("not cut at {percent} %, but {:?}: {output}", stream.ended);
+            }
             break stream.bytes;
         };
         let what = format!("cut at {percent} % of {whole} bytes");
