@@ -13,6 +13,7 @@ mod deadline;
 mod domain;
 mod hosts;
 mod lab;
+mod linux;
 mod mail;
 mod meter;
 mod migration;
@@ -22,6 +23,7 @@ mod report;
 mod scenario;
 mod stats;
 mod supervisor;
+mod survival;
 mod traffic;
 
 use std::fs::{self, File, OpenOptions};

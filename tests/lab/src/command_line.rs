@@ -61,6 +61,9 @@ struct ScenarioArguments {
     /// A parameter for the agent, as KEY=VALUE; a value that is JSON is taken as such.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parameter)]
     param: Vec<(String, Value)>,
+    /// How often the scenario does what it counts: short for `--param count=N`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    count: Option<u32>,
     #[command(flatten)]
     machine: MachineArguments,
 }
@@ -147,7 +150,10 @@ fn run_scenario(words: &[String]) -> Result<Counts> {
             ))
         })
         .collect::<Result<_>>()?;
-    let params: Map<String, Value> = arguments.param.into_iter().collect();
+    let count = arguments
+        .count
+        .map(|count| ("count".to_owned(), json!(count)));
+    let params: Map<String, Value> = arguments.param.into_iter().chain(count).collect();
     let overlay = Overlay {
         images,
         // It makes every boot slower, so a scenario may leave it to whoever wants to compare.

@@ -67,6 +67,18 @@ pub(crate) const ALL: &[Scenario] = &[
         result: true,
     },
     Scenario {
+        name: "lifecycle",
+        about: "a guest is saved, restored and migrated under traffic, beside a Linux domU",
+        images: &["echo", "relay"],
+        hosts: 1,
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        // A hundred migrations take their time; the agent's own limit is a little shorter.
+        limit: Duration::from_secs(55 * MINUTE),
+        linux_domu: true,
+        result: true,
+    },
+    Scenario {
         name: "bench",
         about: "figures, beside those of a Linux domU",
         images: &["relay", "echo"],

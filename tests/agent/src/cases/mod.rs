@@ -9,12 +9,14 @@ mod lifecycle;
 mod limits;
 mod mail;
 mod migration_failures;
+mod moving_mail;
 mod names;
 mod next_hop;
 mod ping;
 mod programs;
 mod release;
 mod selftest;
+mod suspend;
 mod tcp;
 mod udp;
 mod vif;
@@ -85,6 +87,8 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         next_hop::CASES,
         lifecycle::CASES,
         migration_failures::CASES,
+        suspend::CASES,
+        moving_mail::CASES,
         command_line::CASES,
         vif::CASES,
         checksums::CASES,

@@ -2,8 +2,10 @@
 
 mod bench;
 mod boot;
+mod figures;
 mod hosts;
 mod idle;
+mod lifecycle;
 mod run;
 mod test;
 
@@ -20,6 +22,9 @@ use crate::supervisor::supervise;
 /// The longest that a scenario other than `test` may take, in dom0's seconds.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// The limit of `lifecycle`, which may be asked for a hundred migrations.
+const LIFECYCLE_LIMIT: Duration = Duration::from_secs(50 * 60);
+
 /// Carries the job out, in processes of their own, and reports how each part ended.
 pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
     match job.scenario.as_str() {
@@ -28,7 +33,10 @@ pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         name @ ("boot" | "run" | "idle" | "bench") => {
             supervise(report, job_path, name, LIMIT).map(drop)
         }
-        other => bail!("no scenario is called {other:?}: boot, run, test, hosts, idle, bench are"),
+        "lifecycle" => supervise(report, job_path, "lifecycle", LIFECYCLE_LIMIT).map(drop),
+        other => bail!(
+            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, idle, bench are"
+        ),
     }
 }
 
@@ -38,6 +46,7 @@ pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
         "boot" => boot::run(lab),
         "run" => run::run(lab),
         "idle" => idle::run(lab),
+        "lifecycle" => lifecycle::run(lab),
         "bench" => bench::run(lab),
         _ => match cases::named(name).or_else(|| hosts::named(name)) {
             Some(case) => (case.check)(lab),

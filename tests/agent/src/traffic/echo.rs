@@ -105,6 +105,7 @@ struct Shared {
     received: AtomicU64,
     writer_done: AtomicBool,
     broken: AtomicBool,
+    held: AtomicBool,
     fault: Mutex<Option<String>>,
 }
 
@@ -163,6 +164,22 @@ impl EchoClient {
         })
     }
 
+    /// Pauses (or no longer pauses) the sending.
+    pub(crate) fn hold(&self, hold: bool) {
+        self.shared.held.store(hold, Ordering::Release);
+    }
+
+    /// Waits until all that was sent has come back; for a client that is on hold.
+    pub(crate) fn at_rest(&self, deadline: Deadline) -> Result<()> {
+        let shared = &self.shared;
+        // The write under way when the hold began ends first.
+        sleep(LOOK);
+        deadline.poll(Duration::from_millis(20), "the echo of all bytes", || {
+            let sent = shared.sent.load(Ordering::Acquire);
+            Ok((shared.received.load(Ordering::Acquire) == sent).then_some(()))
+        })
+    }
+
     /// Stops sending, waits at most `drain` for what is still to come back, and closes.
     pub(crate) fn stop(self, drain: Duration) -> Result<Traffic> {
         // Set nowhere else, so it is empty here.
@@ -192,6 +209,10 @@ impl Shared {
         let mut sizes = fastrand::Rng::with_seed(!seed);
         let mut buffer = vec![0; pace.largest_write()];
         while !self.over() {
+            if self.held.load(Ordering::Acquire) {
+                sleep(LOOK);
+                continue;
+            }
             let size = sizes.usize(1..=buffer.len());
             pattern.fill(&mut buffer[..size]);
             let mut rest = &buffer[..size];

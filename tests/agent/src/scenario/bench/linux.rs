@@ -1,50 +1,26 @@
 //! The Linux domU, measured the same way: pings, iperf3 in both directions, the same echo.
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use agent::protocol::IMAGE_FOLDER;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{Figures, network};
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::config::{Config, OnEnd};
-use crate::lab::{DOM0, Lab, address};
+use crate::lab::Lab;
+use crate::linux::Linux;
 use crate::process::run_ok;
 
 /// The last byte of its addresses.
 const NUMBER: u8 = 9;
 
-/// Below 128 MiB Debian's kernel cannot be loaded.
-const MEMORY_MIB: u64 = 128;
-
 pub(super) fn measure(lab: &Lab, repeats: usize, figures: &mut Figures) -> Result<()> {
-    let folder = format!("{IMAGE_FOLDER}/linux");
-    if !Path::new(&folder).exists() {
+    let Some(linux) = Linux::boot(lab, NUMBER)? else {
         lab.report.log("no Linux domU here: no comparison");
         return Ok(());
-    }
-    let ip = address(NUMBER);
-    let domain = Domain::create(&Config {
-        name: format!("{}-linux", lab.part),
-        kernel: format!("{folder}/vmlinuz"),
-        ramdisk: Some(format!("{folder}/initrd")),
-        memory_mib: MEMORY_MIB,
-        cmdline: format!("console=hvc0 quiet ip={ip}/24 gw={DOM0}"),
-        mac: Some(NUMBER),
-        on_poweroff: OnEnd::Destroy,
-        on_reboot: OnEnd::Destroy,
-        on_crash: OnEnd::Destroy,
-    })?;
-    domain
-        .console()
-        .wait_for("linux domU ready", Deadline::seconds(180))?;
-    let boot_ms = domain.created.elapsed().as_secs_f64() * 1000.0;
-    figures.spread(lab, "linux_boot_to_ready_ms", &[boot_ms]);
-    let to = IpAddr::V4(ip);
+    };
+    figures.spread(lab, "linux_boot_to_ready_ms", &[linux.ready_ms]);
+    let to = IpAddr::V4(linux.ip);
     network::round_trips(lab, "linux_", to, figures)?;
     let (mut out, mut into) = (vec![], vec![]);
     for _ in 0..repeats {
@@ -53,7 +29,7 @@ pub(super) fn measure(lab: &Lab, repeats: usize, figures: &mut Figures) -> Resul
     }
     figures.spread(lab, "linux_tcp_guest_to_dom0_mbit_s", &out);
     figures.spread(lab, "linux_tcp_dom0_to_guest_mbit_s", &into);
-    network::echoes(lab, "linux_", SocketAddr::new(to, 7), repeats, figures)
+    network::echoes(lab, "linux_", linux.port(7), repeats, figures)
 }
 
 /// One second of iperf3 with its default of 128 KiB writes; the receiver's rate in Mbit/s.

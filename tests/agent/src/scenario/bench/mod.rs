@@ -11,11 +11,11 @@ mod relay;
 
 use anyhow::Result;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::figures::{Figures, clock};
 use crate::domain::xen_version;
 use crate::lab::Lab;
-use crate::stats::Spread;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -32,30 +32,6 @@ impl Default for Params {
             repeats: 3,
             only: Vec::new(),
         }
-    }
-}
-
-/// The figures so far. Every key ends with its unit.
-#[derive(Debug, Default)]
-struct Figures(Map<String, Value>);
-
-impl Figures {
-    /// Keeps median and spread of `values` under `key`, and logs them.
-    fn spread(&mut self, lab: &Lab, key: &str, values: &[f64]) {
-        let Some(spread) = Spread::of(values) else {
-            return;
-        };
-        lab.report.log(format!(
-            "{key}: median {:.3}, {:.3} to {:.3} in {}",
-            spread.median, spread.min, spread.max, spread.count
-        ));
-        self.0.insert(key.to_owned(), spread.json());
-    }
-
-    /// Keeps a single value.
-    fn value(&mut self, lab: &Lab, key: &str, value: Value) {
-        lab.report.log(format!("{key}: {value}"));
-        self.0.insert(key.to_owned(), value);
     }
 }
 
@@ -85,15 +61,10 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
             failed.push(format!("{name}: {error:#}"));
         }
     }
-    let count = figures.0.len();
-    lab.report.result(figures.0);
+    let count = figures.len();
+    lab.report.result(figures.into_map());
     if failed.is_empty() {
-        let time = if lab.job.virtual_time {
-            "virtual time, 1 ns per instruction"
-        } else {
-            "wall time of an emulated machine: not to be quoted"
-        };
-        Ok(format!("{count} figures, {time}"))
+        Ok(format!("{count} figures, {}", clock(lab)))
     } else {
         anyhow::bail!("{}", failed.join("; "))
     }

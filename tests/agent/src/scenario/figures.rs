@@ -1,0 +1,61 @@
+//! The figures of a scenario, on their way into `result.json`.
+
+use serde_json::{Map, Value};
+
+use crate::lab::Lab;
+use crate::stats::Spread;
+
+/// The figures so far. Every key ends with its unit.
+#[derive(Debug, Default)]
+pub(super) struct Figures(Map<String, Value>);
+
+impl Figures {
+    /// Keeps median and spread of `values` under `key`, and logs them.
+    pub(super) fn spread(&mut self, lab: &Lab, key: &str, values: &[f64]) {
+        let Some(spread) = Spread::of(values) else {
+            return;
+        };
+        lab.report.log(format!(
+            "{key}: median {:.3}, {:.3} to {:.3} in {}",
+            spread.median, spread.min, spread.max, spread.count
+        ));
+        self.0.insert(key.to_owned(), spread.json());
+    }
+
+    /// Keeps a single value.
+    pub(super) fn value(&mut self, lab: &Lab, key: &str, value: Value) {
+        lab.report.log(format!("{key}: {value}"));
+        self.0.insert(key.to_owned(), value);
+    }
+
+    /// The median kept under `key`.
+    pub(super) fn median(&self, key: &str) -> Option<f64> {
+        self.0.get(key)?.get("median")?.as_f64()
+    }
+
+    /// Puts what is kept under `old` under `new` instead, if there is something.
+    pub(super) fn rename(&mut self, old: &str, new: &str) {
+        if let Some(value) = self.0.remove(old) {
+            self.0.insert(new.to_owned(), value);
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The object for the report.
+    pub(super) fn into_map(self) -> Map<String, Value> {
+        self.0
+    }
+}
+
+/// What the figures of a run are measured with.
+pub(super) fn clock(lab: &Lab) -> &'static str {
+    if lab.job.virtual_time {
+        "virtual time, 1 ns per instruction"
+    } else {
+        "wall time of an emulated machine: not to be quoted"
+    }
+}

@@ -1,0 +1,101 @@
+//! One migration to the same host, with pings all the while.
+
+use std::net::Ipv4Addr;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::domain::Domain;
+use crate::lab::Lab;
+use crate::migration::{Options, migrate};
+use crate::scenario::figures::Figures;
+use crate::traffic::probe::Probe;
+
+/// Between two pings. Downtime is known to about this.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Pings before and after, so that an outage has two ends.
+const MARGIN: Duration = Duration::from_millis(200);
+
+/// Does `action` under pings; also returns the longest outage in milliseconds.
+pub(super) fn probed<T>(ip: Ipv4Addr, action: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let probe = Probe::start(ip, INTERVAL)?;
+    sleep(MARGIN);
+    let value = action()?;
+    sleep(MARGIN);
+    let log = probe.stop()?;
+    Ok((value, log.longest_ms().context("the probe")?))
+}
+
+/// Migrations in figures, one value each.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) downtime_ms: Vec<f64>,
+    took_ms: Vec<f64>,
+    pages_sent: Vec<f64>,
+    stop_and_copy_pages: Vec<f64>,
+    r_d: Vec<f64>,
+    v_mem_pages: Option<u64>,
+}
+
+impl Rows {
+    /// Migrates `domain` once to its own host and waits until `back` holds. Returns what `back`
+    /// found.
+    pub(super) fn migrate<T>(
+        &mut self,
+        lab: &Lab,
+        domain: &Domain,
+        ip: Option<Ipv4Addr>,
+        back: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let number = self.took_ms.len() + 1;
+        let whole = || -> Result<_> {
+            let migration = migrate(domain, &Options::default())?.expect_success()?;
+            Ok((migration, back()?))
+        };
+        let ((migration, found), downtime_ms) = match ip {
+            Some(ip) => {
+                let (value, ms) =
+                    probed(ip, whole).with_context(|| format!("migration {number}"))?;
+                (value, Some(ms))
+            }
+            None => (
+                whole().with_context(|| format!("migration {number}"))?,
+                None,
+            ),
+        };
+        let stream = migration.stream()?;
+        let took_ms = migration.took.as_secs_f64() * 1000.0;
+        self.took_ms.push(took_ms);
+        self.downtime_ms.extend(downtime_ms);
+        self.pages_sent.push(stream.pages_sent as f64);
+        let last = stream.stop_and_copy().map(|round| round.pages as f64);
+        self.stop_and_copy_pages.extend(last);
+        self.r_d.extend(stream.r_d());
+        self.v_mem_pages = stream.v_mem_pages;
+        let down = downtime_ms.map_or("not probed".to_owned(), |ms| format!("down {ms:.1} ms"));
+        lab.report.log(format!(
+            "migration {number}: {took_ms:.0} ms, {down}, {} pages in {} rounds",
+            stream.pages_sent,
+            stream.rounds.len()
+        ));
+        Ok(found)
+    }
+
+    /// Keeps them under names that begin with `prefix`.
+    pub(super) fn keep(&self, lab: &Lab, prefix: &str, figures: &mut Figures) {
+        for (name, values) in [
+            ("downtime_ms", &self.downtime_ms),
+            ("migrate_ms", &self.took_ms),
+            ("pages_sent", &self.pages_sent),
+            ("stop_and_copy_pages", &self.stop_and_copy_pages),
+            ("r_d", &self.r_d),
+        ] {
+            figures.spread(lab, &format!("{prefix}{name}"), values);
+        }
+        if let Some(pages) = self.v_mem_pages {
+            figures.value(lab, &format!("{prefix}v_mem_pages"), pages.into());
+        }
+    }
+}

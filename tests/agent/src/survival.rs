@@ -1,0 +1,109 @@
+//! Whether a guest has survived a suspend, by its own account and by the toolstack's.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::domain::lifecycle::{COUNTS, Counts, Outcome, Suspend};
+
+/// How long a guest may take to tell of a suspend: it waits for the first acknowledgement, at most
+/// 10 s.
+const ACCOUNT: Duration = Duration::from_secs(20);
+
+/// How often its console is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What must not be on the console of a guest that is well.
+const BAD: [&str; 2] = ["panic at ", "] ERROR "];
+
+/// Follows one guest through its suspends.
+#[derive(Debug)]
+pub(crate) struct Witness<'a> {
+    domain: &'a Domain,
+    suspends: usize,
+    domid: u32,
+}
+
+impl<'a> Witness<'a> {
+    /// Begins with what `domain` is now.
+    pub(crate) fn of(domain: &'a Domain) -> Result<Self> {
+        Ok(Self {
+            domain,
+            suspends: Suspend::all(&domain.console().text())?.len(),
+            domid: domain.running()?.id,
+        })
+    }
+
+    /// Expects that the guest was suspended once more and went on in a new domain of this host.
+    pub(crate) fn moved(&mut self) -> Result<Suspend> {
+        let suspend = self.account()?;
+        let domid = self.domain.running()?.id;
+        if domid == self.domid {
+            bail!("the domain still has domid {domid}");
+        }
+        if suspend.outcome != Outcome::NewDomain(domid) {
+            bail!(
+                "the domain is {domid}, the guest says {:?}",
+                suspend.outcome
+            );
+        }
+        self.domid = domid;
+        Ok(suspend)
+    }
+
+    /// Expects that the guest was suspended once more and went on in the same domain.
+    pub(crate) fn stayed(&mut self) -> Result<Suspend> {
+        let suspend = self.account()?;
+        let domid = self.domain.running()?.id;
+        if domid != self.domid || suspend.outcome != Outcome::Cancelled {
+            bail!(
+                "domid {} became {domid}, the guest says {:?}",
+                self.domid,
+                suspend.outcome
+            );
+        }
+        Ok(suspend)
+    }
+
+    /// Waits for the guest's line about one more suspend.
+    fn account(&mut self) -> Result<Suspend> {
+        let console = self.domain.console();
+        let what = format!("the guest's line about suspend {}", self.suspends + 1);
+        let suspend = Deadline::after(ACCOUNT)
+            .poll(PAUSE, &what, || {
+                healthy(self.domain)?;
+                Ok(Suspend::all(&console.text())?
+                    .into_iter()
+                    .nth(self.suspends))
+            })
+            .with_context(|| console.tail())?;
+        self.suspends += 1;
+        if suspend.number != self.suspends as u64 {
+            bail!("suspend {} is called {}", self.suspends, suspend.number);
+        }
+        Ok(suspend)
+    }
+}
+
+/// Complains when the guest's console has a panic or an error on it.
+pub(crate) fn healthy(domain: &Domain) -> Result<()> {
+    let text = domain.console().text();
+    match text
+        .lines()
+        .find(|line| BAD.iter().any(|bad| line.contains(bad)))
+    {
+        Some(line) => bail!("the guest says: {}", line.trim()),
+        None => Ok(()),
+    }
+}
+
+/// What the guest counts of itself, asked for on its console.
+pub(crate) fn counts(domain: &Domain) -> Result<Counts> {
+    let console = domain.console();
+    let answers = console.text().matches(COUNTS).count();
+    domain.type_line("status")?;
+    let line = console.wait_for_times(COUNTS, answers + 1, Deadline::seconds(15))?;
+    Counts::parse(&line)
+}
