@@ -146,11 +146,6 @@ impl EchoClient {
         })
     }
 
-    /// The client's port.
-    pub(crate) fn local_port(&self) -> u16 {
-        self.local_port
-    }
-
     /// Waits until bytes that are sent from now on have come back.
     pub(crate) fn flows(&self, deadline: Deadline) -> Result<()> {
         let shared = &self.shared;
@@ -370,7 +365,7 @@ mod tests {
 
     fn traffic(pace: Pace, answer: fn(&[u8], usize) -> Option<Vec<u8>>, flows: bool) -> Traffic {
         let client = EchoClient::start(server(answer), 3, pace).expect("connected");
-        let port = client.local_port();
+        let port = client.local_port;
         assert_eq!(client.flows(Deadline::seconds(5)).is_ok(), flows);
         let traffic = client
             .stop(Duration::from_millis(300))

@@ -67,7 +67,7 @@ fn climb(
 
     lab.report.phase("xl save -c");
     let file = SaveFile::new();
-    let (_, down_ms) = probed(guest.ip(), || {
+    let (_, down_ms, _) = probed(guest.ip(), || {
         domain.save(&file, true)?;
         let suspend = witness.stayed()?;
         flows()?;
@@ -79,7 +79,7 @@ fn climb(
 
     lab.report.phase("xl save, xl restore");
     let file = SaveFile::new();
-    let (_, down_ms) = probed(guest.ip(), || {
+    let (_, down_ms, _) = probed(guest.ip(), || {
         domain.save(&file, false)?;
         domain.restore(&file)?;
         let suspend = witness.moved()?;

@@ -18,20 +18,26 @@ const INTERVAL: Duration = Duration::from_millis(5);
 /// Pings before and after, so that an outage has two ends.
 const MARGIN: Duration = Duration::from_millis(200);
 
-/// Does `action` under pings; also returns the longest outage in milliseconds.
-pub(super) fn probed<T>(ip: Ipv4Addr, action: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+/// Does `action` under pings; also returns the longest outage in milliseconds and
+/// the number of pings lost.
+pub(super) fn probed<T>(
+    ip: Ipv4Addr,
+    action: impl FnOnce() -> Result<T>,
+) -> Result<(T, f64, usize)> {
     let probe = Probe::start(ip, INTERVAL)?;
     sleep(MARGIN);
     let value = action()?;
     sleep(MARGIN);
     let log = probe.stop()?;
-    Ok((value, log.longest_ms().context("the probe")?))
+    let ms = log.longest_ms().context("the probe")?;
+    Ok((value, ms, log.lost()))
 }
 
 /// Migrations in figures, one value each.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) downtime_ms: Vec<f64>,
+    lost_pings: Vec<f64>,
     took_ms: Vec<f64>,
     pages_sent: Vec<f64>,
     stop_and_copy_pages: Vec<f64>,
@@ -54,27 +60,26 @@ impl Rows {
             let migration = migrate(domain, &Options::default())?.expect_success()?;
             Ok((migration, back()?))
         };
-        let ((migration, found), downtime_ms) = match ip {
-            Some(ip) => {
-                let (value, ms) =
-                    probed(ip, whole).with_context(|| format!("migration {number}"))?;
-                (value, Some(ms))
-            }
-            None => (
-                whole().with_context(|| format!("migration {number}"))?,
-                None,
-            ),
+        let measured = match ip {
+            Some(ip) => probed(ip, whole).map(|(value, ms, lost)| (value, Some((ms, lost)))),
+            None => whole().map(|value| (value, None)),
         };
+        let ((migration, found), outage) =
+            measured.with_context(|| format!("migration {number}"))?;
         let stream = migration.stream()?;
         let took_ms = migration.took.as_secs_f64() * 1000.0;
         self.took_ms.push(took_ms);
-        self.downtime_ms.extend(downtime_ms);
+        self.downtime_ms.extend(outage.map(|(ms, _)| ms));
+        self.lost_pings.extend(outage.map(|(_, lost)| lost as f64));
         self.pages_sent.push(stream.pages_sent as f64);
         let last = stream.stop_and_copy().map(|round| round.pages as f64);
         self.stop_and_copy_pages.extend(last);
         self.r_d.extend(stream.r_d());
         self.v_mem_pages = stream.v_mem_pages;
-        let down = downtime_ms.map_or("not probed".to_owned(), |ms| format!("down {ms:.1} ms"));
+        let down = match outage {
+            Some((ms, lost)) => format!("down {ms:.1} ms, {lost} pings lost"),
+            None => "not probed".to_owned(),
+        };
         lab.report.log(format!(
             "migration {number}: {took_ms:.0} ms, {down}, {} pages in {} rounds",
             stream.pages_sent,
@@ -87,6 +92,7 @@ impl Rows {
     pub(super) fn keep(&self, lab: &Lab, prefix: &str, figures: &mut Figures) {
         for (name, values) in [
             ("downtime_ms", &self.downtime_ms),
+            ("lost_pings", &self.lost_pings),
             ("migrate_ms", &self.took_ms),
             ("pages_sent", &self.pages_sent),
             ("stop_and_copy_pages", &self.stop_and_copy_pages),
