@@ -19,14 +19,14 @@ use crate::traffic::echo::{EchoClient, Pace, Traffic};
 use crate::traffic::requests::Requests;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("save_checkpoint", 120, checkpoint),
-    Case::new("save_restore", 150, save_restore),
-    Case::new("migrate_20", 300, twenty),
-    Case::new("migrate_debug", 150, debug),
-    Case::new("migrate_saturated", 180, saturated),
-    Case::new("migrate_20_connections", 180, many),
-    Case::new("migrate_idle", 120, idle),
-    Case::new("migrate_udp", 120, udp),
+    Case::new("save_checkpoint", 180, checkpoint),
+    Case::new("save_restore", 180, save_restore),
+    Case::new("migrate_20", 600, twenty),
+    Case::new("migrate_debug", 180, debug),
+    Case::new("migrate_saturated", 240, saturated),
+    Case::new("migrate_20_connections", 240, many),
+    Case::new("migrate_idle", 180, idle),
+    Case::new("migrate_udp", 180, udp),
 ];
 
 /// How long what is under way may take to come back at the end.

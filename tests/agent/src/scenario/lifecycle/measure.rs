@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::domain::Domain;
 use crate::lab::Lab;
+use crate::meter::StreamReport;
 use crate::migration::{Options, migrate};
 use crate::scenario::figures::Figures;
 use crate::traffic::probe::Probe;
@@ -42,6 +43,7 @@ pub(super) struct Rows {
     pages_sent: Vec<f64>,
     stop_and_copy_pages: Vec<f64>,
     r_d: Vec<f64>,
+    steps_ms: [Vec<f64>; 4],
     v_mem_pages: Option<u64>,
 }
 
@@ -75,6 +77,9 @@ impl Rows {
         let last = stream.stop_and_copy().map(|round| round.pages as f64);
         self.stop_and_copy_pages.extend(last);
         self.r_d.extend(stream.r_d());
+        for (values, step) in self.steps_ms.iter_mut().zip(steps_ms(stream)) {
+            values.extend(step);
+        }
         self.v_mem_pages = stream.v_mem_pages;
         let down = match outage {
             Some((ms, lost)) => format!("down {ms:.1} ms, {lost} pings lost"),
@@ -100,8 +105,35 @@ impl Rows {
         ] {
             figures.spread(lab, &format!("{prefix}{name}"), values);
         }
+        for (name, values) in STEPS.iter().zip(&self.steps_ms) {
+            figures.spread(lab, &format!("{prefix}{name}"), values);
+        }
         if let Some(pages) = self.v_mem_pages {
             figures.value(lab, &format!("{prefix}v_mem_pages"), pages.into());
         }
     }
+}
+
+/// What the toolstack does while the domain stands still (tools/xl/xl_migrate.c): the last round
+/// of pages; the target builds the domain with its devices; the source renames its own and allows
+/// the start; the target starts it.
+const STEPS: [&str; 4] = [
+    "step_last_round_ms",
+    "step_build_ms",
+    "step_hand_over_ms",
+    "step_start_ms",
+];
+
+/// How long each of [`STEPS`] took; `None` where the meter did not see both ends.
+fn steps_ms(stream: &StreamReport) -> [Option<f64>; 4] {
+    let words = &stream.handshake;
+    let last = stream.stop_and_copy();
+    let between = |from: Option<f64>, to: Option<f64>| Some(to? - from?);
+    let last_end = last.map(|round| round.end_ms);
+    [
+        between(last.map(|round| round.start_ms), last_end),
+        between(last_end, words.ready_ms),
+        between(words.ready_ms, words.go_ms),
+        between(words.go_ms, words.report_ms),
+    ]
 }
