@@ -16,7 +16,7 @@ use crate::mail::sink::Sink;
 use crate::migration::{Options, migrate};
 use crate::survival::{Witness, healthy};
 
-pub(super) const CASES: &[Case] = &[Case::new("relay_migrates_mid_mail", 180, moving)];
+pub(super) const CASES: &[Case] = &[Case::new("relay_migrates_mid_mail", 240, moving).live()];
 
 /// The mail's size.
 const BYTES: usize = 3 * 1024 * 1024;

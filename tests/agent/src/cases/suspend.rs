@@ -21,12 +21,12 @@ use crate::traffic::requests::Requests;
 pub(super) const CASES: &[Case] = &[
     Case::new("save_checkpoint", 180, checkpoint),
     Case::new("save_restore", 180, save_restore),
-    Case::new("migrate_20", 600, twenty),
-    Case::new("migrate_debug", 180, debug),
-    Case::new("migrate_saturated", 240, saturated),
-    Case::new("migrate_20_connections", 240, many),
-    Case::new("migrate_idle", 180, idle),
-    Case::new("migrate_udp", 180, udp),
+    Case::new("migrate_20", 600, twenty).live(),
+    Case::new("migrate_debug", 180, debug).live(),
+    Case::new("migrate_saturated", 240, saturated).live(),
+    Case::new("migrate_20_connections", 240, many).live(),
+    Case::new("migrate_idle", 180, idle).live(),
+    Case::new("migrate_udp", 180, udp).live(),
 ];
 
 /// How long what is under way may take to come back at the end.
