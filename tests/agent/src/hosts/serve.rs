@@ -153,3 +153,63 @@ fn hand_in_consoles(report: &Report) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::{Mutex, mpsc};
+    use std::thread;
+
+    use super::super::protocol::{Answer, Request, read_line};
+    use super::State;
+    use crate::report::Report;
+
+    /// Sends `bytes` to a service; returns its answer, and whether it has stopped.
+    fn exchange(bytes: &[u8]) -> (Option<Answer>, bool) {
+        use std::io::Write;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let (stop, stopped) = mpsc::sync_channel(1);
+        let state = State {
+            report: Report::to(std::io::sink()),
+            receivers: Mutex::default(),
+            stop,
+        };
+        let service = thread::spawn(move || {
+            let (client, _) = listener.accept().expect("one client");
+            state.serve(client);
+        });
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(bytes).expect("sent");
+        client
+            .shutdown(std::net::Shutdown::Write)
+            .expect("half-closed");
+        let answer = read_line(&client).ok();
+        service.join().expect("no panic");
+        (answer, stopped.try_recv().is_ok())
+    }
+
+    fn line(request: &Request) -> Vec<u8> {
+        let mut line = serde_json::to_vec(request).expect("plain data");
+        line.push(b'\n');
+        line
+    }
+
+    #[test]
+    fn only_one_request_stops_the_service() {
+        assert_eq!(
+            exchange(&line(&Request::PowerOff)),
+            (Some(Answer::Done), true)
+        );
+        let (answer, stopped) = exchange(&line(&Request::Received { port: 9 }));
+        let failed = matches!(answer, Some(Answer::Failed(why)) if why.contains("port 9"));
+        assert!(failed && !stopped);
+    }
+
+    #[test]
+    fn nonsense_has_no_answer() {
+        for bytes in [&b"\"power_off\""[..], b"power_off\n", b""] {
+            assert_eq!(exchange(bytes), (None, false), "{bytes:?}");
+        }
+    }
+}
