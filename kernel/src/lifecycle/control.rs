@@ -24,6 +24,11 @@ const SETTLE_INTERVAL: Duration = Duration::from_micros(500);
 /// This domain's own number, 0 as long as it is not known.
 static DOMID: AtomicU16 = AtomicU16::new(0);
 
+/// Whether a suspend is under way.
+pub(super) fn is_busy() -> bool {
+    BUSY.load(Ordering::Relaxed)
+}
+
 /// This domain's own number, which changes in a migration; 0 until xenstore
 /// has told it.
 pub(crate) fn domid() -> crate::DomId {

@@ -23,7 +23,7 @@ mod phase;
 mod timing;
 
 pub(crate) use control::{serve, suspend};
-pub(crate) use notice::{look, may_change_p2m};
+pub(crate) use notice::{is_forewarned, look, may_change_p2m};
 pub use phase::{Asked, Outcome, Phase};
 pub use timing::{Counts, counts, reached};
 

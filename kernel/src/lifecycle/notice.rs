@@ -8,7 +8,7 @@
 //!
 //! The run loop looks while it runs; an idle guest is not woken for it.
 
-use super::{Phase, parts, timing};
+use super::{Phase, control, parts, timing};
 use crate::event::{self, ChannelStatus};
 use crate::time::Instant;
 use crate::vcpu_cell::VcpuCell;
@@ -78,7 +78,14 @@ pub(crate) fn look(now: Instant) {
 /// because the toolstack reads it meanwhile.
 pub(crate) fn may_change_p2m() -> bool {
     let port = NOTICE.borrow().port;
-    !port.is_some_and(is_bound)
+    !control::is_busy() && !port.is_some_and(is_bound)
+}
+
+/// Whether a notice would be seen. Where it would not, nothing may leave the
+/// p2m: a frame that the toolstack has sent already would come back in the new
+/// domain, and the guest would take it for absent.
+pub(crate) fn is_forewarned() -> bool {
+    NOTICE.borrow().port.is_some()
 }
 
 fn is_bound(port: u32) -> bool {

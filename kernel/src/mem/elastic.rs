@@ -57,6 +57,8 @@ pub(super) struct Elastic {
     pub(super) gate: Gate,
     /// Free frames to keep resident.
     pub(super) reserve: usize,
+    /// Frames to keep resident in all, used or free.
+    pub(super) floor: usize,
     /// The frame for the next page table, while tables are missing: a table
     /// must not have to wait for the memory that it is to map.
     spare: Option<Pfn>,
@@ -81,6 +83,7 @@ impl Elastic {
             reservation,
             gate: || true,
             reserve: DEFAULT_RESERVE,
+            floor: 0,
             spare: None,
             missing_tables,
             counters: Counters::default(),
@@ -148,9 +151,15 @@ impl Elastic {
         true
     }
 
-    /// Whether there is less free memory than the reserve, and more to be had.
+    /// Free frames that the floor asks for.
+    fn free_for_floor(&self) -> usize {
+        let used = self.pool.resident() - self.pool.free();
+        self.floor.saturating_sub(used)
+    }
+
+    /// Whether there is less free memory than wanted, and more to be had.
     pub(super) fn is_low(&self) -> bool {
-        self.pool.free() < self.reserve && self.pool.absent() > 0
+        self.pool.free() < self.reserve.max(self.free_for_floor()) && self.pool.absent() > 0
     }
 
     /// Sees to it that there is a frame for the next page table, from outside
@@ -208,7 +217,7 @@ impl Elastic {
 
     /// Free frames above which memory is given back, if it stays unused.
     fn plenty(&self) -> usize {
-        self.reserve + self.reserve / 2 + BATCH
+        (self.reserve + self.reserve / 2).max(self.free_for_floor()) + BATCH
     }
 
     /// Whether so much is free that it is worth a look whether it is wanted.

@@ -90,13 +90,14 @@ pub(crate) fn set_reserve(frames: usize) {
 /// Starts the pool of a domain of `total` frames with those of `mapped` that
 /// are in none of `used`. Its bitmaps lie behind the last used frame. Other
 /// frames get their memory from `reservation`, which lacks `missing_tables`
-/// page tables to map them all.
+/// page tables to map them all; at least `floor` frames stay resident.
 pub(crate) fn init(
     total: usize,
     mapped: Range<Pfn>,
     used: &[Range<Pfn>],
     reservation: &'static dyn Reservation,
     missing_tables: usize,
+    floor: usize,
 ) {
     let words = total.div_ceil(64);
     let start = used
@@ -123,7 +124,9 @@ pub(crate) fn init(
             pool.put(pfn..pfn + 1);
         }
     }
-    *POOL.lock() = Some(Elastic::new(pool, reservation, missing_tables));
+    let mut elastic = Elastic::new(pool, reservation, missing_tables);
+    elastic.floor = floor;
+    *POOL.lock() = Some(elastic);
 }
 
 /// Takes `count` adjacent frames for the heap, for good, and leaves `keep`

@@ -4,6 +4,7 @@
 
 use super::frames;
 use crate::cmdline::{CommandLine, OptionError};
+use crate::lifecycle;
 use crate::time::{self, Instant};
 use crate::vcpu_cell::VcpuCell;
 use crate::{PAGE_SIZE, task};
@@ -109,7 +110,9 @@ pub(crate) async fn serve() {
         frames::with(|elastic| elastic.begin_watch());
         time::sleep(UNUSED).await;
         // In pieces, so that nobody waits for long.
-        while frames::with(|elastic| elastic.release_unused()) == Some(true) {
+        while lifecycle::is_forewarned()
+            && frames::with(|elastic| elastic.release_unused()) == Some(true)
+        {
             task::yield_now().await;
         }
     }

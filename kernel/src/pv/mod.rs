@@ -43,6 +43,7 @@ pub(crate) unsafe fn init(info: &StartInfo) {
         &in_use(info),
         &reservation::OwnReservation,
         page_table::missing_leaf_tables(mapped..total),
+        reservation::least_resident(total),
     );
     page_table::unmap(0);
     page_table::unmap(start_info::stack_guard());

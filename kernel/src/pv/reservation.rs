@@ -10,9 +10,28 @@
 
 use super::hypercall::{decrease_reservation, populate_physmap};
 use super::{Mfn, Pfn, p2m, page_table};
+use crate::PAGE_SIZE;
 use crate::mem::BATCH;
 use crate::mem::elastic::Reservation;
 use core::ops::Range;
+
+/// Frames that must stay resident in a domain of `total`, so that it can be
+/// migrated.
+///
+/// While Xen logs dirty pages it keeps a bitmap in a tree of four levels, whose
+/// lowest pages cover 32,768 frames each. Their memory is what the shadow pool
+/// has above its minimum, one page for 256 of the domain's
+/// (`xen/arch/x86/mm/shadow/common.c:sh_min_allocation`). A domain that has
+/// less cannot be migrated: "failed page allocs while logging dirty pages", and
+/// `xl migrate` ends with ENOMEM. A margin of one page is left.
+pub(super) fn least_resident(total: usize) -> usize {
+    const COVERED: usize = 8 * PAGE_SIZE;
+    const PER_SHADOW_PAGE: usize = 256;
+    const UPPER_LEVELS: usize = 3;
+    const MARGIN: usize = 1;
+    let shadow_pages = UPPER_LEVELS + total.div_ceil(COVERED) + MARGIN;
+    total.min(shadow_pages * PER_SHADOW_PAGE)
+}
 
 /// This domain's reservation.
 pub(super) struct OwnReservation;

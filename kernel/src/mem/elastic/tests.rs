@@ -239,3 +239,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_floor_is_kept_whatever_is_free() {
+    let (mut elastic, host) = domain(2048, 512, 2048);
+    elastic.reserve = 64;
+    elastic.floor = 1024;
+    while elastic.is_low() {
+        assert!(elastic.grow_top(), "the host has enough");
+    }
+    assert!(host.state.lock().resident.len() >= 1024);
+    // What is used counts: with all of it in use only the reserve is wanted.
+    let held = take_all(&mut elastic);
+    for pfn in held {
+        elastic.pool.put(pfn..pfn + 1);
+    }
+    elastic.begin_watch();
+    while elastic.release_unused() {}
+    let resident = host.state.lock().resident.len();
+    assert!((1024..1024 + 4 * BATCH).contains(&resident), "{resident}");
+}
