@@ -16,7 +16,7 @@ const ACCOUNT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What must not be on the console of a guest that is well.
-const BAD: [&str; 2] = ["panic at ", "] ERROR "];
+pub(crate) const BAD: [&str; 2] = ["panic at ", "] ERROR "];
 
 /// Follows one guest through its suspends.
 #[derive(Debug)]

@@ -2,19 +2,17 @@
 //! connection is compared.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-use agent::protocol::IMAGE_FOLDER;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
 use super::Params;
 use super::journey::{Journey, Way};
 use crate::cases::Case;
 use crate::deadline::Deadline;
 use crate::domain::Domain;
-use crate::domain::config::{Config, OnEnd};
-use crate::lab::{DOM0, Lab, address};
+use crate::lab::{Lab, address};
+use crate::linux::Linux;
 use crate::traffic::echo::{EchoClient, Pace};
 
 /// The case that runs only when it is asked for.
@@ -28,8 +26,8 @@ pub(super) const CASES: &[Case] = &[
 /// The echo guest's number.
 const ECHO: u8 = 2;
 
-/// The Linux domU's. Below 128 MiB Debian's kernel cannot be loaded.
-const LINUX_DOMU: (u8, u64) = (9, 128);
+/// The Linux domU's.
+const LINUX_DOMU: u8 = 9;
 
 /// How long bytes under way at the end have to come back.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -41,26 +39,9 @@ fn echo(lab: &Lab) -> Result<String> {
 }
 
 fn linux(lab: &Lab) -> Result<String> {
-    let folder = format!("{IMAGE_FOLDER}/linux");
-    if !Path::new(&folder).exists() {
-        bail!("no Linux domU here: --param linux=true brings it");
-    }
-    let (number, memory_mib) = LINUX_DOMU;
-    let domain = Domain::create(&Config {
-        name: format!("{}-{number}", lab.part),
-        kernel: format!("{folder}/vmlinuz"),
-        ramdisk: Some(format!("{folder}/initrd")),
-        memory_mib,
-        cmdline: format!("console=hvc0 quiet ip={}/24 gw={DOM0}", address(number)),
-        mac: Some(number),
-        on_poweroff: OnEnd::Destroy,
-        on_reboot: OnEnd::Destroy,
-        on_crash: OnEnd::Destroy,
-    })?;
-    domain
-        .console()
-        .wait_for("linux domU ready", Deadline::seconds(240))?;
-    travel(lab, &domain, number, "linux_")
+    let linux = Linux::boot(lab, LINUX_DOMU)?;
+    let linux = linux.context("no Linux domU here: --param linux=true brings it")?;
+    travel(lab, &linux.domain, LINUX_DOMU, "linux_")
 }
 
 fn travel(lab: &Lab, domain: &Domain, number: u8, prefix: &str) -> Result<String> {

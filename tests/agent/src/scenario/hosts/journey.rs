@@ -13,6 +13,7 @@ use crate::domain::lifecycle::Suspend;
 use crate::hosts::{Moved, RemoteHost};
 use crate::lab::{Lab, address};
 use crate::stats::{Spread, rounded};
+use crate::survival::BAD;
 use crate::traffic::echo::{EchoClient, Traffic};
 use crate::traffic::probe::Probe;
 
@@ -129,6 +130,9 @@ impl<'a> Journey<'a> {
     /// The guest's own line about its last suspend, where it prints one.
     fn account(&self, way: Way) -> Result<Option<String>> {
         let text = self.console(way)?;
+        if let Some(line) = text.lines().find(|l| BAD.iter().any(|bad| l.contains(bad))) {
+            bail!("on the console after going {way:?}: {line}");
+        }
         // A malformed line is an error; a Linux domU has none.
         if Suspend::all(&text)?.is_empty() {
             return Ok(None);
