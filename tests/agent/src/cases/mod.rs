@@ -17,6 +17,7 @@ mod programs;
 mod release;
 mod selftest;
 mod suspend;
+mod suspend_paths;
 mod tcp;
 mod udp;
 mod vif;
@@ -68,6 +69,8 @@ pub(crate) const RELEASE: &[&str] = &[
     "boot_relay_8_mib",
     "ping",
     "tcp_echo_64_mib",
+    "save_checkpoint",
+    "save_restore",
     "live_migration",
 ];
 
@@ -88,6 +91,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         lifecycle::CASES,
         migration_failures::CASES,
         suspend::CASES,
+        suspend_paths::CASES,
         moving_mail::CASES,
         command_line::CASES,
         vif::CASES,

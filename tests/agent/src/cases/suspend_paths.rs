@@ -1,0 +1,72 @@
+//! The ways into a suspend: by which the toolstack asks, and what keeps a guest from it.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::domain::lifecycle::Channel;
+use crate::lab::{Image, Lab};
+use crate::migration::SaveFile;
+use crate::net::ping::reachable;
+use crate::process::run_ok;
+use crate::survival::{Witness, healthy};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("suspend_by_xenstore", 150, by_xenstore),
+    Case::new("foreign_page_is_refused", 60, foreign_page),
+];
+
+/// How long the tools of xenstore may take.
+const TOOL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where the guest names its suspend event channel, below its own directory.
+const CHANNEL_NODE: &str = "device/suspend/event-channel";
+
+/// Without the suspend event channel libxl asks through `control/shutdown`, and waits until the
+/// guest has emptied that node (libxl_dom_suspend.c:domain_suspend_common_pvcontrol_suspending).
+fn by_xenstore(lab: &Lab) -> Result<String> {
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    let mut witness = Witness::of(&domain)?;
+    for checkpoint in [true, false] {
+        let node = format!("/local/domain/{}/{CHANNEL_NODE}", domain.running()?.id);
+        run_ok("xenstore-rm", &[&node], TOOL_LIMIT)?;
+        let file = SaveFile::new();
+        domain.save(&file, checkpoint)?;
+        let suspend = if checkpoint {
+            witness.stayed()?
+        } else {
+            domain.restore(&file)?;
+            witness.moved()?
+        };
+        if suspend.channel != Channel::Xenstore {
+            bail!("the guest says that it was asked by {:?}", suspend.channel);
+        }
+        reachable(guest.ip().into(), Deadline::seconds(20))?;
+    }
+    let node = format!("/local/domain/{}/{CHANNEL_NODE}", domain.running()?.id);
+    run_ok("xenstore-read", &[&node], TOOL_LIMIT)?;
+    healthy(&domain)?;
+    Ok("checkpoint, save and restore; the new domain offers its channel again".into())
+}
+
+/// A foreign page that is still mapped at the suspend would cost the guest a page table without a
+/// word. It ends with a clear one instead, before the hypercall.
+fn foreign_page(lab: &Lab) -> Result<String> {
+    let guest = lab.guest_with(Image::Selftest, 2, 16, "hold=mapping");
+    let domain = guest.start()?;
+    let console = domain.console();
+    console.wait_for("selftest: holding a mapping", Deadline::seconds(20))?;
+    let saved = domain.save(&SaveFile::new(), true);
+    let line = console.wait_for("still maps a foreign page", Deadline::seconds(20))?;
+    if !line.contains("panic at ") {
+        bail!("no panic: {line:?}");
+    }
+    let entry = domain.wait_ended(Deadline::seconds(20))?;
+    if saved.is_ok() {
+        bail!("xl save says that it saved the guest ({})", entry.flags);
+    }
+    Ok(format!("{} ({})", line.trim(), entry.flags))
+}
