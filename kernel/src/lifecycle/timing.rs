@@ -48,6 +48,14 @@ struct Table {
     printer: Option<Waker>,
 }
 
+impl Table {
+    fn is_full(&self) -> bool {
+        COLUMNS
+            .iter()
+            .all(|&phase| self.reached[phase as usize].is_some())
+    }
+}
+
 static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     counts: Counts {
         suspends: 0,
@@ -84,7 +92,7 @@ pub fn reached(phase: Phase) {
         table.blocked.1 = Some(event::blocked().saturating_sub(table.blocked.0));
         event::measure(false);
     }
-    let printer = if phase == Phase::FirstAck {
+    let printer = if table.is_full() {
         table.printer.take()
     } else {
         None
@@ -126,16 +134,17 @@ pub(super) fn end(outcome: Outcome, away: Duration) {
     }
     task::spawn(async {
         // Either way the table is printed as it is then.
-        let _ = time::timeout(PATIENCE, first_ack()).await;
+        let _ = time::timeout(PATIENCE, full()).await;
         print();
     })
     .detach();
 }
 
-async fn first_ack() {
+/// Waits until every phase is reached, in whatever order.
+async fn full() {
     poll_fn(|context| {
         let mut table = TABLE.borrow();
-        if !table.open || table.reached[Phase::FirstAck as usize].is_some() {
+        if !table.open || table.is_full() {
             return Poll::Ready(());
         }
         let former = table.printer.replace(context.waker().clone());
