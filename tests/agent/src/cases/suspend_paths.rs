@@ -46,10 +46,20 @@ fn by_xenstore(lab: &Lab) -> Result<String> {
         }
         reachable(guest.ip().into(), Deadline::seconds(20))?;
     }
-    let node = format!("/local/domain/{}/{CHANNEL_NODE}", domain.running()?.id);
-    run_ok("xenstore-read", &[&node], TOOL_LIMIT)?;
+    // What the guest announced in its former domain it announces in the new one, and it hears the
+    // toolstack's next wish.
+    let domid = domain.running()?.id;
+    for node in [CHANNEL_NODE, "control/feature-suspend"] {
+        let path = format!("/local/domain/{domid}/{node}");
+        let value = run_ok("xenstore-read", &[&path], TOOL_LIMIT)?;
+        if !value.trim().parse().is_ok_and(|number: u32| number > 0) {
+            bail!("{node} is {value:?}");
+        }
+    }
     healthy(&domain)?;
-    Ok("checkpoint, save and restore; the new domain offers its channel again".into())
+    domain.shutdown()?;
+    domain.wait_gone(Deadline::seconds(20))?;
+    Ok("checkpoint, save and restore, then xl shutdown".into())
 }
 
 /// A foreign page that is still mapped at the suspend would cost the guest a page table without a
