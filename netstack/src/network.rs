@@ -44,6 +44,8 @@ pub struct Network {
 #[derive(Default)]
 struct Link {
     statistics: Cell<LinkStatistics>,
+    /// A suspend is near; the driving task has not settled the device yet.
+    settling: Cell<bool>,
     /// What the driving task is to do next.
     order: RefCell<Option<Order>>,
     /// The domain is a new one; the attending task has not seen it yet.
@@ -297,10 +299,9 @@ impl Clock {
 async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
     let mut clock = Clock::default();
     loop {
-        let mut lost = false;
         match link.order.take() {
             None => {}
-            Some(Order::Lose) => lost = true,
+            Some(Order::Lose) => device.lose_connection(),
             Some(Order::Disconnect) => device.disconnect(),
             Some(Order::Connect(connection)) => {
                 device.reconnect(*connection);
@@ -309,12 +310,10 @@ async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
             }
         }
         let progress = shared.with(|stack| stack.poll(&mut device, clock.now()));
-        if lost {
-            // What the former backend had delivered is taken in, just now.
-            device.lose_connection();
-            continue;
-        }
         device.finish_batch();
+        if link.settling.take() {
+            device.settle();
+        }
         link.statistics.set(device.statistics());
         if progress.again || device.has_work() {
             task::yield_now().await;
@@ -386,6 +385,15 @@ struct Part {
 impl Lifecycle for Part {
     fn name(&self) -> &'static str {
         "network"
+    }
+
+    fn settle(&self) {
+        self.link.settling.set(true);
+        self.shared.with(|stack| stack.kick());
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.link.settling.get()
     }
 
     fn resume(&self, outcome: Outcome) {

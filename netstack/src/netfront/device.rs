@@ -166,15 +166,27 @@ impl<B: Backend> Netfront<B> {
         self.unanswered.clear();
     }
 
+    /// Takes note of everything that the backend has answered for, so that it is not sent again
+    /// after a suspend.
+    pub(crate) fn settle(&mut self) {
+        if let Link::Up(connection) = &mut self.link
+            && let Err(violation) = connection.transmitter.reap(&mut self.statistics)
+        {
+            self.break_link(violation);
+        }
+    }
+
     /// Lets go of a connection that ended because the guest is another domain now. What its
-    /// backend has not answered for is kept for [`Self::reconnect`].
+    /// backend has not answered for, as far as the guest had looked, is kept for
+    /// [`Self::reconnect`].
+    ///
+    /// Nothing in the rings is looked at any more. The backend went on while the guest was
+    /// suspended and its pages were saved, and what a backend writes into mapped pages, unlike
+    /// what it copies, is not in Xen's log of dirty pages (`xen/common/grant_table.c:
+    /// unmap_common`): a response can be there whose data is not.
     pub(crate) fn lose_connection(&mut self) {
-        let unanswered = match &mut self.link {
-            Link::Up(connection) => {
-                // What it has answered for is in the ring. A ring that lies is no matter any more.
-                let _ = connection.transmitter.reap(&mut self.statistics);
-                connection.transmitter.unanswered()
-            }
+        let unanswered = match &self.link {
+            Link::Up(connection) => connection.transmitter.unanswered(),
             // Its rings mean nothing, or there are none. What an even earlier connection left
             // still waits.
             Link::Broken(_) | Link::Down => Vec::new(),

@@ -1,8 +1,9 @@
 //! The ways into a suspend: by which the toolstack asks, and what keeps a guest from it.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::Case;
 use crate::deadline::Deadline;
@@ -69,14 +70,20 @@ fn foreign_page(lab: &Lab) -> Result<String> {
     let domain = guest.start()?;
     let console = domain.console();
     console.wait_for("selftest: holding a mapping", Deadline::seconds(20))?;
-    let saved = domain.save(&SaveFile::new(), true);
-    let line = console.wait_for("still maps a foreign page", Deadline::seconds(20))?;
-    if !line.contains("panic at ") {
-        bail!("no panic: {line:?}");
-    }
-    let entry = domain.wait_ended(Deadline::seconds(20))?;
-    if saved.is_ok() {
-        bail!("xl save says that it saved the guest ({})", entry.flags);
-    }
-    Ok(format!("{} ({})", line.trim(), entry.flags))
+    thread::scope(|scope| {
+        let save = scope.spawn(|| domain.save(&SaveFile::new(), true));
+        let line = console.wait_for("still maps a foreign page", Deadline::seconds(20));
+        let ended = domain.wait_ended(Deadline::seconds(20));
+        // xl would wait a minute for a guest that has crashed.
+        run_ok("xl", &["destroy", &domain.name], TOOL_LIMIT)?;
+        let saved = save.join().map_err(|_| anyhow!("xl panicked"))?;
+        let (line, entry) = (line?, ended?);
+        if !line.contains("panic at ") {
+            bail!("no panic: {line:?}");
+        }
+        if saved.is_ok() {
+            bail!("xl save says that it saved the guest ({})", entry.flags);
+        }
+        Ok(format!("{} ({})", line.trim(), entry.flags))
+    })
 }
