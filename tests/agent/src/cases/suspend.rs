@@ -36,9 +36,10 @@ const DRAIN: Duration = Duration::from_secs(20);
 const MEMORY_MIB: u64 = 16;
 
 /// How soon after a suspend traffic must flow again. dom0's TCP doubles its time-out with each
-/// repetition that is lost.
+/// repetition that is lost, from a time-out that in an emulated, loaded host has seen round trips
+/// of seconds: half a minute was not always enough.
 fn soon() -> Deadline {
-    Deadline::seconds(30)
+    Deadline::seconds(120)
 }
 
 /// `xl save -c` twice: the domain goes on as it was.

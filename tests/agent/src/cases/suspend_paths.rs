@@ -1,9 +1,8 @@
 //! The ways into a suspend: by which the toolstack asks, and what keeps a guest from it.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::Case;
 use crate::deadline::Deadline;
@@ -11,12 +10,12 @@ use crate::domain::lifecycle::Channel;
 use crate::lab::{Image, Lab};
 use crate::migration::SaveFile;
 use crate::net::ping::reachable;
-use crate::process::run_ok;
+use crate::process::{Process, run_ok};
 use crate::survival::{Witness, healthy};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("suspend_by_xenstore", 150, by_xenstore),
-    Case::new("foreign_page_is_refused", 60, foreign_page),
+    Case::new("foreign_page_is_refused", 90, foreign_page),
 ];
 
 /// How long the tools of xenstore may take.
@@ -70,20 +69,18 @@ fn foreign_page(lab: &Lab) -> Result<String> {
     let domain = guest.start()?;
     let console = domain.console();
     console.wait_for("selftest: holding a mapping", Deadline::seconds(20))?;
-    thread::scope(|scope| {
-        let save = scope.spawn(|| domain.save(&SaveFile::new(), true));
-        let line = console.wait_for("still maps a foreign page", Deadline::seconds(20));
-        let ended = domain.wait_ended(Deadline::seconds(20));
-        // xl would wait a minute for a guest that has crashed.
-        run_ok("xl", &["destroy", &domain.name], TOOL_LIMIT)?;
-        let saved = save.join().map_err(|_| anyhow!("xl panicked"))?;
-        let (line, entry) = (line?, ended?);
-        if !line.contains("panic at ") {
-            bail!("no panic: {line:?}");
-        }
-        if saved.is_ok() {
-            bail!("xl save says that it saved the guest ({})", entry.flags);
-        }
-        Ok(format!("{} ({})", line.trim(), entry.flags))
-    })
+    let file = SaveFile::new();
+    let path = file.path().to_string_lossy();
+    let mut save = Process::start_group("xl", &["save", "-c", &domain.name, &path])?;
+    let line = console.wait_for("still maps a foreign page", Deadline::seconds(20))?;
+    if !line.contains("panic at ") {
+        bail!("no panic: {line:?}");
+    }
+    let entry = domain.wait_ended(Deadline::seconds(20))?;
+    if save.ended()?.is_some_and(|status| status.success()) {
+        bail!("xl save says that it saved the guest ({})", entry.flags);
+    }
+    // xl would wait a minute for a guest that has crashed, and keep others from removing it.
+    save.kill_group();
+    Ok(format!("{} ({})", line.trim(), entry.flags))
 }
