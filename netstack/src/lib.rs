@@ -11,9 +11,11 @@
 extern crate alloc;
 
 mod announce;
+mod attend;
 mod config;
 mod dhcp;
 mod dns;
+mod drive;
 mod error;
 mod netfront;
 mod network;

@@ -1,30 +1,26 @@
-//! The network as an appliance uses it, and the task that drives it.
+//! The network as an appliance uses it. `drive` is the task that drives the stack, `attend` the
+//! one that keeps its device connected.
 
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::future::{Future, poll_fn};
+use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use kernel::event::{EventChannel, EventError};
-use kernel::lifecycle::{self, Lifecycle, Outcome, Phase};
-use kernel::xenbus::{BusError, Frontend, State};
+use kernel::event::EventError;
+use kernel::lifecycle;
+use kernel::xenbus::BusError;
 use kernel::xenstore::Xenstore;
 use kernel::{PAGE_SIZE, mem, task, time};
 use smoltcp::wire::EthernetAddress;
 
+use crate::attend::{Attendant, Link, Part};
 use crate::config::Config;
+use crate::drive::drive;
 use crate::error::{BindError, ConnectError, ResolveError};
-use crate::netfront::{
-    Attached, Connection, Domain, Features, Former, LinkStatistics, Netfront, PageError, attach,
-    reattach, wait_connected,
-};
+use crate::netfront::{Attached, Former, LinkStatistics, Netfront, PageError, attach};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Shared;
 use crate::tcp::{TcpListener, TcpStream};
@@ -38,29 +34,6 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(30);
 pub struct Network {
     shared: Shared,
     link: Rc<Link>,
-}
-
-/// What the driving task, the attending task and the handles share about the device.
-#[derive(Default)]
-struct Link {
-    statistics: Cell<LinkStatistics>,
-    /// A suspend is near; the driving task has not settled the device yet.
-    settling: Cell<bool>,
-    /// What the driving task is to do next.
-    order: RefCell<Option<Order>>,
-    /// The domain is a new one; the attending task has not seen it yet.
-    moved: Cell<bool>,
-    attendant: Cell<Option<Waker>>,
-}
-
-/// What the driving task is told about the connection.
-enum Order {
-    /// The backend has closed it.
-    Disconnect,
-    /// It ended with the former domain.
-    Lose,
-    /// Here is the next one.
-    Connect(Box<Connection<Domain>>),
 }
 
 /// What the network has counted since boot.
@@ -263,281 +236,6 @@ fn seed(mac: EthernetAddress) -> u64 {
     seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     seed ^ (seed >> 31)
-}
-
-/// How far smoltcp's clock is put forward when the network comes back after a migration: past
-/// its least retransmission time-out of one second (`RTTE_MIN_RTO`). What was sent and not
-/// acknowledged, because the acknowledgement found nobody there, is then sent again at once. The
-/// network's time did go on while the guest's stood still.
-const NUDGE: Duration = Duration::from_millis(1100);
-
-/// smoltcp's clock: the guest's, and all nudges.
-#[derive(Clone, Copy, Debug, Default)]
-struct Clock {
-    ahead: Duration,
-}
-
-impl Clock {
-    fn now(self) -> smoltcp::time::Instant {
-        let micros = time::turn().as_nanos() / 1000 + self.ahead.as_micros() as u64;
-        smoltcp::time::Instant::from_micros(micros as i64)
-    }
-
-    /// The same point on the guest's clock.
-    fn to_guest(self, at: smoltcp::time::Instant) -> time::Instant {
-        let micros = (at.total_micros() as u64).saturating_sub(self.ahead.as_micros() as u64);
-        time::Instant::from_nanos(micros.saturating_mul(1000))
-    }
-
-    fn nudge(&mut self) {
-        self.ahead += NUDGE;
-    }
-}
-
-/// Drives the stack: polls it while there is work, then waits for the device, a socket operation
-/// or a timer.
-async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc<Link>) {
-    let mut clock = Clock::default();
-    loop {
-        match link.order.take() {
-            None => {}
-            Some(Order::Lose) => device.lose_connection(),
-            Some(Order::Disconnect) => device.disconnect(),
-            Some(Order::Connect(connection)) => {
-                device.reconnect(*connection);
-                clock.nudge();
-                shared.with(|stack| stack.announcer.restart());
-            }
-        }
-        let progress = shared.with(|stack| stack.poll(&mut device, clock.now()));
-        device.finish_batch();
-        if link.settling.take() {
-            device.settle();
-        }
-        link.statistics.set(device.statistics());
-        if progress.again || device.has_work() {
-            task::yield_now().await;
-            continue;
-        }
-        let deadline = progress.deadline.map(|at| clock.to_guest(at));
-        let channel = device.connection().map(|link| link.backend().channel());
-        let (wake, waited) = wait(&shared, channel.as_deref(), deadline).await;
-        if wake == Wake::Event {
-            device.count_event();
-        }
-        if !waited {
-            // Other tasks and the clock get their turn even where events never stop.
-            task::yield_now().await;
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wake {
-    Event,
-    Socket,
-    Timer,
-}
-
-/// Waits for whichever comes first, and says whether it was there already.
-async fn wait(
-    shared: &Shared,
-    channel: Option<&EventChannel>,
-    deadline: Option<time::Instant>,
-) -> (Wake, bool) {
-    let mut waited = false;
-    let mut event = pin!(async {
-        match channel {
-            // A stale channel has no events any more; its connection is about to be replaced.
-            Some(channel) if channel.wait().await.is_ok() => {}
-            _ => core::future::pending().await,
-        }
-    });
-    let mut timer = pin!(async {
-        match deadline {
-            Some(deadline) => time::sleep_until(deadline).await,
-            None => core::future::pending().await,
-        }
-    });
-    poll_fn(|cx| {
-        let wake = if event.as_mut().poll(cx).is_ready() {
-            Wake::Event
-        } else if shared.poll_kicked(cx).is_ready() {
-            Wake::Socket
-        } else if timer.as_mut().poll(cx).is_ready() {
-            Wake::Timer
-        } else {
-            waited = true;
-            return Poll::Pending;
-        };
-        Poll::Ready((wake, waited))
-    })
-    .await
-}
-
-/// The network's part in a suspend. Nothing is closed before it: the device stays connected, which
-/// makes a cancelled suspend free of charge.
-struct Part {
-    shared: Shared,
-    link: Rc<Link>,
-}
-
-impl Lifecycle for Part {
-    fn name(&self) -> &'static str {
-        "network"
-    }
-
-    fn settle(&self) {
-        self.link.settling.set(true);
-        self.shared.with(|stack| stack.kick());
-    }
-
-    fn is_settled(&self) -> bool {
-        !self.link.settling.get()
-    }
-
-    fn resume(&self, outcome: Outcome) {
-        if outcome == Outcome::NewDomain {
-            self.link.moved.set(true);
-            if let Some(attendant) = self.link.attendant.take() {
-                attendant.wake();
-            }
-            self.link.tell(&self.shared, Order::Lose);
-        }
-    }
-}
-
-impl Link {
-    /// Gives the driving task an order, in place of one that it has not seen yet. A connection
-    /// that is lost before it was used leaves nothing behind.
-    fn tell(&self, shared: &Shared, order: Order) {
-        let former = self.order.replace(Some(order));
-        drop(former);
-        shared.with(|stack| stack.kick());
-    }
-
-    /// Ready once the domain is a new one.
-    fn poll_moved(&self, context: &Context<'_>) -> Poll<()> {
-        if self.moved.take() {
-            return Poll::Ready(());
-        }
-        let former = self.attendant.replace(Some(context.waker().clone()));
-        drop(former);
-        Poll::Pending
-    }
-}
-
-/// The task that keeps the device connected.
-struct Attendant {
-    shared: Shared,
-    store: Xenstore,
-    link: Rc<Link>,
-    former: Former,
-    /// Pages for each direction.
-    device_pages: usize,
-}
-
-/// Why the attendant's watch over a backend ended.
-enum End {
-    /// The guest is another domain.
-    Moved,
-    /// The backend closes the device, as in `xl network-detach`.
-    Closed,
-    /// It cannot be watched.
-    Failed(BusError),
-}
-
-impl Attendant {
-    async fn run(mut self, mut frontend: Frontend) {
-        loop {
-            match self.watch(&mut frontend).await {
-                End::Moved => {}
-                End::Closed => {
-                    log::warn!("net: the backend has closed the device");
-                    self.link.tell(&self.shared, Order::Disconnect);
-                    // Pages are taken back before the toolstack hears that we are done with them.
-                    task::yield_now().await;
-                    if let Err(error) = frontend.set_state(State::Closed).await {
-                        log::warn!("net: {error}");
-                    }
-                    self.moved().await;
-                }
-                End::Failed(error) => {
-                    log::error!("net: the backend is not watched any more: {error}");
-                    self.moved().await;
-                }
-            }
-            frontend = self.reconnect().await;
-        }
-    }
-
-    /// Waits until the guest is another domain.
-    async fn moved(&self) {
-        poll_fn(|context| self.link.poll_moved(context)).await;
-    }
-
-    /// Waits for `work`, or until the guest is another domain, and `work` would be in vain.
-    async fn unless_moved<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        poll_fn(|context| {
-            if self.link.poll_moved(context).is_ready() {
-                return Poll::Ready(None);
-            }
-            work.as_mut().poll(context).map(Some)
-        })
-        .await
-    }
-
-    /// Watches the backend until something ends that.
-    async fn watch(&self, frontend: &mut Frontend) -> End {
-        let closing = async {
-            loop {
-                match frontend.backend_changed().await {
-                    Ok(State::Closing | State::Closed | State::Unknown) => return End::Closed,
-                    Ok(_) => {}
-                    Err(error) => return End::Failed(error),
-                }
-            }
-        };
-        self.unless_moved(closing).await.unwrap_or(End::Moved)
-    }
-
-    /// Connects the device of the new domain; begins again where the guest has moved on
-    /// meanwhile. Where it cannot be connected the guest waits, without a network, for the next
-    /// time it is moved.
-    async fn reconnect(&mut self) -> Frontend {
-        loop {
-            match self.unless_moved(self.connect()).await {
-                None => {}
-                Some(Ok((frontend, features))) => {
-                    self.former = Former {
-                        backend: frontend.backend_domid(),
-                        features,
-                    };
-                    return frontend;
-                }
-                Some(Err(error)) => {
-                    log::error!("net: not reconnected: {error}");
-                    self.link.tell(&self.shared, Order::Disconnect);
-                    self.moved().await;
-                }
-            }
-        }
-    }
-
-    /// Connects once.
-    async fn connect(&self) -> Result<(Frontend, Features), NetError> {
-        let pages = self.device_pages;
-        let (mut frontend, connection) =
-            reattach(&self.store, 0, self.former, pages, pages).await?;
-        let features = connection.features();
-        // What is sent from here on is in the ring when the backend looks there first.
-        let order = Order::Connect(Box::new(connection));
-        self.link.tell(&self.shared, order);
-        wait_connected(&mut frontend).await?;
-        lifecycle::reached(Phase::VifConnected);
-        Ok((frontend, features))
-    }
 }
 
 impl fmt::Display for NetError {
