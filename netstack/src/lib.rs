@@ -2,7 +2,8 @@
 //!
 //! Appliances see this crate's types and those of `core::net` and `embedded-io`, never smoltcp's.
 //!
-//! Read in this order: `network.rs` (the whole, and the task that drives it), `stack/`
+//! Read in this order: `network.rs` (the whole), `drive.rs` and
+//! `attend.rs` (its tasks), `stack/`
 //! (interface and sockets without device and clock), `tcp/`, `udp.rs`, `dns.rs`, `dhcp.rs`,
 //! `netfront/` (the device).
 #![no_std]
