@@ -242,6 +242,8 @@ impl<B: Backend> Netfront<B> {
 
     /// Shows the backend what a batch of work produced, with one notification at most.
     pub(crate) fn finish_batch(&mut self) {
+        // Answers do not pile up: a suspend waits until all of them are looked at.
+        self.settle();
         let Link::Up(connection) = &mut self.link else {
             return;
         };
