@@ -199,11 +199,12 @@ impl Attendant {
         let (mut frontend, connection) =
             reattach(&self.store, 0, self.former, pages, pages).await?;
         let features = connection.features();
-        // What is sent from here on is in the ring when the backend looks there first.
-        let order = Order::Connect(Box::new(connection));
-        self.link.tell(&self.shared, order);
+        // Not before: a netback (Linux 6.1) that finds frames in the ring while it connects was
+        // seen to go deaf some seconds later.
         wait_connected(&mut frontend).await?;
         lifecycle::reached(Phase::VifConnected);
+        let order = Order::Connect(Box::new(connection));
+        self.link.tell(&self.shared, order);
         Ok((frontend, features))
     }
 }
