@@ -171,7 +171,8 @@ pub(crate) struct Former {
 /// was, and published before anything is asked. What the backend offers is known before the first
 /// frame.
 ///
-/// Ready when the device can be used; [`wait_connected`] is left to the caller. The time that this
+/// Ready when the backend has been told everything; [`wait_connected`] is left to the caller, and
+/// nothing is sent before it. The time that this
 /// takes is downtime, and xenstored is slow on a host that has just built a domain and is taking
 /// another one apart: each round trip that is saved there is worth it.
 pub(crate) async fn reattach(
