@@ -2,12 +2,22 @@
 //! symbols that precompiled `core` names but an aborting image never calls.
 //!
 //! In assembly, because the compiler turns a loop in Rust into a call to the
-//! very routine it is in. SSE2 is part of x86-64 and usable in a PV guest.
+//! very routine it is in. SSE2 is part of x86-64 and usable in a PV guest; AVX
+//! is not before somebody has enabled it, which the kernel does and then says
+//! so in the byte `memory_is_wide`.
 
 use core::arch::global_asm;
 
 global_asm!(
     r#"
+    .pushsection .bss, "aw", @nobits
+    .globl memory_is_wide
+    .type memory_is_wide, @object
+    .size memory_is_wide, 1
+    memory_is_wide:
+        .skip   1
+    .popsection
+
     .pushsection .text, "ax", @progbits
 
     # void *memcpy(rdi dst, rsi src, rdx n), and memmove where dst < src or
@@ -39,7 +49,11 @@ global_asm!(
         movups  [rdi + rdx - 32], xmm2
         movups  [rdi + rdx - 16], xmm3
         ret
-    1:  lea     r8, [rdi + rdx - 64]
+    1:  cmp     rdx, 256
+        jb      9f
+        cmp     byte ptr [rip + memory_is_wide], 0
+        jne     wide
+    9:  lea     r8, [rdi + rdx - 64]
         movups  xmm4, [rsi + rdx - 64]
         movups  xmm5, [rsi + rdx - 48]
         movups  xmm6, [rsi + rdx - 32]
@@ -85,6 +99,53 @@ global_asm!(
         mov     r9, [rsi + rdx - 8]
         mov     [rdi], r8
         mov     [rdi + rdx - 8], r9
+        ret
+
+    # The same for 256 bytes or more, where AVX is enabled: 18 instructions for
+    # 256 bytes. r8 and r9 are 256 bytes before the ends, rcx counts up to 0.
+    .balign 32
+    wide:
+        lea     r8, [rdi + rdx - 256]
+        lea     r9, [rsi + rdx - 256]
+        mov     ecx, 256
+        vmovdqu ymm8, [r9]
+        vmovdqu ymm9, [r9 + 32]
+        vmovdqu ymm10, [r9 + 64]
+        vmovdqu ymm11, [r9 + 96]
+        vmovdqu ymm12, [r9 + 128]
+        vmovdqu ymm13, [r9 + 160]
+        vmovdqu ymm14, [r9 + 192]
+        vmovdqu ymm15, [r9 + 224]
+        sub     rcx, rdx
+        jns     2f
+        .balign 32
+    1:  vmovdqu ymm0, [r9 + rcx]
+        vmovdqu ymm1, [r9 + rcx + 32]
+        vmovdqu ymm2, [r9 + rcx + 64]
+        vmovdqu ymm3, [r9 + rcx + 96]
+        vmovdqu ymm4, [r9 + rcx + 128]
+        vmovdqu ymm5, [r9 + rcx + 160]
+        vmovdqu ymm6, [r9 + rcx + 192]
+        vmovdqu ymm7, [r9 + rcx + 224]
+        vmovdqu [r8 + rcx], ymm0
+        vmovdqu [r8 + rcx + 32], ymm1
+        vmovdqu [r8 + rcx + 64], ymm2
+        vmovdqu [r8 + rcx + 96], ymm3
+        vmovdqu [r8 + rcx + 128], ymm4
+        vmovdqu [r8 + rcx + 160], ymm5
+        vmovdqu [r8 + rcx + 192], ymm6
+        vmovdqu [r8 + rcx + 224], ymm7
+        add     rcx, 256
+        js      1b
+    2:  vmovdqu [r8], ymm8
+        vmovdqu [r8 + 32], ymm9
+        vmovdqu [r8 + 64], ymm10
+        vmovdqu [r8 + 96], ymm11
+        vmovdqu [r8 + 128], ymm12
+        vmovdqu [r8 + 160], ymm13
+        vmovdqu [r8 + 192], ymm14
+        vmovdqu [r8 + 224], ymm15
+        vzeroupper
         ret
 
     # void *memmove(rdi dst, rsi src, rdx n)

@@ -8,7 +8,7 @@ use crate::mem::frames::{self, Frame, OutOfMemory};
 use crate::pv::Pfn;
 use core::ops::Deref;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 /// A range of shared memory, whoever owns its pages.
 ///
@@ -39,6 +39,16 @@ macro_rules! scalar {
                 .store(value, order);
         }
     };
+}
+
+/// The end of a copy, for the compiler: what it has copied it must not fetch
+/// from the shared memory again, as it may where it takes two copies in a row
+/// for one (from the shared memory to a buffer, checked, and from there on).
+#[inline(always)]
+fn copied() {
+    // SAFETY: no instruction at all. Without `nomem` it counts as one that
+    // may change any memory, the shared one included.
+    unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
 }
 
 impl SharedMemory {
@@ -90,6 +100,7 @@ impl SharedMemory {
                 into.len(),
             );
         }
+        copied();
     }
 
     /// Copies bytes in, from byte `offset` on.
@@ -103,6 +114,32 @@ impl SharedMemory {
                 from.len(),
             );
         }
+        copied();
+    }
+
+    /// Sets bits of the 64-bit value at `offset` and returns what it was; a
+    /// full fence.
+    pub fn fetch_or_u64(&self, offset: usize, bits: u64) -> u64 {
+        self.word(offset).fetch_or(bits, Ordering::SeqCst)
+    }
+
+    /// Replaces the 64-bit value at `offset` and returns what it was; a full
+    /// fence.
+    pub fn swap_u64(&self, offset: usize, value: u64) -> u64 {
+        self.word(offset).swap(value, Ordering::SeqCst)
+    }
+
+    /// What was read and written before stays before what comes after, as the
+    /// other side sees it.
+    pub fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        self.check_aligned(offset, size_of::<u64>());
+        // SAFETY: in bounds and aligned; accessed atomically, and the
+        // reference does not outlive `self`, nor leave this file.
+        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast().as_ptr()) }
     }
 
     /// Compare-and-swap of the 16-bit value at `offset`, as the grant table's
@@ -161,6 +198,8 @@ impl Deref for SharedPage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
 
     #[test]
     fn bytes_and_integers_share_one_memory() {
@@ -171,6 +210,37 @@ mod tests {
         let mut tail = [0; 2];
         page.read(4094, &mut tail);
         assert_eq!(tail, [0xcd, 0xab]);
+    }
+
+    #[test]
+    fn bits_are_set_and_words_exchanged() {
+        let page = SharedPage::new().expect("memory");
+        assert_eq!(page.fetch_or_u64(8, 0b101), 0);
+        assert_eq!(page.fetch_or_u64(8, 0b010), 0b101);
+        assert_eq!(page.swap_u64(8, 9), 0b111);
+        assert_eq!(page.load_u64(8, Ordering::Relaxed), 9);
+    }
+
+    #[test]
+    fn a_copy_touches_nothing_beside_it() {
+        let bytes: Vec<u8> = (0..PAGE_SIZE).map(|index| (index % 251) as u8).collect();
+        for (at, len) in [(0, PAGE_SIZE), (1, 256), (33, 1000), (31, 513), (4000, 95)] {
+            let page = SharedPage::new().expect("memory");
+            page.write(at, &bytes[..len]);
+            let mut all = vec![0xee; PAGE_SIZE];
+            page.read(0, &mut all);
+            assert_eq!(all[at..at + len], bytes[..len]);
+            assert!(
+                all[..at]
+                    .iter()
+                    .chain(&all[at + len..])
+                    .all(|&byte| byte == 0)
+            );
+            let mut part = vec![0xee; len + 2];
+            page.read(at, &mut part[1..=len]);
+            assert_eq!((part[0], part[len + 1]), (0xee, 0xee));
+            assert_eq!(part[1..=len], bytes[..len]);
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The routines against what Rust's own slices do, at every size around
-//! their internal limits and every alignment of both ends.
+//! their internal limits and every alignment of both ends, without AVX and,
+//! where the machine has it, with it.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
 
 unsafe extern "C" {
@@ -8,6 +10,16 @@ unsafe extern "C" {
     fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8;
     fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8;
     fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32;
+    static memory_is_wide: AtomicBool;
+}
+
+/// Lets all copies use AVX from now on. Tests that run beside this one copy
+/// one way or the other; each is right.
+fn widen() {
+    if std::arch::is_x86_feature_detected!("avx") {
+        // SAFETY: a byte that the routines only compare with 0.
+        unsafe { memory_is_wide.store(true, Ordering::Relaxed) };
+    }
 }
 
 /// Bytes that differ from their neighbours.
@@ -28,10 +40,17 @@ fn moved(mut bytes: Vec<u8>, to: usize, from: usize, count: usize) -> Vec<u8> {
 
 #[test]
 fn copies_exactly_what_is_asked_for() {
-    for count in 0..300 {
-        for (to, from) in [(0, 0), (1, 0), (0, 3), (15, 8), (9, 16)] {
-            let source = pattern(400);
-            let mut target = vec![0xee; 400];
+    copy_all_sizes();
+    widen();
+    copy_all_sizes();
+}
+
+fn copy_all_sizes() {
+    const ALL: usize = 1200;
+    for count in (0..300).chain([511, 512, 513, 767, 768, 769, 1024, 1100]) {
+        for (to, from) in [(0, 0), (1, 0), (0, 3), (15, 8), (9, 16), (31, 33)] {
+            let source = pattern(ALL);
+            let mut target = vec![0xee; ALL];
             // SAFETY: both ranges are inside their own buffer.
             let returned = unsafe {
                 memcpy(
@@ -41,7 +60,7 @@ fn copies_exactly_what_is_asked_for() {
                 )
             };
             assert_eq!(returned.cast_const(), target[to..].as_ptr());
-            let expected: Vec<u8> = (0..400)
+            let expected: Vec<u8> = (0..ALL)
                 .map(|index| match (to..to + count).contains(&index) {
                     true => source[index - to + from],
                     false => 0xee,
@@ -70,7 +89,15 @@ fn fills_exactly_what_is_asked_for() {
 
 proptest! {
     #[test]
-    fn moves_overlapping_bytes(to in 0usize..600, from in 0usize..600, count in 0usize..600) {
+    fn moves_overlapping_bytes(
+        to in 0usize..600,
+        from in 0usize..600,
+        count in 0usize..600,
+        wide: bool,
+    ) {
+        if wide {
+            widen();
+        }
         let mut bytes = pattern(1200);
         // SAFETY: both ranges are inside the buffer.
         unsafe {
