@@ -2,7 +2,7 @@
 //! about machine frames, page tables or the hypercall page.
 //!
 //! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
-//! `reservation`, `window`, `suspend`, `trap`.
+//! `reservation`, `window`, `suspend`, `trap`, `vector`.
 
 pub mod hypercall;
 mod p2m;
@@ -11,6 +11,7 @@ mod reservation;
 pub(crate) mod start_info;
 mod suspend;
 mod trap;
+mod vector;
 pub(crate) mod window;
 
 pub(crate) use p2m::machine_frame;
@@ -33,6 +34,7 @@ pub type Mfn = u64;
 /// Runs once, first of all, on Xen's initial page tables described by `info`.
 pub(crate) unsafe fn init(info: &StartInfo) {
     trap::init();
+    vector::init();
     start_info::remember(*info);
     let total = info.pages();
     let mapped = page_table::initially_mapped(info);

@@ -1,0 +1,94 @@
+//! The processor's wide registers (AVX), which a PV guest has to ask for: Xen
+//! starts it with x87 and SSE alone (`xen/arch/x86/domain.c:__context_switch`,
+//! XCR0 of a vCPU that has set none).
+//!
+//! What enables them belongs to the vCPU: it is saved and restored with the
+//! domain (`xen/arch/x86/domctl.c`, `XEN_DOMCTL_setvcpuextstate`). A host that
+//! hides AVX from its guests, by `cpuid=` in their configuration, gets one
+//! that copies with SSE2.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Bits of CPUID leaf 1, ECX.
+const XSAVE: u32 = 1 << 26;
+const AVX: u32 = 1 << 28;
+
+/// Leaf that tells which states can be enabled.
+const STATE_LEAF: u32 = 0xd;
+
+/// States of XCR0 that AVX needs: x87, SSE, and the upper halves.
+const STATES: u32 = 0b111;
+
+/// Bit of CR4 that allows `xgetbv` and `xsetbv`.
+const CR4_OSXSAVE: u64 = 1 << 18;
+
+unsafe extern "C" {
+    /// Whether `memcpy` may use AVX (`boot`).
+    static memory_is_wide: AtomicBool;
+}
+
+/// EAX and ECX of a CPUID leaf as Xen tells it to this domain: what the
+/// toolstack hides is hidden. The prefix asks for that
+/// (`xen/include/public/arch-x86/xen.h`, `XEN_EMULATE_PREFIX`); without it a PV
+/// guest can see the bare processor.
+pub(super) fn cpuid(leaf: u32) -> (u32, u32) {
+    let (eax, ecx): (u32, u32);
+    // SAFETY: Xen takes the five bytes and the instruction together for a
+    // request, and changes four registers only. RBX is the compiler's own.
+    unsafe {
+        asm!(
+            "mov {saved}, rbx",
+            "ud2",
+            ".ascii \"xen\"",
+            "cpuid",
+            "mov rbx, {saved}",
+            saved = out(reg) _,
+            inlateout("eax") leaf => eax,
+            inlateout("ecx") 0 => ecx,
+            lateout("edx") _,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    (eax, ecx)
+}
+
+/// Enables AVX where this domain may use it, and lets `memcpy` use it.
+pub(super) fn init() {
+    let (_, features) = cpuid(1);
+    if features & (XSAVE | AVX) != XSAVE | AVX || cpuid(STATE_LEAF).0 & STATES != STATES {
+        return;
+    }
+    let enabled: u32;
+    // SAFETY: Xen emulates the privileged ones of these instructions for a PV
+    // guest (`xen/arch/x86/pv/emul-priv-op.c:write_cr`, `handle_xsetbv`), and
+    // has just said that it offers these states. Nothing else in XCR0 or CR4
+    // is this guest's to lose.
+    unsafe {
+        let mut cr4: u64;
+        asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
+        asm!("mov cr4, {}", in(reg) cr4 | CR4_OSXSAVE, options(nostack, preserves_flags));
+        asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
+        if cr4 & CR4_OSXSAVE == 0 {
+            return;
+        }
+        asm!(
+            "xsetbv",
+            in("ecx") 0,
+            in("eax") STATES,
+            in("edx") 0,
+            options(nostack, preserves_flags)
+        );
+        asm!(
+            "xgetbv",
+            in("ecx") 0,
+            out("eax") enabled,
+            out("edx") _,
+            options(nomem, nostack, preserves_flags)
+        );
+    }
+    if enabled & STATES == STATES {
+        // SAFETY: a byte that is only ever read and written as a whole.
+        unsafe { memory_is_wide.store(true, Ordering::Relaxed) };
+    }
+}
