@@ -13,7 +13,7 @@ use crate::vcpu_cell::VcpuCell;
 use core::fmt;
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use xen_sys::abi;
 
@@ -189,18 +189,22 @@ impl EventChannel {
     /// # Errors
     /// [`EventError::Stale`], at once when the channel ends.
     pub async fn wait(&self) -> Result<(), EventError> {
-        poll_fn(|context| {
-            match self.take_pending() {
-                Ok(true) => return Poll::Ready(Ok(())),
-                Ok(false) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            let waker = Some(context.waker().clone());
-            let former = replace_waker(self.slot, waker);
-            drop(former);
-            Poll::Pending
-        })
-        .await
+        poll_fn(|context| self.poll_wait(context)).await
+    }
+
+    /// As [`wait`](Self::wait), for a task that waits on several channels.
+    ///
+    /// # Errors
+    /// [`EventError::Stale`].
+    pub fn poll_wait(&self, context: &mut Context<'_>) -> Poll<Result<(), EventError>> {
+        match self.take_pending() {
+            Ok(true) => return Poll::Ready(Ok(())),
+            Ok(false) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        let former = replace_waker(self.slot, Some(context.waker().clone()));
+        drop(former);
+        Poll::Pending
     }
 
     /// Asks Xen what has become of the channel.

@@ -2,12 +2,13 @@
 //! about machine frames, page tables or the hypercall page.
 //!
 //! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
-//! `reservation`, `window`, `suspend`, `trap`, `vector`.
+//! `reservation`, `slot_map`, `window`, `suspend`, `trap`, `vector`.
 
 pub mod hypercall;
 mod p2m;
 mod page_table;
 mod reservation;
+mod slot_map;
 pub(crate) mod start_info;
 mod suspend;
 mod trap;

@@ -6,14 +6,15 @@ use super::hypercall::{Refused, flush_tlb, mmu_update, update_va_mapping};
 use super::p2m::{self, machine_frame, pseudo_physical_frame};
 use super::{Mfn, Pfn, StartInfo};
 use crate::PAGE_SIZE;
-use crate::mem::{BATCH, frames};
+use crate::mem::BATCH;
+use crate::mem::frames::{self, OutOfMemory};
 use core::ops::Range;
 use spin::Once;
 use xen_sys::abi;
 use xen_sys::flags::PageFlags;
 
 /// Entries of a table.
-const ENTRIES: usize = 512;
+pub(super) const ENTRIES: usize = 512;
 
 /// What a leaf entry of ordinary memory carries.
 pub(super) const DATA: PageFlags = PageFlags::PRESENT
@@ -93,9 +94,14 @@ pub(super) fn unmap(address: usize) {
     unsafe { update_va_mapping(address, 0) }.expect("Xen lets a guest unmap its own page");
 }
 
-/// The L1 entry that maps `address`; zero where there is none.
-pub(super) fn leaf(address: usize) -> u64 {
-    walk(address, 1).map_or(0, |table| read_entry(table, index(address, 1)))
+/// The first address that the L1 table for `address` maps; `None` where it
+/// maps nothing, or is missing.
+pub(super) fn first_mapped(address: usize) -> Option<usize> {
+    let table = walk(address, 1)?;
+    let first = address - address % (ENTRIES * PAGE_SIZE);
+    (0..ENTRIES)
+        .find(|&index| read_entry(table, index) != 0)
+        .map(|index| first + index * PAGE_SIZE)
 }
 
 /// Makes a filled frame a table of `level` and hooks it in above `address`.
@@ -120,20 +126,31 @@ fn update(table: Pfn, index: usize, entry: u64) -> abi::mmu_update {
 }
 
 /// The table of `level` that covers `address`, made where it is missing.
+///
+/// # Panics
+/// Where there is no memory for it.
 fn ensure(address: usize, level: u32) -> Pfn {
+    try_ensure(address, level).expect("memory for page tables at boot")
+}
+
+fn try_ensure(address: usize, level: u32) -> Result<Pfn, OutOfMemory> {
     if let Some(table) = walk(address, level) {
-        return table;
+        return Ok(table);
     }
-    let frame = frames::take_zeroed().expect("memory for page tables at boot");
+    let frame = frames::take_zeroed()?;
     let pfn = frame.pfn();
     hook(pfn, address, level);
     frame.keep_for_ever();
-    pfn
+    Ok(pfn)
 }
 
-/// Makes the L1 table for `address`, so that entries can be set there.
-pub(super) fn ensure_leaf_table(address: usize) {
-    ensure(address, 1);
+/// Makes the L1 table for `address`, so that entries can be set there. Tables
+/// above it can be missing at boot only.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(super) fn ensure_leaf_table(address: usize) -> Result<(), OutOfMemory> {
+    try_ensure(address, 1).map(drop)
 }
 
 /// Makes the L2 tables for frames below `total`, so that afterwards only L1

@@ -1,6 +1,12 @@
-//! The foreign window: one 2 MiB-aligned range of addresses with a page table
-//! of its own, the only place where frames that are not the guest's memory
-//! are mapped: shared info, grant table, pages granted by other domains.
+//! The foreign window: a range of addresses with page tables of its own, the
+//! only place where frames that are not the guest's memory are mapped: shared
+//! info, grant table, pages granted by other domains.
+//!
+//! Its first page table is made at boot, each of the others when a peer's
+//! pages first need it; from then on it stays. That takes one frame and leaves
+//! the p2m as it is, so it may happen while the toolstack reads our memory: a
+//! frame that becomes a page table is dirty (`xen/arch/x86/mm.c:
+//! _get_page_type`) and is sent again as what it is then.
 //!
 //! Together they can be taken away and checked before a suspend, because a
 //! table that still names a foreign frame then is not saved
@@ -8,6 +14,7 @@
 
 use super::hypercall::update_va_mapping;
 use super::page_table::{self, DATA, entry};
+use super::slot_map::SlotMap;
 use super::{Mfn, StartInfo};
 use crate::PAGE_SIZE;
 use core::ptr::{addr_of, addr_of_mut};
@@ -19,8 +26,11 @@ use xen_sys::abi;
 /// memory a guest is given.
 const BASE: usize = 511 << 30;
 
-/// Pages in the window.
-const PAGES: usize = 512;
+/// Page tables of the window.
+const TABLES: usize = 6;
+
+/// Pages in the window: 12 MiB.
+const PAGES: usize = TABLES * page_table::ENTRIES;
 
 /// Slot of the shared info page.
 const SHARED_INFO_SLOT: usize = 0;
@@ -34,18 +44,16 @@ pub(crate) const GRANT_TABLE_FRAMES: usize = 63;
 /// First slot for pages of other domains.
 const FIRST_FREE_SLOT: usize = GRANT_TABLE_SLOT + GRANT_TABLE_FRAMES;
 
-/// One bit a slot, set where it is taken.
-static TAKEN: Mutex<[bool; PAGES]> = Mutex::new([false; PAGES]);
+static SLOTS: Mutex<SlotMap<{ PAGES / 64 }>> = Mutex::new(SlotMap::new(FIRST_FREE_SLOT));
 
 /// Address of a slot.
 const fn address(slot: usize) -> usize {
     BASE + slot * PAGE_SIZE
 }
 
-/// Makes the window's page table and maps the shared info page.
+/// Makes the window's first page table and maps the shared info page.
 pub(super) fn init(info: &StartInfo) {
-    page_table::ensure_leaf_table(BASE);
-    TAKEN.lock()[..FIRST_FREE_SLOT].fill(true);
+    page_table::ensure_leaf_table(BASE).expect("memory for page tables at boot");
     attach(info);
 }
 
@@ -73,10 +81,12 @@ pub(super) fn attach(info: &StartInfo) {
 pub(super) fn detach() -> Result<(), usize> {
     ATTACHED.store(false, Ordering::Relaxed);
     page_table::unmap(address(SHARED_INFO_SLOT));
-    match (0..PAGES).find(|&slot| page_table::leaf(address(slot)) != 0) {
-        Some(slot) => Err(address(slot)),
-        None => Ok(()),
-    }
+    (0..TABLES).try_for_each(|table| {
+        match page_table::first_mapped(address(table * page_table::ENTRIES)) {
+            Some(address) => Err(address),
+            None => Ok(()),
+        }
+    })
 }
 
 /// Takes frame `number` of the grant table away.
@@ -106,13 +116,16 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Takes `count` adjacent slots, or `None` where the window is too full.
+    /// Takes `count` adjacent slots, or `None` where the window is too full,
+    /// or there is no memory for a page table of it.
     pub(crate) fn take(count: usize) -> Option<Self> {
-        let mut taken = TAKEN.lock();
-        let first = (FIRST_FREE_SLOT..=PAGES.checked_sub(count)?)
-            .find(|&first| taken[first..first + count].iter().all(|slot| !slot))?;
-        taken[first..first + count].fill(true);
-        Some(Self { first, count })
+        let first = SLOTS.lock().take(count)?;
+        // Given back where one of the tables cannot be made.
+        let slots = Self { first, count };
+        for table in first / page_table::ENTRIES..(first + count).div_ceil(page_table::ENTRIES) {
+            page_table::ensure_leaf_table(address(table * page_table::ENTRIES)).ok()?;
+        }
+        Some(slots)
     }
 
     /// Address of the first slot.
@@ -123,7 +136,7 @@ impl Slots {
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        TAKEN.lock()[self.first..self.first + self.count].fill(false);
+        SLOTS.lock().put(self.first, self.count);
     }
 }
 

@@ -58,6 +58,18 @@ impl Xenstore {
         }
     }
 
+    /// This guest's UUID, which stays the same in a migration: the node `vm` of
+    /// the domain names `/vm/UUID` (docs/misc/xenstore-paths.pandoc).
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] where the node holds something else.
+    pub async fn uuid(&self) -> Result<[u8; 16], StoreError> {
+        let path = self.read("vm").await?;
+        path.strip_prefix("/vm/")
+            .and_then(parse_uuid)
+            .ok_or(StoreError::Invalid)
+    }
+
     /// Watches a path and everything below it. The watch fires once at the
     /// beginning, whether the path exists or not.
     ///
@@ -169,4 +181,22 @@ impl Drop for Watch {
         self.connection
             .request_forgotten(Operation::Unwatch, 0, &[self.payload.as_bytes()]);
     }
+}
+
+/// The bytes of a UUID in its usual form: 8-4-4-4-12 hexadecimal digits.
+pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let mut uuid = [0; 16];
+    let mut rest = text;
+    for (index, byte) in uuid.iter_mut().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            rest = rest.strip_prefix('-')?;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+        rest = after;
+    }
+    rest.is_empty().then_some(uuid)
 }

@@ -1,0 +1,110 @@
+//! Pages of a peer that we use.
+
+use super::{Access, GrantError};
+use crate::pv::hypercall::grant_table_op;
+use crate::pv::window;
+use crate::shared::SharedMemory;
+use crate::{DomId, PAGE_SIZE};
+use alloc::vec::Vec;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use xen_sys::abi;
+
+/// Pages of another domain, adjacent in the foreign window; unmapped in one
+/// batch when dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    memory: SharedMemory,
+    handles: Vec<u32>,
+    slots: window::Slots,
+}
+
+impl Mapping {
+    /// Maps the pages that `domid` granted as `references`, in that order.
+    ///
+    /// # Errors
+    /// [`GrantError`]; where one page cannot be mapped, none stays mapped.
+    pub fn new(domid: DomId, references: &[u32], access: Access) -> Result<Self, GrantError> {
+        let slots = window::Slots::take(references.len()).ok_or(GrantError::WindowFull)?;
+        let read_only = match access {
+            Access::ReadOnly => abi::GNTMAP_readonly,
+            Access::ReadWrite => 0,
+        };
+        let address = |index: usize| slots.address() + index * PAGE_SIZE;
+        let mut operations: Vec<_> = references
+            .iter()
+            .enumerate()
+            .map(|(index, &reference)| abi::gnttab_map_grant_ref {
+                host_addr: address(index) as u64,
+                flags: abi::GNTMAP_host_map | read_only,
+                ref_: reference,
+                dom: domid,
+                status: abi::GNTST_general_error as i16,
+                handle: 0,
+                dev_bus_addr: 0,
+            })
+            .collect();
+        // SAFETY: the structures of this command; the addresses are free slots
+        // of the foreign window.
+        unsafe { grant_table_op(abi::GNTTABOP_map_grant_ref, &mut operations) }?;
+        let okay = |status: i16| i32::from(status) == abi::GNTST_okay as i32;
+        if let Some(failed) = operations.iter().find(|operation| !okay(operation.status)) {
+            let mapped: Vec<_> = operations
+                .iter()
+                .filter(|operation| okay(operation.status))
+                .map(|operation| (operation.host_addr, operation.handle))
+                .collect();
+            unmap(&mapped);
+            return Err(GrantError::Status(failed.status));
+        }
+        let base = NonNull::new(slots.address() as *mut u8).ok_or(GrantError::WindowFull)?;
+        // SAFETY: mapped just now, until this value is dropped.
+        let memory = unsafe { SharedMemory::new(base, references.len() * PAGE_SIZE) };
+        let handles = operations
+            .iter()
+            .map(|operation| operation.handle)
+            .collect();
+        Ok(Self {
+            memory,
+            handles,
+            slots,
+        })
+    }
+}
+
+/// Unmaps (address, handle) pairs in one hypercall.
+fn unmap(pages: &[(u64, u32)]) {
+    let mut operations: Vec<_> = pages
+        .iter()
+        .map(|&(host_addr, handle)| abi::gnttab_unmap_grant_ref {
+            host_addr,
+            dev_bus_addr: 0,
+            handle,
+            status: 0,
+        })
+        .collect();
+    // SAFETY: the structures of this command; nothing uses the mappings any
+    // more. Xen refuses only handles that are not ours.
+    let _ = unsafe { grant_table_op(abi::GNTTABOP_unmap_grant_ref, &mut operations) };
+}
+
+impl Deref for Mapping {
+    type Target = SharedMemory;
+
+    fn deref(&self) -> &SharedMemory {
+        &self.memory
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let base = self.slots.address();
+        let pages: Vec<_> = self
+            .handles
+            .iter()
+            .enumerate()
+            .map(|(index, &handle)| ((base + index * PAGE_SIZE) as u64, handle))
+            .collect();
+        unmap(&pages);
+    }
+}

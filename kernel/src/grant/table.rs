@@ -1,0 +1,219 @@
+//! The grant table: which entries are free, how it grows, what becomes of it
+//! in a suspend.
+
+use super::{Access, GrantError};
+use crate::lifecycle::{Lifecycle, Outcome};
+use crate::mem::run::Run;
+use crate::pv::hypercall::grant_table_op;
+use crate::pv::{Pfn, machine_frame, window};
+use crate::shared::{SharedMemory, SharedPage};
+use crate::vcpu_cell::VcpuCell;
+use crate::{DomId, PAGE_SIZE};
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use xen_sys::abi;
+
+/// Entries of the grant table in one frame.
+const PER_FRAME: u32 = (PAGE_SIZE / size_of::<abi::grant_entry_v1>()) as u32;
+
+/// Offset of the frame number in an entry.
+const FRAME_OFFSET: usize = core::mem::offset_of!(abi::grant_entry_v1, frame);
+
+/// Offset of the domain number in an entry.
+const DOMID_OFFSET: usize = core::mem::offset_of!(abi::grant_entry_v1, domid);
+
+/// The table, mapped frame by frame as it grows.
+pub(super) struct Table {
+    frames: Vec<SharedMemory>,
+    free: Vec<u32>,
+    /// Kept out of use as long as this is the same domain.
+    pub(super) quarantine: Quarantine,
+}
+
+/// What peers still mapped when we wanted it back.
+pub(super) struct Quarantine {
+    pub(super) pages: Vec<SharedPage>,
+    pub(super) regions: Vec<Run>,
+}
+
+impl Quarantine {
+    const fn new() -> Self {
+        Self {
+            pages: Vec::new(),
+            regions: Vec::new(),
+        }
+    }
+}
+
+pub(super) static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
+    frames: Vec::new(),
+    free: Vec::new(),
+    quarantine: Quarantine::new(),
+});
+
+/// Pages that peers still mapped when we wanted them back: not reused as long
+/// as this is the same domain.
+#[must_use]
+pub fn quarantined_pages() -> usize {
+    let table = TABLE.borrow();
+    let regions = table.quarantine.regions.iter().map(Run::len);
+    table.quarantine.pages.len() + regions.sum::<usize>()
+}
+
+/// Grants in use.
+#[must_use]
+pub fn in_use() -> usize {
+    let table = TABLE.borrow();
+    let entries = table.frames.len() * PER_FRAME as usize;
+    entries.saturating_sub(table.free.len() + abi::GNTTAB_NR_RESERVED_ENTRIES as usize)
+}
+
+/// The grant table's part in a suspend.
+pub(crate) struct GrantTable;
+
+impl Lifecycle for GrantTable {
+    fn name(&self) -> &'static str {
+        "grant table"
+    }
+
+    /// Takes the table's frames, which are Xen's, out of the address space.
+    fn quiesce(&self) {
+        for number in 0..TABLE.borrow().frames.len() {
+            window::unmap_grant_frame(number);
+        }
+    }
+
+    /// Maps the same table again, or begins an empty one, version 1, in a new
+    /// domain: there no peer maps anything of ours.
+    fn resume(&self, outcome: Outcome) {
+        let released = {
+            let mut table = TABLE.borrow();
+            match outcome {
+                Outcome::Cancelled => {
+                    table.map_again();
+                    Quarantine::new()
+                }
+                Outcome::NewDomain => {
+                    table.frames.clear();
+                    table.free.clear();
+                    core::mem::replace(&mut table.quarantine, Quarantine::new())
+                }
+            }
+        };
+        drop(released);
+    }
+}
+
+impl Table {
+    /// Makes the table `count` frames long, where it is not longer already,
+    /// and returns their machine frame numbers (`GNTTABOP_setup_table`).
+    fn set_up(count: usize) -> Result<[u64; window::GRANT_TABLE_FRAMES], GrantError> {
+        let mut list = [0u64; window::GRANT_TABLE_FRAMES];
+        let mut operation = [abi::gnttab_setup_table {
+            dom: abi::DOMID_SELF as DomId,
+            nr_frames: count as u32,
+            status: 0,
+            frame_list: abi::__guest_handle_xen_pfn_t {
+                p: list.as_mut_ptr(),
+            },
+        }];
+        // SAFETY: the structure of this command; Xen writes `count` frame
+        // numbers to `list`, which is longer.
+        unsafe { grant_table_op(abi::GNTTABOP_setup_table, &mut operation) }?;
+        if i32::from(operation[0].status) != abi::GNTST_okay as i32 {
+            return Err(GrantError::TableFull);
+        }
+        Ok(list)
+    }
+
+    /// Maps all frames where they were.
+    ///
+    /// # Panics
+    /// When Xen has forgotten the table of a domain that it did not end.
+    fn map_again(&self) {
+        if self.frames.is_empty() {
+            return;
+        }
+        let list = Self::set_up(self.frames.len()).expect("the table is as it was");
+        for (number, &mfn) in list[..self.frames.len()].iter().enumerate() {
+            window::map_grant_frame(number, mfn);
+        }
+    }
+
+    /// Adds one frame.
+    fn grow(&mut self) -> Result<(), GrantError> {
+        let count = self.frames.len() + 1;
+        if count > window::GRANT_TABLE_FRAMES {
+            return Err(GrantError::TableFull);
+        }
+        let list = Self::set_up(count)?;
+        let address = window::map_grant_frame(count - 1, list[count - 1]);
+        let base = NonNull::new(address as *mut u8).ok_or(GrantError::TableFull)?;
+        // SAFETY: mapped just now, for as long as the domain lives, and used
+        // through this value only.
+        self.frames
+            .push(unsafe { SharedMemory::new(base, PAGE_SIZE) });
+        let first = (count as u32 - 1) * PER_FRAME;
+        let reserved = abi::GNTTAB_NR_RESERVED_ENTRIES;
+        self.free.extend(
+            (first..first + PER_FRAME)
+                .filter(|&entry| entry >= reserved)
+                .rev(),
+        );
+        Ok(())
+    }
+
+    fn entry(&self, reference: u32) -> (&SharedMemory, usize) {
+        let frame = &self.frames[(reference / PER_FRAME) as usize];
+        (
+            frame,
+            (reference % PER_FRAME) as usize * size_of::<abi::grant_entry_v1>(),
+        )
+    }
+
+    /// Grants a frame: fills a free entry; the flags go last, because they make it valid.
+    pub(super) fn grant(
+        &mut self,
+        domid: DomId,
+        pfn: Pfn,
+        access: Access,
+    ) -> Result<u32, GrantError> {
+        let frame = u32::try_from(machine_frame(pfn)).map_err(|_| GrantError::FrameTooHigh)?;
+        if self.free.is_empty() {
+            self.grow()?;
+        }
+        let reference = self.free.pop().ok_or(GrantError::TableFull)?;
+        let (memory, offset) = self.entry(reference);
+        memory.store_u16(offset + DOMID_OFFSET, domid, Ordering::Relaxed);
+        memory.store_u32(offset + FRAME_OFFSET, frame, Ordering::Relaxed);
+        let flags = match access {
+            Access::ReadOnly => abi::GTF_permit_access | abi::GTF_readonly,
+            Access::ReadWrite => abi::GTF_permit_access,
+        };
+        memory.store_u16(offset, flags as u16, Ordering::Release);
+        Ok(reference)
+    }
+
+    /// Ends a grant; false where the peer still has the page mapped.
+    pub(super) fn end(&mut self, reference: u32) -> bool {
+        let (memory, offset) = self.entry(reference);
+        let in_use = (abi::GTF_reading | abi::GTF_writing) as u16;
+        let mut flags = memory.load_u16(offset, Ordering::Acquire);
+        // Xen and this guest alone write the flags; each failed exchange means
+        // that a map or an unmap came between, so the bound is never met.
+        for _ in 0..1000 {
+            if flags & in_use != 0 {
+                return false;
+            }
+            match memory.compare_exchange_u16(offset, flags, 0) {
+                Ok(_) => {
+                    self.free.push(reference);
+                    return true;
+                }
+                Err(now) => flags = now,
+            }
+        }
+        false
+    }
+}
