@@ -6,6 +6,7 @@
 //! - [`mem`]: page frames and the heap;
 //! - [`event`], [`time`], [`task`]: what wakes the guest, and what it then runs;
 //! - [`shared`], [`grant`], [`ring`]: memory that another domain can change;
+//! - [`random`][mod@random]: nonces;
 //! - [`console`], [`log`](mod@logger), [`panic()`], [`power`], [`trace`];
 //! - [`lifecycle`]: suspend and resume;
 //! - [`xenstore`], [`xenbus`], [`cmdline`], [`shutdown`]: talking to the toolstack.
@@ -29,6 +30,7 @@ pub mod mem;
 mod panic;
 pub mod power;
 pub mod pv;
+pub mod random;
 pub mod ring;
 pub mod shared;
 pub mod shutdown;

@@ -30,8 +30,9 @@ pub(super) fn is_busy() -> bool {
 }
 
 /// This domain's own number, which changes in a migration; 0 until xenstore
-/// has told it.
-pub(crate) fn domid() -> crate::DomId {
+/// has told it, which a part hears by [`Lifecycle::identified`](super::Lifecycle::identified).
+#[must_use]
+pub fn domid() -> crate::DomId {
     DOMID.load(Ordering::Relaxed)
 }
 
@@ -60,6 +61,9 @@ async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
         Ok(Ok(domid)) => {
             DOMID.store(domid, Ordering::Relaxed);
             trace::record(Event::Domain(domid));
+            for part in parts() {
+                part.identified();
+            }
         }
         Ok(Err(_)) => log::warn!("lifecycle: the node domid is no number"),
         Err(error) => log::warn!("lifecycle: domid: {error}"),
@@ -150,6 +154,7 @@ fn stop_and_go_on() {
             store_port,
         } => {
             GENERATION.fetch_add(1, Ordering::Relaxed);
+            DOMID.store(0, Ordering::Relaxed);
             notice::forget_channel();
             event::renew(console_port, store_port);
             Outcome::NewDomain

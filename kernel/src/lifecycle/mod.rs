@@ -22,6 +22,7 @@ mod notice;
 mod phase;
 mod timing;
 
+pub use control::domid;
 pub(crate) use control::{serve, suspend};
 pub(crate) use notice::{is_forewarned, look, may_change_p2m};
 pub use phase::{Asked, Outcome, Phase};
@@ -89,6 +90,10 @@ pub trait Lifecycle {
 
     /// The guest goes on.
     fn resume(&self, outcome: Outcome);
+
+    /// After `resume(NewDomain)`, as soon as xenstore has told it: the new
+    /// domain's own number is known ([`domid`]).
+    fn identified(&self) {}
 }
 
 static PARTS: VcpuCell<Vec<Rc<dyn Lifecycle>>> = VcpuCell::new(Vec::new());

@@ -2,8 +2,9 @@
 //! about machine frames, page tables or the hypercall page.
 //!
 //! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
-//! `reservation`, `slot_map`, `window`, `suspend`, `trap`, `vector`.
+//! `reservation`, `slot_map`, `window`, `suspend`, `trap`, `cpuid`, `vector`.
 
+mod cpuid;
 pub mod hypercall;
 mod p2m;
 mod page_table;
@@ -15,6 +16,7 @@ mod trap;
 mod vector;
 pub(crate) mod window;
 
+pub(crate) use cpuid::has_rdrand;
 pub(crate) use p2m::machine_frame;
 pub(crate) use start_info::StartInfo;
 pub(crate) use suspend::{Returned, suspend};

@@ -7,10 +7,11 @@
 //! hides AVX from its guests, by `cpuid=` in their configuration, gets one
 //! that copies with SSE2.
 
+use super::cpuid::{FEATURES, cpuid};
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Bits of CPUID leaf 1, ECX.
+/// Bits of ECX in [`FEATURES`].
 const XSAVE: u32 = 1 << 26;
 const AVX: u32 = 1 << 28;
 
@@ -28,34 +29,9 @@ unsafe extern "C" {
     static memory_is_wide: AtomicBool;
 }
 
-/// EAX and ECX of a CPUID leaf as Xen tells it to this domain: what the
-/// toolstack hides is hidden. The prefix asks for that
-/// (`xen/include/public/arch-x86/xen.h`, `XEN_EMULATE_PREFIX`); without it a PV
-/// guest can see the bare processor.
-pub(super) fn cpuid(leaf: u32) -> (u32, u32) {
-    let (eax, ecx): (u32, u32);
-    // SAFETY: Xen takes the five bytes and the instruction together for a
-    // request, and changes four registers only. RBX is the compiler's own.
-    unsafe {
-        asm!(
-            "mov {saved}, rbx",
-            "ud2",
-            ".ascii \"xen\"",
-            "cpuid",
-            "mov rbx, {saved}",
-            saved = out(reg) _,
-            inlateout("eax") leaf => eax,
-            inlateout("ecx") 0 => ecx,
-            lateout("edx") _,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    (eax, ecx)
-}
-
 /// Enables AVX where this domain may use it, and lets `memcpy` use it.
 pub(super) fn init() {
-    let (_, features) = cpuid(1);
+    let (_, features) = cpuid(FEATURES);
     if features & (XSAVE | AVX) != XSAVE | AVX || cpuid(STATE_LEAF).0 & STATES != STATES {
         return;
     }

@@ -16,6 +16,7 @@ mod elastic;
 mod events;
 mod grants;
 mod memory;
+mod regions;
 mod store;
 
 use alloc::boxed::Box;
@@ -98,6 +99,13 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         grants::a_page_in_use_is_quarantined,
         grants::references_are_reused,
         grants::the_table_grows,
+        regions::a_region_is_zero_adjacent_and_comes_back,
+        regions::a_region_in_use_is_quarantined,
+        regions::the_window_has_room_for_many_pages,
+        regions::copies_keep_to_their_bytes,
+        regions::copies_are_right_for_a_while,
+        regions::copies_are_wide,
+        regions::random_numbers_are_not_alike,
         memory::the_heap_keeps_what_it_holds,
         memory::exhaustion_is_an_error_and_passes,
         elastic::memory_comes_on_demand_up_to_the_maximum,
@@ -108,6 +116,7 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         store::many_requests_in_flight,
         store::errors_are_told_apart,
         store::permissions_are_read_back,
+        store::the_uuid_is_that_of_the_toolstack,
         elastic::unused_memory_goes_back_and_comes_again,
     ];
     let (mut passed, mut failed) = (0, 0);

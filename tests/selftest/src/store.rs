@@ -120,3 +120,19 @@ pub(crate) async fn permissions_are_read_back(bench: Bench) -> Outcome {
     ensure!(read == permissions, "{read:?}");
     Ok(())
 }
+
+pub(crate) async fn the_uuid_is_that_of_the_toolstack(bench: Bench) -> Outcome {
+    let uuid = bench
+        .store
+        .uuid()
+        .await
+        .map_err(|error| format!("{error}"))?;
+    ensure!(uuid != [0; 16], "it is zero");
+    let again = bench
+        .store
+        .uuid()
+        .await
+        .map_err(|error| format!("{error}"))?;
+    ensure!(uuid == again, "{uuid:?} became {again:?}");
+    Ok(())
+}

@@ -240,3 +240,50 @@ proptest! {
         prop_assert_eq!(harness.store.statistics(), Default::default());
     }
 }
+
+#[test]
+fn the_uuid_is_what_the_node_vm_names() {
+    let mut harness = Harness::new();
+    let store = harness.store.clone();
+    harness.run(async {
+        assert_eq!(store.uuid().await, Err(StoreError::NotFound));
+        for (value, expected) in [
+            (
+                "/vm/00112233-4455-6677-8899-aabbccddeeFF",
+                Ok([
+                    0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc,
+                    0xdd, 0xee, 0xff,
+                ]),
+            ),
+            ("", Err(StoreError::Invalid)),
+            ("/vm/", Err(StoreError::Invalid)),
+            (
+                "00112233-4455-6677-8899-aabbccddeeff",
+                Err(StoreError::Invalid),
+            ),
+            (
+                "/vm/0011223344556677-8899-aabbccddeeff",
+                Err(StoreError::Invalid),
+            ),
+            (
+                "/vm/00112233-4455-6677-8899-aabbccddeef",
+                Err(StoreError::Invalid),
+            ),
+            (
+                "/vm/00112233-4455-6677-8899-aabbccddeeff0",
+                Err(StoreError::Invalid),
+            ),
+            (
+                "/vm/00112233-4455-6677-8899-aabbccdd\u{20ac}f",
+                Err(StoreError::Invalid),
+            ),
+            (
+                "/vm/+0112233-4455-6677-8899-aabbccddeeff",
+                Err(StoreError::Invalid),
+            ),
+        ] {
+            store.write("vm", value).await.expect("write");
+            assert_eq!(store.uuid().await, expected, "{value}");
+        }
+    });
+}
