@@ -4,6 +4,10 @@
 //! between tasks, and a guest with nothing to do polls the ports that tasks
 //! wait on ([`block`]).
 
+mod table;
+
+pub(crate) use table::Origin;
+
 use crate::DomId;
 use crate::lifecycle::{self, Generation};
 use crate::pv::hypercall::{Refused, event_channel_op, sched_op};
@@ -12,9 +16,11 @@ use crate::time;
 use crate::vcpu_cell::VcpuCell;
 use core::fmt;
 use core::future::poll_fn;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 use core::time::Duration;
+use table::{Slot, Table};
 use xen_sys::abi;
 
 /// Most ports of a guest: `SCHEDOP_poll` takes no longer a list.
@@ -61,30 +67,7 @@ pub enum ChannelStatus {
     Other,
 }
 
-struct Slot {
-    port: u32,
-    waker: Option<Waker>,
-    origin: Origin,
-}
-
-/// Where a channel comes from, and with that what becomes of it in a new domain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Made by this guest: gone with the domain that it was.
-    Own,
-    /// The console's: made anew by the domain builder.
-    Console,
-    /// xenstore's: the same.
-    Store,
-}
-
-struct Table {
-    slots: [Option<Slot>; MAX_CHANNELS],
-}
-
-static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
-    slots: [const { None }; MAX_CHANNELS],
-});
+static TABLE: VcpuCell<Table> = VcpuCell::new(Table::new());
 
 /// One end of an event channel; closed when dropped.
 ///
@@ -202,8 +185,15 @@ impl EventChannel {
             Ok(false) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }
-        let former = replace_waker(self.slot, Some(context.waker().clone()));
-        drop(former);
+        let mut table = TABLE.borrow();
+        let slot = table.slots[self.slot].as_ref();
+        let waits = slot.and_then(|slot| slot.waker.as_ref());
+        if !waits.is_some_and(|waker| waker.will_wake(context.waker())) {
+            let former = table.replace_waker(self.slot, Some(context.waker().clone()));
+            // Dropping a waker can end a task and with it other channels.
+            drop(table);
+            drop(former);
+        }
         Poll::Pending
     }
 
@@ -237,18 +227,10 @@ pub(crate) fn status(port: u32) -> Result<ChannelStatus, EventError> {
 impl Drop for EventChannel {
     fn drop(&mut self) {
         let Ok(port) = self.port() else { return };
-        let slot = TABLE.borrow().slots[self.slot].take();
+        let slot = TABLE.borrow().vacate(self.slot);
         close(port);
         drop(slot);
     }
-}
-
-/// Sets the waker of a slot and returns the former one. Dropping a waker can
-/// end a task and with it other channels, so that happens with the table free.
-fn replace_waker(slot: usize, waker: Option<Waker>) -> Option<Waker> {
-    let mut table = TABLE.borrow();
-    let slot = table.slots[slot].as_mut()?;
-    core::mem::replace(&mut slot.waker, waker)
 }
 
 /// Notifies `port`; the panic path has no channel at hand.
@@ -269,12 +251,21 @@ fn close(port: u32) {
 
 /// Wakes the tasks whose events have come.
 pub(crate) fn dispatch() {
-    for index in 0..MAX_CHANNELS {
-        let due = TABLE.borrow().slots[index]
-            .as_ref()
-            .is_some_and(|slot| slot.waker.is_some() && shared_info().is_pending(slot.port));
-        // The table is free again: waking may end in taking it.
-        if due && let Some(waker) = replace_waker(index, None) {
+    let mut from = 0;
+    loop {
+        // The table is free again when a task is woken: that may end in taking it.
+        let waker = {
+            let mut table = TABLE.borrow();
+            let Some((index, slot)) = table.next_waiting(from) else {
+                return;
+            };
+            from = index + 1;
+            if !shared_info().is_pending(slot.port) {
+                continue;
+            }
+            table.replace_waker(index, None)
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -302,9 +293,8 @@ pub(crate) fn renew(console_port: u32, store_port: u32) {
     for index in 0..MAX_CHANNELS {
         let gone = {
             let mut table = TABLE.borrow();
-            let entry = &mut table.slots[index];
-            match entry.as_mut().map(|slot| (slot.origin, slot)) {
-                Some((Origin::Own, _)) => entry.take(),
+            match table.slots[index].as_mut().map(|slot| (slot.origin, slot)) {
+                Some((Origin::Own, _)) => table.vacate(index),
                 Some((Origin::Console, slot)) => {
                     slot.port = console_port;
                     None
@@ -342,23 +332,26 @@ pub(crate) fn blocked() -> Duration {
 /// Gives the processor away until an event comes on a port that a task waits
 /// on, or until `deadline` in nanoseconds of Xen's system time.
 pub(crate) fn block(deadline: Option<u64>) {
-    let mut ports = [0u32; MAX_CHANNELS];
+    let mut ports = [const { MaybeUninit::<u32>::uninit() }; MAX_CHANNELS];
     let mut count = 0;
-    for slot in TABLE.borrow().slots.iter().flatten() {
-        if slot.waker.is_some() {
-            ports[count] = slot.port;
-            count += 1;
-        }
+    let mut from = 0;
+    let table = TABLE.borrow();
+    while let Some((index, slot)) = table.next_waiting(from) {
+        ports[count].write(slot.port);
+        count += 1;
+        from = index + 1;
     }
+    drop(table);
     let argument = abi::sched_poll {
         ports: abi::__guest_handle_evtchn_port_t {
-            p: ports.as_mut_ptr(),
+            p: ports.as_mut_ptr().cast(),
         },
         nr_ports: count as u32,
         timeout: deadline.map_or(0, |nanos| nanos.max(1)),
     };
     let before = MEASURED.load(Ordering::Relaxed).then(time::now);
-    // SAFETY: the structure of this command; `ports` outlives the call. Xen
+    // SAFETY: the structure of this command; `ports` outlives the
+    // call and its first `nr_ports` entries are written. Xen
     // looks at the pending bits after it marked this vCPU as polling, so an
     // event between our look and the call is not missed (`do_poll`).
     let polled = unsafe { sched_op(abi::SCHEDOP_poll, &raw const argument) };
