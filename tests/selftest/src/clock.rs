@@ -71,3 +71,31 @@ pub(crate) async fn the_wall_clock_is_of_this_century(_: Bench) -> Outcome {
     ensure!((from..to).contains(&seconds), "{seconds} s since 1970");
     Ok(())
 }
+
+/// Prints what the run loop costs; in virtual time a nanosecond is an instruction.
+pub(crate) async fn a_turn_is_short(_: Bench) -> Outcome {
+    const ROUNDS: u32 = 1000;
+    let begun = time::now();
+    for _ in 0..ROUNDS {
+        let _ = time::now();
+    }
+    let read = time::now();
+    for _ in 0..ROUNDS {
+        task::yield_now().await;
+    }
+    let turned = time::now();
+    let each = |from: time::Instant, to: time::Instant| {
+        to.saturating_duration_since(from).as_nanos() / u128::from(ROUNDS)
+    };
+    log::info!(
+        "selftest: a reading of the clock takes {} ns, a turn of the run loop {} ns",
+        each(begun, read),
+        each(read, turned)
+    );
+    ensure!(
+        each(read, turned) < 100_000,
+        "a turn takes {} ns",
+        each(read, turned)
+    );
+    Ok(())
+}

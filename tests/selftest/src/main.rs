@@ -89,6 +89,7 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         clock::timers_fire_in_order_and_not_early,
         clock::a_timeout_ends_a_wait,
         clock::the_wall_clock_is_of_this_century,
+        clock::a_turn_is_short,
         events::a_loop_through_xen_wakes_the_waiter,
         events::a_notification_without_a_waiter_is_kept,
         events::a_closed_end_is_seen,
