@@ -13,7 +13,7 @@
 //! | [`analyzer`] | decides which path a socket's bytes take | duty |
 //! | [`vms`] | `VMs[]`: who lives on this host | duty |
 //! | [`connection`] | makes and cancels shared-memory connections | duty |
-//! | [`ring`] | the byte ring of one direction | index rules |
+//! | [`ring`] | the byte ring of one direction | all of it |
 //! | [`transfer`] | sends and receives through the ring | duty |
 //! | [`message`] | events and messages between guests | duty |
 //! | [`publisher`] | announces changes of membership | duty |
@@ -21,11 +21,19 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
 pub mod analyzer;
 pub mod connection;
+pub mod memory;
 pub mod message;
 pub mod migration;
+pub mod platform;
 pub mod publisher;
 pub mod ring;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transfer;
 pub mod vms;

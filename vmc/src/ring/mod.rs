@@ -1,0 +1,27 @@
+//! The byte ring of one direction: one producer, one consumer, 64-bit stream
+//! offsets as indices (docs/protocol.md, "The ring of one direction").
+//!
+//! Read `layout` first (what lies where, when to notify), then `lie` (which
+//! index of the peer's is believed, design rule R7), then [`Producer`] and
+//! [`Consumer`]. Both keep what they decide by in private memory; of the
+//! header they fetch only the words that the other side writes, each once for
+//! a decision. They hold no memory: every call is given the one memory that
+//! the ring lies in.
+//!
+//! Whoever calls rings the doorbell when `must_ring` says so, and waits only
+//! after `wait_for_…` has said `false`; then no wake-up is lost
+//! (`vmc/tests/ring_loom.rs` shows it).
+
+mod consumer;
+mod layout;
+mod lie;
+#[cfg(test)]
+mod model;
+mod producer;
+#[cfg(test)]
+mod tests;
+
+pub use consumer::{Consumer, Taken};
+pub use layout::{Geometry, HEADER_BYTES};
+pub use lie::IndexLie;
+pub use producer::{ConsumerState, Producer};

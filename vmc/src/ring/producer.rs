@@ -1,0 +1,211 @@
+//! The end that writes, and owns the ring's memory.
+
+use super::IndexLie;
+use super::layout::{
+    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET,
+    SPACE_AT, TAIL, reaches,
+};
+use super::lie;
+use crate::memory::Memory;
+
+/// What the consumer says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConsumerState {
+    /// It has mapped the ring and reads it.
+    pub attached: bool,
+    /// It takes nothing more.
+    pub closed: bool,
+}
+
+/// The producer's end of a ring.
+#[derive(Debug)]
+pub struct Producer {
+    geometry: Geometry,
+    base: u64,
+    tail: u64,
+    /// The consumer's head, as last believed.
+    head: u64,
+    /// What the consumer was told of: the point up to which `must_ring` has
+    /// looked. One behind the tail when that includes the end.
+    announced: u64,
+    /// FIN and RESET as they stand in the header.
+    state: u64,
+}
+
+impl Producer {
+    /// Begins a ring at the stream offset `base`: writes both halves of the
+    /// header, so nobody may use the ring yet, or any longer.
+    ///
+    /// # Panics
+    /// Where the capacity is no power of two.
+    pub fn new<M: Memory>(memory: &M, geometry: Geometry, base: u64) -> Self {
+        let geometry = geometry.checked();
+        // An index that is reached already asks for no notification.
+        for (field, value) in [
+            (PRODUCER_STATE, 0),
+            (SPACE_AT, base),
+            (HEAD, base),
+            (CONSUMER_STATE, 0),
+            (DATA_AT, base),
+            (TAIL, base),
+        ] {
+            geometry.store(memory, field, value);
+        }
+        Self {
+            geometry,
+            base,
+            tail: base,
+            head: base,
+            announced: base,
+            state: 0,
+        }
+    }
+
+    /// Copies as much of `bytes` as there is room for and publishes it.
+    /// Nothing where the ring is full, or has been finished or reset.
+    ///
+    /// # Errors
+    /// [`IndexLie`]; the channel is to be closed.
+    pub fn write<M: Memory>(&mut self, memory: &M, bytes: &[u8]) -> Result<usize, IndexLie> {
+        if self.state != 0 {
+            return Ok(0);
+        }
+        // The consumer's cache line is fetched only when it matters.
+        if self.space() < bytes.len() {
+            self.head(memory)?;
+        }
+        let count = bytes.len().min(self.space());
+        if count > 0 {
+            let distance = self.tail.wrapping_sub(self.base);
+            self.geometry.copy_in(memory, distance, &bytes[..count]);
+            self.tail = self.tail.wrapping_add(count as u64);
+            self.geometry.store(memory, TAIL, self.tail);
+        }
+        Ok(count)
+    }
+
+    /// Whether the consumer waits for something that was published since the
+    /// last call: then the doorbell is to be rung.
+    #[must_use = "a notification that is not sent is lost"]
+    pub fn must_ring<M: Memory>(&mut self, memory: &M) -> bool {
+        // The end counts as one byte more: a consumer that waits at the tail
+        // waits for head + 1.
+        let now = self.tail.wrapping_add(u64::from(self.state != 0));
+        if now == self.announced {
+            return false;
+        }
+        // Between the store of tail and the load of `data_at`; the consumer
+        // has one between the store of `data_at` and the load of tail.
+        memory.fence();
+        let data_at = self.geometry.load(memory, DATA_AT);
+        let due = reaches(self.announced, now, data_at);
+        self.announced = now;
+        due
+    }
+
+    /// Asks for a notification when `bytes` fit in (at most the capacity).
+    /// True means: do not wait, there is room already, or the consumer has
+    /// closed.
+    ///
+    /// # Errors
+    /// [`IndexLie`]; the channel is to be closed.
+    pub fn wait_for_space<M: Memory>(
+        &mut self,
+        memory: &M,
+        bytes: usize,
+    ) -> Result<bool, IndexLie> {
+        let bytes = bytes.clamp(1, self.geometry.capacity);
+        if self.space() >= bytes {
+            return Ok(true);
+        }
+        let missing = (bytes - self.space()) as u64;
+        self.geometry
+            .store(memory, SPACE_AT, self.head.wrapping_add(missing));
+        memory.fence();
+        self.head(memory)?;
+        Ok(self.space() >= bytes || self.consumer_state(memory).closed)
+    }
+
+    /// FIN: nothing comes behind the bytes written so far.
+    pub fn finish<M: Memory>(&mut self, memory: &M) {
+        self.end(memory, FIN);
+    }
+
+    /// RESET: what was not read is worthless.
+    pub fn reset<M: Memory>(&mut self, memory: &M) {
+        self.end(memory, RESET);
+    }
+
+    fn end<M: Memory>(&mut self, memory: &M, bit: u64) {
+        self.state |= bit;
+        self.geometry.store(memory, PRODUCER_STATE, self.state);
+    }
+
+    /// The offset at which the ring began.
+    #[must_use]
+    pub const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The offset behind the last byte published.
+    #[must_use]
+    pub const fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Size of the ring in bytes.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.geometry.capacity
+    }
+
+    /// The offset up to which the consumer has taken the bytes, fetched anew.
+    ///
+    /// # Errors
+    /// [`IndexLie`]; the channel is to be closed.
+    pub fn head<M: Memory>(&mut self, memory: &M) -> Result<u64, IndexLie> {
+        let fetched = self.geometry.load(memory, HEAD);
+        self.head = lie::head(fetched, self.head, self.tail)?;
+        Ok(self.head)
+    }
+
+    /// What the consumer says of itself, fetched anew.
+    pub fn consumer_state<M: Memory>(&self, memory: &M) -> ConsumerState {
+        let state = self.geometry.load(memory, CONSUMER_STATE);
+        ConsumerState {
+            attached: state & ATTACHED != 0,
+            closed: state & CLOSED != 0,
+        }
+    }
+
+    /// Free bytes, as far as was last seen.
+    #[must_use]
+    pub const fn space(&self) -> usize {
+        // What is taken up is at most the capacity: see `lie::head`.
+        self.geometry.capacity - self.tail.wrapping_sub(self.head) as usize
+    }
+
+    /// Bytes published since `must_ring` was last called; an end counts as one.
+    #[must_use]
+    pub const fn unannounced(&self) -> usize {
+        let end = (self.state != 0) as u64;
+        self.tail.wrapping_add(end).wrapping_sub(self.announced) as usize
+    }
+
+    /// Copies bytes that were written out again, from the stream offset
+    /// `offset` on, and returns how many: those up to the tail, at most
+    /// `into.len()`; none where the byte at `offset` is no longer there, or not yet.
+    ///
+    /// The consumer can write here too: it may spoil what it will be sent.
+    pub fn read_back<M: Memory>(&self, memory: &M, offset: u64, into: &mut [u8]) -> usize {
+        let written = self.tail.wrapping_sub(self.base);
+        let left = self.tail.wrapping_sub(offset);
+        if left > written || left > self.geometry.capacity_u64() {
+            return 0;
+        }
+        let count = into.len().min(left as usize);
+        let distance = offset.wrapping_sub(self.base);
+        self.geometry.copy_out(memory, distance, &mut into[..count]);
+        count
+    }
+}
