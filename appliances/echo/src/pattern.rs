@@ -4,9 +4,16 @@
 use alloc::vec::Vec;
 
 /// After so many bytes the pattern repeats.
-pub(crate) const PERIOD: usize = 251 * 256;
+pub const PERIOD: usize = 251 * 256;
 
 /// One period of the pattern.
-pub(crate) fn period() -> Vec<u8> {
-    (0..PERIOD).map(|n| (n + n / 251) as u8).collect()
+#[must_use]
+pub fn period() -> Vec<u8> {
+    repeated(PERIOD)
+}
+
+/// The first `len` bytes of the pattern.
+#[must_use]
+pub fn repeated(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n + n / 251) as u8).collect()
 }

@@ -1,6 +1,7 @@
 //! Hypercalls: one trampoline of the hypercall page each, arguments in RDI,
 //! RSI, RDX, R10, R8 (`xen/include/public/arch-x86/xen-x86_64.h`).
 
+use super::calls::{self, Kind};
 use core::arch::asm;
 use core::ffi::c_void;
 use core::fmt;
@@ -41,6 +42,7 @@ impl fmt::Display for Refused {
 #[inline(always)]
 unsafe fn call<const NUMBER: u32>(arguments: [u64; 5]) -> Result<u64, Refused> {
     let [first, second, third, fourth, fifth] = arguments;
+    calls::count(const { calls::kind(NUMBER) });
     let result: i64;
     // SAFETY: the trampoline keeps every register but RAX; debug builds of Xen
     // destroy the argument registers, so they count as clobbered. It pushes
@@ -107,6 +109,9 @@ pub(super) unsafe fn suspend(start_info: u64) -> Result<u64, Refused> {
 /// # Safety
 /// `argument` is the structure of `command` (`xen/event_channel.h`).
 pub(crate) unsafe fn event_channel_op<T>(command: u32, argument: *mut T) -> Result<(), Refused> {
+    if command == abi::EVTCHNOP_send {
+        calls::count(Kind::Send);
+    }
     // SAFETY: the caller's promise.
     unsafe {
         call::<{ abi::__HYPERVISOR_event_channel_op }>([

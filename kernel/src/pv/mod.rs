@@ -1,9 +1,10 @@
 //! Everything that only a PV guest needs; nothing outside this module knows
 //! about machine frames, page tables or the hypercall page.
 //!
-//! Read in this order: [`hypercall`], `start_info`, `p2m`, `page_table`,
+//! Read in this order: [`hypercall`], [`calls`], `start_info`, `p2m`, `page_table`,
 //! `reservation`, `slot_map`, `window`, `suspend`, `trap`, `cpuid`, `vector`.
 
+pub mod calls;
 mod cpuid;
 pub mod hypercall;
 mod p2m;

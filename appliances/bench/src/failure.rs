@@ -1,0 +1,60 @@
+//! Why an order was not carried out.
+
+use core::fmt;
+use netstack::{BindError, ConnectError, DatagramError, StreamError};
+
+/// What went wrong with a measurement.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Connect(ConnectError),
+    Bind(BindError),
+    Stream(StreamError),
+    Datagram(DatagramError),
+    /// The peer closed its side at this byte.
+    EndedAt(u64),
+    /// At this byte of the stream stands another one than was sent.
+    CorruptAt(u64),
+    /// More came back than was sent.
+    Surplus(u64),
+    /// It took longer than any order may.
+    TimedOut,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "connect: {error}"),
+            Self::Bind(error) => write!(f, "socket: {error}"),
+            Self::Stream(error) => write!(f, "stream: {error}"),
+            Self::Datagram(error) => write!(f, "datagram: {error}"),
+            Self::EndedAt(offset) => write!(f, "the peer's stream ended at byte {offset}"),
+            Self::CorruptAt(offset) => write!(f, "corrupt at byte {offset}"),
+            Self::Surplus(offset) => write!(f, "more came back than was sent: byte {offset}"),
+            Self::TimedOut => f.write_str("it took too long"),
+        }
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(error)
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<StreamError> for Failure {
+    fn from(error: StreamError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+impl From<DatagramError> for Failure {
+    fn from(error: DatagramError) -> Self {
+        Self::Datagram(error)
+    }
+}

@@ -1,0 +1,236 @@
+//! The measurements. Times are nanoseconds of the guest's clock.
+
+use alloc::string::String;
+use alloc::vec;
+use core::fmt::Write as _;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use embassy_futures::join::join;
+use embedded_io_async::{Read, ReadExactError, Write};
+use kernel::time::{self, Instant};
+use netstack::{DatagramError, Network, ReadHalf, TcpOptions, TcpStream, WriteHalf};
+
+use crate::failure::Failure;
+
+/// How long a handshake may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a datagram's echo may take before it counts as lost.
+const ECHO_LIMIT: Duration = Duration::from_millis(500);
+
+/// Bytes read at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// What measures: a network, and the options of its connections.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) network: Network,
+    pub(crate) options: TcpOptions,
+}
+
+fn since(start: Instant) -> u128 {
+    time::now().saturating_duration_since(start).as_nanos()
+}
+
+impl Bench {
+    async fn connect(&self, peer: SocketAddr) -> Result<TcpStream, Failure> {
+        let stream = self
+            .network
+            .connect_with(peer, CONNECT_LIMIT, self.options)
+            .await?;
+        Ok(stream)
+    }
+
+    /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which it sends
+    /// when it has read everything: so it covers delivery.
+    pub(crate) async fn stream(
+        &self,
+        peer: SocketAddr,
+        write: usize,
+        total: u64,
+    ) -> Result<String, Failure> {
+        let mut stream = self.connect(peer).await?;
+        let buffer = vec![0x55; write];
+        let start = time::now();
+        let mut left = total;
+        while left > 0 {
+            let len = left.min(write as u64) as usize;
+            stream.write_all(&buffer[..len]).await?;
+            left -= len as u64;
+        }
+        stream.shutdown_write();
+        match stream.read(&mut [0]).await? {
+            0 => {}
+            _ => return Err(Failure::Surplus(total)),
+        }
+        let nanos = since(start);
+        Ok(alloc::format!("bytes={total} ns={nanos}"))
+    }
+
+    /// Sends the pattern to an echo service and compares what comes back.
+    pub(crate) async fn verify(
+        &self,
+        peer: SocketAddr,
+        write: usize,
+        total: u64,
+        pause: Duration,
+    ) -> Result<String, Failure> {
+        let (mut read, mut sink) = self.connect(peer).await?.split();
+        let pattern = echo::pattern::repeated(echo::pattern::PERIOD + write.max(CHUNK));
+        let start = time::now();
+        let (sent, compared) = join(
+            send(&mut sink, &pattern, write, total, pause),
+            compare(&mut read, &pattern, total),
+        )
+        .await;
+        let gap = compared?;
+        sent?;
+        let nanos = since(start);
+        let gap = gap.as_nanos();
+        Ok(alloc::format!("bytes={total} ns={nanos} gap_ns={gap}"))
+    }
+
+    /// Asks and waits for the answer, again and again; the first round is not counted.
+    pub(crate) async fn ping_pong(
+        &self,
+        peer: SocketAddr,
+        size: usize,
+        rounds: u64,
+    ) -> Result<String, Failure> {
+        let mut stream = self.connect(peer).await?;
+        let question = vec![0x55; size];
+        let mut answer = vec![0; size];
+        round(&mut stream, &question, &mut answer).await?;
+        let start = time::now();
+        for _ in 0..rounds {
+            round(&mut stream, &question, &mut answer).await?;
+        }
+        let nanos = since(start);
+        stream.close().await?;
+        Ok(alloc::format!("rounds={rounds} ns={nanos}"))
+    }
+
+    /// From the call of connect to the first byte that comes back, for each connection; and, of
+    /// that, to the end of connect.
+    pub(crate) async fn connections(
+        &self,
+        peer: SocketAddr,
+        count: u64,
+    ) -> Result<String, Failure> {
+        let (mut first_byte, mut connected) = (String::new(), String::new());
+        for number in 0..count {
+            let start = time::now();
+            let mut stream = self.connect(peer).await?;
+            let handshake = since(start);
+            stream.write_all(&[1]).await?;
+            if stream.read(&mut [0]).await? == 0 {
+                return Err(Failure::EndedAt(0));
+            }
+            let nanos = since(start);
+            stream.close().await?;
+            let comma = if number == 0 { "" } else { "," };
+            // Writing to a string cannot fail.
+            let _ = write!(first_byte, "{comma}{nanos}");
+            let _ = write!(connected, "{comma}{handshake}");
+        }
+        Ok(alloc::format!("ns={first_byte} handshake_ns={connected}"))
+    }
+
+    /// As [`Self::ping_pong`], with datagrams; a lost one costs its round a time-out.
+    pub(crate) async fn udp(
+        &self,
+        peer: SocketAddr,
+        size: usize,
+        rounds: u64,
+    ) -> Result<String, Failure> {
+        let socket = self.network.bind_udp(0)?;
+        let mut question = vec![0x55; size];
+        let mut answer = vec![0; size];
+        let mut lost = 0_u64;
+        let start = time::now();
+        for number in 0..rounds {
+            // An echo that comes late is not taken for the next one's.
+            for (byte, mark) in question.iter_mut().zip(number.to_le_bytes()) {
+                *byte = mark;
+            }
+            socket.send_to(&question, peer).await?;
+            let echo = async {
+                loop {
+                    match socket.recv_from(&mut answer).await {
+                        Ok((len, from)) if from == peer && answer[..len] == question => {
+                            return Ok(());
+                        }
+                        Ok(_) | Err(DatagramError::Truncated(_)) => {}
+                        Err(error) => return Err(Failure::from(error)),
+                    }
+                }
+            };
+            match time::timeout(ECHO_LIMIT, echo).await {
+                Ok(result) => result?,
+                Err(time::TimedOut) => lost += 1,
+            }
+        }
+        let nanos = since(start);
+        Ok(alloc::format!("rounds={rounds} lost={lost} ns={nanos}"))
+    }
+}
+
+async fn round(stream: &mut TcpStream, question: &[u8], answer: &mut [u8]) -> Result<(), Failure> {
+    stream.write_all(question).await?;
+    match stream.read_exact(answer).await {
+        Ok(()) => Ok(()),
+        Err(ReadExactError::UnexpectedEof) => Err(Failure::EndedAt(0)),
+        Err(ReadExactError::Other(error)) => Err(error.into()),
+    }
+}
+
+async fn send(
+    sink: &mut WriteHalf,
+    pattern: &[u8],
+    write: usize,
+    total: u64,
+    pause: Duration,
+) -> Result<(), Failure> {
+    let mut offset = 0;
+    while offset < total {
+        let len = (total - offset).min(write as u64) as usize;
+        let at = (offset % echo::pattern::PERIOD as u64) as usize;
+        sink.write_all(&pattern[at..at + len]).await?;
+        offset += len as u64;
+        if !pause.is_zero() {
+            time::sleep(pause).await;
+        }
+    }
+    sink.shutdown();
+    Ok(())
+}
+
+/// Reads `total` bytes and the end behind them; returns the longest time without any.
+async fn compare(read: &mut ReadHalf, pattern: &[u8], total: u64) -> Result<Duration, Failure> {
+    let mut buffer = vec![0; CHUNK];
+    let mut offset = 0;
+    let mut last = time::now();
+    let mut gap = Duration::ZERO;
+    loop {
+        let len = read.read(&mut buffer).await?;
+        let now = time::now();
+        gap = gap.max(now.saturating_duration_since(last));
+        last = now;
+        match len {
+            0 if offset == total => return Ok(gap),
+            0 => return Err(Failure::EndedAt(offset)),
+            _ => {}
+        }
+        let at = (offset % echo::pattern::PERIOD as u64) as usize;
+        if buffer[..len] != pattern[at..at + len] {
+            let good = buffer[..len].iter().zip(&pattern[at..]);
+            let good = good.take_while(|(got, sent)| got == sent).count();
+            return Err(Failure::CorruptAt(offset + good as u64));
+        }
+        offset += len as u64;
+        if offset > total {
+            return Err(Failure::Surplus(total));
+        }
+    }
+}

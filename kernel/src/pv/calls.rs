@@ -1,0 +1,103 @@
+//! How many hypercalls the guest has made, by kind. Each costs a trap, so they tell what a path
+//! costs on any machine, where times tell it for one.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use xen_sys::abi;
+
+/// What is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sched,
+    EventChannel,
+    /// Notifications, among the event channel operations.
+    Send,
+    GrantTable,
+    Memory,
+    Other,
+}
+
+const KINDS: usize = 6;
+
+static COUNTS: [AtomicU64; KINDS] = [const { AtomicU64::new(0) }; KINDS];
+
+/// The kind of hypercall `number`.
+pub(super) const fn kind(number: u32) -> Kind {
+    match number {
+        abi::__HYPERVISOR_sched_op => Kind::Sched,
+        abi::__HYPERVISOR_event_channel_op => Kind::EventChannel,
+        abi::__HYPERVISOR_grant_table_op => Kind::GrantTable,
+        abi::__HYPERVISOR_mmu_update
+        | abi::__HYPERVISOR_update_va_mapping
+        | abi::__HYPERVISOR_mmuext_op
+        | abi::__HYPERVISOR_memory_op => Kind::Memory,
+        _ => Kind::Other,
+    }
+}
+
+/// Counts one. There is one vCPU, so a load and a store do, without a locked instruction.
+#[inline(always)]
+pub(super) fn count(kind: Kind) {
+    let count = &COUNTS[kind as usize];
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// Hypercalls since boot, a resume included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// All of them.
+    pub all: u64,
+    /// Of the scheduler: blocking, mostly.
+    pub sched: u64,
+    /// Of event channels, notifications included.
+    pub event_channel: u64,
+    /// Notifications sent.
+    pub sends: u64,
+    /// Of the grant table: one for a whole batch.
+    pub grant_table: u64,
+    /// Of page tables and of the memory reservation.
+    pub memory: u64,
+}
+
+/// What has been counted.
+#[must_use]
+pub fn counts() -> Calls {
+    let of = |kind: Kind| COUNTS[kind as usize].load(Ordering::Relaxed);
+    let (sched, event_channel) = (of(Kind::Sched), of(Kind::EventChannel));
+    let (grant_table, memory) = (of(Kind::GrantTable), of(Kind::Memory));
+    Calls {
+        all: sched + event_channel + grant_table + memory + of(Kind::Other),
+        sched,
+        event_channel,
+        sends: of(Kind::Send),
+        grant_table,
+        memory,
+    }
+}
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "hypercalls={} sched={} event_channel={} sends={} grant_table={} memory={}",
+            self.all, self.sched, self.event_channel, self.sends, self.grant_table, self.memory
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notifications_count_among_the_event_channel_operations() {
+        let before = counts();
+        count(kind(abi::__HYPERVISOR_event_channel_op));
+        count(Kind::Send);
+        count(kind(abi::__HYPERVISOR_update_va_mapping));
+        let after = counts();
+        assert_eq!(after.all, before.all + 2);
+        assert_eq!(after.sends, before.sends + 1);
+        assert_eq!(after.memory, before.memory + 1);
+    }
+}
