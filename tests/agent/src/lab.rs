@@ -46,6 +46,8 @@ pub(crate) enum Image {
     Echo,
     /// The mail relay, SMTP on 25.
     Relay,
+    /// The echo guest's services, and measurements on order (`traffic::bench`).
+    Bench,
     /// Tests the kernel from inside, and powers off.
     Selftest,
 }
@@ -56,6 +58,7 @@ impl Image {
         match self {
             Self::Echo => "echo",
             Self::Relay => "relay",
+            Self::Bench => "bench",
             Self::Selftest => "selftest",
         }
     }
@@ -65,6 +68,7 @@ impl Image {
         match self {
             Self::Echo => "echo: ready",
             Self::Relay => "relay: listening on 25",
+            Self::Bench => "bench: ready",
             Self::Selftest => "selftest: done",
         }
     }
@@ -94,6 +98,11 @@ impl Lab {
     pub(crate) fn relay(&self, number: u8, memory_mib: u64, options: &str) -> Guest {
         let options = format!("next-hop={DOM0}:2525 {options}");
         self.guest(Image::Relay, number, memory_mib, &options)
+    }
+
+    /// A bench guest at 10.0.0.`number` with `options` after its addresses.
+    pub(crate) fn bench(&self, number: u8, memory_mib: u64, options: &str) -> Guest {
+        self.guest(Image::Bench, number, memory_mib, options)
     }
 
     fn guest(&self, image: Image, number: u8, memory_mib: u64, options: &str) -> Guest {

@@ -1,7 +1,7 @@
 //! The program inside dom0: `agent run JOB` carries out one job and reports to the host.
 //!
 //! `agent serve` is the second of two hosts, `agent connect` a migration's way there, and
-//! `agent meter` counts what goes that way.
+//! `agent meter` counts what goes that way. `agent peer` is a Linux domU's part in a comparison.
 //!
 //! Reading order: `scenario` and `cases` say what is tried; `lab` and `domain` make guests; `net`
 //! and `mail` talk to them; `hosts` is a second machine; `supervisor` runs each part in a process
@@ -18,6 +18,7 @@ mod mail;
 mod meter;
 mod migration;
 mod net;
+mod peer;
 mod process;
 mod report;
 mod scenario;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ["part", job, name] => part(job, name),
         ["serve"] => serve(),
         ["connect", address] => hosts::transport::run(address),
+        ["peer", ref arguments @ ..] => peer::run(arguments),
         ["meter", ref arguments @ ..] => return meter::run(arguments),
         _ => {
             eprintln!("usage: agent run JOB, or agent meter --help");

@@ -1,9 +1,9 @@
 //! The figures of a scenario, on their way into `result.json`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::lab::Lab;
-use crate::stats::Spread;
+use crate::stats::{Spread, rounded};
 
 /// The figures so far. Every key ends with its unit.
 #[derive(Debug, Default)]
@@ -26,6 +26,16 @@ impl Figures {
     pub(super) fn value(&mut self, lab: &Lab, key: &str, value: Value) {
         lab.report.log(format!("{key}: {value}"));
         self.0.insert(key.to_owned(), value);
+    }
+
+    /// Keeps a single number, with three decimals.
+    pub(super) fn rounded(&mut self, lab: &Lab, key: &str, value: f64) {
+        self.value(lab, key, json!(rounded(value)));
+    }
+
+    /// The single number kept under `key`.
+    pub(super) fn number(&self, key: &str) -> Option<f64> {
+        self.0.get(key)?.as_f64()
     }
 
     /// The median kept under `key`.

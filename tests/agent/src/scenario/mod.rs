@@ -2,6 +2,7 @@
 
 mod bench;
 mod boot;
+mod channel;
 mod figures;
 mod hosts;
 mod idle;
@@ -22,7 +23,8 @@ use crate::supervisor::supervise;
 /// The longest that a scenario other than `test` may take, in dom0's seconds.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// The limit of `lifecycle`, which may be asked for a hundred migrations.
+/// The limit of `lifecycle`, which may be asked for a hundred migrations, and of `channel`, which
+/// boots many guests.
 const LIFECYCLE_LIMIT: Duration = Duration::from_secs(50 * 60);
 
 /// Carries the job out, in processes of their own, and reports how each part ended.
@@ -33,9 +35,12 @@ pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         name @ ("boot" | "run" | "idle" | "bench") => {
             supervise(report, job_path, name, LIMIT).map(drop)
         }
-        "lifecycle" => supervise(report, job_path, "lifecycle", LIFECYCLE_LIMIT).map(drop),
+        name @ ("lifecycle" | "channel") => {
+            supervise(report, job_path, name, LIFECYCLE_LIMIT).map(drop)
+        }
         other => bail!(
-            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, idle, bench are"
+            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, channel, idle, \
+             bench are"
         ),
     }
 }
@@ -48,6 +53,7 @@ pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
         "idle" => idle::run(lab),
         "lifecycle" => lifecycle::run(lab),
         "bench" => bench::run(lab),
+        "channel" => channel::run(lab),
         _ => match cases::named(name).or_else(|| hosts::named(name)) {
             Some(case) => (case.check)(lab),
             None => bail!("no case is called {name:?}"),

@@ -5,6 +5,7 @@
 //! how long the guest was away. All of them block between steps, so that idle virtual time stays
 //! free.
 
+pub(crate) mod bench;
 pub(crate) mod echo;
 pub(crate) mod outage;
 pub(crate) mod probe;

@@ -49,7 +49,8 @@ fn iperf3(to: IpAddr, options: &[&str]) -> Result<f64> {
     }
 }
 
-fn rate(json: &str) -> Result<f64> {
+/// The receiver's rate in Mbit/s, of what iperf3 prints with `--json`.
+pub(in crate::scenario) fn rate(json: &str) -> Result<f64> {
     let report: Value = serde_json::from_str(json).context("iperf3's report")?;
     let rate = report.pointer("/end/sum_received/bits_per_second");
     let rate = rate.and_then(Value::as_f64);

@@ -9,6 +9,8 @@ mod linux;
 mod network;
 mod relay;
 
+pub(super) use linux::rate as iperf3_rate;
+
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::json;

@@ -1,0 +1,143 @@
+//! Two bench guests on one host.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Arm, MEMORY_MIB, Params, QUESTIONS, STREAMS};
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::lab::{Guest, Lab};
+use crate::scenario::figures::Figures;
+use crate::survival::healthy;
+use crate::traffic::bench::{Answer, CONTROL, Control};
+
+/// Connections to a peer that is known.
+const CONNECTIONS: usize = 16;
+
+/// How long guests may take to become acquainted after their first connection.
+const ACQUAINTANCE: Duration = Duration::from_millis(200);
+
+/// Datagrams of one measurement.
+const DATAGRAMS: u64 = 1000;
+
+/// Measured values by the name of their figure.
+pub(super) type Values = BTreeMap<String, Vec<f64>>;
+
+/// A guest and its control port.
+pub(super) struct Measured {
+    pub(super) guest: Guest,
+    pub(super) domain: Domain,
+    control: Control,
+}
+
+impl Measured {
+    /// Boots a bench guest as `arm` wants it.
+    pub(super) fn boot(lab: &Lab, number: u8, arm: Arm) -> Result<Self> {
+        let guest = lab.bench(number, MEMORY_MIB, arm.option());
+        let domain = guest.start_ready()?;
+        let control = Control::connect(guest.port(CONTROL))?;
+        Ok(Self {
+            guest,
+            domain,
+            control,
+        })
+    }
+
+    pub(super) fn order(&mut self, order: &str) -> Result<Answer> {
+        self.control.order(order, Deadline::seconds(120))
+    }
+
+    /// Hypercalls and notifications so far.
+    fn counts(&mut self) -> Result<[u64; 2]> {
+        let answer = self.order("counters")?;
+        Ok([answer.number("hypercalls")?, answer.number("sends")?])
+    }
+}
+
+/// Every repetition boots the pair anew, so that each begins with a first contact; the arms take
+/// turns.
+pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Result<()> {
+    let mut values = Values::new();
+    for number in 0..params.repeats.max(1) {
+        for &arm in &params.arms {
+            once(lab, arm, &mut values)
+                .with_context(|| format!("{}, repetition {}", arm.name(), number + 1))?;
+        }
+    }
+    for (name, values) in values {
+        figures.spread(lab, &name, &values);
+    }
+    Ok(())
+}
+
+fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
+    let mut a = Measured::boot(lab, 2, arm)?;
+    let mut b = Measured::boot(lab, 3, arm)?;
+    let (echo, discard) = (b.guest.port(7), b.guest.port(9));
+    let mut keep = |name: String, value: f64| {
+        let name = format!("{}_{name}", arm.name());
+        values.entry(name).or_default().push(value);
+    };
+    // The Ethernet address is asked for here, so that it is no part of the first contact.
+    a.order(&format!("udp {echo} 16 2"))?;
+    let first = a.order(&format!("connect {echo} 1"))?;
+    keep("connect_first_us".into(), first.number("ns")? as f64 / 1e3);
+    keep(
+        "handshake_first_us".into(),
+        first.number("handshake_ns")? as f64 / 1e3,
+    );
+    sleep(ACQUAINTANCE);
+    // Warms up, and compares every byte.
+    a.order(&format!("verify {echo} 4096 1000000 0"))?;
+    let known = a.order(&format!("connect {echo} {CONNECTIONS}"))?;
+    for nanos in known.numbers("ns")? {
+        keep("connect_known_us".into(), nanos as f64 / 1e3);
+    }
+    for nanos in known.numbers("handshake_ns")? {
+        keep("handshake_known_us".into(), nanos as f64 / 1e3);
+    }
+    let idle = {
+        let before = [a.counts()?, b.counts()?];
+        difference(before, [a.counts()?, b.counts()?])
+    };
+    for (write, total) in STREAMS {
+        let before = [a.counts()?, b.counts()?];
+        let answer = a.order(&format!("stream {discard} {write} {total}"))?;
+        let after = [a.counts()?, b.counts()?];
+        keep(format!("stream_{write}_mbit_s"), answer.mbit_s()?);
+        // Of both guests; without what the question itself costs.
+        let mib = total as f64 / f64::from(1 << 20);
+        let used = difference(before, after);
+        for (name, used, idle) in [
+            ("hypercalls", used[0], idle[0]),
+            ("notifications", used[1], idle[1]),
+        ] {
+            let each = used.saturating_sub(idle) as f64 / mib;
+            keep(format!("{name}_{write}_per_mib"), each);
+        }
+    }
+    for (size, rounds) in QUESTIONS {
+        let answer = a.order(&format!("pingpong {echo} {size} {rounds}"))?;
+        keep(format!("pingpong_{size}_per_s"), answer.rounds_s()?);
+    }
+    for size in [64, 1024] {
+        let answer = a.order(&format!("udp {echo} {size} {DATAGRAMS}"))?;
+        match answer.number("lost")? {
+            0 => keep(format!("udp_{size}_per_s"), answer.rounds_s()?),
+            lost => bail!("{lost} of {DATAGRAMS} datagrams of {size} bytes were lost"),
+        }
+    }
+    healthy(&a.domain)?;
+    healthy(&b.domain)
+}
+
+/// What two guests have used together between two counts.
+fn difference(before: [[u64; 2]; 2], after: [[u64; 2]; 2]) -> [u64; 2] {
+    [0, 1].map(|kind| {
+        let sum = |counts: [[u64; 2]; 2]| counts[0][kind] + counts[1][kind];
+        sum(after).saturating_sub(sum(before))
+    })
+}

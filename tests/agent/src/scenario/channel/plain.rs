@@ -1,0 +1,90 @@
+//! What the channel costs where there is none: a bench guest and dom0.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context, Result};
+
+use super::pair::{Measured, Values};
+use super::{Arm, Params, STREAMS};
+use crate::lab::{DOM0, Lab};
+use crate::peer;
+use crate::scenario::figures::Figures;
+use crate::survival::healthy;
+
+/// The smallest write of a stream that is compared, in bytes.
+const FROM: usize = 1024;
+
+/// Beside [`STREAMS`]: 1 KB writes, where the comparison begins.
+const SMALLEST: (usize, u64) = (FROM, 16 << 20);
+
+/// Questions in bytes, and how many make one measurement.
+const QUESTIONS: [(usize, u64); 2] = [(1, 2000), (1024, 2000)];
+
+pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Result<()> {
+    peer::serve(IpAddr::V4(DOM0))?;
+    let mut values = Values::new();
+    for number in 0..params.repeats.max(1) {
+        for &arm in &params.arms {
+            once(lab, arm, &mut values)
+                .with_context(|| format!("{}, repetition {}", arm.name(), number + 1))?;
+        }
+    }
+    for (name, values) in &values {
+        figures.spread(lab, name, values);
+    }
+    costs(lab, figures);
+    Ok(())
+}
+
+fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
+    let mut guest = Measured::boot(lab, 2, arm)?;
+    let at = |port| SocketAddr::new(IpAddr::V4(DOM0), port);
+    let (echo, discard) = (at(peer::ECHO), at(peer::DISCARD));
+    let mut keep = |name: String, value: f64| {
+        let name = format!("{}_{name}", arm.name());
+        values.entry(name).or_default().push(value);
+    };
+    let first = guest.order(&format!("connect {echo} 1"))?;
+    keep(
+        "dom0_connect_first_us".into(),
+        first.number("ns")? as f64 / 1e3,
+    );
+    let later = guest.order(&format!("connect {echo} 16"))?;
+    for nanos in later.numbers("ns")? {
+        keep("dom0_connect_later_us".into(), nanos as f64 / 1e3);
+    }
+    for (write, total) in streams() {
+        let answer = guest.order(&format!("stream {discard} {write} {total}"))?;
+        keep(format!("dom0_stream_{write}_mbit_s"), answer.mbit_s()?);
+    }
+    for (size, rounds) in QUESTIONS {
+        let answer = guest.order(&format!("pingpong {echo} {size} {rounds}"))?;
+        keep(format!("dom0_pingpong_{size}_per_s"), answer.rounds_s()?);
+    }
+    healthy(&guest.domain)
+}
+
+fn streams() -> impl Iterator<Item = (usize, u64)> {
+    let larger = STREAMS.into_iter().filter(|&(write, _)| write > FROM);
+    std::iter::once(SMALLEST).chain(larger)
+}
+
+/// By how many percent the channel's option makes a plain peer slower.
+fn costs(lab: &Lab, figures: &mut Figures) {
+    let rates = streams()
+        .map(|(write, _)| format!("stream_{write}_mbit_s"))
+        .chain(QUESTIONS.map(|(size, _)| format!("pingpong_{size}_per_s")));
+    for rate in rates {
+        let of = |arm: Arm| figures.median(&format!("{}_dom0_{rate}", arm.name()));
+        if let (Some(off), Some(on)) = (of(Arm::Netfront), of(Arm::Channel)) {
+            let percent = (off / on - 1.0) * 100.0;
+            figures.rounded(lab, &format!("dom0_{rate}_cost_percent"), percent);
+        }
+    }
+    for which in ["first", "later"] {
+        let of = |arm: Arm| figures.median(&format!("{}_dom0_connect_{which}_us", arm.name()));
+        if let (Some(off), Some(on)) = (of(Arm::Netfront), of(Arm::Channel)) {
+            figures.rounded(lab, &format!("dom0_connect_{which}_cost_us"), on - off);
+        }
+    }
+}
