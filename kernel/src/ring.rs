@@ -118,6 +118,12 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
         self.page.load_u32(RSP_PROD, Ordering::Acquire) != self.rsp_cons
     }
 
+    /// Whether there is a response, without a write to the page.
+    #[must_use]
+    pub fn has_response(&self) -> bool {
+        self.page.load_u32(RSP_PROD, Ordering::Acquire) != self.rsp_cons
+    }
+
     /// The page that holds the ring.
     pub fn page(&self) -> &P {
         &self.page

@@ -266,6 +266,12 @@ impl<B: Backend> Netfront<B> {
             (connection.receiver.pages() + connection.transmitter.pages()) as u64;
     }
 
+    /// Whether the backend has delivered something that was not looked at.
+    pub(crate) fn has_received(&self) -> bool {
+        self.connection()
+            .is_some_and(|connection| connection.receiver.is_waiting())
+    }
+
     /// Whether there is more to receive, or to send, without waiting; otherwise the next thing
     /// that the backend does raises an event.
     pub(crate) fn has_work(&mut self) -> bool {

@@ -168,6 +168,11 @@ impl<P: Granted> Receiver<P> {
     }
 
     /// Pages granted.
+    /// Whether a frame, or a part of one, waits.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.ring.has_response()
+    }
+
     pub(super) fn pages(&self) -> usize {
         self.pages.len()
     }
