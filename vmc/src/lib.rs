@@ -1,23 +1,21 @@
 //! XENVMC: the channel between co-resident guests, as sans-I/O state machines.
 //!
-//! The crate knows neither Xen nor smoltcp. The same code is to run in the
-//! guest, in the simulator under a virtual clock, and in a Linux process;
-//! what it needs of them is the `Platform` that stage 3 defines.
+//! The crate knows neither Xen nor smoltcp. The same code runs in the guest
+//! and in the simulator under a virtual clock; what it needs of them is
+//! [`Platform`]. The protocol is described in `docs/protocol.md`.
 //!
-//! The modules are those of the XENVMC papers, in the order in which a
-//! connection meets them. What each one holds today is said in its first
-//! lines; a module without items has a duty and no code yet.
+//! The modules are those of the XENVMC papers. Read them in this order:
 //!
-//! | module | duty | today |
-//! |---|---|---|
-//! | [`analyzer`] | decides which path a socket's bytes take | duty |
-//! | [`vms`] | `VMs[]`: who lives on this host | duty |
-//! | [`connection`] | makes and cancels shared-memory connections | duty |
-//! | [`ring`] | the byte ring of one direction | all of it |
-//! | [`transfer`] | sends and receives through the ring | duty |
-//! | [`message`] | events and messages between guests | duty |
-//! | [`publisher`] | announces changes of membership | duty |
-//! | [`migration`] | keeps connections through a live migration | duty |
+//! | module | duty |
+//! |---|---|
+//! | `channel` | [`Vmc`]: everything together, its timers and outputs |
+//! | `vms` | `VMs[]`: who lives on this host, the proof of it, the links |
+//! | `message` | M3: doorbells, messages on shared memory, frames |
+//! | `connection` | M1: `conn_t` with its `sender` and `recver`; upgrade and fallback |
+//! | `analyzer` | M4: which path a socket's bytes take |
+//! | `transfer` | M2: reads and writes; [`ring`]: the byte ring of one direction |
+//! | `publisher` | M5: announces changes of membership |
+//! | `migration` | M6: what a migration or a shutdown does to all this |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,15 +23,36 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod analyzer;
-pub mod connection;
+mod analyzer;
+mod channel;
+mod config;
+mod connection;
+mod limits;
 pub mod memory;
-pub mod message;
-pub mod migration;
+mod message;
+mod migration;
+mod output;
 pub mod platform;
-pub mod publisher;
+mod publisher;
 pub mod ring;
+mod slab;
+mod statistics;
+mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod transfer;
-pub mod vms;
+mod transfer;
+mod vms;
+
+pub use channel::Vmc;
+pub use config::{Config, LeaveReason, Mode};
+pub use connection::ConnId;
+pub use memory::Memory;
+pub use output::{Cause, Output};
+pub use platform::{DomId, Instant, Platform, PlatformError, PortState, Uuid};
+pub use publisher::{MemberEvent, Membership};
+pub use statistics::{ConnStatistics, LinkCounters, LinkStatistics, Refusals, Statistics};
+pub use stream::{FourTuple, Received, StreamEnd, Tcp};
+pub use vms::{LinkId, PeerState};
+
+/// UDP port of the datagrams, on both sides.
+pub const PORT: u16 = 22605;

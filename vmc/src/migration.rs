@@ -1,5 +1,187 @@
-//! Live Migration Assistant (M6): `keep_con_with_migration` and `finish_mig`.
-//! A direction's position is its 64-bit stream offset, so that a hand-over
-//! needs only each receiver's confirmed offset (design rule R8).
-//!
-//! No code yet.
+//! Live Migration Assistant (M6), as the original protocol has it: all links
+//! are left before a migration, and peers are found again after it
+//! (`vmc=original`, design rules R11, R12, R16). A direction's position is its
+//! stream offset, so that a hand-over needs only each receiver's confirmed
+//! offset (R8).
+
+use crate::channel::Vmc;
+use crate::config::LeaveReason;
+use crate::limits::LEAVE_TIMEOUT;
+use crate::message::{Leave, Message, Reason};
+use crate::output::Cause;
+use crate::platform::{Instant, Platform};
+use crate::publisher::MemberEvent;
+use crate::vms::control::{CLOSED, Side};
+use crate::vms::link::Phase;
+use crate::vms::rings::User;
+
+impl<P: Platform> Vmc<P> {
+    /// Leaves all links. Nobody is greeted, and no HELLO answered, before
+    /// [`Vmc::renew`].
+    pub fn leave(&mut self, reason: LeaveReason) {
+        self.parted = true;
+        self.vms.stop_asking_all();
+        let leave = match reason {
+            LeaveReason::Shutdown => Leave::Shutdown,
+            LeaveReason::Migrating => Leave::Migrating,
+        };
+        let now = self.platform.now();
+        for index in 0..self.links.end() {
+            let Some(link) = self.links.get(index) else {
+                continue;
+            };
+            match link.phase {
+                Phase::Proving { .. } => self.withdraw(index),
+                Phase::Open => {
+                    self.part(index, leave, false, Cause::Left, now);
+                    self.settle(index);
+                }
+                Phase::Leaving { .. } => {}
+            }
+        }
+        self.flush();
+    }
+
+    /// Whether there is no link, and nothing of a peer is mapped.
+    pub fn is_alone(&self) -> bool {
+        self.links.len() == 0
+    }
+
+    /// This guest has become another domain, or a suspend was cancelled:
+    /// everything of before is forgotten, and the peers of its connections are
+    /// greeted again. Stream offsets stay.
+    pub fn renew(&mut self) {
+        for index in 0..self.links.end() {
+            if self.links.get(index).is_some() {
+                self.end_stale(index);
+            }
+        }
+        self.vms.forget_addresses();
+        self.parted = false;
+        let now = self.platform.now();
+        for retiring in &mut self.retiring {
+            retiring.renew(now);
+        }
+        self.take_back_again(now);
+        if self.platform.domid() != self.domid {
+            self.domid = self.platform.domid();
+            // Quarantine ends with the domain that was mapped.
+            self.stats.quarantined_pages = 0;
+        }
+        for at in 0..self.conns.end() {
+            let peer = self.conns.get(at).filter(|conn| !conn.ended);
+            if let Some(peer) = peer.map(|conn| conn.tuple.remote.ip()) {
+                self.greet(peer);
+            }
+        }
+    }
+
+    fn end_stale(&mut self, index: usize) {
+        if self.links.get(index).is_some_and(|link| link.is_proving()) {
+            self.withdraw(index);
+        } else {
+            self.close_link(index, Cause::Renewed);
+        }
+    }
+
+    /// Confirms every ring that is read on a link, and says LEAVE.
+    fn part(&mut self, index: usize, leave: Leave, heard: bool, cause: Cause, now: Instant) {
+        for at in 0..self.conns.end() {
+            let uses = self
+                .conns
+                .get(at)
+                .is_some_and(|conn| conn.link == Some(index) && !conn.recver.rings.is_empty());
+            if uses {
+                self.confirm(at, Reason::Leaving);
+            }
+        }
+        if let Some(link) = self.links.get_mut(index) {
+            link.post(&Message::Leave(leave));
+            let until = now.after(LEAVE_TIMEOUT);
+            link.phase = Phase::Leaving {
+                until,
+                heard,
+                cause,
+            };
+        }
+    }
+
+    /// LEAVE: the peer is going, or has heard that we are.
+    pub(crate) fn peer_leaves(&mut self, index: usize, leave: Leave) -> Result<(), Cause> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        let (uuid, address) = (link.uuid, link.address);
+        let cause = match leave {
+            Leave::Migrating => Cause::PeerMigrating,
+            _ => Cause::PeerLeft,
+        };
+        match &mut link.phase {
+            Phase::Leaving { heard, .. } => *heard = true,
+            Phase::Open if leave != Leave::Answer => {
+                let now = self.platform.now();
+                self.part(index, Leave::Answer, true, cause, now);
+            }
+            Phase::Open | Phase::Proving { .. } => return Err(Cause::BadMessage),
+        }
+        let event = match leave {
+            Leave::Migrating => MemberEvent::Migrating,
+            Leave::Shutdown | Leave::NoRoom => MemberEvent::Leave,
+            Leave::Answer => return Ok(()),
+        };
+        self.publish(event, uuid, address, index);
+        Ok(())
+    }
+
+    /// Ends a link that is being left, when both sides are ready or one has
+    /// waited long enough.
+    pub(crate) fn step_leave(&mut self, index: usize) {
+        let Some(link) = self.links.get(index) else {
+            return;
+        };
+        let gone = link.peer_state() == CLOSED;
+        let Phase::Leaving {
+            until,
+            heard,
+            cause,
+        } = link.phase
+        else {
+            if gone {
+                self.read_last(index);
+                self.close_link(index, Cause::Gone);
+            }
+            return;
+        };
+        if gone {
+            self.read_last(index);
+            self.close_link(index, cause);
+            return;
+        }
+        // The mapper goes first; the owner takes the region back after it.
+        let unanswered = link
+            .own
+            .iter()
+            .flatten()
+            .any(|ring| matches!(ring.user, User::Conn(_)));
+        let ready = heard && !unanswered && !link.outbox.is_behind() && link.side == Side::Mapper;
+        if ready || self.platform.now() >= until {
+            self.close_link(index, cause);
+        }
+    }
+
+    /// What a peer that has closed the link wrote before.
+    fn read_last(&mut self, index: usize) {
+        // A ring of messages holds fewer than 4096 of them; whoever closed it
+        // writes no more.
+        for _ in 0..4096 / crate::limits::MESSAGES {
+            self.serve_messages(index);
+            if self
+                .links
+                .get(index)
+                .is_none_or(|link| !link.more || link.fault.is_some())
+            {
+                return;
+            }
+        }
+    }
+}

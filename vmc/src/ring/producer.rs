@@ -169,6 +169,14 @@ impl Producer {
         Ok(self.head)
     }
 
+    /// Bytes that the consumer has not taken, fetched anew; what was last
+    /// believed where it lies.
+    pub fn unconsumed<M: Memory>(&self, memory: &M) -> u64 {
+        let fetched = self.geometry.load(memory, HEAD);
+        let head = lie::head(fetched, self.head, self.tail).unwrap_or(self.head);
+        self.tail.wrapping_sub(head)
+    }
+
     /// What the consumer says of itself, fetched anew.
     pub fn consumer_state<M: Memory>(&self, memory: &M) -> ConsumerState {
         let state = self.geometry.load(memory, CONSUMER_STATE);

@@ -1,0 +1,219 @@
+//! A direction moves back to TCP (docs/protocol.md, "Fallback", "DONE").
+//!
+//! The receiver names the offset up to which it has consumed; the sender puts
+//! its bytes from there on into TCP, those left in rings first. A ring in use
+//! is answered exactly once, by CONFIRM or by DONE, and messages of a link
+//! stay in order: so nothing that crosses can be taken for something else.
+
+use super::{Fin, Path};
+use crate::channel::Vmc;
+use crate::message::{Message, Reason};
+use crate::output::Cause;
+use crate::platform::Platform;
+use crate::stream::{StreamEnd, Tcp};
+use crate::vms::rings::User;
+
+impl<P: Platform> Vmc<P> {
+    /// The receiver of a connection goes back to TCP: it confirms every ring
+    /// that it reads, in order.
+    pub(crate) fn confirm(&mut self, at: usize, reason: Reason) {
+        let Some(conn) = self.conns.get_mut(at) else {
+            return;
+        };
+        let Some(link) = conn.link.and_then(|index| self.links.get_mut(index)) else {
+            return;
+        };
+        for source in core::mem::take(&mut conn.recver.rings) {
+            let offset = conn.recver.consumed(source);
+            link.let_go(
+                source.ring,
+                &Message::Confirm {
+                    your: source.ring,
+                    reason,
+                    offset,
+                },
+            );
+        }
+        self.wake_reader(at);
+    }
+
+    /// FALLBACK: the sender of a ring wants to go back to TCP.
+    pub(crate) fn fall_back(&mut self, index: usize, number: u16, _: Reason) -> Result<(), Cause> {
+        let ring = self.links.get(index).map(|link| &link.peers);
+        match ring.and_then(|peers| peers.get(usize::from(number))) {
+            Some(Some(ring)) => {
+                // No user: the answer has crossed it.
+                if let Some(at) = ring.user {
+                    self.confirm(at, Reason::Fallback);
+                }
+                Ok(())
+            }
+            _ => Err(Cause::BadMessage),
+        }
+    }
+
+    /// CONFIRM: the receiver takes nothing more from a ring; it has consumed
+    /// it up to `offset`.
+    pub(crate) fn confirmed(
+        &mut self,
+        index: usize,
+        number: u16,
+        reason: Reason,
+        offset: u64,
+    ) -> Result<(), Cause> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        let Some(Some(ring)) = link.own.get_mut(usize::from(number)) else {
+            return Err(Cause::BadMessage);
+        };
+        let at = match ring.user {
+            User::Conn(at) => at,
+            User::Over => {
+                link.idle_own(number);
+                return Ok(());
+            }
+            // It is no longer in use.
+            User::Idle | User::Retiring => return Ok(()),
+        };
+        let Some(conn) = self.conns.get_mut(at) else {
+            return Ok(());
+        };
+        let sender = &mut conn.sender;
+        if sender.rings.first() != Some(&number) {
+            return Err(Cause::BadMessage);
+        }
+        let (base, tail) = (ring.producer.base(), ring.producer.tail());
+        let begins = sender.residue.is_empty() || offset == base;
+        if offset < base || offset > tail || !begins {
+            return Err(Cause::BadMessage);
+        }
+        sender.rings.remove(0);
+        let mut lost = false;
+        if !sender.sunk {
+            // At most the capacity, or nothing is read back.
+            let len = usize::try_from(tail - offset).unwrap_or(usize::MAX);
+            let start = sender.residue.len();
+            if len > ring.producer.capacity() {
+                return Err(Cause::BadMessage);
+            }
+            if sender.residue.try_reserve_exact(len).is_ok() {
+                sender.residue.resize(start + len, 0);
+                let into = &mut sender.residue[start..];
+                if ring.producer.read_back(&ring.region, offset, into) != len {
+                    return Err(Cause::BadMessage);
+                }
+            } else {
+                lost = true;
+            }
+        }
+        sender.refused |= reason.is_refusal();
+        sender.path = if sender.rings.is_empty() {
+            Path::Residue
+        } else {
+            Path::Unconfirmed
+        };
+        let is_last = sender.rings.is_empty();
+        if matches!(reason, Reason::Unmapped | Reason::NoRoom) {
+            link.retire_own(number);
+        } else {
+            link.idle_own(number);
+        }
+        if is_last {
+            link.counters.fallbacks += 1;
+            self.stats.fallbacks += 1;
+        }
+        if reason.is_refusal() {
+            self.stats.refused.count(reason);
+        }
+        if lost {
+            self.end_conn(at);
+        } else if is_last {
+            self.leave_ring(at);
+        }
+        Ok(())
+    }
+
+    /// All rings of a sender were confirmed: what is left goes into TCP.
+    fn leave_ring(&mut self, at: usize) {
+        let Some(conn) = self.conns.get_mut(at) else {
+            return;
+        };
+        if conn.sender.residue.is_empty() && conn.sender.fin == Fin::Open {
+            conn.sender.path = Path::Tcp;
+            self.wake_writer(at);
+        } else {
+            self.want_advance(at);
+        }
+    }
+
+    /// Puts residue into TCP, then closes TCP if the application has finished.
+    pub(crate) fn resend<T: Tcp>(&mut self, at: usize, tcp: &mut T) -> Result<(), StreamEnd> {
+        let Some(conn) = self.conns.get_mut(at) else {
+            return Ok(());
+        };
+        let sender = &mut conn.sender;
+        if sender.path != Path::Residue {
+            return Ok(());
+        }
+        while sender.resent < sender.residue.len() {
+            let sent = tcp.send(&sender.residue[sender.resent..])?;
+            if sent == 0 {
+                return Ok(());
+            }
+            sender.resent += sent;
+        }
+        sender.residue = alloc::vec::Vec::new();
+        sender.resent = 0;
+        sender.path = Path::Tcp;
+        if sender.fin == Fin::Wanted {
+            sender.fin = Fin::Sent;
+            tcp.close();
+        }
+        self.wake_writer(at);
+        Ok(())
+    }
+
+    /// DONE: the receiver has drained a ring to the next one's base, or to
+    /// the FIN, or wants nothing more of this connection.
+    pub(crate) fn done(&mut self, index: usize, number: u16, offset: u64) -> Result<(), Cause> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        let Some(Some(ring)) = link.own.get_mut(usize::from(number)) else {
+            return Err(Cause::BadMessage);
+        };
+        let at = match ring.user {
+            User::Conn(at) => at,
+            User::Over => {
+                link.idle_own(number);
+                return Ok(());
+            }
+            User::Idle | User::Retiring => return Ok(()),
+        };
+        let Some(conn) = self.conns.get_mut(at) else {
+            return Ok(());
+        };
+        let sender = &mut conn.sender;
+        if sender.rings.first() != Some(&number) {
+            return Err(Cause::BadMessage);
+        }
+        let complete = offset == ring.producer.tail();
+        sender.rings.remove(0);
+        link.idle_own(number);
+        if complete && !sender.rings.is_empty() {
+            return Ok(());
+        }
+        if complete && sender.fin == Fin::Wanted && sender.path == Path::Ring {
+            sender.path = Path::Residue;
+            sender.delivered = true;
+            self.want_advance(at);
+        } else if sender.fin == Fin::Sent {
+            // Nobody waits for it: see `Sender::sunk`.
+            sender.path = Path::Tcp;
+        } else {
+            self.end_conn(at);
+        }
+        Ok(())
+    }
+}

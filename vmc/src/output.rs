@@ -1,0 +1,102 @@
+//! What the channel wants of its user.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::connection::ConnId;
+use crate::publisher::Membership;
+
+/// Why a link is down. Also an index of the counters of lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// This guest left.
+    Left,
+    /// The peer left: it shuts down.
+    PeerLeft,
+    /// The peer left: it is about to migrate.
+    PeerMigrating,
+    /// The peer is dead, or closed the link without a word.
+    Gone,
+    /// A new link to the same guest, or to the same address, took its place.
+    Replaced,
+    /// This guest has become another domain, or the link was left before a
+    /// suspend that was cancelled.
+    Renewed,
+    /// The peer moved an index of a ring where it cannot be.
+    IndexLie,
+    /// The peer sent a message that means nothing.
+    BadMessage,
+    /// The peer rang without end.
+    Flood,
+    /// The peer did not take its messages.
+    Stuck,
+    /// The peer named an address that is not its own. Counted only: it does
+    /// not end a link.
+    WrongAddress,
+}
+
+impl Cause {
+    /// Number of causes.
+    pub const COUNT: usize = Self::WrongAddress as usize + 1;
+
+    /// Whether the peer lied or misbehaved.
+    #[must_use]
+    pub const fn is_lie(self) -> bool {
+        self as usize >= Self::IndexLie as usize
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Left => "left",
+            Self::PeerLeft => "the peer shuts down",
+            Self::PeerMigrating => "the peer migrates",
+            Self::Gone => "the peer is gone",
+            Self::Replaced => "a new link took its place",
+            Self::Renewed => "this guest was suspended",
+            Self::IndexLie => "the peer lied about an index",
+            Self::BadMessage => "the peer sent a message that means nothing",
+            Self::Flood => "the peer rings without end",
+            Self::Stuck => "the peer does not take its messages",
+            Self::WrongAddress => "the peer named an address that is not its own",
+        })
+    }
+}
+
+/// Something to do. The user does it, or loses it where that is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// To be sent by UDP, from and to [`PORT`](crate::PORT); may be lost.
+    Datagram {
+        /// Whom it is for.
+        to: IpAddr,
+        /// What it says.
+        bytes: heapless::Vec<u8, 64>,
+    },
+    /// An Ethernet frame that a peer sent; its source is the peer. May be lost.
+    Frame(Vec<u8>),
+    /// A read that found nothing may find something.
+    Readable(ConnId),
+    /// A write that found no room may find some.
+    Writable(ConnId),
+    /// [`Vmc::advance`](crate::Vmc::advance) is wanted.
+    Advance(ConnId),
+    /// The connection is lost: its TCP is to be aborted.
+    Failed(ConnId),
+    /// A guest of this host has a link: its connections are to be tracked.
+    LinkUp {
+        /// Its address.
+        address: IpAddr,
+    },
+    /// A link ended.
+    LinkDown {
+        /// The peer's address.
+        address: IpAddr,
+        /// Why.
+        cause: Cause,
+    },
+    /// A change among the guests of this host.
+    Member(Membership),
+}

@@ -1,0 +1,154 @@
+//! What happened, in numbers.
+
+use core::net::IpAddr;
+
+use crate::message::Reason;
+use crate::output::Cause;
+use crate::platform::{DomId, Uuid};
+use crate::stream::FourTuple;
+use crate::vms::LinkId;
+
+/// Upgrades that a receiver refused, by the reason it gave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// It has no such connection.
+    pub no_connection: u64,
+    /// It has no room for another ring.
+    pub no_room: u64,
+    /// It could not map the ring.
+    pub unmapped: u64,
+    /// The address named is not the link's.
+    pub wrong_address: u64,
+    /// It is leaving.
+    pub leaving: u64,
+    /// A reason of another kind.
+    pub other: u64,
+}
+
+impl Refusals {
+    pub(crate) const fn count(&mut self, reason: Reason) {
+        *match reason {
+            Reason::NoConnection => &mut self.no_connection,
+            Reason::NoRoom => &mut self.no_room,
+            Reason::Unmapped => &mut self.unmapped,
+            Reason::WrongAddress => &mut self.wrong_address,
+            Reason::Leaving => &mut self.leaving,
+            Reason::Fallback | Reason::Other => &mut self.other,
+        } += 1;
+    }
+}
+
+/// Counters of the whole channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Datagrams that were taken.
+    pub datagrams: u64,
+    /// Datagrams that meant nothing, or nothing any more.
+    pub datagrams_dropped: u64,
+    /// Links that were up.
+    pub links: u64,
+    /// Links that ended, by [`Cause`]. `WrongAddress` counts occasions.
+    pub ends: [u64; Cause::COUNT],
+    /// Directions that moved to a ring, as the sender counts them.
+    pub upgrades: u64,
+    /// Directions that moved back to TCP, as the sender counts them.
+    pub fallbacks: u64,
+    /// Switches to a larger ring.
+    pub growths: u64,
+    /// SWITCHes of ours that were refused.
+    pub refused: Refusals,
+    /// SWITCHes of peers that we refused.
+    pub refusals: Refusals,
+    /// Connections that were lost with their link.
+    pub failed: u64,
+    /// Notifications sent.
+    pub notifications: u64,
+    /// Batches that needed no notification, because the peer was awake.
+    pub suppressed: u64,
+    /// Pages granted at present.
+    pub granted_pages: usize,
+    /// Pages of peers mapped at present.
+    pub mapped_pages: usize,
+    /// Pages that a peer never gave back. They count against
+    /// [`Config::memory`](crate::Config::memory) until this guest becomes another domain.
+    pub quarantined_pages: usize,
+    /// Regions that a peer still has to give back.
+    pub retiring: usize,
+}
+
+impl Statistics {
+    /// Links that ended because of `cause`.
+    #[must_use]
+    pub fn ended(&self, cause: Cause) -> u64 {
+        self.ends[cause as usize]
+    }
+}
+
+/// Counters of one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkStatistics {
+    /// Its name.
+    pub link: LinkId,
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The peer's identity.
+    pub uuid: Uuid,
+    /// The peer's domid.
+    pub domid: DomId,
+    /// What was counted.
+    pub counters: LinkCounters,
+}
+
+/// What a link counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Bytes of connections that were written to rings.
+    pub sent: u64,
+    /// Bytes of connections that were taken from rings.
+    pub received: u64,
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Frames taken.
+    pub frames_received: u64,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Messages taken.
+    pub messages_received: u64,
+    /// Notifications sent.
+    pub notifications: u64,
+    /// Batches that needed no notification.
+    pub suppressed: u64,
+    /// Events that came.
+    pub events: u64,
+    /// Events without effect.
+    pub empty_events: u64,
+    /// Directions that moved to a ring.
+    pub upgrades: u64,
+    /// Directions that moved back.
+    pub fallbacks: u64,
+    /// Rings that were granted.
+    pub rings_granted: u64,
+    /// Rings that served another connection.
+    pub rings_reused: u64,
+}
+
+/// Counters of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnStatistics {
+    /// Its ends.
+    pub tuple: FourTuple,
+    /// Bytes that the application wrote.
+    pub written: u64,
+    /// Bytes that the application read.
+    pub read: u64,
+    /// Those of them that went through rings.
+    pub written_to_ring: u64,
+    /// Those of them that came from rings.
+    pub read_from_ring: u64,
+    /// Times that a writer found the ring full.
+    pub waits: u64,
+    /// Whether writes go to a ring at present.
+    pub sends_by_ring: bool,
+    /// Whether reads come from a ring at present.
+    pub receives_by_ring: bool,
+}

@@ -1,0 +1,170 @@
+//! HELLO, WELCOME and REFUSED as bytes (docs/protocol.md, "Datagrams").
+
+use crate::platform::{DomId, Uuid};
+
+const MAGIC: [u8; 4] = *b"XVMC";
+const VERSION: u8 = 1;
+
+/// A secret that goes to one address only.
+pub(crate) type Nonce = [u8; 16];
+
+/// Why a HELLO or a WELCOME is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    NotCoResident,
+    NoRoom,
+    Leaving,
+}
+
+impl Refusal {
+    const fn number(self) -> u16 {
+        match self {
+            Self::NotCoResident => 1,
+            Self::NoRoom => 2,
+            Self::Leaving => 3,
+        }
+    }
+
+    const fn from_number(number: u16) -> Option<Self> {
+        Some(match number {
+            1 => Self::NotCoResident,
+            2 => Self::NoRoom,
+            3 => Self::Leaving,
+            _ => return None,
+        })
+    }
+}
+
+/// What a datagram says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Hello,
+    Welcome {
+        nonce_b: Nonce,
+        reference: u32,
+        port: u32,
+    },
+    Refused(Refusal),
+}
+
+/// A datagram; its sender is an allegation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Datagram {
+    pub(crate) domid: DomId,
+    pub(crate) uuid: Uuid,
+    pub(crate) nonce_a: Nonce,
+    pub(crate) kind: Kind,
+}
+
+impl Datagram {
+    pub(crate) fn encode(&self) -> heapless::Vec<u8, 64> {
+        let mut bytes = [0; 64];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = VERSION;
+        bytes[6..8].copy_from_slice(&self.domid.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.uuid.0);
+        bytes[24..40].copy_from_slice(&self.nonce_a);
+        let (kind, len) = match self.kind {
+            Kind::Hello => (1, 40),
+            Kind::Welcome {
+                nonce_b,
+                reference,
+                port,
+            } => {
+                bytes[40..56].copy_from_slice(&nonce_b);
+                bytes[56..60].copy_from_slice(&reference.to_le_bytes());
+                bytes[60..64].copy_from_slice(&port.to_le_bytes());
+                (2, 64)
+            }
+            Kind::Refused(reason) => {
+                bytes[40..42].copy_from_slice(&reason.number().to_le_bytes());
+                (3, 56)
+            }
+        };
+        bytes[5] = kind;
+        let mut encoded = heapless::Vec::new();
+        // 64 bytes at most, and there is room for so many.
+        let _ = encoded.extend_from_slice(&bytes[..len]);
+        encoded
+    }
+
+    /// None where the bytes are no datagram of this protocol.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<40>()?;
+        if head[..4] != MAGIC || head[4] != VERSION {
+            return None;
+        }
+        let kind = match (head[5], rest.len()) {
+            (1, 0) => Kind::Hello,
+            (2, 24) => Kind::Welcome {
+                nonce_b: array(rest, 0)?,
+                reference: u32::from_le_bytes(array(rest, 16)?),
+                port: u32::from_le_bytes(array(rest, 20)?),
+            },
+            (3, 16) => Kind::Refused(Refusal::from_number(u16::from_le_bytes(array(rest, 0)?))?),
+            _ => return None,
+        };
+        Some(Self {
+            domid: u16::from_le_bytes(array(head, 6)?),
+            uuid: Uuid(array(head, 8)?),
+            nonce_a: array(head, 24)?,
+            kind,
+        })
+    }
+}
+
+/// `N` bytes from `at` on.
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk::<N>().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Datagram, Kind, Refusal};
+    use crate::platform::Uuid;
+
+    fn datagram(kind: Kind) -> Datagram {
+        Datagram {
+            domid: 0x0102,
+            uuid: Uuid([3; 16]),
+            nonce_a: [4; 16],
+            kind,
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let welcome = Kind::Welcome {
+            nonce_b: [5; 16],
+            reference: 0x0607_0809,
+            port: 0x0a0b_0c0d,
+        };
+        for (kind, len) in [
+            (Kind::Hello, 40),
+            (welcome, 64),
+            (Kind::Refused(Refusal::Leaving), 56),
+        ] {
+            let sent = datagram(kind);
+            let bytes = sent.encode();
+            assert_eq!(bytes.len(), len);
+            assert_eq!(Datagram::decode(&bytes), Some(sent));
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_datagram() {
+        let bytes = datagram(Kind::Hello).encode();
+        for len in 0..bytes.len() {
+            assert_eq!(Datagram::decode(&bytes[..len]), None);
+        }
+        for at in 0..6 {
+            let mut spoilt = bytes.clone();
+            spoilt[at] ^= 0x80;
+            assert_eq!(Datagram::decode(&spoilt), None, "byte {at}");
+        }
+        let refused = datagram(Kind::Refused(Refusal::NoRoom)).encode();
+        let mut spoilt = refused.clone();
+        spoilt[40] = 0;
+        assert_eq!(Datagram::decode(&spoilt), None);
+    }
+}

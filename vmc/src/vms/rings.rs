@@ -1,0 +1,308 @@
+//! The rings of a link. They stay granted and mapped when a connection is
+//! done with them, for the next one.
+
+use alloc::vec::Vec;
+
+use super::link::Link;
+use crate::channel::Vmc;
+use crate::limits::{LARGEST_LOG2, PAGE, RING_NUMBERS};
+use crate::message::{Message, References};
+use crate::output::Cause;
+use crate::platform::{Platform, PlatformError};
+use crate::ring::{Consumer, Geometry, Producer};
+
+/// Who uses an own ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// Nobody.
+    Idle,
+    /// The connection at this index.
+    Conn(usize),
+    /// A connection that is over; the receiver has not let go of it yet.
+    Over,
+    /// RETIRE was sent.
+    Retiring,
+}
+
+/// A ring that this guest granted and writes.
+pub(crate) struct OwnRing<P: Platform> {
+    pub(crate) region: P::Region,
+    pub(crate) log2: u8,
+    pub(crate) producer: Producer,
+    pub(crate) user: User,
+    /// It is in the list of notifications put off.
+    pub(crate) noted: bool,
+}
+
+/// A ring that the peer granted and writes.
+pub(crate) struct PeerRing<P: Platform> {
+    /// None: it could not be mapped.
+    pub(crate) mapping: Option<P::Mapping>,
+    pub(crate) log2: u8,
+    /// The connection at this index uses it.
+    pub(crate) user: Option<usize>,
+    pub(crate) consumer: Option<Consumer>,
+    /// It is in the list of notifications put off.
+    pub(crate) noted: bool,
+    /// Bytes taken that the producer was not told of.
+    pub(crate) unannounced: usize,
+}
+
+/// Pages of a ring, with its header.
+pub(crate) const fn pages(log2: u8) -> usize {
+    1 + (1 << log2)
+}
+
+/// Where a connection's ring lies in its memory.
+pub(crate) const fn geometry(log2: u8) -> Geometry {
+    Geometry {
+        header: 0,
+        data: PAGE,
+        capacity: PAGE << log2,
+    }
+}
+
+impl<P: Platform> Link<P> {
+    /// An own ring in use by the connection at `index`.
+    pub(crate) fn own_of(&mut self, number: u16, index: usize) -> Option<&mut OwnRing<P>> {
+        let ring = self.own.get_mut(usize::from(number))?.as_mut()?;
+        (ring.user == User::Conn(index)).then_some(ring)
+    }
+
+    /// Nobody uses an own ring any more.
+    pub(crate) fn idle_own(&mut self, number: u16) {
+        if let Some(Some(ring)) = self.own.get_mut(usize::from(number))
+            && !matches!(ring.user, User::Idle | User::Retiring)
+        {
+            ring.user = User::Idle;
+            self.idle.push(number);
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
+    /// An own ring is of no use to the peer: it is taken back.
+    pub(crate) fn retire_own(&mut self, number: u16) {
+        self.idle_own(number);
+        if let Some(at) = self.idle.iter().rposition(|idle| *idle == number) {
+            self.idle.remove(at);
+            if let Some(Some(ring)) = self.own.get_mut(usize::from(number)) {
+                ring.user = User::Retiring;
+            }
+            self.post(&Message::Retire { own: number });
+        }
+    }
+
+    /// A connection lets go of a ring of the peer's, and says so by `message`.
+    pub(crate) fn let_go(&mut self, number: u16, message: &Message<'_>) {
+        if let Some(Some(ring)) = self.peers.get_mut(usize::from(number))
+            && ring.user.take().is_some()
+        {
+            ring.consumer = None;
+            self.used = self.used.saturating_sub(1);
+            self.post(message);
+        }
+    }
+}
+
+impl<P: Platform> Vmc<P> {
+    /// log2 of the data pages of the largest ring.
+    pub(crate) fn largest_log2(&self) -> u8 {
+        let pages = (self.config.largest_ring / PAGE).max(1);
+        // The logarithm of a usize is less than 64.
+        (pages.ilog2() as u8).min(LARGEST_LOG2)
+    }
+
+    pub(crate) fn max_rings(&self) -> usize {
+        self.config.max_rings.min(RING_NUMBERS)
+    }
+
+    /// An own ring for a connection, of more data pages than `more_than`: one
+    /// that is idle, or a new one with `log2`.
+    pub(crate) fn take_ring(
+        &mut self,
+        index: usize,
+        log2: u8,
+        more_than: Option<u8>,
+    ) -> Option<u16> {
+        let link = self.links.get_mut(index)?;
+        let fits = |number: &u16| match link.own.get(usize::from(*number)) {
+            Some(Some(ring)) => more_than.is_none_or(|least| ring.log2 > least),
+            _ => false,
+        };
+        if let Some(at) = link.idle.iter().rposition(fits) {
+            link.counters.rings_reused += 1;
+            return Some(link.idle.remove(at));
+        }
+        self.grant_ring(index, log2)
+    }
+
+    fn grant_ring(&mut self, index: usize, log2: u8) -> Option<u16> {
+        let max_rings = self.max_rings();
+        let total = self.config.memory / PAGE;
+        let may_grant = self.may_grant(pages(log2));
+        let link = self.links.get_mut(index)?;
+        let free = link.own.iter().position(Option::is_none);
+        let number = free.unwrap_or(link.own.len());
+        let pages = pages(log2);
+        if number >= max_rings || link.granted_pages + pages > total / 2 {
+            self.reclaim(index);
+            return None;
+        }
+        if !may_grant {
+            self.reclaim_anywhere();
+            return None;
+        }
+        let region = match self.platform.grant(link.domid, pages) {
+            Ok(region) => region,
+            Err(PlatformError::NoMemory | PlatformError::NoRoom) => {
+                self.reclaim_anywhere();
+                return None;
+            }
+            Err(PlatformError::Refused) => return None,
+        };
+        let mut references = Vec::new();
+        self.platform.references(&region, &mut references);
+        let references: Vec<u8> = references
+            .iter()
+            .flat_map(|one| one.to_le_bytes())
+            .collect();
+        let ring = OwnRing {
+            producer: Producer::new(&region, geometry(log2), 0),
+            region,
+            log2,
+            user: User::Idle,
+            noted: false,
+        };
+        match link.own.get_mut(number) {
+            Some(place) => *place = Some(ring),
+            None => link.own.push(Some(ring)),
+        }
+        link.granted_pages += pages;
+        link.counters.rings_granted += 1;
+        self.stats.granted_pages += pages;
+        let own = u16::try_from(number).ok()?;
+        link.post(&Message::Ring {
+            own,
+            log2,
+            references: References(&references),
+        });
+        Some(own)
+    }
+
+    /// Takes an idle ring of a link back, so that there is room the next time.
+    fn reclaim(&mut self, index: usize) -> bool {
+        let Some(link) = self.links.get_mut(index).filter(|link| link.is_open()) else {
+            return false;
+        };
+        if link.idle.is_empty() {
+            return false;
+        }
+        let own = link.idle.remove(0);
+        if let Some(Some(ring)) = link.own.get_mut(usize::from(own)) {
+            ring.user = User::Retiring;
+        }
+        link.post(&Message::Retire { own });
+        true
+    }
+
+    fn reclaim_anywhere(&mut self) {
+        for index in 0..self.links.end() {
+            if self.reclaim(index) {
+                return;
+            }
+        }
+    }
+
+    /// RING: the peer has granted a ring.
+    pub(crate) fn take_peer_ring(
+        &mut self,
+        index: usize,
+        number: u16,
+        log2: u8,
+        references: References<'_>,
+    ) -> Result<(), Cause> {
+        let max_rings = self.max_rings();
+        let total = self.config.memory / PAGE;
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        let at = usize::from(number);
+        if matches!(link.peers.get(at), Some(Some(_))) {
+            return Err(Cause::BadMessage);
+        }
+        let pages = pages(log2);
+        let fits = at < max_rings
+            && link.mapped_pages + pages <= total / 2
+            && self.stats.mapped_pages + pages <= total;
+        let mut mapping = None;
+        if fits && link.is_open() {
+            let references: Vec<u32> = references.iter().collect();
+            mapping = self.platform.map(link.domid, &references).ok();
+        }
+        if mapping.is_some() {
+            link.mapped_pages += pages;
+            self.stats.mapped_pages += pages;
+        }
+        if link.peers.len() <= at {
+            link.peers.resize_with(at + 1, || None);
+        }
+        link.peers[at] = Some(PeerRing {
+            mapping,
+            log2,
+            user: None,
+            consumer: None,
+            noted: false,
+            unannounced: 0,
+        });
+        Ok(())
+    }
+
+    /// RETIRE: the peer wants a ring back.
+    pub(crate) fn retire_peer_ring(&mut self, index: usize, number: u16) -> Result<(), Cause> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        let Some(place) = link.peers.get_mut(usize::from(number)) else {
+            return Err(Cause::BadMessage);
+        };
+        match place.take() {
+            Some(ring) if ring.user.is_none() => {
+                if ring.mapping.is_some() {
+                    link.mapped_pages -= pages(ring.log2);
+                    self.stats.mapped_pages -= pages(ring.log2);
+                }
+                drop(ring);
+                link.post(&Message::Released { your: number });
+                Ok(())
+            }
+            // Put back: closing the link needs to find it.
+            Some(ring) => {
+                *place = Some(ring);
+                Err(Cause::BadMessage)
+            }
+            None => Err(Cause::BadMessage),
+        }
+    }
+
+    /// RELEASED: the peer has unmapped a ring.
+    pub(crate) fn own_ring_released(&mut self, index: usize, number: u16) -> Result<(), Cause> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(());
+        };
+        let Some(place) = link.own.get_mut(usize::from(number)) else {
+            return Err(Cause::BadMessage);
+        };
+        match place.take() {
+            Some(ring) if ring.user == User::Retiring => {
+                link.granted_pages -= pages(ring.log2);
+                self.take_back(ring.region, pages(ring.log2));
+                Ok(())
+            }
+            Some(ring) => {
+                *place = Some(ring);
+                Err(Cause::BadMessage)
+            }
+            None => Err(Cause::BadMessage),
+        }
+    }
+}
