@@ -111,7 +111,7 @@ impl<P: Platform> Vmc<P> {
             }
             return;
         }
-        if link.more {
+        if link.more || link.must_catch_up() {
             self.serve_messages(index);
         }
         self.look_after(index, now);
@@ -144,13 +144,12 @@ impl<P: Platform> Vmc<P> {
 
     /// When [`Vmc::poll`] is to be called next, at the latest. None: never.
     pub fn deadline(&self) -> Option<Instant> {
-        let links = self.links.iter().filter_map(|(_, link)| match link.phase {
-            Phase::Proving { until } => Some(until),
-            Phase::Leaving { until, .. } => Some(until.min(link.look_at)),
-            Phase::Open => Some(
-                link.stuck_at
-                    .map_or(link.look_at, |at| at.min(link.look_at)),
-            ),
+        let links = self.links.iter().map(|(_, link)| match link.phase {
+            Phase::Proving { until } => until,
+            Phase::Leaving { until, .. } => until.min(link.look_at),
+            Phase::Open => link
+                .stuck_at
+                .map_or(link.look_at, |at| at.min(link.look_at)),
         });
         links.chain(self.ask_at()).chain(self.take_back_at()).min()
     }
@@ -160,7 +159,7 @@ impl<P: Platform> Vmc<P> {
     pub fn has_work(&self) -> bool {
         self.links
             .iter()
-            .any(|(_, link)| link.more || link.fault.is_some())
+            .any(|(_, link)| link.more || link.fault.is_some() || link.must_catch_up())
     }
 
     /// Sends the notifications that were put off. To be called before the

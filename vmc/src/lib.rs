@@ -56,3 +56,6 @@ pub use vms::{LinkId, PeerState};
 
 /// UDP port of the datagrams, on both sides.
 pub const PORT: u16 = 22605;
+
+#[cfg(test)]
+mod tests;

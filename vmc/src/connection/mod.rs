@@ -135,7 +135,8 @@ impl Conn {
                 resent: 0,
                 fin: Fin::Open,
                 refused: false,
-                blocked: false,
+                // Whoever waits may have begun to before there was this.
+                blocked: true,
                 sunk: false,
                 delivered: false,
                 waits: 0,
@@ -147,7 +148,7 @@ impl Conn {
                 rings: heapless::Vec::new(),
                 received,
                 finished: false,
-                blocked: false,
+                blocked: true,
                 by_ring: 0,
             },
             ended: false,

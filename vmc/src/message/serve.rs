@@ -112,6 +112,8 @@ impl<P: Platform> Vmc<P> {
                 }
                 if link.outbox.is_behind() {
                     link.stuck_at.get_or_insert(now.after(STUCK_TIMEOUT));
+                } else {
+                    link.stuck_at = None;
                 }
                 moved
             }

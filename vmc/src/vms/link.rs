@@ -161,6 +161,11 @@ impl<P: Platform> Link<P> {
         }
     }
 
+    /// Messages wait for room, and the peer was not asked to tell of it yet.
+    pub(crate) const fn must_catch_up(&self) -> bool {
+        self.outbox.is_behind() && self.stuck_at.is_none()
+    }
+
     /// Messages were taken: the peer may wait for room.
     pub(crate) fn note_messages(&mut self) {
         self.bells.messages = true;

@@ -1,0 +1,107 @@
+//! FIN, RESET, and users that let go.
+
+use super::pair::Pair;
+use crate::{Output, Received, StreamEnd};
+
+#[test]
+fn a_fin_comes_behind_the_bytes_and_tcp_closes_after_it() {
+    let mut pair = Pair::linked();
+    assert_eq!(pair.write(0, b"last"), Ok(4));
+    pair.finish(0);
+    pair.run();
+    assert!(pair.guests[0].vmc.is_delivered(pair.conn(0)));
+    assert!(!pair.guests[0].tcp.is_closed());
+    assert_eq!(pair.read_all(1), (b"last".to_vec(), true));
+    pair.run();
+    assert!(pair.guests[0].tcp.is_closed());
+    // The other direction is still there.
+    assert_eq!(pair.pump(1, 0, 50).len(), 50);
+}
+
+#[test]
+fn a_fin_before_the_ring_is_attached_is_told_when_it_is() {
+    let mut pair = Pair::linked();
+    assert_eq!(pair.write(0, b"x"), Ok(1));
+    pair.finish(0);
+    assert!(!pair.guests[0].vmc.is_delivered(pair.conn(0)));
+    pair.run();
+    let outputs = pair.take_outputs(0);
+    assert!(outputs.contains(&Output::Advance(pair.conn(0))));
+    assert!(pair.guests[0].vmc.is_delivered(pair.conn(0)));
+}
+
+#[test]
+fn a_blocked_reader_hears_of_the_fin() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 1);
+    assert_eq!(pair.read(1, 1), Ok(Received::Nothing));
+    pair.take_outputs(1);
+    pair.finish(0);
+    pair.run();
+    assert!(
+        pair.take_outputs(1)
+            .contains(&Output::Readable(pair.conn(1)))
+    );
+    assert_eq!(pair.read(1, 1), Ok(Received::Finished));
+    assert_eq!(pair.read(1, 1), Ok(Received::Finished));
+}
+
+#[test]
+fn a_reset_reaches_a_blocked_reader_and_frees_the_rings() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 1);
+    pair.pump(1, 0, 1);
+    assert_eq!(pair.read(1, 1), Ok(Received::Nothing));
+    let conn = pair.conn(0);
+    let guest = &mut pair.guests[0];
+    // TCP's own reset is lost here.
+    let mut other = super::pair::FakeTcp::unconnected();
+    guest.vmc.abort(conn, &mut other);
+    pair.run();
+    let readable = Output::Readable(pair.conn(1));
+    let failed = Output::Failed(pair.conn(1));
+    let outputs = pair.take_outputs(1);
+    assert!(outputs.contains(&readable) || outputs.contains(&failed));
+    assert_eq!(pair.read(1, 1), Err(StreamEnd::Reset));
+    pair.run();
+    pair.reconnect();
+    pair.pump(0, 0, 1);
+    pair.pump(1, 0, 1);
+    for guest in &pair.guests {
+        let link = guest.vmc.link_statistics().next().expect("a link");
+        assert_eq!(link.counters.rings_granted, 1, "used again");
+    }
+}
+
+#[test]
+fn what_nobody_reads_is_thrown_away_and_the_writer_ends_in_order() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 1);
+    let conn = pair.conn(1);
+    pair.finish(1);
+    pair.guests[1].vmc.release(conn);
+    pair.run();
+    let bytes = Pair::pattern(0, 1 << 18);
+    let mut sent = 0;
+    while sent < bytes.len() {
+        sent += pair.write(0, &bytes[sent..]).expect("fine");
+        pair.run();
+    }
+    pair.finish(0);
+    pair.run();
+    assert!(pair.guests[0].tcp.is_closed());
+    assert_eq!(pair.guests[0].vmc.unconsumed(pair.conn(0)), 0);
+}
+
+#[test]
+fn a_name_that_was_forgotten_means_nothing() {
+    let mut pair = Pair::linked();
+    let old = pair.conn(0);
+    pair.reconnect();
+    assert_eq!(pair.conn(0).index(), old.index());
+    let guest = &mut pair.guests[0];
+    let written = guest.vmc.write(old, &mut guest.tcp, b"x");
+    assert_eq!(written, Err(StreamEnd::Reset));
+    guest.vmc.forget(old);
+    assert_eq!(pair.pump(0, 0, 9).len(), 9);
+}

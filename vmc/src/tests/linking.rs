@@ -1,0 +1,159 @@
+//! Discovery and proof.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use super::pair::{Pair, config};
+use super::world::Host;
+use crate::{Cause, MemberEvent, Output, PeerState, Vmc};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn states(pair: &Pair) -> [PeerState; 2] {
+    let [one, other] = &pair.guests;
+    [one.vmc.peer(other.address), other.vmc.peer(one.address)]
+}
+
+#[test]
+fn one_greeting_makes_a_link() {
+    let mut pair = Pair::linked();
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
+    for at in 0..2 {
+        let outputs = pair.take_outputs(at);
+        let up = |output: &&Output| matches!(output, Output::LinkUp { .. });
+        let joined = |output: &&Output| matches!(output, Output::Member(member) if member.event == MemberEvent::Join);
+        assert_eq!(outputs.iter().filter(up).count(), 1);
+        assert_eq!(outputs.iter().filter(joined).count(), 1);
+    }
+    assert_eq!(pair.host.holdings(), (9, 2));
+}
+
+#[test]
+fn both_may_greet_at_once() {
+    let mut pair = Pair::new();
+    let [one, other] = [pair.guests[0].address, pair.guests[1].address];
+    pair.guests[0].vmc.greet(other);
+    pair.guests[1].vmc.greet(one);
+    pair.run();
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
+    assert_eq!(pair.host.holdings(), (9, 2), "there is one link");
+}
+
+#[test]
+fn nobody_answers_and_the_address_is_remote() {
+    let mut pair = Pair::new();
+    pair.deaf = true;
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    assert_eq!(states(&pair)[0], PeerState::Asking);
+    pair.pass(2 * SECOND);
+    assert_eq!(states(&pair)[0], PeerState::Remote);
+    let hellos = pair.take_outputs(0).len();
+    assert_eq!(hellos, 4);
+    assert_eq!(pair.guests[0].vmc.deadline(), None);
+    // A HELLO of the other's is answered all the same.
+    pair.deaf = false;
+    let one = pair.guests[0].address;
+    pair.guests[1].vmc.greet(one);
+    pair.run();
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
+}
+
+#[test]
+fn a_lost_welcome_is_repeated() {
+    let mut pair = Pair::new();
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.turn(0);
+    pair.deaf = true;
+    pair.turn(1);
+    pair.deaf = false;
+    pair.pass(SECOND / 2);
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
+    assert_eq!(pair.host.holdings(), (9, 2));
+}
+
+#[test]
+fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
+    // The same numbers of domains on both hosts.
+    let mut pair = Pair::new();
+    let elsewhere = Rc::new(Host::default());
+    elsewhere.clock.set(1);
+    pair.guests[1].vmc = Vmc::new(elsewhere.dom(2), config(2));
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.run();
+    assert_eq!(states(&pair)[0], PeerState::Remote);
+    assert_eq!(states(&pair)[1], PeerState::Unknown, "REFUSED took it back");
+    assert_eq!(pair.host.holdings(), (0, 0));
+    assert_eq!(elsewhere.holdings(), (0, 0));
+}
+
+#[test]
+fn an_unproved_region_does_not_stay() {
+    let mut pair = Pair::new();
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.turn(0);
+    pair.deaf = true;
+    pair.turn(1);
+    assert_eq!(pair.host.holdings(), (9, 1));
+    pair.pass(3 * SECOND);
+    assert_eq!(pair.host.holdings(), (0, 0));
+    assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 0);
+}
+
+#[test]
+fn greetings_without_end_hold_a_bounded_number_of_regions() {
+    let mut pair = Pair::new();
+    let hello = {
+        let to = pair.guests[1].address;
+        pair.guests[0].vmc.greet(to);
+        match pair.guests[0].vmc.output() {
+            Some(Output::Datagram { bytes, .. }) => bytes,
+            other => panic!("{other:?}"),
+        }
+    };
+    for last in 0..=255 {
+        let from = IpAddr::from([10, 0, 1, last]);
+        pair.guests[1].vmc.datagram(from, &hello);
+    }
+    assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 8 * 9);
+}
+
+#[test]
+fn a_dead_peer_is_found_and_nothing_of_it_stays() {
+    for dead in 0..2 {
+        let mut pair = Pair::linked();
+        pair.write(0, b"x").expect("fine");
+        pair.run();
+        pair.host.kill(1 + dead as u16);
+        let alive = 1 - dead;
+        let now = pair.host.clock.get();
+        // Only the living one gets turns.
+        let at = pair.guests[alive].vmc.deadline().expect("a look");
+        assert!(at.0 <= now + SECOND / 4, "a connection uses the link");
+        pair.host.clock.set(at.0);
+        pair.turn(alive);
+        let outputs = pair.take_outputs(alive);
+        let failed = Output::Failed(pair.conn(alive));
+        assert!(outputs.contains(&failed), "{outputs:?}");
+        let address = pair.guests[dead].address;
+        let cause = Cause::Gone;
+        assert!(outputs.contains(&Output::LinkDown { address, cause }));
+        assert_eq!(pair.guests[alive].vmc.statistics().mapped_pages, 0);
+        assert!(pair.guests[alive].vmc.is_alone());
+    }
+}
+
+#[test]
+fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
+    let mut pair = Pair::linked();
+    pair.guests[0].vmc.renew();
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.pass(SECOND);
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
+    assert_eq!(pair.host.holdings(), (9, 2));
+    assert_eq!(pair.guests[1].vmc.links().count(), 1);
+}

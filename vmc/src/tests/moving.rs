@@ -1,0 +1,149 @@
+//! Directions move to rings, to larger rings, and back.
+
+use super::pair::Pair;
+use crate::{ConnStatistics, Output, Received};
+
+fn conn_statistics(pair: &Pair, at: usize) -> ConnStatistics {
+    let conn = pair.conn(at);
+    let mut all = pair.guests[at].vmc.connection_statistics();
+    all.find(|(id, _)| *id == conn).expect("tracked").1
+}
+
+#[test]
+fn the_first_write_goes_to_a_ring() {
+    let mut pair = Pair::linked();
+    assert_eq!(pair.write(0, b"hello"), Ok(5));
+    assert_eq!(pair.guests[0].tcp.sent, 0);
+    assert_eq!(
+        pair.read(1, 10),
+        Ok(Received::Nothing),
+        "SWITCH has not come"
+    );
+    pair.run();
+    assert!(
+        pair.take_outputs(1)
+            .contains(&Output::Readable(pair.conn(1)))
+    );
+    assert_eq!(pair.read_all(1).0, b"hello");
+    assert!(conn_statistics(&pair, 0).sends_by_ring);
+}
+
+#[test]
+fn what_went_into_tcp_is_read_first() {
+    let mut pair = Pair::new();
+    pair.connect();
+    assert_eq!(pair.write(0, b"by TCP, "), Ok(8));
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.run();
+    assert_eq!(pair.write(0, b"by ring"), Ok(7));
+    pair.run();
+    assert_eq!(pair.guests[0].tcp.sent, 8);
+    assert_eq!(pair.read_all(1).0, b"by TCP, by ring");
+}
+
+#[test]
+fn many_bytes_grow_the_ring_and_arrive_in_order() {
+    let mut pair = Pair::linked();
+    let got = pair.pump(0, 0, 1 << 20);
+    assert!(got == Pair::pattern(0, 1 << 20));
+    assert_eq!(pair.guests[0].vmc.statistics().growths, 1);
+    assert_eq!(pair.guests[0].tcp.sent, 0);
+    let back = pair.pump(1, 0, 100_000);
+    assert!(back == Pair::pattern(0, 100_000));
+}
+
+#[test]
+fn rings_are_used_again() {
+    let mut pair = Pair::linked();
+    for _ in 0..50 {
+        assert_eq!(pair.pump(0, 0, 100).len(), 100);
+        pair.finish(0);
+        pair.run();
+        assert!(pair.read_all(1).1);
+        pair.run();
+        assert!(pair.guests[0].tcp.is_closed());
+        pair.reconnect();
+    }
+    let link = pair.guests[0].vmc.link_statistics().next().expect("a link");
+    assert_eq!(link.counters.rings_granted, 1);
+    assert_eq!(link.counters.rings_reused, 49);
+}
+
+#[test]
+fn an_unknown_connection_stays_on_tcp() {
+    let mut pair = Pair::linked();
+    let conn = pair.conn(1);
+    pair.guests[1].vmc.forget(conn);
+    assert_eq!(pair.write(0, b"one"), Ok(3));
+    assert_eq!(pair.write(0, b"two"), Ok(3));
+    pair.run();
+    // CONFIRM has brought everything back.
+    assert_eq!(pair.guests[0].tcp.sent, 6);
+    assert_eq!(pair.write(0, b"three"), Ok(5));
+    assert_eq!(pair.guests[0].tcp.sent, 11);
+    assert_eq!(pair.guests[0].vmc.statistics().refused.no_connection, 1);
+}
+
+#[test]
+fn a_ring_that_cannot_be_mapped_is_refused_and_given_back() {
+    let mut pair = Pair::linked();
+    pair.guests[1].vmc.platform_mut().map_fails = true;
+    let got = pair.pump(0, 0, 5000);
+    assert!(got == Pair::pattern(0, 5000));
+    assert_eq!(pair.guests[0].vmc.statistics().refused.unmapped, 1);
+    assert_eq!(pair.host.holdings().0, 9, "only the link's pages");
+}
+
+#[test]
+fn a_larger_ring_that_cannot_be_mapped_brings_both_back() {
+    let mut pair = Pair::linked();
+    assert_eq!(pair.pump(0, 0, 5000).len(), 5000);
+    pair.guests[1].vmc.platform_mut().map_fails = true;
+    let mut all = Pair::pattern(0, 5000);
+    let more = pair.pump(0, 5000, 1 << 18);
+    all.extend(more);
+    assert!(all == Pair::pattern(0, 5000 + (1 << 18)));
+    assert_eq!(pair.guests[0].vmc.statistics().fallbacks, 1);
+    assert!(pair.guests[0].tcp.sent > 0);
+}
+
+#[test]
+fn a_full_ring_blocks_its_own_connection_only_and_wakes_its_writer() {
+    let mut pair = Pair::linked();
+    let bytes = Pair::pattern(0, 1 << 20);
+    let mut sent = 0;
+    loop {
+        let count = pair.write(0, &bytes[sent..]).expect("fine");
+        if count == 0 {
+            break;
+        }
+        sent += count;
+    }
+    // 16 KiB, then 64 KiB where the first was full often enough.
+    assert!(sent >= 16 * 1024);
+    pair.run();
+    pair.take_outputs(0);
+    assert_eq!(pair.guests[0].vmc.unconsumed(pair.conn(0)), sent as u64);
+    assert_eq!(pair.read_all(1).0, bytes[..sent]);
+    pair.run();
+    let writable = Output::Writable(pair.conn(0));
+    assert!(pair.take_outputs(0).contains(&writable));
+    assert_eq!(pair.guests[0].vmc.unconsumed(pair.conn(0)), 0);
+}
+
+#[test]
+fn a_batch_is_announced_once_and_a_reader_that_is_awake_never() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 10);
+    let before = pair.host.notifications.get();
+    for _ in 0..100 {
+        assert_eq!(pair.write(0, b"0123456789"), Ok(10));
+    }
+    pair.guests[0].vmc.flush();
+    assert_eq!(pair.host.notifications.get(), before + 1);
+    // It has not said that it waits.
+    assert_eq!(pair.write(0, b"0123456789"), Ok(10));
+    pair.guests[0].vmc.flush();
+    assert_eq!(pair.host.notifications.get(), before + 1);
+}
