@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check image gates bench idle lifecycle hosts shell fuzz clean
 
-IMAGES := relay echo bench selftest
+IMAGES := relay echo bench mclient selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
 

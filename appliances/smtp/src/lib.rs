@@ -11,7 +11,8 @@
 //! PIPELINING (RFC 2920) and ENHANCEDSTATUSCODES (RFC 2034, RFC 3463).
 //!
 //! To be read in this order: `relay` (the coupling), `server` and `client`
-//! (its halves), `body` and `drain` (the message on its way), then the small
+//! (its halves), `submission` (the client half alone, for a guest that sends mail),
+//! `body` and `drain` (the message on its way), then the small
 //! parts: `command`, `address`, `line`, `reply`, `trace`, `hops`, `ring`,
 //! `time`, `config`.
 #![no_std]
@@ -31,6 +32,7 @@ mod relay;
 mod reply;
 mod ring;
 mod server;
+mod submission;
 mod time;
 mod trace;
 
@@ -39,5 +41,6 @@ pub use client::Failure;
 pub use config::{Config, ConfigError, RELAY_DOMAINS_MAX, Timeouts};
 pub use relay::{Action, HopEvent, Log, Phase, Relay, Wait};
 pub use reply::{Reply, Status};
+pub use submission::{Envelope, Progress, Submission};
 pub use time::UnixTime;
 pub use trace::QueueId;

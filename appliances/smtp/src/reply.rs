@@ -66,7 +66,8 @@ impl Reply {
     }
 
     /// Whether the reply says yes.
-    pub(crate) fn is_positive(&self) -> bool {
+    #[must_use]
+    pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 

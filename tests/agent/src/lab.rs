@@ -48,6 +48,8 @@ pub(crate) enum Image {
     Relay,
     /// The echo guest's services, and measurements on order (`traffic::bench`).
     Bench,
+    /// Sends mails to a relay, and powers off.
+    Mclient,
     /// Tests the kernel from inside, and powers off.
     Selftest,
 }
@@ -59,6 +61,7 @@ impl Image {
             Self::Echo => "echo",
             Self::Relay => "relay",
             Self::Bench => "bench",
+            Self::Mclient => "mclient",
             Self::Selftest => "selftest",
         }
     }
@@ -69,6 +72,7 @@ impl Image {
             Self::Echo => "echo: ready",
             Self::Relay => "relay: listening on 25",
             Self::Bench => "bench: ready",
+            Self::Mclient => "mclient: done",
             Self::Selftest => "selftest: done",
         }
     }
@@ -103,6 +107,11 @@ impl Lab {
     /// A bench guest at 10.0.0.`number` with `options` after its addresses.
     pub(crate) fn bench(&self, number: u8, memory_mib: u64, options: &str) -> Guest {
         self.guest(Image::Bench, number, memory_mib, options)
+    }
+
+    /// A mail client at 10.0.0.`number`; `options` say where its mails go.
+    pub(crate) fn mclient(&self, number: u8, memory_mib: u64, options: &str) -> Guest {
+        self.guest(Image::Mclient, number, memory_mib, options)
     }
 
     fn guest(&self, image: Image, number: u8, memory_mib: u64, options: &str) -> Guest {

@@ -26,6 +26,12 @@ const BAD: &[(Image, &str, &str)] = &[
         "{} next-hop=10.0.0.1:2525 sessions=many",
         "sessions",
     ),
+    (Image::Bench, "{} control=0", "control"),
+    (Image::Bench, "{} buffer=2", "buffer"),
+    (Image::Mclient, "{}", "relay"),
+    (Image::Mclient, "{} relay=here", "relay"),
+    (Image::Mclient, "{} relay=10.0.0.2 n=101", "n"),
+    (Image::Mclient, "{} relay=10.0.0.2 size=0", "size"),
     // More than the guest's memory holds.
     (
         Image::Relay,

@@ -1,5 +1,6 @@
 //! The cases of the `test` scenario, by subject. Each makes its own guests and leaves none.
 
+mod bench;
 mod boot;
 mod checksums;
 mod command_line;
@@ -8,6 +9,7 @@ mod hostile;
 mod lifecycle;
 mod limits;
 mod mail;
+mod mclient;
 mod migration_failures;
 mod moving_mail;
 mod names;
@@ -85,6 +87,8 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         names::CASES,
         programs::CASES,
         mail::CASES,
+        mclient::CASES,
+        bench::CASES,
         dialogue::CASES,
         limits::CASES,
         next_hop::CASES,

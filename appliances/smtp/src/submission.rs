@@ -1,0 +1,292 @@
+//! Handing mails in: one session as a client of a relay, mail after mail.
+//!
+//! It is the client half of the relay ([`crate::client`]) with its own queue and without a server
+//! in front of it: the driver gives an envelope, then the message, and hears what became of it.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+
+use crate::address::{Mailbox, is_domain, parse_path};
+use crate::body::SPARE;
+use crate::client::{Client, Event, Failure, Stage};
+use crate::command::BodyType;
+use crate::config::ConfigError;
+use crate::reply::Reply;
+use crate::ring::Ring;
+
+/// Bytes that wait to be sent.
+const QUEUE: usize = 16 * 1024;
+
+/// Who sends a mail to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The sender.
+    pub sender: Mailbox,
+    /// The recipient.
+    pub recipient: Mailbox,
+    /// The message's size in bytes, line ends counted.
+    pub size: u64,
+}
+
+/// What the driver is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The next mail may begin, or the session end.
+    Ready,
+    /// The message may be sent.
+    SendMessage,
+    /// The answer to the whole message; the next mail may begin.
+    Answered(Reply),
+    /// The mail was refused before its message; [`Progress::Ready`] follows.
+    Refused(Reply),
+    /// The session is of no more use.
+    Failed(Failure),
+    /// The other side has said goodbye.
+    Bye,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Submission {
+    client: Client,
+    out: Ring,
+    hostname: String,
+    recipient: Option<Mailbox>,
+}
+
+impl Mailbox {
+    /// The mailbox written as `local@domain`; `None` where that is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let path = alloc::format!("<{text}>");
+        match parse_path(path.as_bytes()) {
+            Ok((Some(mailbox), "")) => Some(mailbox),
+            _ => None,
+        }
+    }
+}
+
+impl Submission {
+    /// A session on a fresh connection; the other side speaks first.
+    ///
+    /// # Errors
+    /// `hostname`, by which it greets, is not a domain name.
+    pub fn new(hostname: &str) -> Result<Self, ConfigError> {
+        if !is_domain(hostname) {
+            return Err(ConfigError::NotADomain);
+        }
+        Ok(Self {
+            client: Client::new(),
+            out: Ring::new(QUEUE),
+            hostname: hostname.to_owned(),
+            recipient: None,
+        })
+    }
+
+    /// Takes input up to the end of one reply line, and returns how many bytes. Everything that
+    /// was sent is to be told with [`Self::sent`] before.
+    pub fn input(&mut self, input: &[u8]) -> (usize, Option<Progress>) {
+        let (taken, event) = self.client.input(input, &self.hostname, &mut self.out);
+        (taken, event.and_then(|event| self.event(event)))
+    }
+
+    fn event(&mut self, event: Event) -> Option<Progress> {
+        match event {
+            // Behind MAIL, the recipient is next; behind anything else, a mail.
+            Event::Ready => match self.recipient.take() {
+                Some(recipient) => {
+                    self.client.rcpt(&recipient, &mut self.out);
+                    None
+                }
+                None => Some(Progress::Ready),
+            },
+            Event::Recipient(reply) if reply.is_positive() => {
+                self.client.data(&mut self.out);
+                None
+            }
+            Event::Recipient(reply) | Event::DataRefused(reply) => {
+                self.client.reset(&mut self.out);
+                Some(Progress::Refused(reply))
+            }
+            Event::SenderRefused(reply) => {
+                self.recipient = None;
+                // The session rests already; a reset makes the answer that tells of it.
+                self.client.reset(&mut self.out);
+                Some(Progress::Refused(reply))
+            }
+            Event::SendMessage => Some(Progress::SendMessage),
+            Event::Delivered(reply) => Some(Progress::Answered(reply)),
+            Event::Failed(failure) => Some(Progress::Failed(failure)),
+            Event::Bye => Some(Progress::Bye),
+        }
+    }
+
+    /// Bytes to send; empty when there are none.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.out.front()
+    }
+
+    /// `count` bytes of [`Self::output`] were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.out.take(count);
+    }
+
+    /// Begins a mail. False where none can begin now.
+    pub fn mail(&mut self, envelope: Envelope) -> bool {
+        if self.client.stage() != Stage::Idle {
+            return false;
+        }
+        self.recipient = Some(envelope.recipient);
+        self.client.mail(
+            Some(&envelope.sender),
+            Some(envelope.size),
+            BodyType::SevenBit,
+            &mut self.out,
+        );
+        true
+    }
+
+    /// How many bytes of message can be given now; 0 outside of a message.
+    #[must_use]
+    pub fn message_room(&self) -> usize {
+        match self.client.stage() {
+            Stage::Message => self.out.space().saturating_sub(SPARE),
+            _ => 0,
+        }
+    }
+
+    /// Takes bytes of the message in the form that it has on the wire: lines ended by CRLF, a dot
+    /// at the beginning of a line doubled (RFC 5321 4.5.2). Returns how many.
+    pub fn message(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.message_room());
+        self.out.put(&bytes[..count]);
+        count
+    }
+
+    /// Ends the message, whose last line has ended. False outside of a message, or where the queue
+    /// is full.
+    pub fn finish(&mut self) -> bool {
+        let possible = self.client.stage() == Stage::Message && self.out.space() >= SPARE;
+        if possible {
+            self.client.finish(&mut self.out);
+        }
+        possible
+    }
+
+    /// Says goodbye. False where that cannot be said now.
+    pub fn quit(&mut self) -> bool {
+        let possible = self.client.stage() == Stage::Idle;
+        if possible {
+            self.client.quit(&mut self.out);
+        }
+        possible
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    /// What the session says to `reply`, and what it tells its driver.
+    fn hear(session: &mut Submission, reply: &str) -> (String, Option<Progress>) {
+        let (taken, progress) = session.input(reply.as_bytes());
+        assert_eq!(taken, reply.len());
+        (said(session), progress)
+    }
+
+    fn said(session: &mut Submission) -> String {
+        let said = String::from_utf8(session.output().to_vec()).expect("ASCII");
+        session.sent(said.len());
+        said
+    }
+
+    fn ready() -> Submission {
+        let mut session = Submission::new("us.test").expect("a name");
+        assert_eq!(hear(&mut session, "220 hi\r\n").0, "EHLO us.test\r\n");
+        let ready = hear(&mut session, "250 them\r\n");
+        assert_eq!(ready, (String::new(), Some(Progress::Ready)));
+        session
+    }
+
+    fn envelope() -> Envelope {
+        let mailbox = |text| Mailbox::parse(text).expect("a mailbox");
+        Envelope {
+            sender: mailbox("user1@a.test"),
+            recipient: mailbox("user2@a.test"),
+            size: 10,
+        }
+    }
+
+    #[test]
+    fn a_mail_goes_step_by_step_and_another_after_it() {
+        let mut session = ready();
+        for _ in 0..2 {
+            assert_eq!(session.message_room(), 0);
+            assert!(session.mail(envelope()) && !session.mail(envelope()));
+            assert_eq!(said(&mut session), "MAIL FROM:<user1@a.test>\r\n");
+            let (rcpt, none) = hear(&mut session, "250 ok\r\n");
+            assert_eq!((rcpt.as_str(), none), ("RCPT TO:<user2@a.test>\r\n", None));
+            assert_eq!(hear(&mut session, "250 ok\r\n").0, "DATA\r\n");
+            let go = hear(&mut session, "354 go\r\n").1;
+            assert_eq!(go, Some(Progress::SendMessage));
+            assert!(!session.quit());
+            let long = [b'x'; 2 * QUEUE];
+            let taken = session.message(&long);
+            assert!((QUEUE / 2..QUEUE).contains(&taken));
+            assert_eq!(session.message(&long), 0);
+            said(&mut session);
+            assert_eq!(session.message(b"\r\n"), 2);
+            assert!(session.finish() && !session.finish());
+            assert_eq!(said(&mut session), "\r\n.\r\n");
+            let Some(Progress::Answered(reply)) = hear(&mut session, "250 taken\r\n").1 else {
+                panic!("an answer");
+            };
+            assert!(reply.is_positive());
+        }
+        assert!(session.quit());
+        assert_eq!(said(&mut session), "QUIT\r\n");
+        assert_eq!(hear(&mut session, "221 bye\r\n").1, Some(Progress::Bye));
+    }
+
+    #[test]
+    fn after_a_refusal_the_next_mail_can_begin() {
+        for answers in [
+            &["550 no\r\n"][..],
+            &["250 ok\r\n", "550 no\r\n"],
+            &["250 ok\r\n", "250 ok\r\n", "452 no\r\n"],
+        ] {
+            let mut session = ready();
+            assert!(session.mail(envelope()));
+            said(&mut session);
+            let mut last = (String::new(), None);
+            for answer in answers {
+                last = hear(&mut session, answer);
+            }
+            assert_eq!(last.0, "RSET\r\n");
+            assert!(matches!(last.1, Some(Progress::Refused(_))), "{answers:?}");
+            let ready = hear(&mut session, "250 ok\r\n").1;
+            assert_eq!(ready, Some(Progress::Ready));
+            assert!(session.mail(envelope()));
+        }
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert!(Submission::new("not a name").is_err());
+        for bad in [
+            "",
+            "a@",
+            "@b",
+            "a@b>",
+            "a@b> SIZE=1",
+            "a b@c",
+            "a@b\r\nQUIT",
+        ] {
+            assert_eq!(Mailbox::parse(bad), None, "{bad:?}");
+        }
+        let good = Mailbox::parse("a@b.test").expect("a mailbox");
+        assert_eq!(good.to_string(), "a@b.test");
+    }
+}

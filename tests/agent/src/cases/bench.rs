@@ -1,0 +1,61 @@
+//! Two bench guests talk to each other: every kind of traffic, and orders that mean nothing.
+
+use anyhow::{Result, bail};
+
+use super::Case;
+use crate::deadline::Deadline;
+use crate::lab::Lab;
+use crate::survival::healthy;
+use crate::traffic::bench::{CONTROL, Control};
+
+pub(super) const CASES: &[Case] = &[Case::new("bench_two_guests", 120, orders)];
+
+/// Orders that are answered by an error, and a word that it must hold.
+const WRONG: &[(&str, &str)] = &[
+    ("", "no order"),
+    ("dance", "no order"),
+    ("stream", "the order is"),
+    ("stream 10.0.0.3:9 0 1", "WRITE_BYTES"),
+    ("stream 10.0.0.3:9 64 99999999999999", "TOTAL_BYTES"),
+    ("stream here 64 64", "ADDRESS:PORT"),
+    ("pingpong 10.0.0.3:7 1 1 1", "the order is"),
+    ("connect 10.0.0.3:7 257", "COUNT"),
+    ("udp 10.0.0.3:7 1473 1", "BYTES"),
+    ("connect 10.0.0.3:4 1", "refused"),
+];
+
+fn orders(lab: &Lab) -> Result<String> {
+    let (a, b) = (lab.bench(2, 16, ""), lab.bench(3, 16, ""));
+    let (one, other) = (a.start_ready()?, b.start_ready()?);
+    let mut control = Control::connect(a.port(CONTROL))?;
+    let mut order = |order: &str| control.order(order, Deadline::seconds(40));
+    let (echo, discard) = (b.port(7), b.port(9));
+    for (line, word) in WRONG {
+        match order(line) {
+            Ok(answer) => bail!("{line:?} was answered by {answer:?}"),
+            Err(error) if format!("{error:#}").contains(word) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Odd sizes, so that no write or period ends where a buffer does.
+    for (write, total) in [(1, 1000), (777, 3_000_000), (100_000, 5_000_000)] {
+        order(&format!("verify {echo} {write} {total} 0"))?;
+    }
+    order(&format!("verify {echo} 1000 50000 1000"))?;
+    let rate = order(&format!("stream {discard} 16384 8000000"))?.mbit_s()?;
+    let asked = order(&format!("pingpong {echo} 64 100"))?.rounds_s()?;
+    let times = order(&format!("connect {echo} 8"))?.numbers("ns")?;
+    if times.len() != 8 {
+        bail!("8 connections took {times:?}");
+    }
+    let udp = order(&format!("udp {echo} 1472 20"))?;
+    if udp.number("lost")? > 2 {
+        bail!("{udp:?}");
+    }
+    healthy(&one)?;
+    healthy(&other)?;
+    Ok(format!(
+        "{} orders refused; {rate:.0} Mbit/s, {asked:.0} questions/s",
+        WRONG.len()
+    ))
+}
