@@ -1,13 +1,13 @@
 # Causeway. `make help` lists what there is; README.md says what it prints.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image gates bench idle lifecycle hosts shell fuzz clean
+.PHONY: help run test check image gates bench bench-native idle lifecycle hosts shell fuzz clean
 
 IMAGES := relay echo bench mclient selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## the main job: boot Xen, relay real mail, migrate the relay live meanwhile
 	cargo lab run
@@ -33,6 +33,9 @@ gates: image ## are the images freestanding?
 
 bench: ## figures, in virtual time, beside a Linux domU's
 	cargo lab bench --virtual-time
+
+bench-native: ## the channel's ring on this machine, beside loopback TCP, in wall-clock time
+	cargo run --release --package ringbench
 
 idle: ## processor time of idle guests over a minute
 	cargo lab idle --virtual-time

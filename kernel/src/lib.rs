@@ -19,6 +19,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "host")]
+extern crate std;
 
 pub mod cmdline;
 pub mod console;

@@ -10,6 +10,12 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
+#[cfg(feature = "host")]
+mod host;
+
+#[cfg(feature = "host")]
+pub use host::SharedFile;
+
 /// A range of shared memory, whoever owns its pages.
 ///
 /// Offsets and lengths are this guest's own; one out of bounds is a bug of

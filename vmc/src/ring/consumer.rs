@@ -188,6 +188,12 @@ impl Consumer {
         self.geometry.capacity
     }
 
+    /// Bytes taken since `must_ring` was last called; closing counts as one.
+    #[must_use]
+    pub const fn unannounced(&self) -> usize {
+        self.head.wrapping_sub(self.announced) as usize + self.closing as usize
+    }
+
     /// Bytes known to be there; at most the capacity, see `lie::tail`.
     const fn readable(&self) -> usize {
         self.tail.wrapping_sub(self.head) as usize

@@ -1,0 +1,148 @@
+//! The ring between two threads and between two processes of the host, beside
+//! loopback TCP, a Unix socket and plain copies, in one run.
+//!
+//! Read `path` first (what carries the bytes, who writes them), then `ring`
+//! (a ring as a blocking stream), `stream` (what is written, timed and
+//! checked), `table` (what is told).
+#![forbid(unsafe_code)]
+
+mod memory;
+mod path;
+mod processor;
+mod ring;
+mod stream;
+mod table;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use path::{Job, Path};
+use table::{Figures, Row, Table};
+
+const MESSAGES: [usize; 5] = [64, 512, 4096, 16 * 1024, 64 * 1024];
+
+/// Bytes of a stream that is checked.
+const CHECKED: u64 = 1 << 20;
+
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Options {
+    /// Runs of each figure; they take turns.
+    #[arg(long, default_value_t = 9)]
+    runs: u32,
+    /// Milliseconds of a run.
+    #[arg(long, default_value_t = 100)]
+    run_ms: u64,
+    /// Size of the ring in KiB, a power of two.
+    #[arg(long, default_value_t = 256)]
+    ring_kib: usize,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Sends a stream over each ring and looks at every byte.
+    Check,
+    /// The other end of a path; this program starts it by itself.
+    #[command(hide = true)]
+    Write(Job),
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let capacity = options.ring_kib * 1024;
+    anyhow::ensure!(
+        capacity.is_power_of_two(),
+        "the ring's size is no power of two"
+    );
+    match options.what {
+        Some(What::Write(job)) => path::write(job),
+        Some(What::Check) => check(capacity),
+        None => {
+            check(capacity)?;
+            measure(&options, capacity)
+        }
+    }
+}
+
+fn check(capacity: usize) -> Result<()> {
+    for path in [Path::RingThreads, Path::RingProcesses, Path::RingSleeping] {
+        // Sizes that fit the ring's edges badly too.
+        for message in [1000, 4096, 3 * capacity / 2 + 1] {
+            let job = Job {
+                path,
+                message,
+                capacity,
+                checked: Some(CHECKED),
+                processor: None,
+            };
+            let (mut source, peer) = path::open(job)?;
+            stream::check(&mut source, message, CHECKED)
+                .with_context(|| format!("{}, messages of {message} bytes", path.title()))?;
+            drop(source);
+            peer.join()?;
+        }
+    }
+    println!("every byte arrived, over each ring");
+    Ok(())
+}
+
+fn measure(options: &Options, capacity: usize) -> Result<()> {
+    let start = Instant::now();
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default().parse()?;
+    let (readers, writers) = processor::two()?;
+    let processors = std::thread::available_parallelism()?.get();
+    processor::keep_to(readers)?;
+    let time = Duration::from_millis(options.run_ms);
+    let mut rows: Vec<Row> = MESSAGES
+        .iter()
+        .flat_map(|&message| {
+            let paths = Path::value_variants().iter();
+            paths.map(move |&path| Row {
+                path,
+                message,
+                mb_s: Figures::default(),
+                rung_per_mib: Figures::default(),
+            })
+        })
+        .collect();
+    for _ in 0..options.runs {
+        for row in &mut rows {
+            let job = Job {
+                path: row.path,
+                message: row.message,
+                capacity,
+                checked: None,
+                processor: Some(writers),
+            };
+            let (mut source, peer) = path::open(job)?;
+            stream::read_for(&mut source, row.message, time / 4)?;
+            let before = source.rung();
+            let sample = stream::read_for(&mut source, row.message, time)?;
+            let bytes = sample.bytes as f64;
+            row.mb_s.push(bytes / sample.seconds / 1e6);
+            if let Some((before, after)) = before.zip(source.rung()) {
+                let rung = (after - before) as f64;
+                row.rung_per_mib.push(rung / bytes * f64::from(1 << 20));
+            }
+            drop(source);
+            peer.join()?;
+        }
+    }
+    let table = Table {
+        rows,
+        capacity,
+        processors,
+        load,
+        run_ms: options.run_ms,
+        wall_s: start.elapsed().as_secs_f64(),
+    };
+    print!("{}", table.print());
+    table.save()?;
+    println!("target/lab/ring/result.json");
+    Ok(())
+}

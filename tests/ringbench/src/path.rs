@@ -1,0 +1,259 @@
+//! The ways that bytes can take, and the writer at their far end.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use vmc::ring::Producer;
+
+use crate::memory::{self, Mapped, geometry};
+use crate::processor::keep_to;
+use crate::ring::{Reader, Side, Writer};
+use crate::stream::{self, Buffer};
+
+/// How often a spinning side looks before it sleeps: some tens of microseconds.
+const LOOKS: u32 = 5000;
+
+/// No socket is waited for any longer.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What carries the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Path {
+    /// One thread copies them into a buffer of the ring's size and out again.
+    Memcpy,
+    RingThreads,
+    RingProcesses,
+    /// Between processes; who waits sleeps at once.
+    RingSleeping,
+    UnixSocket,
+    LoopbackTcp,
+}
+
+impl Path {
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Memcpy => "memcpy in, out",
+            Self::RingThreads => "ring, threads",
+            Self::RingProcesses => "ring, processes",
+            Self::RingSleeping => "ring, no spin",
+            Self::UnixSocket => "Unix socket",
+            Self::LoopbackTcp => "loopback TCP",
+        }
+    }
+
+    const fn looks(self) -> u32 {
+        match self {
+            Self::RingSleeping => 0,
+            _ => LOOKS,
+        }
+    }
+}
+
+/// What a writer is to do.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Job {
+    #[arg(long, value_enum)]
+    pub(crate) path: Path,
+    /// Bytes of a message.
+    #[arg(long)]
+    pub(crate) message: usize,
+    /// Bytes of the ring.
+    #[arg(long)]
+    pub(crate) capacity: usize,
+    /// Write so many bytes that tell their place, then end; without it, write until the reader closes.
+    #[arg(long)]
+    pub(crate) checked: Option<u64>,
+    /// The processor to keep to.
+    #[arg(long)]
+    pub(crate) processor: Option<usize>,
+}
+
+/// Whoever writes meanwhile.
+pub(crate) enum Peer {
+    Nobody,
+    Thread(JoinHandle<Result<()>>),
+    Process(Child),
+}
+
+impl Peer {
+    /// Waits for its end, which the reader has brought about by closing.
+    pub(crate) fn join(self) -> Result<()> {
+        match self {
+            Self::Nobody => Ok(()),
+            Self::Thread(thread) => thread
+                .join()
+                .unwrap_or_else(|_| bail!("the writer panicked")),
+            Self::Process(mut child) => {
+                let start = Instant::now();
+                let status = loop {
+                    if let Some(status) = child.try_wait()? {
+                        break status;
+                    }
+                    if start.elapsed() > LIMIT {
+                        child.kill()?;
+                        break child.wait()?;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                };
+                if !status.success() {
+                    bail!("the writer ended with {status}");
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The near end of a path.
+pub(crate) enum Source {
+    Copy(Copies),
+    Ring(Box<Reader>),
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Source {
+    /// How often the reader has rung; nobody else counts.
+    pub(crate) fn rung(&self) -> Option<u64> {
+        match self {
+            Self::Ring(reader) => Some(reader.side.rung),
+            _ => None,
+        }
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Copy(copies) => copies.read(into),
+            Self::Ring(reader) => reader.read(into),
+            Self::Unix(socket) => socket.read(into),
+            Self::Tcp(socket) => socket.read(into),
+        }
+    }
+}
+
+/// The bound: what one copy in and one out cost, and nothing else.
+pub(crate) struct Copies {
+    message: Buffer,
+    buffer: Buffer,
+    at: usize,
+}
+
+impl Copies {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = into.len().min(self.message.len());
+        let place = &mut self.buffer[self.at..][..count];
+        place.copy_from_slice(std::hint::black_box(&self.message[..count]));
+        into[..count].copy_from_slice(std::hint::black_box(place));
+        self.at = (self.at + count) % self.buffer.len();
+        Ok(count)
+    }
+}
+
+/// Opens a path, with its writer at work.
+pub(crate) fn open(job: Job) -> Result<(Source, Peer)> {
+    Ok(match job.path {
+        Path::Memcpy => {
+            let copies = Copies {
+                message: Buffer::new(job.message),
+                buffer: Buffer::new(job.capacity),
+                at: 0,
+            };
+            (Source::Copy(copies), Peer::Nobody)
+        }
+        Path::RingThreads => {
+            let file = memory::file(job.capacity)?;
+            let (near, far) = UnixStream::pair()?;
+            let theirs = file.try_clone()?;
+            let writer = std::thread::spawn(move || write_ring(job, &theirs, far));
+            (reader(job, &file, near)?, Peer::Thread(writer))
+        }
+        Path::RingProcesses | Path::RingSleeping => {
+            let file = memory::file(job.capacity)?;
+            let (near, far) = UnixStream::pair()?;
+            let writer = process(job, file.try_clone()?.into(), Some(far.into()))?;
+            (reader(job, &file, near)?, writer)
+        }
+        Path::UnixSocket => {
+            let (near, far) = UnixStream::pair()?;
+            near.set_read_timeout(Some(LIMIT))?;
+            (Source::Unix(near), process(job, far.into(), None)?)
+        }
+        Path::LoopbackTcp => {
+            let listener = TcpListener::bind(("127.0.0.1", 0))?;
+            let far = TcpStream::connect(listener.local_addr()?)?;
+            far.set_nodelay(true)?;
+            let (near, _) = listener.accept()?;
+            near.set_read_timeout(Some(LIMIT))?;
+            (Source::Tcp(near), process(job, far.into(), None)?)
+        }
+    })
+}
+
+/// The reader's end, once the writer has begun the ring.
+fn reader(job: Job, file: &File, bell: UnixStream) -> Result<Source> {
+    let memory = Mapped::new(file, job.capacity)?;
+    let mut side = Side::new(memory, bell, job.path.looks())?;
+    side.bell.read_exact(&mut [0])?;
+    Ok(Source::Ring(Box::new(Reader::new(side, job.capacity))))
+}
+
+/// This program again, as a writer: what carries the bytes is its standard
+/// input, the doorbell its standard output.
+fn process(job: Job, carrier: OwnedFd, bell: Option<OwnedFd>) -> Result<Peer> {
+    let path = job.path.to_possible_value().context("no name")?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["write", "--path", path.get_name()]);
+    command.arg("--message").arg(job.message.to_string());
+    command.arg("--capacity").arg(job.capacity.to_string());
+    if let Some(bytes) = job.checked {
+        command.arg("--checked").arg(bytes.to_string());
+    }
+    if let Some(processor) = job.processor {
+        command.arg("--processor").arg(processor.to_string());
+    }
+    command.stdin(Stdio::from(carrier));
+    command.stdout(bell.map_or_else(Stdio::null, Stdio::from));
+    Ok(Peer::Process(command.spawn().context("starting a writer")?))
+}
+
+/// The writer's process.
+pub(crate) fn write(job: Job) -> Result<()> {
+    let carrier = io::stdin().as_fd().try_clone_to_owned()?;
+    match job.path {
+        Path::RingProcesses | Path::RingSleeping => {
+            let bell = io::stdout().as_fd().try_clone_to_owned()?;
+            write_ring(job, &File::from(carrier), bell.into())
+        }
+        Path::UnixSocket => write_to(UnixStream::from(carrier), job),
+        Path::LoopbackTcp => write_to(TcpStream::from(carrier), job),
+        Path::Memcpy | Path::RingThreads => bail!("this path has no writing process"),
+    }
+}
+
+fn write_to(mut into: impl Write, job: Job) -> Result<()> {
+    if let Some(processor) = job.processor {
+        keep_to(processor)?;
+    }
+    stream::write(&mut into, job)
+}
+
+fn write_ring(job: Job, file: &File, mut bell: UnixStream) -> Result<()> {
+    let memory = Mapped::new(file, job.capacity)?;
+    let producer = Producer::new(&memory, geometry(job.capacity), 0);
+    bell.write_all(&[0])?; // The ring is there: what RING and SWITCH say between guests.
+    let side = Side::new(memory, bell, job.path.looks())?;
+    let mut writer = Writer::new(side, producer);
+    write_to(&mut writer, job)?;
+    writer.finish().or_else(stream::closed)?;
+    Ok(())
+}
