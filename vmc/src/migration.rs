@@ -12,7 +12,7 @@ use crate::output::Cause;
 use crate::platform::{Instant, Platform};
 use crate::publisher::MemberEvent;
 use crate::vms::control::{CLOSED, Side};
-use crate::vms::link::Phase;
+use crate::vms::link::{Link, Phase};
 use crate::vms::rings::User;
 
 impl<P: Platform> Vmc<P> {
@@ -27,6 +27,10 @@ impl<P: Platform> Vmc<P> {
         };
         let now = self.platform.now();
         for index in 0..self.links.end() {
+            if self.links.get(index).is_some_and(Link::is_proving) {
+                // It may have proved itself, and nobody has looked.
+                self.look_for_proof(index);
+            }
             let Some(link) = self.links.get(index) else {
                 continue;
             };

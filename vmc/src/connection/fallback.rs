@@ -135,7 +135,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// All rings of a sender were confirmed: what is left goes into TCP.
-    fn leave_ring(&mut self, at: usize) {
+    pub(crate) fn leave_ring(&mut self, at: usize) {
         let Some(conn) = self.conns.get_mut(at) else {
             return;
         };

@@ -1,8 +1,11 @@
 //! The end of a link.
 
+use alloc::vec::Vec;
+
 use super::control::CLOSED;
 use super::link::{Link, LinkMemory};
 use crate::channel::Vmc;
+use crate::connection::{Path, Sender};
 use crate::limits::REMOTE;
 use crate::output::{Cause, Output};
 use crate::platform::{Platform, PortState};
@@ -18,7 +21,12 @@ impl<P: Platform> Vmc<P> {
         };
         let (address, uuid) = (link.address, link.uuid);
         self.vms.unlink(address, index);
-        self.detach_conns(index);
+        let is_over = match self.platform.port_state(&link.port) {
+            PortState::Connected => link.peer_state() == CLOSED,
+            PortState::Unbound => true,
+            PortState::Stale => false,
+        };
+        self.detach_conns(index, &link, is_over);
         self.let_link_go(&mut link);
         self.stats.ends[cause as usize] += 1;
         self.stats.notifications += link.counters.notifications;
@@ -68,8 +76,9 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// The connections of a link that ends.
-    fn detach_conns(&mut self, index: usize) {
+    /// The connections of a link that ends. `is_over`: the peer has closed it,
+    /// or is dead; what it has not attached by now it will never read.
+    fn detach_conns(&mut self, index: usize, link: &Link<P>, is_over: bool) {
         for at in 0..self.conns.end() {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;
@@ -79,9 +88,18 @@ impl<P: Platform> Vmc<P> {
             }
             conn.link = None;
             if conn.uses_rings() {
+                let is_untouched = is_over && conn.recver.rings.is_empty();
+                let residue = is_untouched.then(|| untouched(link, &conn.sender)).flatten();
                 conn.sender.rings.clear();
                 conn.recver.rings.clear();
-                self.lose(at);
+                if let Some(residue) = residue {
+                    conn.sender.residue = residue;
+                    conn.sender.path = Path::Residue;
+                    self.stats.fallbacks += 1;
+                    self.leave_ring(at);
+                } else {
+                    self.lose(at);
+                }
             }
         }
     }
@@ -99,4 +117,25 @@ impl<P: Platform> Vmc<P> {
             self.wake_writer(at);
         }
     }
+}
+
+/// All that a sender has written into rings, where the peer never attached one
+/// of them: as if it had confirmed them at their bases.
+fn untouched<P: Platform>(link: &Link<P>, sender: &Sender) -> Option<Vec<u8>> {
+    let mut residue = Vec::new();
+    for number in &sender.rings {
+        let ring = link.own.get(usize::from(*number))?.as_ref()?;
+        let producer = &ring.producer;
+        if sender.sunk || producer.consumer_state(&ring.region).attached {
+            return None;
+        }
+        let len = usize::try_from(producer.tail() - producer.base()).ok()?;
+        let start = residue.len();
+        residue.try_reserve_exact(len).ok()?;
+        residue.resize(start + len, 0);
+        if producer.read_back(&ring.region, producer.base(), &mut residue[start..]) != len {
+            return None;
+        }
+    }
+    Some(residue)
 }
