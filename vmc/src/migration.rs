@@ -9,7 +9,7 @@ use crate::config::LeaveReason;
 use crate::limits::LEAVE_TIMEOUT;
 use crate::message::{Leave, Message, Reason};
 use crate::output::Cause;
-use crate::platform::{Instant, Platform};
+use crate::platform::{Instant, Platform, PortState};
 use crate::publisher::MemberEvent;
 use crate::vms::control::{CLOSED, Side};
 use crate::vms::link::{Link, Phase};
@@ -51,16 +51,19 @@ impl<P: Platform> Vmc<P> {
         self.links.len() == 0
     }
 
-    /// This guest has become another domain, or a suspend was cancelled:
-    /// everything of before is forgotten, and the peers of its connections are
-    /// greeted again. Stream offsets stay.
+    /// This guest has become another domain, or a suspend was cancelled: what
+    /// is stale is forgotten, and the peers of its connections are greeted
+    /// again, as soon as links that are being left have ended. Stream offsets
+    /// stay.
     pub fn renew(&mut self) {
         for index in 0..self.links.end() {
-            if self.links.get(index).is_some() {
+            let link = self.links.get(index);
+            let state = link.map(|link| self.platform.port_state(&link.port));
+            if state == Some(PortState::Stale) {
                 self.end_stale(index);
             }
         }
-        self.vms.forget_addresses();
+        self.vms.forget_answers();
         self.parted = false;
         let now = self.platform.now();
         for retiring in &mut self.retiring {

@@ -20,8 +20,7 @@ pub enum Cause {
     Gone,
     /// A new link to the same guest, or to the same address, took its place.
     Replaced,
-    /// This guest has become another domain, or the link was left before a
-    /// suspend that was cancelled.
+    /// This guest has become another domain.
     Renewed,
     /// The peer moved an index of a ring where it cannot be.
     IndexLie,
@@ -55,7 +54,7 @@ impl fmt::Display for Cause {
             Self::PeerMigrating => "the peer migrates",
             Self::Gone => "the peer is gone",
             Self::Replaced => "a new link took its place",
-            Self::Renewed => "this guest was suspended",
+            Self::Renewed => "this guest is another domain now",
             Self::IndexLie => "the peer lied about an index",
             Self::BadMessage => "the peer sent a message that means nothing",
             Self::Flood => "the peer rings without end",

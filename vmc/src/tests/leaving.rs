@@ -156,6 +156,25 @@ fn who_left_greets_nobody_before_it_goes_on() {
 }
 
 #[test]
+fn a_suspend_that_is_cancelled_at_once_costs_no_connection() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 10);
+    pair.pump(1, 0, 10);
+    leave(&mut pair, 0);
+    pair.guests[0].vmc.renew();
+    pair.run();
+    let other = pair.guests[1].address;
+    assert_eq!(pair.guests[0].vmc.peer(other), PeerState::Linked);
+    assert_eq!(pair.pump(0, 10, 90), Pair::pattern(10, 90));
+    assert_eq!(pair.pump(1, 10, 90), Pair::pattern(10, 90));
+    for guest in &pair.guests {
+        assert_eq!(guest.vmc.statistics().failed, 0);
+        assert_eq!(guest.vmc.statistics().links, 2);
+        assert_eq!(guest.vmc.statistics().upgrades, 2);
+    }
+}
+
+#[test]
 fn two_rings_of_a_direction_fall_back_together() {
     let mut pair = Pair::linked();
     let bytes = Pair::pattern(0, 1 << 20);

@@ -149,9 +149,18 @@ fn a_dead_peer_is_found_and_nothing_of_it_stays() {
 #[test]
 fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
     let mut pair = Pair::linked();
-    pair.guests[0].vmc.renew();
+    // It restarts without a word.
+    pair.guests[0].vmc = Vmc::new(pair.host.dom(1), config(1));
     let to = pair.guests[1].address;
     pair.guests[0].vmc.greet(to);
+    pair.run();
+    assert!(pair.take_outputs(1).iter().any(|output| matches!(
+        output,
+        Output::LinkDown {
+            cause: Cause::Replaced,
+            ..
+        }
+    )));
     pair.pass(SECOND);
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
     assert_eq!(pair.host.holdings(), (9, 2));

@@ -1,11 +1,12 @@
 //! The end of a link.
 
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::control::CLOSED;
 use super::link::{Link, LinkMemory};
 use crate::channel::Vmc;
-use crate::connection::{Path, Sender};
+use crate::connection::{Conn, Path, Sender};
 use crate::limits::REMOTE;
 use crate::output::{Cause, Output};
 use crate::platform::{Platform, PortState};
@@ -37,6 +38,10 @@ impl<P: Platform> Vmc<P> {
             self.vms.set_remote(address, until);
         }
         self.emit(Output::LinkDown { address, cause });
+        // A suspend was cancelled while the link was being left for it.
+        if cause == Cause::Left && !self.parted {
+            self.greet_for_conns(address);
+        }
         let known = self.links.iter().any(|(_, link)| link.uuid == uuid);
         if cause == Cause::Gone && !known {
             self.publish(MemberEvent::Gone, uuid, address, index);
@@ -89,7 +94,9 @@ impl<P: Platform> Vmc<P> {
             conn.link = None;
             if conn.uses_rings() {
                 let is_untouched = is_over && conn.recver.rings.is_empty();
-                let residue = is_untouched.then(|| untouched(link, &conn.sender)).flatten();
+                let residue = is_untouched
+                    .then(|| untouched(link, &conn.sender))
+                    .flatten();
                 conn.sender.rings.clear();
                 conn.recver.rings.clear();
                 if let Some(residue) = residue {
@@ -104,8 +111,16 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
+    /// Greets a guest that has connections with this one.
+    fn greet_for_conns(&mut self, address: IpAddr) {
+        let is_peer = |conn: &Conn| !conn.ended && conn.tuple.remote.ip() == address;
+        if self.conns.iter().any(|(_, conn)| is_peer(conn)) {
+            self.greet(address);
+        }
+    }
+
     /// A link is up: its connections may use it.
-    pub(super) fn attach_conns(&mut self, index: usize, address: core::net::IpAddr) {
+    pub(super) fn attach_conns(&mut self, index: usize, address: IpAddr) {
         for at in 0..self.conns.end() {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;

@@ -144,10 +144,13 @@ impl Vms {
         }
     }
 
-    /// Forgets every address, and what it is held for.
-    pub(crate) fn forget_addresses(&mut self) {
-        self.elements.clear();
-        self.asking = 0;
+    /// Forgets what was asked and answered; links stay.
+    pub(crate) fn forget_answers(&mut self) {
+        self.stop_asking_all();
+        self.elements.retain(|_, element| {
+            element.remote_until = None;
+            element.is_in_use()
+        });
     }
 
     /// Nobody is asked any more.
