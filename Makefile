@@ -50,7 +50,7 @@ shell: image ## an interactive dom0 with the images in /lab/images
 	cargo lab shell $(IMAGES:%=target/image/%)
 
 # Finds go to target/fuzz; the corpus in the repository only seeds.
-fuzz: ## fuzz the SMTP core (nightly, cargo-fuzz), FUZZ_SECONDS=60 a target
+fuzz: ## fuzz SMTP and the channel (nightly, cargo-fuzz), FUZZ_SECONDS=60 a target
 	for target in $$(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do \
 		mkdir -p target/fuzz/$$target; \
 		cargo +nightly fuzz run $$target --fuzz-dir tests/fuzz \

@@ -11,6 +11,9 @@ const UNTOUCHED: u8 = 0xa5;
 struct Victim<'a> {
     memory: &'a Watched,
     consumer: Consumer,
+    base: u64,
+    /// How far bytes were seen to be there, from the base.
+    known: u64,
     finished: bool,
     reset: bool,
 }
@@ -20,6 +23,8 @@ pub(crate) fn run(geometry: Geometry, base: u64, script: &mut Script<'_>) {
     let mut victim = Victim {
         memory: &memory,
         consumer: Consumer::new(geometry, base),
+        base,
+        known: 0,
         finished: false,
         reset: false,
     };
@@ -51,7 +56,12 @@ impl Victim<'_> {
             }
             3 => {
                 let available = self.consumer.available(memory)?;
-                self.check_claim(available);
+                let head = self.consumer.head();
+                self.check_claim(head, available);
+                let known = head.wrapping_sub(self.base) + available as u64;
+                // Nothing is left of a stream that was reset.
+                assert!(known >= self.known || available == 0, "the tail went back");
+                self.known = known.max(self.known);
             }
             4 => {
                 let _ = self.consumer.must_ring(memory);
@@ -94,7 +104,7 @@ impl Victim<'_> {
         if let Some(end) = end {
             assert!(count as u64 <= end.saturating_sub(before));
         }
-        self.check_claim_from(before, count);
+        self.check_claim(before, count);
         match taken? {
             Taken::Bytes(_) => assert!(!self.finished && !self.reset),
             Taken::Empty => assert!(end.is_some() || !(self.finished || self.reset)),
@@ -107,12 +117,8 @@ impl Victim<'_> {
         Ok(())
     }
 
-    fn check_claim(&self, count: usize) {
-        self.check_claim_from(self.consumer.head(), count);
-    }
-
     /// So many bytes from there on were claimed, and as much as the ring can hold.
-    fn check_claim_from(&self, from: u64, count: usize) {
+    fn check_claim(&self, from: u64, count: usize) {
         let count = count as u64;
         let capacity = self.memory.geometry().capacity as u64;
         let claimed = |tail: u64| (count..=capacity).contains(&tail.wrapping_sub(from));
