@@ -1,10 +1,12 @@
 //! What a hostile peer can do.
 
-use super::pair::Pair;
+use std::net::IpAddr;
+
+use super::pair::{Pair, config};
 use crate::memory::Memory;
 use crate::message::Message;
 use crate::vms::control;
-use crate::{Cause, Output};
+use crate::{Cause, Output, PeerState, Vmc};
 
 fn down(pair: &mut Pair, at: usize) -> Option<Cause> {
     pair.take_outputs(at)
@@ -145,4 +147,37 @@ fn a_proof_that_is_wrong_is_no_link() {
     assert_eq!(pair.guests[1].vmc.statistics().links, 0);
     pair.pass(1_000_000_000);
     assert_eq!(pair.host.holdings(), (0, 0));
+}
+
+#[test]
+fn a_uuid_that_is_anothers_replaces_nothing() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 10);
+    // A third domain of this host claims to be guest 1.
+    let address = IpAddr::from([10, 0, 0, 3]);
+    let mut third = Vmc::new(pair.host.dom(3), config(1));
+    third.greet(pair.guests[1].address);
+    for _ in 0..4 {
+        while let Some(output) = third.output() {
+            if let Output::Datagram { bytes, .. } = output {
+                pair.guests[1].vmc.datagram(address, &bytes);
+            }
+        }
+        pair.run();
+        for output in pair.take_outputs(1) {
+            if let Output::Datagram { to, bytes } = output
+                && to == address
+            {
+                third.datagram(pair.guests[1].address, &bytes);
+            }
+        }
+        let links: std::vec::Vec<_> = third.links().map(|(link, _)| link).collect();
+        for link in links {
+            third.event(link);
+        }
+        third.flush();
+    }
+    assert_eq!(pair.guests[1].vmc.peer(address), PeerState::Linked);
+    assert_eq!(pair.guests[1].vmc.statistics().failed, 0);
+    assert_eq!(pair.pump(0, 10, 10), Pair::pattern(10, 10));
 }

@@ -3,6 +3,7 @@
 
 use core::net::IpAddr;
 
+use super::control::Side;
 use super::datagram::{Datagram, Kind, Nonce, Refusal};
 use super::{Asking, PeerState};
 use crate::channel::Vmc;
@@ -87,13 +88,17 @@ impl<P: Platform> Vmc<P> {
             return true;
         }
         let element = self.vms.element(from).copied().unwrap_or_default();
-        if let Some(index) = element.candidate {
-            let again = self
-                .links
-                .get(index)
-                .is_some_and(|link| link.nonce_a == hello.nonce_a && link.uuid == hello.uuid);
-            if again {
+        if let Some((index, link)) = element
+            .candidate
+            .and_then(|index| Some((index, self.links.get(index)?)))
+        {
+            if link.nonce_a == hello.nonce_a && link.uuid == hello.uuid {
                 self.send_welcome(index);
+                return true;
+            }
+            // We have mapped what was offered from this address: nobody ends
+            // that with a datagram.
+            if link.side == Side::Mapper {
                 return true;
             }
         }

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::control::CLOSED;
-use super::link::{Link, LinkMemory};
+use super::link::Link;
+use super::memory::LinkMemory;
 use crate::channel::Vmc;
 use crate::connection::{Conn, Path, Sender};
 use crate::limits::REMOTE;
@@ -20,7 +21,7 @@ impl<P: Platform> Vmc<P> {
         let Some(mut link) = self.links.remove(index) else {
             return;
         };
-        let (address, uuid) = (link.address, link.uuid);
+        let (address, uuid, domid) = (link.address, link.uuid, link.domid);
         self.vms.unlink(address, index);
         let is_over = match self.platform.port_state(&link.port) {
             PortState::Connected => link.peer_state() == CLOSED,
@@ -42,7 +43,9 @@ impl<P: Platform> Vmc<P> {
         if cause == Cause::Left && !self.parted {
             self.greet_for_conns(address);
         }
-        let known = self.links.iter().any(|(_, link)| link.uuid == uuid);
+        let mut links = self.links.iter();
+        let known = links.any(|(_, link)| link.is_same(address, uuid, domid));
+        drop(links);
         if cause == Cause::Gone && !known {
             self.publish(MemberEvent::Gone, uuid, address, index);
         }

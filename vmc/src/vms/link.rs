@@ -4,14 +4,16 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::bells::Bells;
 use super::control::{self, Side};
 use super::datagram::Nonce;
-use super::rings::{OwnRing, PeerRing};
+use super::memory::LinkMemory;
+use super::peer_rings::PeerRing;
+use super::rings::OwnRing;
 use crate::limits::{FLOOD_WINDOW, LOOK_IDLE, LOOK_USED};
-use crate::memory::Memory;
+use crate::message::Message;
 use crate::message::inbox::Inbox;
 use crate::message::outbox::Outbox;
-use crate::message::{Message, doorbell};
 use crate::output::Cause;
 use crate::platform::{DomId, Instant, Platform, Uuid};
 use crate::ring::{Consumer, Producer};
@@ -21,12 +23,6 @@ use crate::statistics::LinkCounters;
 /// Name of a link; stale once it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub(crate) Key);
-
-/// The link region, whoever granted it.
-pub(crate) enum LinkMemory<P: Platform> {
-    Own(P::Region),
-    Peers(P::Mapping),
-}
 
 /// What a link is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,22 +71,9 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) look_at: Instant,
     /// When a peer that takes no messages is given up.
     pub(crate) stuck_at: Option<Instant>,
-    bells: Bells,
+    pub(super) bells: Bells,
     flood: Flood,
     pub(crate) counters: LinkCounters,
-}
-
-/// Notifications that were put off.
-#[derive(Default)]
-struct Bells {
-    /// Own rings with bytes or an end that the peer was not told of.
-    data: Vec<u16>,
-    /// Peer's rings with space that the peer was not told of.
-    space: Vec<u16>,
-    /// Peer's rings whose producer is told in any case.
-    attached: Vec<u16>,
-    /// Messages were written or taken.
-    messages: bool,
 }
 
 #[derive(Default)]
@@ -147,6 +130,12 @@ impl<P: Platform> Link<P> {
         matches!(self.phase, Phase::Open)
     }
 
+    /// Whether it is with this guest: address and domid are proved. A UUID
+    /// alone is not, anybody may claim it.
+    pub(crate) fn is_same(&self, address: IpAddr, uuid: Uuid, domid: DomId) -> bool {
+        self.address == address || (self.uuid == uuid && self.domid == domid)
+    }
+
     pub(crate) const fn is_proving(&self) -> bool {
         matches!(self.phase, Phase::Proving { .. })
     }
@@ -164,116 +153,6 @@ impl<P: Platform> Link<P> {
     /// Messages wait for room, and the peer was not asked to tell of it yet.
     pub(crate) const fn must_catch_up(&self) -> bool {
         self.outbox.is_behind() && self.stuck_at.is_none()
-    }
-
-    /// Messages were taken: the peer may wait for room.
-    pub(crate) fn note_messages(&mut self) {
-        self.bells.messages = true;
-    }
-
-    /// An own ring has something new. A quarter of it is announced at once.
-    pub(crate) fn note_data(&mut self, number: u16, platform: &P) {
-        let Some(Some(ring)) = self.own.get_mut(usize::from(number)) else {
-            return;
-        };
-        if !ring.noted {
-            ring.noted = true;
-            self.bells.data.push(number);
-        }
-        if ring.producer.unannounced() >= ring.producer.capacity() / 4 {
-            if ring.producer.must_ring(&ring.region) {
-                doorbell::ring_data(&self.memory, self.side.peer_bell(), number);
-                self.notify(platform);
-            } else {
-                self.counters.suppressed += 1;
-            }
-        }
-    }
-
-    /// Bytes were taken from a ring of the peer's.
-    pub(crate) fn note_space(&mut self, number: u16, taken: usize, platform: &P) {
-        let Some(Some(ring)) = self.peers.get_mut(usize::from(number)) else {
-            return;
-        };
-        if !ring.noted {
-            ring.noted = true;
-            self.bells.space.push(number);
-        }
-        ring.unannounced += taken;
-        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref()) else {
-            return;
-        };
-        if ring.unannounced >= consumer.capacity() / 4 {
-            ring.unannounced = 0;
-            if consumer.must_ring(mapping) {
-                doorbell::ring_space(&self.memory, self.side.peer_bell(), number);
-                self.notify(platform);
-            } else {
-                self.counters.suppressed += 1;
-            }
-        }
-    }
-
-    /// The producer of a peer's ring is to look at it, whether it waits or not.
-    pub(crate) fn note_attached(&mut self, number: u16) {
-        if !self.bells.attached.contains(&number) {
-            self.bells.attached.push(number);
-        }
-    }
-
-    /// Sends the notifications that were put off.
-    pub(crate) fn flush(&mut self, platform: &P) {
-        let bell = self.side.peer_bell();
-        let mut due = false;
-        let mut looked = false;
-        while let Some(number) = self.bells.data.pop() {
-            let Some(Some(ring)) = self.own.get_mut(usize::from(number)) else {
-                continue;
-            };
-            ring.noted = false;
-            looked = true;
-            if ring.producer.must_ring(&ring.region) {
-                doorbell::ring_data(&self.memory, bell, number);
-                due = true;
-            }
-        }
-        while let Some(number) = self.bells.space.pop() {
-            let Some(Some(ring)) = self.peers.get_mut(usize::from(number)) else {
-                continue;
-            };
-            ring.noted = false;
-            ring.unannounced = 0;
-            looked = true;
-            if let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref())
-                && consumer.must_ring(mapping)
-            {
-                doorbell::ring_space(&self.memory, bell, number);
-                due = true;
-            }
-        }
-        while let Some(number) = self.bells.attached.pop() {
-            doorbell::ring_space(&self.memory, bell, number);
-            due = true;
-        }
-        if core::mem::take(&mut self.bells.messages) {
-            looked = true;
-            let written = self.outbox.producer.must_ring(&self.memory);
-            let taken = self.inbox.consumer.must_ring(&self.memory);
-            if written || taken {
-                doorbell::ring_messages(&self.memory, bell);
-                due = true;
-            }
-        }
-        if due {
-            self.notify(platform);
-        } else if looked {
-            self.counters.suppressed += 1;
-        }
-    }
-
-    fn notify(&mut self, platform: &P) {
-        platform.notify(&self.port);
-        self.counters.notifications += 1;
     }
 
     /// Another ring is in use.
@@ -313,63 +192,5 @@ impl<P: Platform> Link<P> {
 
     pub(crate) fn peer_state(&self) -> u64 {
         control::peer_state(&self.memory, self.side)
-    }
-}
-
-impl<P: Platform> Memory for LinkMemory<P> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Own(memory) => memory.len(),
-            Self::Peers(memory) => memory.len(),
-        }
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        match self {
-            Self::Own(memory) => memory.read(offset, into),
-            Self::Peers(memory) => memory.read(offset, into),
-        }
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) {
-        match self {
-            Self::Own(memory) => memory.write(offset, from),
-            Self::Peers(memory) => memory.write(offset, from),
-        }
-    }
-
-    fn load(&self, offset: usize) -> u64 {
-        match self {
-            Self::Own(memory) => memory.load(offset),
-            Self::Peers(memory) => memory.load(offset),
-        }
-    }
-
-    fn store(&self, offset: usize, value: u64) {
-        match self {
-            Self::Own(memory) => memory.store(offset, value),
-            Self::Peers(memory) => memory.store(offset, value),
-        }
-    }
-
-    fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
-        match self {
-            Self::Own(memory) => memory.fetch_or(offset, bits),
-            Self::Peers(memory) => memory.fetch_or(offset, bits),
-        }
-    }
-
-    fn swap(&self, offset: usize, value: u64) -> u64 {
-        match self {
-            Self::Own(memory) => memory.swap(offset, value),
-            Self::Peers(memory) => memory.swap(offset, value),
-        }
-    }
-
-    fn fence(&self) {
-        match self {
-            Self::Own(memory) => memory.fence(),
-            Self::Peers(memory) => memory.fence(),
-        }
     }
 }

@@ -7,11 +7,12 @@ use core::net::IpAddr;
 
 use super::control::{self, CLOSED, LINK_PAGES, OPEN, Side};
 use super::datagram::{Datagram, Kind, Nonce, Refusal};
-use super::link::{Ends, Link, LinkMemory, Phase};
+use super::link::{Ends, Link, Phase};
+use super::memory::LinkMemory;
 use crate::channel::Vmc;
 use crate::limits::{PAGE, PROOF_TIMEOUT, REMOTE, UNPROVED};
 use crate::output::{Cause, Output};
-use crate::platform::{Instant, Platform, Uuid};
+use crate::platform::{Instant, Platform};
 use crate::publisher::MemberEvent;
 
 impl<P: Platform> Vmc<P> {
@@ -20,7 +21,7 @@ impl<P: Platform> Vmc<P> {
         if let Some(old) = self.vms.element(from).and_then(|element| element.candidate) {
             self.withdraw(old);
         }
-        self.check_room(hello.uuid, from)?;
+        self.check_room(hello, from)?;
         if !self.may_grant(LINK_PAGES) {
             return Err(Refusal::NoRoom);
         }
@@ -82,11 +83,11 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// Whether there may be a link more, beside those that it would replace.
-    fn check_room(&self, uuid: Uuid, address: IpAddr) -> Result<(), Refusal> {
-        let others = self
-            .links
-            .iter()
-            .filter(|(_, link)| !link.is_proving() && link.uuid != uuid && link.address != address);
+    fn check_room(&self, new: &Datagram, address: IpAddr) -> Result<(), Refusal> {
+        let mut links = self.links.iter().map(|(_, link)| link);
+        let others = links
+            .by_ref()
+            .filter(|link| !link.is_proving() && !link.is_same(address, new.uuid, new.domid));
         if others.count() < self.config.max_peers {
             Ok(())
         } else {
@@ -129,7 +130,7 @@ impl<P: Platform> Vmc<P> {
         if welcome.domid == self.platform.domid() {
             return Err(Refusal::NotCoResident);
         }
-        self.check_room(welcome.uuid, from)?;
+        self.check_room(welcome, from)?;
         if self.stats.mapped_pages + LINK_PAGES > self.config.memory / PAGE {
             return Err(Refusal::NoRoom);
         }
@@ -216,7 +217,7 @@ impl<P: Platform> Vmc<P> {
         // The new one has been proved; now the old one goes.
         for old in 0..self.links.end() {
             let replaced = self.links.get(old).is_some_and(|link| {
-                old != index && !link.is_proving() && (link.uuid == uuid || link.address == address)
+                old != index && !link.is_proving() && link.is_same(address, uuid, domid)
             });
             if replaced {
                 self.close_link(old, Cause::Replaced);

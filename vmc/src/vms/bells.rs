@@ -1,0 +1,133 @@
+//! Notifications of a link, put off until the guest has nothing else to do or
+//! a quarter of a ring is full of news (design rule R6).
+
+use alloc::vec::Vec;
+
+use super::link::Link;
+use crate::message::doorbell;
+use crate::platform::Platform;
+
+/// Notifications that were put off.
+#[derive(Default)]
+pub(super) struct Bells {
+    /// Own rings with bytes or an end that the peer was not told of.
+    pub(super) data: Vec<u16>,
+    /// Peer's rings with space that the peer was not told of.
+    pub(super) space: Vec<u16>,
+    /// Peer's rings whose producer is told in any case.
+    pub(super) attached: Vec<u16>,
+    /// Messages were written or taken.
+    pub(super) messages: bool,
+}
+
+impl<P: Platform> Link<P> {
+    /// Messages were taken: the peer may wait for room.
+    pub(crate) fn note_messages(&mut self) {
+        self.bells.messages = true;
+    }
+
+    /// An own ring has something new. A quarter of it is announced at once.
+    pub(crate) fn note_data(&mut self, number: u16, platform: &P) {
+        let Some(Some(ring)) = self.own.get_mut(usize::from(number)) else {
+            return;
+        };
+        if !ring.noted {
+            ring.noted = true;
+            self.bells.data.push(number);
+        }
+        if ring.producer.unannounced() >= ring.producer.capacity() / 4 {
+            if ring.producer.must_ring(&ring.region) {
+                doorbell::ring_data(&self.memory, self.side.peer_bell(), number);
+                self.notify(platform);
+            } else {
+                self.counters.suppressed += 1;
+            }
+        }
+    }
+
+    /// Bytes were taken from a ring of the peer's.
+    pub(crate) fn note_space(&mut self, number: u16, taken: usize, platform: &P) {
+        let Some(Some(ring)) = self.peers.get_mut(usize::from(number)) else {
+            return;
+        };
+        if !ring.noted {
+            ring.noted = true;
+            self.bells.space.push(number);
+        }
+        ring.unannounced += taken;
+        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref()) else {
+            return;
+        };
+        if ring.unannounced >= consumer.capacity() / 4 {
+            ring.unannounced = 0;
+            if consumer.must_ring(mapping) {
+                doorbell::ring_space(&self.memory, self.side.peer_bell(), number);
+                self.notify(platform);
+            } else {
+                self.counters.suppressed += 1;
+            }
+        }
+    }
+
+    /// The producer of a peer's ring is to look at it, whether it waits or not.
+    pub(crate) fn note_attached(&mut self, number: u16) {
+        if !self.bells.attached.contains(&number) {
+            self.bells.attached.push(number);
+        }
+    }
+
+    /// Sends the notifications that were put off.
+    pub(crate) fn flush(&mut self, platform: &P) {
+        let bell = self.side.peer_bell();
+        let mut due = false;
+        let mut looked = false;
+        while let Some(number) = self.bells.data.pop() {
+            let Some(Some(ring)) = self.own.get_mut(usize::from(number)) else {
+                continue;
+            };
+            ring.noted = false;
+            looked = true;
+            if ring.producer.must_ring(&ring.region) {
+                doorbell::ring_data(&self.memory, bell, number);
+                due = true;
+            }
+        }
+        while let Some(number) = self.bells.space.pop() {
+            let Some(Some(ring)) = self.peers.get_mut(usize::from(number)) else {
+                continue;
+            };
+            ring.noted = false;
+            ring.unannounced = 0;
+            looked = true;
+            if let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref())
+                && consumer.must_ring(mapping)
+            {
+                doorbell::ring_space(&self.memory, bell, number);
+                due = true;
+            }
+        }
+        while let Some(number) = self.bells.attached.pop() {
+            doorbell::ring_space(&self.memory, bell, number);
+            due = true;
+        }
+        if core::mem::take(&mut self.bells.messages) {
+            looked = true;
+            let written = self.outbox.producer.must_ring(&self.memory);
+            let taken = self.inbox.consumer.must_ring(&self.memory);
+            if written || taken {
+                doorbell::ring_messages(&self.memory, bell);
+                due = true;
+            }
+        }
+        if due {
+            self.notify(platform);
+        } else if looked {
+            self.counters.suppressed += 1;
+        }
+    }
+
+    pub(super) fn notify(&mut self, platform: &P) {
+        platform.notify(&self.port);
+        self.counters.notifications += 1;
+    }
+}

@@ -1,0 +1,68 @@
+//! The link region as its two sides hold it.
+
+use crate::memory::Memory;
+use crate::platform::Platform;
+
+/// The link region, whoever granted it.
+pub(crate) enum LinkMemory<P: Platform> {
+    Own(P::Region),
+    Peers(P::Mapping),
+}
+
+impl<P: Platform> Memory for LinkMemory<P> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Own(memory) => memory.len(),
+            Self::Peers(memory) => memory.len(),
+        }
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        match self {
+            Self::Own(memory) => memory.read(offset, into),
+            Self::Peers(memory) => memory.read(offset, into),
+        }
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        match self {
+            Self::Own(memory) => memory.write(offset, from),
+            Self::Peers(memory) => memory.write(offset, from),
+        }
+    }
+
+    fn load(&self, offset: usize) -> u64 {
+        match self {
+            Self::Own(memory) => memory.load(offset),
+            Self::Peers(memory) => memory.load(offset),
+        }
+    }
+
+    fn store(&self, offset: usize, value: u64) {
+        match self {
+            Self::Own(memory) => memory.store(offset, value),
+            Self::Peers(memory) => memory.store(offset, value),
+        }
+    }
+
+    fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
+        match self {
+            Self::Own(memory) => memory.fetch_or(offset, bits),
+            Self::Peers(memory) => memory.fetch_or(offset, bits),
+        }
+    }
+
+    fn swap(&self, offset: usize, value: u64) -> u64 {
+        match self {
+            Self::Own(memory) => memory.swap(offset, value),
+            Self::Peers(memory) => memory.swap(offset, value),
+        }
+    }
+
+    fn fence(&self) {
+        match self {
+            Self::Own(memory) => memory.fence(),
+            Self::Peers(memory) => memory.fence(),
+        }
+    }
+}
