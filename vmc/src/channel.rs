@@ -127,8 +127,20 @@ impl<P: Platform> Vmc<P> {
             link.fault = Some(Cause::Stuck);
         } else if now >= link.look_at {
             link.look_at = link.next_look(now);
-            if self.platform.port_state(&link.port) != PortState::Connected {
-                link.fault = Some(Cause::Gone);
+            let cause = match self.platform.port_state(&link.port) {
+                PortState::Connected => return,
+                PortState::Unbound => Cause::Gone,
+                PortState::Stale => Cause::Renewed,
+            };
+            if cause == Cause::Gone {
+                // It may have left in order, and its event is still to come.
+                self.read_last(index);
+            }
+            if let Some(link) = self.links.get_mut(index) {
+                link.fault.get_or_insert(match link.phase {
+                    Phase::Leaving { cause, .. } => cause,
+                    _ => cause,
+                });
             }
         }
     }
@@ -175,7 +187,14 @@ impl<P: Platform> Vmc<P> {
     /// The next thing to do. Their number is bounded: one of each kind for a
     /// connection, and what may be lost is dropped where there is too much.
     pub fn output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if let Some(Output::LinkUp { address }) = output
+            && let Some(index) = self.vms.link(address)
+            && let Some(link) = self.links.get_mut(index)
+        {
+            link.announced = true;
+        }
+        output
     }
 
     /// What happened so far.

@@ -176,8 +176,8 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// What a peer that has closed the link wrote before.
-    fn read_last(&mut self, index: usize) {
+    /// What a peer that is gone wrote before.
+    pub(crate) fn read_last(&mut self, index: usize) {
         // A ring of messages holds fewer than 4096 of them; whoever closed it
         // writes no more.
         for _ in 0..4096 / crate::limits::MESSAGES {

@@ -111,7 +111,10 @@ impl<P: Platform> Vmc<P> {
             _ if tuple.remote.ip() != address => Some(Reason::WrongAddress),
             _ if !is_open => Some(Reason::Leaving),
             (None, _) => Some(Reason::NoConnection),
-            (Some((_, conn)), _) if conn.ended => Some(Reason::NoConnection),
+            (Some((_, conn)), _) if conn.ended || conn.recver.finished => {
+                Some(Reason::NoConnection)
+            }
+            (Some((_, conn)), _) if conn.link != Some(index) => Some(Reason::NoConnection),
             (_, None) => Some(Reason::Unmapped),
             _ => None,
         };
@@ -142,8 +145,7 @@ impl<P: Platform> Vmc<P> {
             .rings
             .last()
             .map_or(recver.received, |source| source.base.max(recver.received));
-        if recver.finished || recver.rings.is_full() || base < earliest || conn.link != Some(index)
-        {
+        if recver.rings.is_full() || base < earliest {
             return Err(Cause::BadMessage);
         }
         let _ = recver.rings.push(Source { ring: number, base });

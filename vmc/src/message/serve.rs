@@ -47,7 +47,11 @@ impl<P: Platform> Vmc<P> {
             let Some(link) = self.links.get_mut(index) else {
                 return useful;
             };
-            link.more = false;
+            link.more = !link.announced;
+            if link.more {
+                // A SWITCH may name a connection that is not tracked yet.
+                return useful;
+            }
             if link.fault.is_some() {
                 return useful;
             }

@@ -198,3 +198,25 @@ fn two_rings_of_a_direction_fall_back_together() {
     pair.pass(SECOND / 10);
     assert_nothing_left(&pair);
 }
+
+#[test]
+fn a_peer_that_left_in_order_is_not_taken_for_dead() {
+    // The owner's timer comes before the event of the mapper's goodbye.
+    let mut pair = Pair::linked();
+    pair.pump(1, 0, 10);
+    assert_eq!(pair.write(1, b"residue"), Ok(7));
+    pair.guests[1].vmc.flush();
+    leave(&mut pair, 1);
+    pair.turn(0);
+    pair.turn(1);
+    let at = pair.host.clock.get() + SECOND / 4;
+    pair.host.clock.set(at);
+    pair.guests[1].vmc.poll();
+    pair.guests[0].vmc.poll();
+    pair.run();
+    assert_eq!(pair.read_all(0).0, b"residue");
+    for guest in &pair.guests {
+        assert_eq!(guest.vmc.statistics().failed, 0);
+        assert_eq!(guest.vmc.statistics().ended(Cause::Gone), 0);
+    }
+}

@@ -65,6 +65,8 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) mapped_pages: usize,
     /// Something that ends the link at the next turn.
     pub(crate) fault: Option<Cause>,
+    /// The user knows of the link, and so the connections that it is to track.
+    pub(crate) announced: bool,
     /// Messages were left in the ring when their share of a turn was used up.
     pub(crate) more: bool,
     /// When to look whether the peer lives.
@@ -117,6 +119,7 @@ impl<P: Platform> Link<P> {
             granted_pages: 0,
             mapped_pages: 0,
             fault: None,
+            announced: false,
             more: false,
             look_at: until,
             stuck_at: None,

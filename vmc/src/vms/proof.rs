@@ -220,6 +220,8 @@ impl<P: Platform> Vmc<P> {
                 old != index && !link.is_proving() && link.is_same(address, uuid, domid)
             });
             if replaced {
+                // It may have left in order before.
+                self.read_last(old);
                 self.close_link(old, Cause::Replaced);
             }
         }
