@@ -1,0 +1,293 @@
+//! A guest: the channel, the connections of its applications, and the run
+//! loop that netstack has around them.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use vmc::{Config, LeaveReason, LinkId, Output, PeerState, Vmc};
+
+use crate::endpoint::{Endpoint, nanos};
+use crate::frames::Frames;
+use crate::log::Log;
+use crate::network::{Datagram, Network};
+use crate::xen::{Clock, Dom, Holdings};
+
+/// Where a guest is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It runs.
+    Running,
+    /// It was asked to suspend and lets its links end; not beyond this time.
+    Settling(u64),
+    /// It is suspended.
+    Suspended,
+    /// It is no more.
+    Dead,
+}
+
+/// What guests have in common.
+#[derive(Debug)]
+pub struct Wires {
+    /// The virtual clock.
+    pub clock: Clock,
+    /// Datagrams.
+    pub network: Network,
+    /// Frames under way on links.
+    pub frames: Frames,
+    /// What is told.
+    pub log: Rc<Log>,
+}
+
+/// A notice about a link that went up, for the world to judge.
+#[derive(Debug, Clone, Copy)]
+pub struct Linked {
+    /// Number of the guest that says so.
+    pub by: usize,
+    /// The address it has a link with.
+    pub address: IpAddr,
+}
+
+/// One guest.
+pub struct Guest {
+    /// Its number in this world.
+    pub number: usize,
+    /// Its address.
+    pub address: IpAddr,
+    /// Where it is in its life.
+    pub life: Life,
+    /// The channel.
+    pub vmc: Vmc<Dom>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Datagrams that wait for its next turn.
+    pub inbox: VecDeque<Datagram>,
+    /// Its processor is at work until then.
+    pub busy_until: u64,
+    /// Whether it heard that it is to be migrated.
+    pub has_notice: bool,
+    /// Whether it lies.
+    pub is_hostile: bool,
+    /// Links that went up since the world looked.
+    pub linked: Vec<Linked>,
+    random: fastrand::Rng,
+}
+
+impl Guest {
+    /// A guest that has booted.
+    #[must_use]
+    pub fn new(number: usize, address: IpAddr, dom: Dom, config: Config, seed: u64) -> Self {
+        Self {
+            number,
+            address,
+            life: Life::Running,
+            vmc: Vmc::new(dom, config),
+            endpoints: Vec::new(),
+            inbox: VecDeque::new(),
+            busy_until: 0,
+            has_notice: false,
+            is_hostile: false,
+            linked: Vec::new(),
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Whether its processor runs at all.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.life, Life::Running | Life::Settling(_))
+    }
+
+    /// What it holds of the hypervisor's.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        self.vmc.platform().holdings()
+    }
+
+    /// When the channel's next timer is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        self.is_up().then(|| self.vmc.deadline().map(nanos))?
+    }
+
+    /// When the next sleeping task of an application goes on.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<u64> {
+        let wakes = self.endpoints.iter().filter_map(Endpoint::next_wake);
+        self.is_up().then(|| wakes.min())?
+    }
+
+    /// Whether it would run at `now`.
+    #[must_use]
+    pub fn wants(&self, now: u64) -> bool {
+        let has_event = || self.vmc.links().any(|(_, port)| port.is_pending());
+        let is_ready = |endpoint: &Endpoint| {
+            endpoint.is_ready(now)
+                || endpoint.tcp.borrow().is_woken(endpoint.side)
+                || endpoint.is_gone()
+        };
+        self.is_up()
+            && (!self.inbox.is_empty()
+                || self.vmc.has_work()
+                || self.deadline().is_some_and(|at| at <= now)
+                || self.endpoints.iter().any(is_ready)
+                || has_event())
+    }
+
+    /// Asks whether a guest lives at `address` on this host.
+    pub fn greet(&mut self, address: IpAddr) {
+        self.vmc.greet(address);
+    }
+
+    /// The peer may be on this host: its connection goes into the channel's care.
+    pub(crate) fn consider(&mut self, index: usize) {
+        let endpoint = &mut self.endpoints[index];
+        endpoint.is_considered = true;
+        match self.vmc.peer(endpoint.tuple.remote.ip()) {
+            PeerState::Asking | PeerState::Linked => endpoint.track(&mut self.vmc),
+            PeerState::Unknown | PeerState::Remote => {}
+        }
+    }
+
+    /// It leaves its links before a migration.
+    pub fn leave(&mut self, reason: LeaveReason, wires: &mut Wires) {
+        wires
+            .log
+            .note(|| format!("g{} leaves: {reason:?}", self.number));
+        self.vmc.leave(reason);
+        self.outputs(wires);
+    }
+
+    /// It goes on, here or elsewhere.
+    pub fn renew(&mut self, wires: &mut Wires) {
+        wires.log.note(|| format!("g{} goes on", self.number));
+        self.has_notice = false;
+        self.vmc.renew();
+        self.outputs(wires);
+    }
+
+    /// One turn of the run loop.
+    pub fn turn(&mut self, wires: &mut Wires) {
+        let now = wires.clock.get();
+        self.events(wires);
+        while let Some(datagram) = self.inbox.pop_front() {
+            self.vmc.datagram(datagram.from, &datagram.bytes);
+        }
+        self.tcp(now);
+        if self.vmc.has_work() || self.deadline().is_some_and(|at| at <= now) {
+            self.vmc.poll();
+        }
+        self.outputs(wires);
+        for endpoint in &mut self.endpoints {
+            endpoint.run(&mut self.vmc, &mut self.random, &wires.log, now);
+        }
+        self.outputs(wires);
+        self.forget(wires, now);
+        let is_ready = self.endpoints.iter().any(|endpoint| endpoint.is_ready(now));
+        if !is_ready && !self.vmc.has_work() {
+            self.vmc.flush();
+            self.outputs(wires);
+        }
+        wires.frames.check_room(self.number);
+    }
+
+    fn events(&mut self, wires: &Wires) {
+        let links = self.vmc.links();
+        let mut rung: Vec<LinkId> = links
+            .filter_map(|(link, port)| port.take_pending().then_some(link))
+            .collect();
+        self.random.shuffle(&mut rung);
+        for link in rung {
+            wires
+                .log
+                .note(|| format!("g{} is rung: {link:?}", self.number));
+            self.vmc.event(link);
+        }
+    }
+
+    fn tcp(&mut self, now: u64) {
+        for index in 0..self.endpoints.len() {
+            let endpoint = &self.endpoints[index];
+            if endpoint.tcp.borrow().is_woken(endpoint.side) {
+                if !endpoint.is_considered {
+                    // Its SYN has come.
+                    self.consider(index);
+                }
+                self.endpoints[index].tcp_woken(&mut self.vmc, now);
+            }
+        }
+    }
+
+    /// Connections whose TCP is gone are forgotten.
+    fn forget(&mut self, wires: &mut Wires, _now: u64) {
+        let vmc = &mut self.vmc;
+        self.endpoints.retain(|endpoint| {
+            let is_gone = endpoint.is_gone();
+            if is_gone {
+                wires.log.note(|| format!("{} is gone", endpoint.name()));
+                endpoint.ledger.borrow_mut().gone[endpoint.side] = true;
+                if let Some(id) = endpoint.id {
+                    vmc.forget(id);
+                }
+            }
+            !is_gone
+        });
+        self.outputs(wires);
+    }
+
+    /// Does what the channel wants.
+    fn outputs(&mut self, wires: &mut Wires) {
+        let now = wires.clock.get();
+        while let Some(output) = self.vmc.output() {
+            if !matches!(output, Output::Readable(_) | Output::Writable(_)) {
+                wires.log.note(|| match &output {
+                    Output::Frame(frame) => format!("g{}: a frame of {}", self.number, frame.len()),
+                    output => format!("g{}: {output:?}", self.number),
+                });
+            }
+            match output {
+                Output::Datagram { to, bytes } => {
+                    let datagram = Datagram {
+                        from: self.address,
+                        to,
+                        bytes: bytes.to_vec(),
+                    };
+                    wires.network.send(now, &datagram);
+                }
+                Output::Frame(frame) => {
+                    if !self.is_hostile
+                        && let Err(what) = wires.frames.arrive(self.number, &frame)
+                    {
+                        wires.log.violation(|| format!("g{}: {what}", self.number));
+                    }
+                }
+                Output::Readable(id) => self.with(id, |endpoint, _| endpoint.wake_reader()),
+                Output::Writable(id) => self.with(id, |endpoint, _| endpoint.wake_writer()),
+                Output::Advance(id) => self.with(id, |endpoint, vmc| endpoint.advance(vmc, now)),
+                Output::Failed(id) => {
+                    let log = Rc::clone(&wires.log);
+                    self.with(id, |endpoint, _| endpoint.failed(&log, now));
+                }
+                Output::LinkUp { address } => {
+                    self.linked.push(Linked {
+                        by: self.number,
+                        address,
+                    });
+                    for endpoint in &mut self.endpoints {
+                        if endpoint.tuple.remote.ip() == address && endpoint.id.is_none() {
+                            endpoint.track(&mut self.vmc);
+                            endpoint.wake_writer();
+                        }
+                    }
+                }
+                Output::LinkDown { .. } | Output::Member(_) => {}
+            }
+        }
+    }
+
+    fn with(&mut self, id: vmc::ConnId, then: impl FnOnce(&mut Endpoint, &mut Vmc<Dom>)) {
+        let mut endpoints = self.endpoints.iter_mut();
+        if let Some(endpoint) = endpoints.find(|endpoint| endpoint.id == Some(id)) {
+            then(endpoint, &mut self.vmc);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is known about a connection from outside: what was written, what may
+//! be read, and what excuses a failure.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::tcp::Side;
+
+/// One connection's account, shared by both its ends.
+pub type SharedLedger = Rc<RefCell<Ledger>>;
+
+/// Both directions of a connection; index: the side that writes, or reads.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Number of the connection in its run.
+    pub number: u64,
+    /// Numbers of the guests at its ends.
+    pub guests: [usize; 2],
+    /// Bytes that the application of a side wrote.
+    pub written: [u64; 2],
+    /// Whether it said that it writes no more.
+    pub finished: [bool; 2],
+    /// Bytes that the application of a side read.
+    pub read: [u64; 2],
+    /// Whether it came to the end of what it reads.
+    pub ended: [bool; 2],
+    /// Whether it stopped reading before.
+    pub released: [bool; 2],
+    /// Whether this end is no more.
+    pub gone: [bool; 2],
+    /// Whether either end is a liar: nothing is promised then.
+    pub is_hostile: bool,
+    /// Why the connection may fail.
+    pub excuse: Option<&'static str>,
+}
+
+impl Ledger {
+    /// The account of a connection that opens.
+    #[must_use]
+    pub fn new(number: u64, guests: [usize; 2], is_hostile: bool) -> SharedLedger {
+        Rc::new(RefCell::new(Self {
+            number,
+            guests,
+            written: [0; 2],
+            finished: [false; 2],
+            read: [0; 2],
+            ended: [false; 2],
+            released: [false; 2],
+            gone: [false; 2],
+            is_hostile,
+            excuse: is_hostile.then_some("a hostile guest is at one end"),
+        }))
+    }
+
+    /// From now on the connection may fail; the first reason stays.
+    pub fn excuse(&mut self, reason: &'static str) {
+        self.excuse.get_or_insert(reason);
+    }
+
+    /// The next bytes that `side` writes.
+    pub fn fill(&self, side: Side, bytes: &mut [u8]) {
+        let stream = self.stream(side);
+        for (offset, byte) in (self.written[side]..).zip(bytes) {
+            *byte = pattern(stream, offset);
+        }
+    }
+
+    /// Takes `bytes` that `side` read into account.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&mut self, side: Side, bytes: &[u8]) -> Result<(), String> {
+        let from = 1 - side;
+        let start = self.read[side];
+        self.read[side] += bytes.len() as u64;
+        if self.is_hostile {
+            return Ok(());
+        }
+        if self.ended[side] {
+            return Err("bytes behind the end".to_owned());
+        }
+        if self.read[side] > self.written[from] {
+            let (read, written) = (self.read[side], self.written[from]);
+            return Err(format!("{read} bytes read of {written} written"));
+        }
+        let stream = self.stream(from);
+        for (offset, &byte) in (start..).zip(bytes) {
+            if byte != pattern(stream, offset) {
+                return Err(format!("the byte at {offset} is wrong ({start} on read)"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note that `side` came to the end of what it reads.
+    ///
+    /// # Errors
+    /// What is wrong with that.
+    pub fn end(&mut self, side: Side) -> Result<(), String> {
+        let from = 1 - side;
+        self.ended[side] = true;
+        let (read, written) = (self.read[side], self.written[from]);
+        if self.is_hostile || self.finished[from] && read == written {
+            return Ok(());
+        }
+        Err(format!(
+            "the end came at {read}, {written} were written, finished: {}",
+            self.finished[from]
+        ))
+    }
+
+    /// Whether everything that was to arrive has arrived.
+    ///
+    /// # Errors
+    /// What has not.
+    pub fn settle(&self) -> Result<(), String> {
+        if self.excuse.is_some() {
+            return Ok(());
+        }
+        for side in [0, 1] {
+            if !self.finished[side] {
+                return Err(format!("side {side} never finished"));
+            }
+            let reader = 1 - side;
+            if !self.released[reader] && !self.ended[reader] {
+                return Err(format!("side {reader} never saw the end"));
+            }
+        }
+        Ok(())
+    }
+
+    fn stream(&self, side: Side) -> u64 {
+        let number = self.number * 2 + side as u64 + 1;
+        number.wrapping_mul(0xd605_1f8f_7b2d_6d4d)
+    }
+}
+
+/// The byte at `offset`: depends on the stream and on the whole offset.
+fn pattern(stream: u64, offset: u64) -> u8 {
+    ((offset ^ stream).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}

@@ -1,0 +1,101 @@
+//! Guests with the channel on a fake hypervisor and a fake network.
+//!
+//! One seed makes one [`Scenario`](scenario::Scenario): an action list. One
+//! scenario makes one [`World`](world::World), which runs on a virtual clock
+//! and says what was violated, if anything. The same seed gives the same run,
+//! to the byte.
+//!
+//! Reading order: [`scenario`] (what may happen), [`world`] (the loop and what
+//! must hold), [`guest`] and [`endpoint`] (what netstack does around `vmc`),
+//! [`plan`] and [`ledger`] (the applications, and what they are promised),
+//! [`xen`], [`network`], [`tcp`] and [`frames`] (what is faked).
+#![forbid(unsafe_code)]
+
+pub mod endpoint;
+pub mod frames;
+pub mod guest;
+pub mod ledger;
+pub mod log;
+pub mod network;
+pub mod plan;
+pub mod scenario;
+pub mod tcp;
+pub mod world;
+pub mod xen;
+
+use std::fmt;
+
+use scenario::Scenario;
+use world::{Report, World};
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first violation, with the command that repeats the run.
+pub fn run(seed: u64, is_traced: bool) -> Result<Report, String> {
+    let scenario = Scenario::of_seed(seed);
+    if is_traced {
+        println!("{scenario:#?}");
+    }
+    let kind = scenario.kind;
+    World::new(scenario, is_traced)
+        .run()
+        .map_err(|what| format!("seed {seed} ({kind:?}): {what}\n{}", repeat(seed)))
+}
+
+/// The command that repeats the run of a seed.
+#[must_use]
+pub fn repeat(seed: u64) -> String {
+    format!("  repeat it: cargo run --release -p sim -- --seed {seed} --trace")
+}
+
+/// What many runs came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum {
+    seeds: u64,
+    total: Report,
+}
+
+impl Sum {
+    /// Adds the report of one more seed.
+    pub fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        let total = &mut self.total;
+        total.turns += report.turns;
+        total.bytes += report.bytes;
+        total.connections += report.connections;
+        total.excused += report.excused;
+        total.upgrades += report.upgrades;
+        total.fallbacks += report.fallbacks;
+        total.links += report.links;
+        total.lies += report.lies;
+        total.notifications += report.notifications;
+        total.nanos += report.nanos;
+    }
+
+    /// What all of them came to.
+    #[must_use]
+    pub fn total(&self) -> &Report {
+        &self.total
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seeds, total } = self;
+        writeln!(
+            f,
+            "{seeds} seeds: {} connections ({} with an excuse), {} bytes, {} links ({} ended by lies),",
+            total.connections, total.excused, total.bytes, total.links, total.lies
+        )?;
+        write!(
+            f,
+            "{} upgrades, {} fallbacks, {} notifications, {} turns, {} virtual hours ",
+            total.upgrades,
+            total.fallbacks,
+            total.notifications,
+            total.turns,
+            total.nanos / 3_600_000_000_000
+        )
+    }
+}

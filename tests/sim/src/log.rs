@@ -1,0 +1,63 @@
+//! What a run tells: a trace for whoever repeats it, and the first violation.
+
+use std::cell::{Cell, RefCell};
+
+use crate::xen::Clock;
+
+/// Shared by everything in one world.
+#[derive(Debug)]
+pub struct Log {
+    clock: Clock,
+    is_traced: bool,
+    violation: RefCell<Option<String>>,
+    /// Lines so far.
+    lines: Cell<u64>,
+}
+
+impl Log {
+    /// A log without a violation; with `is_traced` it prints as it goes.
+    #[must_use]
+    pub fn new(clock: Clock, is_traced: bool) -> Self {
+        Self {
+            clock,
+            is_traced,
+            violation: RefCell::new(None),
+            lines: Cell::new(0),
+        }
+    }
+
+    /// Tells what happens, where somebody listens.
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            self.lines.set(self.lines.get() + 1);
+            println!("{} {}", self.stamp(), what());
+        }
+    }
+
+    /// Something happened that must not. The first one counts.
+    pub fn violation(&self, what: impl FnOnce() -> String) {
+        let mut violation = self.violation.borrow_mut();
+        if violation.is_none() {
+            let what = format!("{} {}", self.stamp(), what());
+            self.note(|| format!("VIOLATION {what}"));
+            *violation = Some(what);
+        }
+    }
+
+    /// The first violation.
+    #[must_use]
+    pub fn verdict(&self) -> Option<String> {
+        self.violation.borrow().clone()
+    }
+
+    /// Whether there was one.
+    #[must_use]
+    pub fn is_violated(&self) -> bool {
+        self.violation.borrow().is_some()
+    }
+
+    fn stamp(&self) -> String {
+        let micros = self.clock.get() / 1000;
+        format!("{:>6}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    }
+}

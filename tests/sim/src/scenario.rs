@@ -1,0 +1,436 @@
+//! Scenarios: what happens to a world, as a list of actions made from a seed.
+
+use crate::network::Weather;
+use crate::plan::Plan;
+use crate::tcp::Path;
+use crate::xen::Limits;
+
+const MICROSECOND: u64 = 1_000;
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// What a scenario is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Traffic and nothing else: no wake-up may be lost, not even for a moment.
+    Plain,
+    /// Datagrams get lost, TCP retransmits.
+    Lossy,
+    /// Guests are migrated, in original mode, or nearly.
+    Migration,
+    /// Guests die and start again.
+    Death,
+    /// The hypervisor refuses grants, mappings, ports.
+    Refusal,
+    /// Guests do not run for a while.
+    Pause,
+    /// All of it.
+    Everything,
+    /// One guest lies.
+    Hostile,
+}
+
+impl Kind {
+    /// All kinds, in the order in which seeds take turns.
+    pub const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::Migration,
+        Self::Lossy,
+        Self::Death,
+        Self::Refusal,
+        Self::Hostile,
+        Self::Everything,
+        Self::Pause,
+    ];
+}
+
+/// What a hostile guest does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mischief {
+    /// Writes noise or likely lies into pages that it shares.
+    Scribble {
+        /// How many words.
+        words: u32,
+        /// Only into the first bytes of each page: headers and indices.
+        low: bool,
+    },
+    /// Spoils one access to a shared page out of so many; 0: none.
+    Tamper(u32),
+    /// Rings all its event channels.
+    Flood(u32),
+    /// Sends datagrams: noise, or true ones with a change.
+    Datagrams {
+        /// How many.
+        count: u32,
+        /// Under another guest's address.
+        spoofed: bool,
+    },
+    /// Sends a frame with another guest's address.
+    SpoofedFrame,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// A guest opens a connection to another.
+    Transfer {
+        /// Both guests.
+        guests: [usize; 2],
+        /// What their applications mean to do.
+        plans: [Plan; 2],
+        /// How TCP travels.
+        path: Path,
+    },
+    /// A guest sends a frame that may take the link.
+    Frame {
+        /// Both guests.
+        guests: [usize; 2],
+        /// Bytes.
+        len: usize,
+    },
+    /// A guest hears that it is to be migrated.
+    EarlyNotice(usize),
+    /// The migration is called off before the guest was suspended.
+    Cancel(usize),
+    /// A guest is suspended.
+    Suspend {
+        /// Which.
+        guest: usize,
+        /// The machine it is on afterwards.
+        host: usize,
+        /// How long it is away.
+        downtime: u64,
+        /// Whether it stays the domain that it was.
+        is_cancelled: bool,
+    },
+    /// A guest is destroyed.
+    PeerDies(usize),
+    /// A destroyed guest starts again.
+    Restart {
+        /// Which.
+        guest: usize,
+        /// Whether it keeps its UUID.
+        same: bool,
+    },
+    /// A guest's processor stands still.
+    Pause {
+        /// Which.
+        guest: usize,
+        /// How long.
+        nanos: u64,
+    },
+    /// What the hypervisor lets a guest have from now on.
+    Allow {
+        /// Which.
+        guest: usize,
+        /// How much.
+        limits: Limits,
+    },
+    /// What the network does to datagrams from now on.
+    Weather(Weather),
+    /// The hostile guest acts.
+    Mischief(Mischief),
+}
+
+/// One guest's make.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// The machine it boots on.
+    pub host: usize,
+    /// Largest ring in bytes.
+    pub largest_ring: usize,
+    /// Most rings of a link and direction.
+    pub max_rings: usize,
+    /// Bytes it grants at most.
+    pub memory: usize,
+    /// Links at most.
+    pub max_peers: usize,
+}
+
+/// A world, and what happens to it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The seed it was made from.
+    pub seed: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// Machines.
+    pub hosts: usize,
+    /// Guests; the last one lies where the kind says so.
+    pub guests: Vec<Spec>,
+    /// Whether addresses are those of IPv6.
+    pub is_v6: bool,
+    /// The network at first.
+    pub weather: Weather,
+    /// What happens, and at what time.
+    pub actions: Vec<(u64, Action)>,
+}
+
+impl Scenario {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn of_seed(seed: u64) -> Self {
+        let maker = Maker {
+            random: fastrand::Rng::with_seed(seed),
+            kind: Kind::ALL[(seed % Kind::ALL.len() as u64) as usize],
+            guests: 0,
+            hosts: 1,
+            now: 0,
+            actions: Vec::new(),
+        };
+        maker.make(seed)
+    }
+
+    /// Whether its last guest lies.
+    #[must_use]
+    pub fn is_hostile(&self) -> bool {
+        self.kind == Kind::Hostile
+    }
+}
+
+struct Maker {
+    random: fastrand::Rng,
+    kind: Kind,
+    guests: usize,
+    hosts: usize,
+    now: u64,
+    actions: Vec<(u64, Action)>,
+}
+
+impl Maker {
+    fn make(mut self, seed: u64) -> Scenario {
+        let random = &mut self.random;
+        self.guests = random.usize(2..=3) + usize::from(self.kind == Kind::Hostile);
+        if matches!(self.kind, Kind::Migration | Kind::Everything | Kind::Lossy) {
+            self.hosts = random.usize(1..=2);
+        }
+        let is_tight = random.u32(..4) == 0;
+        let guests = (0..self.guests).map(|_| self.spec(is_tight)).collect();
+        let weather = self.weather();
+        let is_v6 = self.random.u32(..5) == 0;
+        for _ in 0..self.random.usize(3..=10) {
+            self.wait();
+            self.traffic();
+            if self.random.u32(..2) == 0 {
+                self.wait();
+                self.trouble();
+            }
+        }
+        Scenario {
+            seed,
+            kind: self.kind,
+            hosts: self.hosts,
+            guests,
+            is_v6,
+            weather,
+            actions: self.actions,
+        }
+    }
+
+    fn spec(&mut self, is_tight: bool) -> Spec {
+        let random = &mut self.random;
+        let pick = |random: &mut fastrand::Rng, from: &[usize]| from[random.usize(..from.len())];
+        Spec {
+            host: random.usize(..self.hosts),
+            largest_ring: pick(random, &[4096, 8192, 16384, 65536, 262_144]),
+            max_rings: if is_tight {
+                pick(random, &[1, 2, 3])
+            } else {
+                256
+            },
+            memory: if is_tight {
+                pick(random, &[64, 128, 256]) << 10
+            } else {
+                4 << 20
+            },
+            max_peers: if is_tight { pick(random, &[1, 2]) } else { 16 },
+        }
+    }
+
+    fn weather(&mut self) -> Weather {
+        let random = &mut self.random;
+        let is_bad = matches!(self.kind, Kind::Lossy | Kind::Everything);
+        Weather {
+            loss: if is_bad {
+                [0, 10, 50, 100][random.usize(..4)]
+            } else {
+                0
+            },
+            doubled: if is_bad { 20 } else { 0 },
+            delay: random.u64(20 * MICROSECOND..200 * MICROSECOND),
+            jitter: if is_bad {
+                [1, 100, 50_000][random.usize(..3)] * MICROSECOND
+            } else {
+                10 * MICROSECOND
+            },
+        }
+    }
+
+    fn wait(&mut self) {
+        let random = &mut self.random;
+        self.now += match random.u32(..8) {
+            0..3 => random.u64(..50 * MICROSECOND),
+            3..6 => random.u64(..2 * MILLISECOND),
+            6 => random.u64(..100 * MILLISECOND),
+            _ => random.u64(..2 * SECOND),
+        };
+    }
+
+    fn does(&mut self, action: Action) {
+        self.actions.push((self.now, action));
+    }
+
+    fn two(&mut self) -> [usize; 2] {
+        let from = self.random.usize(..self.guests);
+        let to = (from + self.random.usize(1..self.guests)) % self.guests;
+        [from, to]
+    }
+
+    fn traffic(&mut self) {
+        let guests = self.two();
+        if self.random.u32(..6) == 0 {
+            for _ in 0..self.random.usize(1..10) {
+                let len = self.random.usize(60..=1514);
+                self.does(Action::Frame { guests, len });
+            }
+            return;
+        }
+        let mut count = self.random.usize(1..=3);
+        if self.random.u32(..20) == 0 {
+            count = 20;
+        }
+        for _ in 0..count {
+            let is_lossy = matches!(self.kind, Kind::Lossy | Kind::Everything);
+            let random = &mut self.random;
+            let path = Path {
+                delay: random.u64(20 * MICROSECOND..300 * MICROSECOND),
+                loss: if is_lossy {
+                    [0, 2, 20][random.usize(..3)]
+                } else {
+                    0
+                },
+                buffer: [64, 1000, 8192, 65536][random.usize(..4)],
+            };
+            let plans = Plan::pair(random, path.buffer);
+            self.does(Action::Transfer {
+                guests,
+                plans,
+                path,
+            });
+        }
+    }
+
+    fn trouble(&mut self) {
+        let guest = self.random.usize(..self.guests);
+        match self.kind {
+            Kind::Plain => {}
+            Kind::Lossy => {
+                let weather = self.weather();
+                self.does(Action::Weather(weather));
+            }
+            Kind::Migration => self.migrate(guest),
+            Kind::Death => self.die(guest),
+            Kind::Refusal => self.refuse(guest),
+            Kind::Pause => self.pause(guest),
+            Kind::Hostile => self.mischief(),
+            Kind::Everything => match self.random.u32(..10) {
+                0..4 => self.migrate(guest),
+                4 | 5 => self.die(guest),
+                6 | 7 => self.refuse(guest),
+                8 => {
+                    let weather = self.weather();
+                    self.does(Action::Weather(weather));
+                }
+                _ => self.pause(guest),
+            },
+        }
+    }
+
+    fn migrate(&mut self, guest: usize) {
+        let has_notice = self.random.u32(..4) != 0;
+        if has_notice {
+            self.does(Action::EarlyNotice(guest));
+            self.wait();
+            if self.random.u32(..3) == 0 {
+                self.traffic();
+                self.wait();
+            }
+            if self.random.u32(..5) == 0 {
+                self.does(Action::Cancel(guest));
+                return;
+            }
+        }
+        let random = &mut self.random;
+        let action = Action::Suspend {
+            guest,
+            host: random.usize(..self.hosts),
+            downtime: random.u64(MILLISECOND..400 * MILLISECOND),
+            is_cancelled: random.u32(..4) == 0,
+        };
+        self.does(action);
+    }
+
+    fn die(&mut self, guest: usize) {
+        self.does(Action::PeerDies(guest));
+        self.wait();
+        let same = self.random.bool();
+        if self.random.u32(..4) != 0 {
+            self.does(Action::Restart { guest, same });
+        }
+    }
+
+    fn refuse(&mut self, guest: usize) {
+        let random = &mut self.random;
+        let limit = |random: &mut fastrand::Rng| match random.u32(..3) {
+            0 => 0,
+            1 => random.usize(..40),
+            _ => usize::MAX,
+        };
+        let limits = Limits {
+            grants: limit(random),
+            maps: limit(random),
+            ports: random.usize(..4),
+        };
+        self.does(Action::Allow { guest, limits });
+        if self.random.bool() {
+            self.wait();
+            let limits = Limits::NONE;
+            self.does(Action::Allow { guest, limits });
+        }
+    }
+
+    fn pause(&mut self, guest: usize) {
+        let random = &mut self.random;
+        let nanos = match random.u32(..3) {
+            0 => random.u64(MILLISECOND..100 * MILLISECOND),
+            1 => random.u64(100 * MILLISECOND..2 * SECOND),
+            _ => random.u64(2 * SECOND..9 * SECOND),
+        };
+        self.does(Action::Pause { guest, nanos });
+    }
+
+    fn mischief(&mut self) {
+        for _ in 0..self.random.usize(1..=4) {
+            let random = &mut self.random;
+            let mischief = match random.u32(..7) {
+                0 => Mischief::Scribble {
+                    words: random.u32(1..50),
+                    low: false,
+                },
+                1 | 2 => Mischief::Scribble {
+                    words: random.u32(1..20),
+                    low: true,
+                },
+                3 => Mischief::Tamper([0, 10, 100, 1000][random.usize(..4)]),
+                4 => Mischief::Flood([10, 300, 5000][random.usize(..3)]),
+                5 => Mischief::Datagrams {
+                    count: random.u32(1..40),
+                    spoofed: random.bool(),
+                },
+                _ => Mischief::SpoofedFrame,
+            };
+            self.does(Action::Mischief(mischief));
+            self.wait();
+        }
+    }
+}

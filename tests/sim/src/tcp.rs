@@ -1,0 +1,369 @@
+//! A fake TCP connection: two byte queues, reliable and in order, with bounded
+//! buffers, delay, FIN and RST. A lost segment shows as a long delay.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Which end of a connection: 0 opened it, 1 accepted it.
+pub type Side = usize;
+
+/// How a connection's segments travel.
+#[derive(Debug, Clone, Copy)]
+pub struct Path {
+    /// One way, in nanoseconds.
+    pub delay: u64,
+    /// Segments that need a retransmission, in a hundred.
+    pub loss: u32,
+    /// Bytes a sender may have under way, and a receiver may hold.
+    pub buffer: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Syn,
+    SynAck,
+    Ack,
+    Data(Vec<u8>),
+    Fin,
+    Rst,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Pipe {
+    /// Bytes that the sender has put in and the receiver does not hold yet.
+    queued: usize,
+    under_way: VecDeque<(u64, Segment)>,
+    received: VecDeque<u8>,
+    is_closed: bool,
+    has_ended: bool,
+    /// Bytes put in, and taken out.
+    sent: u64,
+    taken: u64,
+}
+
+/// State of one end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Opening,
+    Established,
+    Reset,
+}
+
+/// What happened at an end: its tasks are to be woken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Woken {
+    /// There are bytes, an end, or a failure.
+    pub readable: bool,
+    /// There is room, or a failure.
+    pub writable: bool,
+}
+
+/// One connection, both ends.
+#[derive(Debug)]
+pub struct Connection {
+    path: Path,
+    random: fastrand::Rng,
+    /// `pipes[side]` carries what `side` sends.
+    pipes: [Pipe; 2],
+    states: [State; 2],
+    woken: [Woken; 2],
+    /// Guests that cannot receive at present.
+    pub is_away: [bool; 2],
+    /// Guests that are no more: what is sent to them answers nothing.
+    pub is_gone: [bool; 2],
+}
+
+/// Why a call did not work: the connection was reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WasReset;
+
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The end of the stream.
+    End,
+}
+
+/// A connection as its two guests share it.
+pub type Shared = Rc<RefCell<Connection>>;
+
+impl Connection {
+    /// A connection whose SYN leaves at `now`.
+    #[must_use]
+    pub fn open(path: Path, seed: u64, now: u64) -> Shared {
+        let mut this = Self {
+            path,
+            random: fastrand::Rng::with_seed(seed),
+            pipes: <[Pipe; 2]>::default(),
+            states: [State::Opening; 2],
+            woken: [Woken::default(); 2],
+            is_away: [false; 2],
+            is_gone: [false; 2],
+        };
+        this.transmit(0, now, Segment::Syn);
+        Rc::new(RefCell::new(this))
+    }
+
+    fn transmit(&mut self, side: Side, now: u64, segment: Segment) {
+        const RETRANSMISSION: u64 = 200_000_000;
+        let mut at = now + self.path.delay;
+        if self.random.u32(..100) < self.path.loss {
+            at += RETRANSMISSION;
+        }
+        let queue = &mut self.pipes[side].under_way;
+        if let Some((last, _)) = queue.back() {
+            at = at.max(*last);
+        }
+        queue.push_back((at, segment));
+    }
+
+    /// Whether this end may write and read: its handshake is over.
+    #[must_use]
+    pub fn is_established(&self, side: Side) -> bool {
+        self.states[side] == State::Established
+    }
+
+    /// Whether this end has failed.
+    #[must_use]
+    pub fn is_reset(&self, side: Side) -> bool {
+        self.states[side] == State::Reset
+    }
+
+    /// Whether both directions have ended at this end: nothing is left to do.
+    #[must_use]
+    pub fn is_over(&self, side: Side) -> bool {
+        let (out, back) = (&self.pipes[side], &self.pipes[1 - side]);
+        self.is_reset(side) || out.has_ended && back.has_ended && back.received.is_empty()
+    }
+
+    /// Bytes put into TCP by `side`, and taken out by it.
+    #[must_use]
+    pub fn offsets(&self, side: Side) -> (u64, u64) {
+        (self.pipes[side].sent, self.pipes[1 - side].taken)
+    }
+
+    /// Puts bytes in at `side`; 0: no room.
+    ///
+    /// # Errors
+    /// [`WasReset`].
+    pub fn send(&mut self, side: Side, now: u64, bytes: &[u8]) -> Result<usize, WasReset> {
+        match self.states[side] {
+            // As smoltcp's: no byte, no room, but an error where nothing can be sent.
+            State::Reset | State::Opening => return Err(WasReset),
+            State::Established => {}
+        }
+        if self.pipes[side].is_closed {
+            assert!(bytes.is_empty(), "TCP: written after close");
+            return Err(WasReset);
+        }
+        let room = self.path.buffer - self.pipes[side].queued;
+        let len = room.min(bytes.len());
+        if len > 0 {
+            self.pipes[side].queued += len;
+            self.pipes[side].sent += len as u64;
+            self.transmit(side, now, Segment::Data(bytes[..len].to_vec()));
+        }
+        Ok(len)
+    }
+
+    /// Takes bytes out at `side`.
+    ///
+    /// # Errors
+    /// [`WasReset`].
+    pub fn receive(&mut self, side: Side, into: &mut [u8]) -> Result<Found, WasReset> {
+        let state = self.states[side];
+        let pipe = &mut self.pipes[1 - side];
+        let len = into.len().min(pipe.received.len());
+        if len == 0 {
+            // As smoltcp's: what arrived before a reset can be read.
+            return match state {
+                _ if !pipe.received.is_empty() => Ok(Found::Nothing),
+                State::Reset | State::Opening => Err(WasReset),
+                State::Established if pipe.has_ended => Ok(Found::End),
+                State::Established => Ok(Found::Nothing),
+            };
+        }
+        for (place, byte) in into.iter_mut().zip(pipe.received.drain(..len)) {
+            *place = byte;
+        }
+        pipe.taken += len as u64;
+        Ok(Found::Bytes(len))
+    }
+
+    /// `side` sends no more.
+    pub fn close(&mut self, side: Side, now: u64) {
+        if !self.is_reset(side) && !self.pipes[side].is_closed {
+            self.pipes[side].is_closed = true;
+            self.transmit(side, now, Segment::Fin);
+        }
+    }
+
+    /// Whether `side` has closed.
+    #[must_use]
+    pub fn is_closed(&self, side: Side) -> bool {
+        self.pipes[side].is_closed
+    }
+
+    /// `side` ends the connection at once.
+    pub fn abort(&mut self, side: Side, now: u64) {
+        if !self.is_reset(side) {
+            self.fail(side);
+            self.pipes[1 - side].received.clear();
+            self.pipes[side].under_way.clear();
+            self.transmit(side, now, Segment::Rst);
+        }
+    }
+
+    /// `side` sees its connection fail, without a word from the other.
+    pub fn fail(&mut self, side: Side) {
+        self.states[side] = State::Reset;
+        self.woken[side] = Woken {
+            readable: true,
+            writable: true,
+        };
+    }
+
+    /// What woke the tasks of `side` since the last call.
+    pub fn take_woken(&mut self, side: Side) -> Woken {
+        std::mem::take(&mut self.woken[side])
+    }
+
+    /// Whether tasks of `side` are to be woken.
+    #[must_use]
+    pub fn is_woken(&self, side: Side) -> bool {
+        self.woken[side] != Woken::default()
+    }
+
+    /// Lets what is due by `now` arrive.
+    pub fn advance(&mut self, now: u64) {
+        for side in [0, 1] {
+            while self.arrival(side).is_some_and(|at| at <= now) {
+                if let Some((_, segment)) = self.pipes[side].under_way.pop_front() {
+                    self.arrive(side, segment, now);
+                }
+            }
+        }
+    }
+
+    /// When the next segment arrives anywhere.
+    #[must_use]
+    pub fn next_arrival(&self) -> Option<u64> {
+        [0, 1]
+            .into_iter()
+            .filter_map(|side| self.arrival(side))
+            .min()
+    }
+
+    /// When the next segment of `side` can be taken by the other one.
+    fn arrival(&self, side: Side) -> Option<u64> {
+        let pipe = &self.pipes[side];
+        let (at, segment) = pipe.under_way.front()?;
+        let fits = !matches!(segment, Segment::Data(_)) || pipe.received.len() < self.path.buffer;
+        (fits && !self.is_away[1 - side]).then_some(*at)
+    }
+
+    fn arrive(&mut self, from: Side, segment: Segment, now: u64) {
+        let to = 1 - from;
+        if self.is_gone[to] {
+            return;
+        }
+        if self.is_reset(to) {
+            if segment != Segment::Rst {
+                // As TCP answers a segment of a connection that it does not know.
+                self.transmit(to, now, Segment::Rst);
+            }
+            return;
+        }
+        match segment {
+            Segment::Syn => {
+                self.woken[to].readable = true;
+                self.transmit(to, now, Segment::SynAck);
+            }
+            Segment::SynAck => {
+                self.establish(to);
+                self.transmit(to, now, Segment::Ack);
+            }
+            Segment::Ack => self.establish(to),
+            Segment::Data(mut bytes) => {
+                let pipe = &mut self.pipes[from];
+                let room = self.path.buffer - pipe.received.len();
+                let rest = bytes.split_off(room.min(bytes.len()));
+                pipe.queued -= bytes.len();
+                pipe.received.extend(bytes);
+                if !rest.is_empty() {
+                    pipe.under_way.push_front((now, Segment::Data(rest)));
+                }
+                self.woken[to].readable = true;
+                self.woken[from].writable = true;
+            }
+            Segment::Fin => {
+                self.pipes[from].has_ended = true;
+                self.woken[to].readable = true;
+                // The acknowledgement may end the other's connection.
+                self.woken[from].writable = true;
+            }
+            Segment::Rst => self.fail(to),
+        }
+    }
+
+    fn establish(&mut self, side: Side) {
+        self.states[side] = State::Established;
+        self.woken[side] = Woken {
+            readable: true,
+            writable: true,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Connection, Found, Path, WasReset};
+
+    const PATH: Path = Path {
+        delay: 10,
+        loss: 0,
+        buffer: 4,
+    };
+
+    fn established() -> super::Shared {
+        let tcp = Connection::open(PATH, 1, 0);
+        tcp.borrow_mut().advance(10);
+        tcp.borrow_mut().advance(20);
+        tcp.borrow_mut().advance(30);
+        assert!(tcp.borrow().is_established(1));
+        tcp
+    }
+
+    #[test]
+    fn bytes_wait_for_room_and_the_end_comes_last() {
+        let tcp = established();
+        let tcp = &mut *tcp.borrow_mut();
+        assert_eq!(tcp.send(0, 30, b"abcdef"), Ok(4));
+        tcp.advance(40);
+        assert_eq!(tcp.send(0, 40, b"ef"), Ok(2));
+        tcp.close(0, 40);
+        tcp.advance(50);
+        let mut bytes = [0; 3];
+        assert_eq!(tcp.receive(1, &mut bytes), Ok(Found::Bytes(3)));
+        tcp.advance(50);
+        assert_eq!(tcp.receive(1, &mut bytes), Ok(Found::Bytes(3)));
+        assert_eq!(&bytes, b"def");
+        assert_eq!(tcp.receive(1, &mut bytes), Ok(Found::End));
+    }
+
+    #[test]
+    fn an_abort_reaches_the_other_end() {
+        let tcp = established();
+        let tcp = &mut *tcp.borrow_mut();
+        tcp.abort(1, 30);
+        assert_eq!(tcp.send(0, 35, b"a"), Ok(1));
+        tcp.advance(40);
+        assert_eq!(tcp.send(0, 40, b"a"), Err(WasReset));
+    }
+}

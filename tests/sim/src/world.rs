@@ -1,0 +1,385 @@
+//! A world of guests, and the loop that runs it on a virtual clock.
+//!
+//! Reading order: this file (the loop, and what quiescence means), `acts.rs`
+//! (what the actions do), `end.rs` (what must hold at the end).
+
+mod acts;
+mod end;
+mod mischief;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use vmc::{Config, Mode, Platform, Uuid};
+
+use crate::frames::Frames;
+use crate::guest::{Guest, Life, Wires};
+use crate::ledger::SharedLedger;
+use crate::log::Log;
+use crate::network::Network;
+use crate::scenario::{Action, Kind, Scenario, Spec};
+use crate::tcp;
+use crate::xen::{Clock, Dom, Host, SharedHost, Tamper};
+
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// Turns after which a run that does not end is called endless.
+const TURNS: u64 = 600_000;
+
+/// What a run without violation came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Turns of guests.
+    pub turns: u64,
+    /// Bytes that applications read.
+    pub bytes: u64,
+    /// Connections.
+    pub connections: u64,
+    /// Connections that may fail, for a reason that is known.
+    pub excused: u64,
+    /// Directions that moved to a ring, and back.
+    pub upgrades: u64,
+    /// Directions that moved back to TCP.
+    pub fallbacks: u64,
+    /// Links that were up.
+    pub links: u64,
+    /// Links that were closed because the peer lied.
+    pub lies: u64,
+    /// Event channel notifications.
+    pub notifications: u64,
+    /// Virtual time, in nanoseconds.
+    pub nanos: u64,
+}
+
+/// What happens by itself at its time.
+#[derive(Debug, Clone)]
+enum Event {
+    Act(Action),
+    Resume {
+        guest: usize,
+        host: usize,
+        is_cancelled: bool,
+    },
+    /// TCP gives up on a peer that is no more.
+    GiveUp {
+        tcp: tcp::Shared,
+        side: tcp::Side,
+    },
+}
+
+struct Flow {
+    ledger: SharedLedger,
+    tcp: tcp::Shared,
+}
+
+/// Guests, machines, and the network between them.
+pub struct World {
+    scenario: Scenario,
+    hosts: Vec<SharedHost>,
+    guests: Vec<Guest>,
+    wires: Wires,
+    events: BTreeMap<(u64, u64), Event>,
+    event_number: u64,
+    flows: Vec<Flow>,
+    connections: u64,
+    tamper: Rc<Tamper>,
+    random: fastrand::Rng,
+    /// Until when each guest's links may be with one that has moved.
+    moved: Vec<u64>,
+    /// Until when each guest's processor stands still.
+    paused: Vec<u64>,
+    restarts: u64,
+    report: Report,
+}
+
+impl World {
+    /// The world of a scenario, before anything happened.
+    #[must_use]
+    pub fn new(scenario: Scenario, is_traced: bool) -> Self {
+        let seed = scenario.seed;
+        let clock = Clock::default();
+        clock.set(SECOND);
+        let log = Rc::new(Log::new(Clock::clone(&clock), is_traced));
+        let wires = Wires {
+            clock,
+            network: Network::new(scenario.weather, seed ^ 1),
+            frames: Frames::default(),
+            log,
+        };
+        let count = scenario.guests.len();
+        let mut world = Self {
+            // The same numbers on all hosts: they must not be taken for each other.
+            hosts: (0..scenario.hosts).map(|_| Host::new(1)).collect(),
+            guests: Vec::new(),
+            wires,
+            events: BTreeMap::new(),
+            event_number: 0,
+            flows: Vec::new(),
+            connections: 0,
+            tamper: Tamper::new(seed ^ 2),
+            random: fastrand::Rng::with_seed(seed ^ 3),
+            moved: vec![0; count],
+            paused: vec![0; count],
+            restarts: 0,
+            report: Report::default(),
+            scenario,
+        };
+        for number in 0..count {
+            let guest = world.boot(number, world.scenario.guests[number].host, 0);
+            world.guests.push(guest);
+        }
+        if world.scenario.is_hostile() {
+            world.corrupt(count - 1);
+        }
+        for (at, action) in world.scenario.actions.clone() {
+            world.at(SECOND + at, Event::Act(action));
+        }
+        world
+    }
+
+    /// A guest that boots; `life` tells its UUID from that of its former lives.
+    fn boot(&mut self, number: usize, host: usize, life: u64) -> Guest {
+        let Spec {
+            largest_ring,
+            max_rings,
+            memory,
+            max_peers,
+            ..
+        } = self.scenario.guests[number];
+        let seed = self.random.u64(..);
+        let dom = Dom::boot(&self.hosts[host], &self.wires.clock, seed);
+        let mut uuid = [0; 16];
+        // Which of two guests has the greater one is to vary.
+        let salt = fastrand::Rng::with_seed(self.scenario.seed ^ number as u64).u8(..);
+        (uuid[0], uuid[1], uuid[2]) = (salt, number as u8, life as u8);
+        let config = Config {
+            uuid: Uuid(uuid),
+            mode: Mode::Original,
+            max_peers,
+            max_rings,
+            largest_ring,
+            memory,
+        };
+        let note = dom.domid();
+        self.wires
+            .log
+            .note(|| format!("g{number} boots on host {host} as domain {note}"));
+        Guest::new(number, self.address(number), dom, config, seed)
+    }
+
+    fn address(&self, number: usize) -> IpAddr {
+        let last = number as u8 + 1;
+        if self.scenario.is_v6 {
+            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last.into()).into()
+        } else {
+            Ipv4Addr::new(10, 0, 0, last).into()
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.wires.clock.get()
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.event_number += 1;
+        self.events.insert((at, self.event_number), event);
+    }
+
+    /// Runs the scenario to its end.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run(mut self) -> Result<Report, String> {
+        self.traffic();
+        self.finish();
+        match self.wires.log.verdict() {
+            Some(violation) => Err(violation),
+            None => Ok(self.report),
+        }
+    }
+
+    /// Runs until all actions were done and all connections have ended.
+    fn traffic(&mut self) {
+        const PATIENCE: u64 = 120 * SECOND;
+        let last = self.scenario.actions.last().map_or(0, |(at, _)| *at);
+        let limit = SECOND + last + PATIENCE;
+        while !(self.events.is_empty() && self.flows.is_empty()) {
+            if self.wires.log.is_violated() {
+                return;
+            }
+            let is_patient = self.now() < limit && self.report.turns < TURNS;
+            if !is_patient || !self.step(self.scenario.kind != Kind::Plain) {
+                self.stuck();
+                return;
+            }
+        }
+    }
+
+    /// Runs for `nanos`, whatever happens.
+    fn pass(&mut self, nanos: u64) {
+        let end = self.now() + nanos;
+        while !self.wires.log.is_violated() && self.report.turns < TURNS {
+            match self.next(true) {
+                Some(at) if at <= end => _ = self.step(true),
+                _ => break,
+            }
+        }
+        self.wires.clock.set(end.max(self.now()));
+    }
+
+    /// Nothing goes on, and something is left to do.
+    fn stuck(&mut self) {
+        if let Some(flow) = self.flows.first() {
+            let ledger = flow.ledger.borrow();
+            let (count, turns) = (self.flows.len(), self.report.turns);
+            self.wires.log.violation(|| {
+                format!("after {turns} turns {count} connections are stuck, the first: {ledger:?}")
+            });
+        }
+    }
+
+    /// One turn of one guest, or the clock moves on; `false` where nothing is
+    /// to come. Without `timers` the channel's timers do not count.
+    fn step(&mut self, timers: bool) -> bool {
+        let now = self.now();
+        self.arrivals(now);
+        self.events(now);
+        self.settle_suspends(now);
+        let up: Vec<_> = (0..self.guests.len())
+            .filter(|&guest| self.guests[guest].busy_until <= now && self.guests[guest].wants(now))
+            .collect();
+        if let Some(&guest) = self.random.choice(&up) {
+            self.turn(guest);
+            return true;
+        }
+        match self.next(timers) {
+            Some(at) => {
+                self.wires.clock.set(at.max(now));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn turn(&mut self, number: usize) {
+        let now = self.now();
+        let cost = match self.random.u32(..20) {
+            0 => self.random.u64(..500_000),
+            _ => self.random.u64(200..5000),
+        };
+        self.report.turns += 1;
+        let guest = &mut self.guests[number];
+        guest.turn(&mut self.wires);
+        guest.busy_until = now + cost;
+        if guest.deadline().is_some_and(|at| at <= now) && !guest.vmc.has_work() {
+            let log = &self.wires.log;
+            log.violation(|| format!("g{number}: a timer is due after it was served"));
+        }
+        self.judge(number);
+    }
+
+    /// What holds after every turn.
+    fn judge(&mut self, number: usize) {
+        let now = self.now();
+        let guest = &mut self.guests[number];
+        let host = Rc::clone(guest.vmc.platform().host());
+        for linked in std::mem::take(&mut guest.linked) {
+            let peer = (0..self.guests.len()).find(|&peer| self.address(peer) == linked.address);
+            let is_near = peer.is_some_and(|peer| {
+                let other = self.guests[peer].vmc.platform().host();
+                Rc::ptr_eq(&host, other) || now < self.moved[peer].max(self.moved[number])
+            });
+            if !is_near {
+                let log = &self.wires.log;
+                log.violation(|| format!("g{number} has a link with {}", linked.address));
+            }
+        }
+        let guest = &self.guests[number];
+        let (holds, says) = (guest.holdings(), guest.vmc.statistics());
+        let granted = holds.grants + holds.quarantined;
+        if !guest.is_hostile && (granted, holds.maps) != (says.granted_pages, says.mapped_pages) {
+            let log = &self.wires.log;
+            log.violation(|| format!("g{number} holds {holds:?} and counts {says:?}"));
+        }
+    }
+
+    fn arrivals(&mut self, now: u64) {
+        for flow in &self.flows {
+            flow.tcp.borrow_mut().advance(now);
+        }
+        self.flows.retain(|flow| {
+            flow.ledger.borrow().gone != [true; 2] || {
+                self.wires
+                    .log
+                    .note(|| format!("{:?}", flow.ledger.borrow()));
+                let settled = flow.ledger.borrow().settle();
+                if let Err(what) = settled {
+                    let number = flow.ledger.borrow().number;
+                    self.wires.log.violation(|| format!("c{number}: {what}"));
+                }
+                let ledger = flow.ledger.borrow();
+                self.report.bytes += ledger.read[0] + ledger.read[1];
+                self.report.excused += u64::from(ledger.excuse.is_some());
+                false
+            }
+        });
+        while let Some(datagram) = self.wires.network.receive(now) {
+            let guests = &mut self.guests;
+            if let Some(guest) = guests.iter_mut().find(|guest| guest.address == datagram.to)
+                && guest.is_up()
+            {
+                guest.inbox.push_back(datagram);
+            }
+        }
+    }
+
+    fn events(&mut self, now: u64) {
+        while let Some(entry) = self.events.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            match entry.remove() {
+                Event::Act(action) => self.act(&action),
+                Event::Resume {
+                    guest,
+                    host,
+                    is_cancelled,
+                } => self.resume(guest, host, is_cancelled),
+                Event::GiveUp { tcp, side } => {
+                    if !tcp.borrow().is_over(side) {
+                        tcp.borrow_mut().fail(side);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When anything happens next.
+    fn next(&self, timers: bool) -> Option<u64> {
+        let now = self.now();
+        let guests = self.guests.iter().filter(|guest| guest.is_up());
+        let guests = guests.filter_map(|guest| {
+            let deadline = guest.deadline().filter(|_| timers);
+            let wake = guest.next_wake().into_iter().chain(deadline).min();
+            let at = if guest.wants(now) { Some(now) } else { wake };
+            let settle = match guest.life {
+                Life::Settling(limit) => Some(limit),
+                _ => None,
+            };
+            at.map(|at| at.max(guest.busy_until))
+                .into_iter()
+                .chain(settle)
+                .min()
+        });
+        let flows = self.flows.iter();
+        let tcp = flows.filter_map(|flow| flow.tcp.borrow().next_arrival());
+        let events = self.events.keys().map(|(at, _)| *at);
+        guests
+            .chain(tcp)
+            .chain(events.take(1))
+            .chain(self.wires.network.next_arrival())
+            .min()
+    }
+}

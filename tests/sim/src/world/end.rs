@@ -1,0 +1,115 @@
+//! What must hold when the traffic has ended: an idle system is silent, and
+//! whoever leaves gives everything back.
+
+use vmc::LeaveReason;
+
+use super::{MILLISECOND, SECOND, World};
+use crate::guest::Life;
+use crate::xen::{Holdings, Limits};
+
+impl World {
+    pub(super) fn finish(&mut self) {
+        if self.wires.log.is_violated() {
+            return;
+        }
+        self.wires.log.note(|| "== the end begins".to_owned());
+        if self.scenario.is_hostile() {
+            self.tamper.set(0);
+            self.die(self.guests.len() - 1);
+        }
+        for guest in &mut self.guests {
+            guest.vmc.platform_mut().limit(Limits::NONE);
+        }
+        // What was under way ends: proofs, retries, links to the dead.
+        self.pass(8 * SECOND);
+        self.be_idle();
+        self.take_stock();
+        self.part();
+    }
+
+    /// Nothing is sent, and timers are few.
+    fn be_idle(&mut self) {
+        const NANOS: u64 = 12 * SECOND;
+        let sent = |world: &Self| {
+            let hosts = world.hosts.iter();
+            let notifications: u64 = hosts.map(|host| host.borrow().notifications).sum();
+            (notifications, world.wires.network.sent, world.report.turns)
+        };
+        let before = sent(self);
+        self.pass(NANOS);
+        let after = sent(self);
+        if (before.0, before.1) != (after.0, after.1) {
+            let log = &self.wires.log;
+            log.violation(|| format!("an idle system is not silent: {before:?} -> {after:?}"));
+        }
+        // A look for dead peers every five seconds, for each link.
+        let guests = self.guests.len() as u64;
+        if after.2 - before.2 > guests * guests * (NANOS / (5 * SECOND) + 1) {
+            let log = &self.wires.log;
+            log.violation(|| format!("an idle system does not rest: {before:?} -> {after:?}"));
+        }
+        for guest in self.guests.iter().filter(|guest| guest.is_up()) {
+            let has_links = guest.vmc.links().next().is_some();
+            if !has_links && guest.deadline().is_some_and(|at| at < self.now() + SECOND) {
+                let log = &self.wires.log;
+                log.violation(|| format!("g{} is alone and has a timer", guest.number));
+            }
+        }
+    }
+
+    fn take_stock(&mut self) {
+        for guest in &self.guests {
+            let statistics = guest.vmc.statistics();
+            self.report.upgrades += statistics.upgrades;
+            self.report.fallbacks += statistics.fallbacks;
+            self.report.links += statistics.links;
+            let lies = vmc::Cause::IndexLie as usize;
+            self.report.lies += statistics.ends[lies..].iter().sum::<u64>();
+        }
+        let hosts = self.hosts.iter();
+        self.report.notifications = hosts.map(|host| host.borrow().notifications).sum();
+    }
+
+    /// One after the other leaves, and has nothing then.
+    fn part(&mut self) {
+        let is_polite = self.random.u32(..4) != 0;
+        for number in 0..self.guests.len() {
+            if self.guests[number].life != Life::Running {
+                continue;
+            }
+            if is_polite {
+                self.guests[number].leave(LeaveReason::Shutdown, &mut self.wires);
+                self.pass(510 * MILLISECOND);
+                let guest = &self.guests[number];
+                if !guest.vmc.is_alone() {
+                    let log = &self.wires.log;
+                    log.violation(|| format!("g{number} left and is not alone"));
+                }
+                self.holds_nothing(number);
+            } else {
+                self.die(number);
+                self.pass(7 * SECOND);
+            }
+        }
+        self.pass(2 * SECOND);
+        for number in 0..self.guests.len() {
+            if self.guests[number].is_up() {
+                self.holds_nothing(number);
+            }
+        }
+        self.report.nanos = self.now();
+    }
+
+    fn holds_nothing(&self, number: usize) {
+        let holdings = self.guests[number].holdings();
+        let is_clean = Holdings {
+            quarantined: 0,
+            ..holdings
+        } == Holdings::default();
+        let may_quarantine = self.scenario.is_hostile() || !self.paused.iter().all(|&at| at == 0);
+        if !is_clean || holdings.quarantined > 0 && !may_quarantine {
+            let log = &self.wires.log;
+            log.violation(|| format!("g{number} left, and holds {holdings:?}"));
+        }
+    }
+}

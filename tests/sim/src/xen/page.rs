@@ -1,0 +1,182 @@
+//! Pages that several domains see at once.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use vmc::memory::Memory;
+
+/// Bytes in a page.
+pub const PAGE: usize = 4096;
+
+/// What a hostile domain does to the pages that it shares, at any moment.
+#[derive(Debug)]
+pub struct Tamper {
+    random: RefCell<fastrand::Rng>,
+    /// One access out of so many is spoilt; 0: none.
+    one_in: Cell<u32>,
+}
+
+impl Tamper {
+    /// A tamperer that does nothing yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Rc<Self> {
+        Rc::new(Self {
+            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            one_in: Cell::new(0),
+        })
+    }
+
+    /// From now on one access out of `one_in` is spoilt; 0: none.
+    pub fn set(&self, one_in: u32) {
+        self.one_in.set(one_in);
+    }
+
+    fn strikes(&self) -> bool {
+        match self.one_in.get() {
+            0 => false,
+            one_in => self.random.borrow_mut().u32(..one_in) == 0,
+        }
+    }
+
+    /// A word that a liar would like: near the right one, far away, or noise.
+    fn lie(&self, word: u64) -> u64 {
+        let random = &mut self.random.borrow_mut();
+        match random.u32(..6) {
+            0 => word.wrapping_add(1),
+            1 => word.wrapping_sub(1),
+            2 => word.wrapping_add(random.u64(..1 << 20)),
+            3 => 0,
+            4 => u64::MAX,
+            _ => random.u64(..),
+        }
+    }
+}
+
+/// One page, and who spoils it.
+#[derive(Debug)]
+pub(super) struct Page {
+    bytes: RefCell<Box<[u8; PAGE]>>,
+    tamper: RefCell<Option<Rc<Tamper>>>,
+}
+
+impl Page {
+    pub(super) fn zeroed() -> Rc<Self> {
+        Rc::new(Self {
+            bytes: RefCell::new(Box::new([0; PAGE])),
+            tamper: RefCell::new(None),
+        })
+    }
+
+    /// What a migration makes of the page: the same bytes in another place.
+    pub(super) fn copied(&self) -> Rc<Self> {
+        Rc::new(Self {
+            bytes: self.bytes.clone(),
+            tamper: RefCell::new(None),
+        })
+    }
+
+    pub(super) fn expose(&self, tamper: &Rc<Tamper>) {
+        *self.tamper.borrow_mut() = Some(Rc::clone(tamper));
+    }
+
+    fn get(&self, offset: usize) -> u64 {
+        let bytes = self.bytes.borrow();
+        u64::from_le_bytes(*bytes[offset..].first_chunk().expect("aligned"))
+    }
+
+    fn set(&self, offset: usize, word: u64) {
+        self.bytes.borrow_mut()[offset..offset + 8].copy_from_slice(&word.to_le_bytes());
+    }
+
+    /// The hostile domain's turn, in the middle of somebody's call.
+    fn strike(&self, offset: usize) {
+        let tamper = self.tamper.borrow();
+        if let Some(tamper) = tamper.as_ref().filter(|tamper| tamper.strikes()) {
+            let offset = offset & !7;
+            let lie = tamper.lie(self.get(offset));
+            self.set(offset, lie);
+        }
+    }
+}
+
+/// Adjacent pages as one domain sees them.
+#[derive(Debug, Clone)]
+pub struct Pages(pub(super) Rc<RefCell<Vec<Rc<Page>>>>);
+
+impl Pages {
+    pub(super) fn new(pages: Vec<Rc<Page>>) -> Self {
+        Self(Rc::new(RefCell::new(pages)))
+    }
+
+    fn word<R>(&self, offset: usize, with: impl FnOnce(&Page, usize) -> R) -> R {
+        assert!(offset.is_multiple_of(8), "a word at {offset:#x}");
+        let page = &self.0.borrow()[offset / PAGE];
+        let result = with(page, offset % PAGE);
+        page.strike(offset % PAGE);
+        result
+    }
+
+    fn chunks(
+        &self,
+        mut offset: usize,
+        len: usize,
+        mut with: impl FnMut(&Page, usize, usize, usize),
+    ) {
+        let pages = self.0.borrow();
+        let mut done = 0;
+        while done < len {
+            let at = offset % PAGE;
+            let step = (PAGE - at).min(len - done);
+            let page = &pages[offset / PAGE];
+            with(page, at, done, step);
+            page.strike(at);
+            done += step;
+            offset += step;
+        }
+    }
+}
+
+impl Memory for Pages {
+    fn len(&self) -> usize {
+        self.0.borrow().len() * PAGE
+    }
+
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        let len = into.len();
+        self.chunks(offset, len, |page, at, done, step| {
+            into[done..done + step].copy_from_slice(&page.bytes.borrow()[at..at + step]);
+        });
+    }
+
+    fn write(&self, offset: usize, from: &[u8]) {
+        self.chunks(offset, from.len(), |page, at, done, step| {
+            page.bytes.borrow_mut()[at..at + step].copy_from_slice(&from[done..done + step]);
+        });
+    }
+
+    fn load(&self, offset: usize) -> u64 {
+        self.word(offset, Page::get)
+    }
+
+    fn store(&self, offset: usize, value: u64) {
+        self.word(offset, |page, at| page.set(at, value));
+    }
+
+    fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
+        self.word(offset, |page, at| {
+            let old = page.get(at);
+            page.set(at, old | bits);
+            old
+        })
+    }
+
+    fn swap(&self, offset: usize, value: u64) -> u64 {
+        self.word(offset, |page, at| {
+            let old = page.get(at);
+            page.set(at, value);
+            old
+        })
+    }
+
+    fn fence(&self) {}
+}
