@@ -1,10 +1,12 @@
 # Causeway. `make help` lists what there is; README.md says what it prints.
 .DEFAULT_GOAL := help
 .PHONY: help run test check image gates bench bench-native idle lifecycle hosts shell fuzz clean
+.PHONY: help run test check image gates bench idle lifecycle hosts shell sim fuzz clean
 
 IMAGES := relay echo bench mclient selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
+SEEDS ?= 100000
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ hosts: ## live migration between two hosts, each a QEMU of its own
 
 shell: image ## an interactive dom0 with the images in /lab/images
 	cargo lab shell $(IMAGES:%=target/image/%)
+
+sim: ## the channel in the simulator, SEEDS=100000 seeds from FROM=0 on
+	cargo run --release -p sim -- --seeds $(SEEDS) --from $(or $(FROM),0)
 
 # Finds go to target/fuzz; the corpus in the repository only seeds.
 fuzz: ## fuzz SMTP and the channel (nightly, cargo-fuzz), FUZZ_SECONDS=60 a target

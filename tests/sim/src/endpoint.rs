@@ -43,6 +43,12 @@ pub(crate) struct Socket<'a> {
     now: u64,
 }
 
+impl<'a> Socket<'a> {
+    pub(crate) fn new(tcp: &'a Shared, side: Side, now: u64) -> Self {
+        Self { tcp, side, now }
+    }
+}
+
 impl Tcp for Socket<'_> {
     fn send(&mut self, bytes: &[u8]) -> Result<usize, StreamEnd> {
         let mut tcp = self.tcp.borrow_mut();
@@ -97,11 +103,7 @@ impl Endpoint {
     }
 
     fn socket(&self, now: u64) -> Socket<'_> {
-        Socket {
-            tcp: &self.tcp,
-            side: self.side,
-            now,
-        }
+        Socket::new(&self.tcp, self.side, now)
     }
 
     pub(crate) fn wake_reader(&mut self) {

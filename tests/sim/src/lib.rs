@@ -8,7 +8,8 @@
 //! Reading order: [`scenario`] (what may happen), [`world`] (the loop and what
 //! must hold), [`guest`] and [`endpoint`] (what netstack does around `vmc`),
 //! [`plan`] and [`ledger`] (the applications, and what they are promised),
-//! [`xen`], [`network`], [`tcp`] and [`frames`] (what is faked).
+//! [`xen`], [`network`], [`tcp`] and [`frames`] (what is faked); [`puppet`] (a
+//! peer that is moved by hand, for the fuzzer).
 #![forbid(unsafe_code)]
 
 pub mod endpoint;
@@ -18,6 +19,7 @@ pub mod ledger;
 pub mod log;
 pub mod network;
 pub mod plan;
+pub mod puppet;
 pub mod scenario;
 pub mod tcp;
 pub mod world;

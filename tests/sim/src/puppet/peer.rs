@@ -1,0 +1,213 @@
+//! The peer: both roles of making a link, and raw access to everything after.
+
+use vmc::{Memory, Platform};
+
+use crate::xen::{Dom, Mapping, PAGE, Port, Region};
+
+const CONTROL_PAGES: usize = 9;
+/// Where things are in the control page (docs/protocol.md, "The link").
+const NONCE_A: usize = 0x10;
+const REFERENCES: usize = 0x20;
+const PROOF: usize = 0x80;
+const MAPPER_STATE: usize = 0x90;
+const OWNER_STATE: usize = 0xc0;
+const OPEN: u64 = 1;
+
+/// Kinds of datagrams.
+pub(super) const HELLO: u8 = 1;
+pub(super) const WELCOME: u8 = 2;
+pub(super) const REFUSED: u8 = 3;
+
+/// The link's pages, whoever owns them.
+enum Link {
+    None,
+    Owned(Region),
+    Mapped(Mapping),
+}
+
+/// The peer.
+pub(super) struct Peer {
+    pub(super) dom: Dom,
+    pub(super) uuid: [u8; 16],
+    link: Link,
+    port: Option<Port>,
+    /// Bytes of messages written so far.
+    tail: u64,
+    /// The nonces that the victim told.
+    pub(super) nonce_a: [u8; 16],
+    pub(super) nonce_b: [u8; 16],
+    /// Rings granted to the victim.
+    pub(super) rings: Vec<Region>,
+}
+
+/// A datagram without what follows its nonce A.
+fn header(kind: u8, domid: u16, uuid: &[u8; 16], nonce_a: &[u8; 16]) -> Vec<u8> {
+    let mut bytes = b"XVMC\x01".to_vec();
+    bytes.push(kind);
+    bytes.extend(domid.to_le_bytes());
+    bytes.extend(uuid);
+    bytes.extend(nonce_a);
+    bytes
+}
+
+impl Peer {
+    pub(super) fn new(dom: Dom, uuid: [u8; 16]) -> Self {
+        Self {
+            dom,
+            uuid,
+            link: Link::None,
+            port: None,
+            tail: 0,
+            nonce_a: [7; 16],
+            nonce_b: [0; 16],
+            rings: Vec::new(),
+        }
+    }
+
+    pub(super) fn hello(&self) -> Vec<u8> {
+        header(HELLO, self.dom.domid(), &self.uuid, &self.nonce_a)
+    }
+
+    pub(super) fn refused(&self, reason: u16) -> Vec<u8> {
+        let mut bytes = header(REFUSED, self.dom.domid(), &self.uuid, &self.nonce_a);
+        bytes.extend(reason.to_le_bytes());
+        bytes.resize(56, 0);
+        bytes
+    }
+
+    /// Answers a HELLO, as an owner who knows the protocol.
+    pub(super) fn welcome(&mut self, hello: &[u8]) -> Option<Vec<u8>> {
+        let domid = u16::from_le_bytes(*hello.get(6..8)?.first_chunk()?);
+        self.nonce_a.copy_from_slice(hello.get(24..40)?);
+        let region = self.dom.grant(domid, CONTROL_PAGES).ok()?;
+        let mut references = Vec::new();
+        self.dom.references(&region, &mut references);
+        region.write(0, b"XVMCLINK");
+        region.store(8, 1);
+        region.write(NONCE_A, &self.nonce_a);
+        for (index, reference) in references[1..].iter().enumerate() {
+            region.write(REFERENCES + 4 * index, &reference.to_le_bytes());
+        }
+        let port = self.dom.open_port(domid).ok()?;
+        self.nonce_b = [9; 16];
+        let mut bytes = header(WELCOME, self.dom.domid(), &self.uuid, &self.nonce_a);
+        bytes.extend(self.nonce_b);
+        bytes.extend(references[0].to_le_bytes());
+        bytes.extend(self.dom.port_number(&port).to_le_bytes());
+        region.store(OWNER_STATE, OPEN);
+        self.link = Link::Owned(region);
+        self.port = Some(port);
+        self.tail = 0;
+        Some(bytes)
+    }
+
+    /// Takes up a WELCOME, as a mapper who knows the protocol.
+    pub(super) fn accept(&mut self, welcome: &[u8]) -> Option<()> {
+        let word = |at: usize| Some(u32::from_le_bytes(*welcome.get(at..at + 4)?.first_chunk()?));
+        let domid = u16::from_le_bytes(*welcome.get(6..8)?.first_chunk()?);
+        self.nonce_b.copy_from_slice(welcome.get(40..56)?);
+        let mut references = vec![word(56)?];
+        let control = self.dom.map(domid, &references).ok()?;
+        for index in 0..CONTROL_PAGES - 1 {
+            let mut bytes = [0; 4];
+            control.read(REFERENCES + 4 * index, &mut bytes);
+            references.push(u32::from_le_bytes(bytes));
+        }
+        let pages = self.dom.map(domid, &references).ok()?;
+        self.port = Some(self.dom.bind_port(domid, word(60)?).ok()?);
+        pages.write(PROOF, &self.nonce_b);
+        pages.store(MAPPER_STATE, OPEN);
+        self.link = Link::Mapped(pages);
+        self.tail = 0;
+        self.notify();
+        Some(())
+    }
+
+    fn pages(&self) -> Option<&dyn Memory> {
+        match &self.link {
+            Link::None => None,
+            Link::Owned(region) => Some(region),
+            Link::Mapped(mapping) => Some(mapping),
+        }
+    }
+
+    fn is_owner(&self) -> bool {
+        matches!(self.link, Link::Owned(_))
+    }
+
+    /// Appends bytes to the peer's messages, and rings.
+    pub(super) fn say(&mut self, bytes: &[u8]) {
+        let (header, data) = if self.is_owner() {
+            (0x200, 5 * PAGE)
+        } else {
+            (0x100, PAGE)
+        };
+        let mut tail = self.tail;
+        let Some(pages) = self.pages() else {
+            return;
+        };
+        for byte in bytes {
+            pages.write(data + (tail % (4 * PAGE as u64)) as usize, &[*byte]);
+            tail += 1;
+        }
+        pages.store(header, tail);
+        self.tail = tail;
+        self.doorbell(0, 0);
+    }
+
+    /// Takes all messages of the victim unread.
+    pub(super) fn listen(&self) {
+        let header = if self.is_owner() { 0x100 } else { 0x200 };
+        if let Some(pages) = self.pages() {
+            let tail = pages.load(header);
+            pages.store(header + 0x80, tail);
+            pages.store(header + 0x90, tail + 1);
+        }
+        self.doorbell(0, 0);
+    }
+
+    /// Rings the victim: messages, and the bits of a word of rings. `word` 0
+    /// to 7 are those of *data*, 8 to 15 those of *space*.
+    pub(super) fn doorbell(&self, word: usize, bits: u64) {
+        let base = if self.is_owner() { 0x400 } else { 0x300 };
+        let Some(pages) = self.pages() else {
+            return;
+        };
+        let mut summary = 1;
+        if bits != 0 {
+            pages.fetch_or(base + 0x40 + 8 * (word % 16), bits);
+            summary |= 1 << (8 + word % 16);
+        }
+        pages.fetch_or(base, summary);
+        self.notify();
+    }
+
+    pub(super) fn notify(&self) {
+        if let Some(port) = &self.port {
+            self.dom.notify(port);
+        }
+    }
+
+    /// Writes a word anywhere into the link's pages.
+    pub(super) fn poke(&self, offset: usize, word: u64) {
+        if let Some(pages) = self.pages() {
+            pages.store(offset % (CONTROL_PAGES * PAGE) & !7, word);
+        }
+    }
+
+    /// Grants a ring to `domid` and says its references.
+    pub(super) fn ring(&mut self, domid: u16, pages: usize) -> Vec<u32> {
+        let mut references = Vec::new();
+        if let Ok(region) = self.dom.grant(domid, pages) {
+            self.dom.references(&region, &mut references);
+            self.rings.push(region);
+        }
+        references
+    }
+
+    /// Gives the link up without a word.
+    pub(super) fn vanish(&mut self) {
+        self.port = None;
+        self.link = Link::None;
+    }
+}

@@ -1,0 +1,451 @@
+//! A byte string as a story of a hostile peer and its victim.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use vmc::{Config, ConnId, FourTuple, LeaveReason, Memory, Mode, Output, Platform, Uuid, Vmc};
+
+use super::peer::{HELLO, Peer, WELCOME};
+use crate::endpoint::Socket;
+use crate::tcp::{Connection, Path, Shared};
+use crate::xen::{Clock, Dom, Holdings, Host, PAGE};
+
+const VICTIM: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
+const MILLISECOND: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+/// Connections between the two.
+const CONNECTIONS: usize = 3;
+/// Steps of a story; what follows is not read.
+const STEPS: usize = 400;
+
+/// What is left of the script.
+struct Script<'a>(&'a [u8]);
+
+impl<'a> Script<'a> {
+    fn byte(&mut self) -> u8 {
+        let (byte, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *byte
+    }
+
+    fn short(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    fn bytes(&mut self, most: usize) -> &'a [u8] {
+        let len = (self.byte() as usize).min(most).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(len);
+        self.0 = rest;
+        bytes
+    }
+
+    /// A word near `right`, or far from it.
+    fn word(&mut self, right: u64) -> u64 {
+        match self.byte() % 8 {
+            0 => right,
+            1 => right.wrapping_add(1),
+            2 => right.wrapping_sub(1),
+            3 => right.wrapping_add(self.short().into()),
+            4 => right.wrapping_sub(self.short().into()),
+            5 => 0,
+            6 => u64::MAX,
+            _ => u64::from(self.short()) << (self.byte() % 49),
+        }
+    }
+}
+
+struct Story {
+    clock: Clock,
+    victim: Vmc<Dom>,
+    peer: Peer,
+    connections: Vec<(Shared, Option<ConnId>, FourTuple)>,
+    /// Bytes that each connection's peer has put into the last ring.
+    written: u64,
+}
+
+/// Plays a story to its end. Panics where the victim does, or loses count of
+/// what it holds, or does not come to rest.
+pub fn run(bytes: &[u8]) {
+    let mut script = Script(bytes);
+    let flags = script.byte();
+    let mut story = Story::new(flags);
+    for _ in 0..STEPS {
+        if script.0.is_empty() {
+            break;
+        }
+        story.step(&mut script);
+        story.turn();
+    }
+    story.end();
+}
+
+impl Story {
+    fn new(flags: u8) -> Self {
+        let host = Host::new(1);
+        let clock = Clock::default();
+        clock.set(SECOND);
+        let dom = Dom::boot(&host, &clock, 1);
+        let config = Config {
+            uuid: Uuid([5; 16]),
+            mode: Mode::Original,
+            max_peers: 2,
+            max_rings: if flags & 1 == 0 { 4 } else { 256 },
+            largest_ring: if flags & 2 == 0 { 16384 } else { 65536 },
+            memory: if flags & 4 == 0 { 1 << 20 } else { 128 << 10 },
+        };
+        let uuid = [if flags & 8 == 0 { 1 } else { 9 }; 16];
+        let mut story = Self {
+            victim: Vmc::new(dom, config),
+            peer: Peer::new(Dom::boot(&host, &clock, 2), uuid),
+            connections: Vec::new(),
+            written: 0,
+            clock,
+        };
+        story.connect();
+        match flags >> 4 & 3 {
+            0 => story.peer_greets(),
+            1 => story.victim_greets(),
+            _ => {}
+        }
+        story
+    }
+
+    fn connect(&mut self) {
+        for number in 0..CONNECTIONS as u16 {
+            let path = Path {
+                delay: 1,
+                loss: 0,
+                buffer: 1000,
+            };
+            let now = self.clock.get();
+            let tcp = Connection::open(path, 1, now);
+            for step in 1..4 {
+                tcp.borrow_mut().advance(now + step);
+            }
+            let local = SocketAddr::new(VICTIM, 100 + number);
+            let remote = SocketAddr::new(PEER, 200);
+            self.connections
+                .push((tcp, None, FourTuple { local, remote }));
+        }
+    }
+
+    fn track(&mut self) {
+        for (tcp, id, tuple) in &mut self.connections {
+            if id.is_none() && !tcp.borrow().is_over(0) {
+                let (sent, received) = tcp.borrow().offsets(0);
+                *id = self.victim.track(*tuple, sent, received);
+            }
+        }
+    }
+
+    fn peer_greets(&mut self) {
+        let hello = self.peer.hello();
+        self.victim.datagram(PEER, &hello);
+        self.turn();
+        self.turn();
+    }
+
+    fn victim_greets(&mut self) {
+        self.victim.greet(PEER);
+        self.turn();
+        self.turn();
+    }
+
+    /// The victim does what it has to.
+    fn turn(&mut self) {
+        let now = self.clock.get();
+        let rung: Vec<_> = self
+            .victim
+            .links()
+            .filter_map(|(link, port)| port.take_pending().then_some(link))
+            .collect();
+        for link in rung {
+            self.victim.event(link);
+        }
+        for _ in 0..1000 {
+            self.victim.poll();
+            self.outputs(now);
+            if !self.victim.has_work() {
+                break;
+            }
+        }
+        assert!(!self.victim.has_work(), "the victim's work does not end");
+        let due = self.victim.deadline().is_some_and(|at| at.0 <= now);
+        assert!(!due, "a timer is due after it was served");
+        self.victim.flush();
+        self.outputs(now);
+        for (tcp, id, _) in &mut self.connections {
+            tcp.borrow_mut().advance(now);
+            if let Some(gone) = *id
+                && tcp.borrow().is_over(0)
+            {
+                self.victim.forget(gone);
+                *id = None;
+            }
+        }
+        let (holds, says) = (self.victim.platform().holdings(), self.victim.statistics());
+        assert_eq!(
+            (holds.grants + holds.quarantined, holds.maps),
+            (says.granted_pages, says.mapped_pages),
+            "{holds:?} {says:?}"
+        );
+    }
+
+    fn outputs(&mut self, now: u64) {
+        while let Some(output) = self.victim.output() {
+            match output {
+                Output::Datagram { to: PEER, bytes } => match bytes.get(5) {
+                    Some(&HELLO) => {
+                        if let Some(welcome) = self.peer.welcome(&bytes) {
+                            self.victim.datagram(PEER, &welcome);
+                        }
+                    }
+                    Some(&WELCOME) => _ = self.peer.accept(&bytes),
+                    _ => {}
+                },
+                Output::LinkUp { .. } => self.track(),
+                Output::Advance(id) => self.with(id, |victim, tcp| victim.advance(id, tcp), now),
+                Output::Failed(id) => self.with(id, |_, tcp| vmc::Tcp::abort(tcp), now),
+                Output::Readable(id) => {
+                    self.with(
+                        id,
+                        |victim, tcp| _ = victim.read(id, tcp, &mut [0; 300]),
+                        now,
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn with(&mut self, id: ConnId, then: impl FnOnce(&mut Vmc<Dom>, &mut Socket<'_>), now: u64) {
+        let mut all = self.connections.iter();
+        if let Some((tcp, ..)) = all.find(|(_, own, _)| *own == Some(id)) {
+            then(&mut self.victim, &mut Socket::new(tcp, 0, now));
+        }
+    }
+
+    fn step(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 16 {
+            0 => {
+                let from = [PEER, OTHER][usize::from(script.byte() % 2)];
+                let bytes = script.bytes(80);
+                self.victim.datagram(from, bytes);
+            }
+            1 => self.datagram(script),
+            2 => {
+                let bytes = script.bytes(255);
+                self.peer.say(bytes);
+            }
+            3 => {
+                let kind = script.byte();
+                let payload = script.bytes(255);
+                self.message(kind, payload);
+            }
+            4..8 => self.sensible(script),
+            8 => {
+                let offset = usize::from(script.short()) * 8;
+                let word = script.word(0);
+                self.peer.poke(offset, word);
+            }
+            9 => {
+                // Headers and doorbells: where a wrong word matters most.
+                let offset = 0x80 + usize::from(script.byte() % 144) * 8;
+                let word = script.word(0);
+                self.peer.poke(offset, word);
+                self.peer.notify();
+            }
+            10 => self.poke_ring(script),
+            11 => {
+                let word = usize::from(script.byte());
+                let bits = script.word(1);
+                self.peer.doorbell(word, bits);
+            }
+            12 => {
+                let millis = u64::from(script.byte()) * u64::from(script.byte() % 40);
+                let at = self.clock.get() + millis * MILLISECOND;
+                self.clock.set(at);
+            }
+            13 => self.application(script),
+            14 => self.peer.listen(),
+            _ => self.life(script),
+        }
+    }
+
+    /// A datagram that is right but for one byte.
+    fn datagram(&mut self, script: &mut Script<'_>) {
+        let mut bytes = match script.byte() % 4 {
+            0 => self.peer.hello(),
+            1 => self.peer.refused(script.short()),
+            _ => {
+                let hello = self.peer.hello();
+                self.peer.welcome(&hello).unwrap_or_default()
+            }
+        };
+        let (at, with) = (usize::from(script.byte()), script.byte());
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte ^= with;
+        }
+        self.victim.datagram(PEER, &bytes);
+    }
+
+    fn message(&mut self, kind: u8, payload: &[u8]) {
+        let mut bytes = vec![kind, 0];
+        bytes.extend((payload.len() as u16).to_le_bytes());
+        bytes.extend(payload);
+        self.peer.say(&bytes);
+    }
+
+    /// A message that could be meant.
+    fn sensible(&mut self, script: &mut Script<'_>) {
+        let kind = 1 + script.byte() % 10;
+        let ring = u16::from(script.byte() % 6);
+        let mut payload = ring.to_le_bytes().to_vec();
+        match kind {
+            1 => {
+                let from = script.byte() % 4;
+                payload = vec![0; 100];
+                payload[12] = 8;
+                payload[14] = 0x45;
+                payload[26..30].copy_from_slice(&[10, 0, 0, from]);
+                payload[30..34].copy_from_slice(&[10, 0, 0, 1]);
+            }
+            2 => {
+                let log2 = script.byte() % 10;
+                let pages = 1 + (1 << (log2 % 5));
+                let victim = self.victim.platform().domid();
+                let mut references = self.peer.ring(victim, pages);
+                let (at, with) = (usize::from(script.byte()), u32::from(script.byte() % 16));
+                if let Some(reference) = references.get_mut(at) {
+                    *reference ^= with;
+                }
+                payload.extend([log2, script.byte() % 3]);
+                payload.extend(
+                    references
+                        .iter()
+                        .flat_map(|reference| reference.to_le_bytes()),
+                );
+            }
+            3 => {
+                let port = 100 + u16::from(script.byte() % 4);
+                payload.extend([0, 0, 4 + 2 * (script.byte() % 2), 0, 0, 0]);
+                payload.extend(200u16.to_le_bytes());
+                payload.extend(port.to_le_bytes());
+                for last in [2 + script.byte() % 2, 1] {
+                    payload.extend([10, 0, 0, last]);
+                    payload.extend([0; 12]);
+                }
+                let base = script.word(0);
+                payload.extend(base.to_le_bytes());
+                self.written = base;
+            }
+            4 | 6 => {
+                payload.extend(script.short().to_le_bytes());
+                payload.extend(script.word(0).to_le_bytes());
+            }
+            5 => payload.extend(script.short().to_le_bytes()),
+            9 => {
+                payload = vec![0; 36];
+                (payload[0], payload[1]) = (script.byte() % 7, 4);
+                payload[4..20].fill(script.byte());
+                payload[20..24].copy_from_slice(&[10, 0, 0, script.byte() % 5]);
+            }
+            10 => payload = (script.short() % 6).to_le_bytes().to_vec(),
+            _ => {}
+        }
+        self.message(kind, &payload);
+    }
+
+    /// Writes into the header of a ring that the peer granted.
+    fn poke_ring(&mut self, script: &mut Script<'_>) {
+        let which = usize::from(script.byte());
+        let offsets = [0, 0, 8, 0x10, 0x80, 0x88, 0x90];
+        let offset = offsets[usize::from(script.byte() % 7)];
+        let word = match offset {
+            0 => script.word(self.written + 100),
+            8 => script.word(0) & 3,
+            _ => script.word(self.written),
+        };
+        let count = self.peer.rings.len().max(1);
+        if let Some(ring) = self.peer.rings.get(which % count) {
+            assert!(ring.len() >= PAGE);
+            ring.store(offset, word);
+        }
+        self.peer.doorbell(0, u64::MAX);
+    }
+
+    fn application(&mut self, script: &mut Script<'_>) {
+        let now = self.clock.get();
+        let which = usize::from(script.byte()) % CONNECTIONS;
+        let (tcp, id, _) = &self.connections[which];
+        let Some(id) = *id else {
+            self.track();
+            return;
+        };
+        let socket = &mut Socket::new(tcp, 0, now);
+        let victim = &mut self.victim;
+        match script.byte() % 8 {
+            0..3 => {
+                _ = victim.write(
+                    id,
+                    socket,
+                    &[3; 3000][..1 + usize::from(script.short() % 3000)],
+                )
+            }
+            3 | 4 => _ = victim.read(id, socket, &mut [0; 3000]),
+            5 => victim.finish(id, socket),
+            6 => {
+                victim.finish(id, socket);
+                victim.release(id);
+                victim.advance(id, socket);
+            }
+            _ => victim.abort(id, socket),
+        }
+    }
+
+    fn life(&mut self, script: &mut Script<'_>) {
+        match script.byte() % 8 {
+            0 => self.victim.leave(LeaveReason::Migrating),
+            1 => self.victim.renew(),
+            2 => self.victim.greet(PEER),
+            3 => self.peer.vanish(),
+            4 => self.peer.rings.clear(),
+            5 => {
+                let sent = self.victim.send_frame(PEER, &[1; 700]);
+                assert!(
+                    !sent || self.victim.links().next().is_some(),
+                    "sent to nobody"
+                );
+            }
+            _ => self.peer_greets(),
+        }
+    }
+
+    /// The peer dies: nothing of it remains.
+    fn end(mut self) {
+        self.peer.dom.end();
+        let end = self.clock.get() + 8 * SECOND;
+        self.turn();
+        for _ in 0..2000 {
+            match self.victim.deadline() {
+                Some(at) if at.0 < end => self.clock.set(at.0.max(self.clock.get())),
+                _ => break,
+            }
+            self.turn();
+        }
+        self.clock.set(end);
+        self.turn();
+        self.victim.leave(LeaveReason::Shutdown);
+        self.clock.set(end + SECOND);
+        self.turn();
+        let clean = Holdings::default();
+        let holds = self.victim.platform().holdings();
+        let holds = Holdings {
+            quarantined: 0,
+            ..holds
+        };
+        assert_eq!(holds, clean, "the victim holds on to a dead peer's things");
+        assert!(self.victim.is_alone(), "the victim is not alone");
+    }
+}
