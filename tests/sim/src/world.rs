@@ -298,7 +298,7 @@ impl World {
         }
         let guest = &self.guests[number];
         let (holds, says) = (guest.holdings(), guest.vmc.statistics());
-        let granted = holds.grants + holds.quarantined;
+        let granted = holds.grants;
         if !guest.is_hostile && (granted, holds.maps) != (says.granted_pages, says.mapped_pages) {
             let log = &self.wires.log;
             log.violation(|| format!("g{number} holds {holds:?} and counts {says:?}"));

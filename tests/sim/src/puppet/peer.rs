@@ -191,7 +191,7 @@ impl Peer {
     /// Writes a word anywhere into the link's pages.
     pub(super) fn poke(&self, offset: usize, word: u64) {
         if let Some(pages) = self.pages() {
-            pages.store(offset % (CONTROL_PAGES * PAGE) & !7, word);
+            pages.store((offset % (CONTROL_PAGES * PAGE)) & !7, word);
         }
     }
 
