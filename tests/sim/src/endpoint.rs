@@ -142,10 +142,11 @@ impl Endpoint {
     }
 
     /// Puts the connection into the channel's care.
-    pub(crate) fn track(&mut self, vmc: &mut Vmc<Dom>) {
+    pub(crate) fn track(&mut self, vmc: &mut Vmc<Dom>, log: &Log) {
         if self.id.is_none() {
             let (sent, received) = self.tcp.borrow().offsets(self.side);
             self.id = vmc.track(self.tuple, sent, received);
+            log.note(|| format!("{} is tracked: {:?}", self.name(), self.id));
             if self.has_let_go
                 && let Some(id) = self.id
             {
@@ -267,7 +268,10 @@ impl Endpoint {
             None => self.socket(now).send(bytes),
         };
         match result {
-            Ok(0) => Task::Blocked,
+            Ok(0) => {
+                log.note(|| format!("{} finds no room", self.name()));
+                Task::Blocked
+            }
             Ok(len) => {
                 if len > bytes.len() {
                     log.violation(|| format!("{} wrote {len} of {}", self.name(), bytes.len()));
@@ -312,7 +316,10 @@ impl Endpoint {
                 }
                 self.nap(random, self.plan.read_sleeps, now)
             }
-            Ok(Received::Nothing) => Task::Blocked,
+            Ok(Received::Nothing) => {
+                log.note(|| format!("{} finds nothing", self.name()));
+                Task::Blocked
+            }
             Ok(Received::Finished) => {
                 log.note(|| format!("{} read to the end", self.name()));
                 let checked = self.ledger.borrow_mut().end(self.side);

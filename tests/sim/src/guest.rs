@@ -139,11 +139,11 @@ impl Guest {
     }
 
     /// The peer may be on this host: its connection goes into the channel's care.
-    pub(crate) fn consider(&mut self, index: usize) {
+    pub(crate) fn consider(&mut self, index: usize, log: &Log) {
         let endpoint = &mut self.endpoints[index];
         endpoint.is_considered = true;
         match self.vmc.peer(endpoint.tuple.remote.ip()) {
-            PeerState::Asking | PeerState::Linked => endpoint.track(&mut self.vmc),
+            PeerState::Asking | PeerState::Linked => endpoint.track(&mut self.vmc, log),
             PeerState::Unknown | PeerState::Remote => {}
         }
     }
@@ -172,7 +172,7 @@ impl Guest {
         while let Some(datagram) = self.inbox.pop_front() {
             self.vmc.datagram(datagram.from, &datagram.bytes);
         }
-        self.tcp(now);
+        self.tcp(&wires.log, now);
         if self.vmc.has_work() || self.deadline().is_some_and(|at| at <= now) {
             self.vmc.poll();
         }
@@ -204,13 +204,13 @@ impl Guest {
         }
     }
 
-    fn tcp(&mut self, now: u64) {
+    fn tcp(&mut self, log: &Log, now: u64) {
         for index in 0..self.endpoints.len() {
             let endpoint = &self.endpoints[index];
             if endpoint.tcp.borrow().is_woken(endpoint.side) {
                 if !endpoint.is_considered {
                     // Its SYN has come.
-                    self.consider(index);
+                    self.consider(index, log);
                 }
                 self.endpoints[index].tcp_woken(&mut self.vmc, now);
             }
@@ -238,12 +238,10 @@ impl Guest {
     fn outputs(&mut self, wires: &mut Wires) {
         let now = wires.clock.get();
         while let Some(output) = self.vmc.output() {
-            if !matches!(output, Output::Readable(_) | Output::Writable(_)) {
-                wires.log.note(|| match &output {
-                    Output::Frame(frame) => format!("g{}: a frame of {}", self.number, frame.len()),
-                    output => format!("g{}: {output:?}", self.number),
-                });
-            }
+            wires.log.note(|| match &output {
+                Output::Frame(frame) => format!("g{}: a frame of {}", self.number, frame.len()),
+                output => format!("g{}: {output:?}", self.number),
+            });
             match output {
                 Output::Datagram { to, bytes } => {
                     let datagram = Datagram {
@@ -274,7 +272,7 @@ impl Guest {
                     });
                     for endpoint in &mut self.endpoints {
                         if endpoint.tuple.remote.ip() == address && endpoint.id.is_none() {
-                            endpoint.track(&mut self.vmc);
+                            endpoint.track(&mut self.vmc, &wires.log);
                             endpoint.wake_writer();
                         }
                     }

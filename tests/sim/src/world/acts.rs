@@ -78,7 +78,7 @@ impl World {
         }
         let guest = &mut self.guests[from];
         guest.greet(server.ip());
-        guest.consider(guest.endpoints.len() - 1);
+        guest.consider(guest.endpoints.len() - 1, &self.wires.log);
         self.flows.push(Flow { ledger, tcp });
     }
 
