@@ -203,11 +203,16 @@ impl World {
     /// Runs until all actions were done and all connections have ended.
     fn traffic(&mut self) {
         const PATIENCE: u64 = 120 * SECOND;
+        const USER_TIMEOUT: u64 = 30 * SECOND;
         let last = self.scenario.actions.last().map_or(0, |(at, _)| *at);
         let limit = SECOND + last + PATIENCE;
         while !(self.events.is_empty() && self.flows.is_empty()) {
             if self.wires.log.is_violated() {
                 return;
+            }
+            if self.scenario.is_hostile() && self.now() > limit - PATIENCE + USER_TIMEOUT {
+                // Whoever waits for a liar gives up in the end.
+                self.die(self.guests.len() - 1);
             }
             let is_patient = self.now() < limit && self.report.turns < TURNS;
             if !is_patient || !self.step(self.scenario.kind != Kind::Plain) {
@@ -255,9 +260,14 @@ impl World {
             return true;
         }
         match self.next(timers) {
-            Some(at) => {
-                self.wires.clock.set(at.max(now));
+            Some(at) if at > now => {
+                self.wires.clock.set(at);
                 true
+            }
+            Some(_) => {
+                // Nobody took up what was said to be due.
+                self.wires.log.violation(|| "time stands still".to_owned());
+                false
             }
             None => false,
         }
