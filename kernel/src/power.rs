@@ -115,6 +115,7 @@ impl Stopping {
         if self.0.holds.get() > 0 {
             log::warn!("shutdown: work was left unfinished after {PATIENCE:?}");
         }
+        lifecycle::end().await;
         log::info!("shutdown: {request}");
         stop(match request {
             Request::Reboot => Reason::Reboot,

@@ -86,7 +86,10 @@ where
             stopping,
         };
         match main(guest).await {
-            Ok(()) => power::stop(Reason::Poweroff),
+            Ok(()) => {
+                lifecycle::end().await;
+                power::stop(Reason::Poweroff)
+            }
             Err(error) => fail(&error),
         }
     };

@@ -1,11 +1,12 @@
 //! Hears the request for a suspend and carries it out.
 
-use super::{Asked, GENERATION, Outcome, Phase, notice, parts, timing};
+use super::{Asked, GENERATION, Lifecycle, Outcome, Phase, notice, parts, timing};
 use crate::event::{self, ChannelStatus, EventChannel, EventError};
 use crate::pv::{self, Returned};
 use crate::trace::{self, Event};
 use crate::xenstore::Xenstore;
 use crate::{task, time};
+use alloc::rc::Rc;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use core::time::Duration;
 
@@ -111,23 +112,49 @@ pub(crate) async fn suspend(asked: Asked) {
     BUSY.store(false, Ordering::Relaxed);
 }
 
+/// Lets every part take its leave before the domain ends, for a second at most.
+pub(crate) async fn end() {
+    for part in parts().iter().rev() {
+        part.end();
+    }
+    if let Err(part) = settled().await {
+        log::warn!(
+            "lifecycle: {} was not done when the domain ended",
+            part.name()
+        );
+    }
+}
+
 /// Lets every part finish what is under way; false where one does not in time.
 async fn settle() -> bool {
     for part in parts().iter().rev() {
         part.settle();
     }
-    let deadline = time::now() + SETTLE_LIMIT;
-    // Bytes that are on their way need a turn of the ring's task at least.
-    loop {
-        let Some(part) = parts().into_iter().find(|part| !part.is_settled()) else {
-            return true;
-        };
-        if time::now() >= deadline {
+    match settled().await {
+        Ok(()) => true,
+        Err(part) => {
             log::error!(
                 "lifecycle: not suspended, {} did not settle within {SETTLE_LIMIT:?}",
                 part.name()
             );
-            return false;
+            false
+        }
+    }
+}
+
+/// Waits until all parts have settled.
+///
+/// # Errors
+/// One that has not in time.
+async fn settled() -> Result<(), Rc<dyn Lifecycle>> {
+    let deadline = time::now() + SETTLE_LIMIT;
+    // Bytes that are on their way need a turn of the ring's task at least.
+    loop {
+        let Some(part) = parts().into_iter().find(|part| !part.is_settled()) else {
+            return Ok(());
+        };
+        if time::now() >= deadline {
+            return Err(part);
         }
         task::yield_now().await;
         if !part.is_settled() {

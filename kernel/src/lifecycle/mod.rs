@@ -23,7 +23,7 @@ mod phase;
 mod timing;
 
 pub use control::domid;
-pub(crate) use control::{serve, suspend};
+pub(crate) use control::{end, serve, suspend};
 pub(crate) use notice::{is_forewarned, look, may_change_p2m};
 pub use phase::{Asked, Outcome, Phase};
 pub use timing::{Counts, counts, reached};
@@ -79,7 +79,10 @@ pub trait Lifecycle {
     /// answer, and finish what is under way.
     fn settle(&self) {}
 
-    /// Whether that has come to its end.
+    /// The domain is about to end for good: tell those who would wait for it.
+    fn end(&self) {}
+
+    /// Whether what [`settle`](Self::settle) or [`end`](Self::end) began has come to its end.
     fn is_settled(&self) -> bool {
         true
     }
