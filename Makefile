@@ -1,7 +1,6 @@
 # Causeway. `make help` lists what there is; README.md says what it prints.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image gates bench bench-native idle lifecycle hosts shell fuzz clean
-.PHONY: help run test check image gates bench idle lifecycle hosts shell sim fuzz clean
+.PHONY: help run test check image gates bench bench-native idle lifecycle hosts channel shell sim fuzz clean
 
 IMAGES := relay echo bench mclient selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
@@ -47,6 +46,9 @@ lifecycle: ## save, restore and migrate under traffic, in virtual time, beside a
 
 hosts: ## live migration between two hosts, each a QEMU of its own
 	cargo lab hosts
+
+channel: ## shared memory, netfront and Linux side by side, in virtual time
+	cargo lab channel --virtual-time
 
 shell: image ## an interactive dom0 with the images in /lab/images
 	cargo lab shell $(IMAGES:%=target/image/%)

@@ -7,6 +7,7 @@ use core::str::FromStr;
 
 use kernel::cmdline::{CommandLine, OptionError};
 
+use crate::channel::ChannelOptions;
 use crate::options::Limits;
 use crate::stack::Addressing;
 
@@ -28,12 +29,15 @@ pub struct Config {
     pub(crate) dhcp: bool,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) hostname: Option<String>,
+    /// Shared memory with guests of this host.
+    pub(crate) channel: ChannelOptions,
     /// Bounds on memory; by default a share of what is free when the network starts.
     pub limits: Option<Limits>,
 }
 
 impl Config {
-    /// Takes the options `ip`, `gw`, `ip6`, `gw6`, `dns` and `hostname`. Without `ip` and `ip6`
+    /// Takes the options `ip`, `gw`, `ip6`, `gw6`, `dns` and `hostname`, and those of the channel
+    /// (`vmc`, `vmc_peers`, `vmc_rings`, `vmc_ring`, `vmc_memory`). Without `ip` and `ip6`
     /// the address comes from DHCP.
     ///
     /// # Errors
@@ -106,6 +110,7 @@ impl Config {
             }
             config.hostname = Some(text);
         }
+        config.channel = ChannelOptions::take(line)?;
         Ok(config)
     }
 

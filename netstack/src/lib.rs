@@ -4,7 +4,7 @@
 //!
 //! Read in this order: `network.rs` (the whole), `drive.rs` and
 //! `attend.rs` (its tasks), `stack/`
-//! (interface and sockets without device and clock), `tcp/`, `udp.rs`, `dns.rs`, `dhcp.rs`,
+//! (interface and sockets without device and clock), `tcp/`, `channel/`, `udp.rs`, `dns.rs`, `dhcp.rs`,
 //! `netfront/` (the device).
 #![no_std]
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@ extern crate alloc;
 
 mod announce;
 mod attend;
+mod channel;
 mod config;
 mod dhcp;
 mod dns;
@@ -26,6 +27,7 @@ mod status;
 mod tcp;
 mod udp;
 
+pub use channel::ChannelOptions;
 pub use config::Config;
 pub use error::{BindError, ConnectError, DatagramError, ResolveError, StreamError};
 pub use netfront::{LinkStatistics, PageError};

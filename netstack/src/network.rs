@@ -12,7 +12,7 @@ use core::time::Duration;
 use kernel::event::EventError;
 use kernel::lifecycle;
 use kernel::xenbus::BusError;
-use kernel::xenstore::Xenstore;
+use kernel::xenstore::{StoreError, Xenstore};
 use kernel::{PAGE_SIZE, mem, task, time};
 use smoltcp::wire::EthernetAddress;
 
@@ -70,6 +70,8 @@ pub enum NetError {
     Pages(PageError),
     /// No event channel.
     Event(EventError),
+    /// xenstore does not tell the guest's UUID, by which its peers know it.
+    Identity(StoreError),
     /// DHCP gave no lease in time.
     NoLease(Duration),
 }
@@ -114,6 +116,8 @@ impl Network {
             shared: shared.clone(),
             link: link.clone(),
         }));
+        #[cfg(not(test))]
+        crate::channel::start(&attendant.store, &shared, &config.channel).await?;
         task::spawn(attendant.run(frontend)).detach();
         if config.dhcp {
             shared.start_dhcp(config.fixed, config.hostname);
@@ -207,6 +211,14 @@ impl Network {
         self.shared.with(|stack| stack.addresses())
     }
 
+    /// Logs what the channel has counted, where there is one.
+    pub(crate) fn log_channel(&self) {
+        self.shared.with(|stack| match &stack.channel {
+            Some(channel) => channel.log_status(),
+            None => log::info!("status: vmc off"),
+        });
+    }
+
     /// What has been counted since boot.
     pub fn statistics(&self) -> Statistics {
         let link = self.link.statistics.get();
@@ -247,6 +259,7 @@ impl fmt::Display for NetError {
             Self::NoRxCopy => f.write_str("network: the backend cannot copy received packets"),
             Self::Pages(error) => write!(f, "network: {error}"),
             Self::Event(error) => write!(f, "network: {error}"),
+            Self::Identity(error) => write!(f, "network: the domain's UUID: {error}"),
             Self::NoLease(waited) => {
                 write!(f, "network: no DHCP lease within {} s", waited.as_secs())
             }

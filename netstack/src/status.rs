@@ -51,6 +51,7 @@ impl Network {
             frames.total * PAGE_SIZE / 1024,
             grant::quarantined_pages(),
         );
+        self.log_channel();
     }
 }
 

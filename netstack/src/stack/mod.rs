@@ -18,14 +18,18 @@ use core::task::{Context, Poll, Waker};
 
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::Device;
+use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
+use vmc::Vmc;
+
 use crate::announce::Announcer;
+use crate::channel::{Channel, TcpSocket, World};
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
 use crate::options::Limits;
-use crate::tcp::Table;
+use crate::tcp::{Record, Table};
 
 pub(crate) use addresses::{Addressing, is_host};
 
@@ -38,6 +42,8 @@ pub(crate) struct Stack {
     pub(crate) dhcp: Option<Dhcp>,
     pub(crate) announcer: Announcer,
     pub(crate) counters: Counters,
+    /// Shared memory with guests of this host; none with `vmc=off`.
+    pub(crate) channel: Option<Channel>,
     /// Largest IP packet that the link carries, in bytes.
     pub(crate) ip_mtu: usize,
     mac: EthernetAddress,
@@ -82,6 +88,7 @@ impl Shared {
             dhcp: None,
             announcer: Announcer::default(),
             counters: Counters::default(),
+            channel: None,
             ip_mtu: device.capabilities().ip_mtu(),
             mac,
             kicked: false,
@@ -113,6 +120,40 @@ impl Stack {
         self.kicked = true;
         if let Some(waker) = self.poller.take() {
             waker.wake();
+        }
+    }
+
+    /// Whether [`Self::kick`] was called since the last poll.
+    #[cfg(test)]
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.kicked
+    }
+
+    /// Begins to share memory with guests of this host.
+    pub(crate) fn set_channel(&mut self, vmc: Vmc<World>) {
+        self.channel = Some(Channel::new(vmc, &mut self.sockets));
+    }
+
+    /// Lets go of a connection: what was written is still delivered.
+    pub(crate) fn release(&mut self, record: &Rc<Record>) {
+        if let (Some(conn), Some(channel)) = (record.channel.get(), &mut self.channel) {
+            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
+            channel.vmc.finish(conn, &mut TcpSocket(socket));
+            channel.vmc.release(conn);
+            channel.kick();
+        }
+        self.tcp.release(&mut self.sockets, record);
+    }
+
+    /// Resets a connection: what was written and not yet sent is lost.
+    pub(crate) fn reset(&mut self, record: &Rc<Record>) {
+        let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
+        match (record.channel.get(), &mut self.channel) {
+            (Some(conn), Some(channel)) => {
+                channel.vmc.abort(conn, &mut TcpSocket(socket));
+                channel.kick();
+            }
+            _ => socket.abort(),
         }
     }
 

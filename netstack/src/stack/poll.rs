@@ -7,6 +7,7 @@ use smoltcp::phy::Device;
 use smoltcp::time::Instant;
 
 use super::Stack;
+use crate::channel::Routed;
 use crate::tcp::Phase;
 
 /// Frames received in one go before anything is sent and other tasks run.
@@ -35,9 +36,10 @@ impl Stack {
 
         let mut received = 0;
         while received < RECEIVE_BATCH {
+            let mut routed = Routed::new(device, self.channel.as_mut());
             match self
                 .iface
-                .poll_ingress_single(now, device, &mut self.sockets)
+                .poll_ingress_single(now, &mut routed, &mut self.sockets)
             {
                 PollIngressSingleResult::None => break,
                 PollIngressSingleResult::PacketProcessed
@@ -48,20 +50,27 @@ impl Stack {
             self.tcp.replenish(&mut self.sockets, &mut self.counters);
         }
         if received > 0 {
-            self.tcp
-                .observe(&mut self.iface, &mut self.sockets, now, Phase::Received);
+            self.observe(now, Phase::Received);
+            self.serve_channel();
         }
 
         let mut sent_rounds = 0;
-        while sent_rounds < SEND_ROUNDS
-            && self.iface.poll_egress(now, device, &mut self.sockets)
-                == PollResult::SocketStateChanged
-        {
+        while sent_rounds < SEND_ROUNDS {
+            let mut routed = Routed::new(device, self.channel.as_mut());
+            let sent = self.iface.poll_egress(now, &mut routed, &mut self.sockets);
+            if sent != PollResult::SocketStateChanged {
+                break;
+            }
             sent_rounds += 1;
         }
-        self.tcp
-            .observe(&mut self.iface, &mut self.sockets, now, Phase::Sent);
-        self.tcp.settle(&mut self.sockets, now, &mut self.counters);
+        self.observe(now, Phase::Sent);
+        self.tcp.settle(
+            &mut self.sockets,
+            now,
+            &mut self.counters,
+            &mut self.channel,
+        );
+        self.finish_channel();
         self.apply_lease();
         self.run_announcer(device, now);
 
@@ -77,6 +86,16 @@ impl Stack {
         .min()
         .map(|at| self.not_in_a_circle(device, at, now, idle));
         Progress { again, deadline }
+    }
+
+    fn observe(&mut self, now: Instant, phase: Phase) {
+        self.tcp.observe(
+            &mut self.iface,
+            &mut self.sockets,
+            now,
+            phase,
+            &mut self.channel,
+        );
     }
 
     /// A deadline that has passed although nothing moved would be asked for without end.

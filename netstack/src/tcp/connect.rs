@@ -11,6 +11,7 @@ use smoltcp::socket::tcp::{self, Socket, State};
 use super::connection::Connection;
 use super::record::Record;
 use super::stream::TcpStream;
+use crate::channel::TcpSocket;
 use crate::error::{ConnectError, StreamError};
 use crate::options::TcpOptions;
 use crate::stack::{Shared, Stack};
@@ -63,6 +64,10 @@ impl Stack {
         socket.set_timeout(Some(timeout.into()));
         let started = socket.connect(self.iface.context(), peer, port);
         record.state.set(socket.state());
+        if let (Ok(()), Some(channel)) = (&started, &mut self.channel) {
+            channel.greet(ip);
+            channel.consider(&record, &TcpSocket(socket));
+        }
         if let Err(error) = started {
             self.tcp.remove(&mut self.sockets, &record);
             return Err(match error {
@@ -123,7 +128,7 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
             self.shared.with(|stack| {
-                stack.tcp.release(&mut stack.sockets, &record);
+                stack.release(&record);
                 stack.kick();
             });
         }

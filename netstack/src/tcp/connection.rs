@@ -6,10 +6,12 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
 use smoltcp::socket::tcp::{RecvError, Socket};
+use vmc::{Received, StreamEnd};
 
 use super::record::Record;
+use crate::channel::TcpSocket;
 use crate::error::StreamError;
-use crate::stack::Shared;
+use crate::stack::{Shared, Stack};
 
 /// The last owner lets go: TCP finishes in the background ([`super::linger`]).
 pub(crate) struct Connection {
@@ -28,7 +30,7 @@ impl Connection {
             let socket = stack.sockets.get::<Socket<'_>>(record.handle);
             let endpoints = socket.local_endpoint().zip(socket.remote_endpoint());
             if endpoints.is_none() || !socket.is_open() {
-                stack.tcp.release(&mut stack.sockets, &record);
+                stack.release(&record);
                 stack.kick();
                 return None;
             }
@@ -60,6 +62,9 @@ impl Connection {
         buf: &mut [u8],
     ) -> Poll<Result<usize, StreamError>> {
         self.shared.with(|stack| {
+            if let Some(done) = self.read_channel(stack, cx, buf) {
+                return done;
+            }
             let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
             match socket.recv_slice(buf) {
                 Ok(0) => {
@@ -67,6 +72,7 @@ impl Connection {
                     Poll::Pending
                 }
                 Ok(len) => {
+                    self.record.count_received(len);
                     // The window has opened; the poller decides whether that is worth a segment.
                     stack.kick();
                     Poll::Ready(Ok(len))
@@ -87,13 +93,18 @@ impl Connection {
             return Poll::Ready(Err(StreamError::WriteClosed));
         }
         self.shared.with(|stack| {
+            if let Some(done) = self.write_channel(stack, cx, buf) {
+                return done;
+            }
             let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
             match socket.send_slice(buf) {
                 Ok(0) => {
                     socket.register_send_waker(cx.waker());
+                    self.record.writer.register(cx.waker());
                     Poll::Pending
                 }
                 Ok(len) => {
+                    self.record.count_sent(len);
                     stack.kick();
                     Poll::Ready(Ok(len))
                 }
@@ -102,14 +113,92 @@ impl Connection {
         })
     }
 
+    /// The same for a connection in the channel's care; `None` where it is not.
+    fn read_channel(
+        &self,
+        stack: &mut Stack,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Option<Poll<Result<usize, StreamError>>> {
+        let conn = self.record.channel.get()?;
+        let channel = stack.channel.as_mut()?;
+        let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
+        let queued = socket.recv_queue();
+        let read = channel.vmc.read(conn, &mut TcpSocket(socket), buf);
+        channel.kick();
+        if socket.recv_queue() < queued {
+            // As above: the window has opened.
+            stack.kick();
+        }
+        Some(Poll::Ready(match read {
+            Ok(Received::Bytes(len)) => Ok(len),
+            Ok(Received::Finished) => Ok(0),
+            Ok(Received::Nothing) => {
+                let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
+                socket.register_recv_waker(cx.waker());
+                self.record.reader.register(cx.waker());
+                return Some(Poll::Pending);
+            }
+            Err(end) => Err(self.ended(end)),
+        }))
+    }
+
+    /// The same for a connection in the channel's care; `None` where it is not.
+    fn write_channel(
+        &self,
+        stack: &mut Stack,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Option<Poll<Result<usize, StreamError>>> {
+        let conn = self.record.channel.get()?;
+        let channel = stack.channel.as_mut()?;
+        let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
+        let queued = socket.send_queue();
+        let written = channel.vmc.write(conn, &mut TcpSocket(socket), buf);
+        channel.kick();
+        let grown = socket.send_queue() > queued;
+        Some(Poll::Ready(match written {
+            Ok(0) => {
+                socket.register_send_waker(cx.waker());
+                self.record.writer.register(cx.waker());
+                // From now on the user timeout runs (`Record::watch_progress`).
+                self.record
+                    .unconsumed
+                    .set(channel.vmc.unconsumed(conn) as usize);
+                stack.kick();
+                return Some(Poll::Pending);
+            }
+            Ok(len) => {
+                self.record.unconsumed.set(0);
+                if grown {
+                    stack.kick();
+                }
+                Ok(len)
+            }
+            Err(end) => Err(self.ended(end)),
+        }))
+    }
+
+    /// Why the stream ended.
+    fn ended(&self, end: StreamEnd) -> StreamError {
+        if end == StreamEnd::Reset {
+            self.record.fail(StreamError::Reset);
+        }
+        self.record.error()
+    }
+
     /// Sends a FIN after what was written.
     pub(super) fn shutdown_write(&self) {
         if !self.write_closed.replace(true) {
             self.shared.with(|stack| {
-                stack
-                    .sockets
-                    .get_mut::<Socket<'_>>(self.record.handle)
-                    .close();
+                let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
+                match (self.record.channel.get(), &mut stack.channel) {
+                    (Some(conn), Some(channel)) => {
+                        channel.vmc.finish(conn, &mut TcpSocket(socket));
+                        channel.kick();
+                    }
+                    _ => socket.close(),
+                }
                 stack.kick();
             });
         }
@@ -123,7 +212,7 @@ impl Connection {
         match record.delivered.get() {
             Some(result) => Poll::Ready(result),
             None => {
-                record.closer.replace(Some(cx.waker().clone()));
+                record.closer.register(cx.waker());
                 Poll::Pending
             }
         }
@@ -138,10 +227,7 @@ impl Connection {
         self.write_closed.set(true);
         self.record.fail(StreamError::Aborted);
         self.shared.with(|stack| {
-            stack
-                .sockets
-                .get_mut::<Socket<'_>>(self.record.handle)
-                .abort();
+            stack.reset(&self.record);
             stack.kick();
         });
     }
@@ -158,10 +244,12 @@ impl Connection {
     /// Bytes written that the peer has not acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
         self.shared.with(|stack| {
-            stack
-                .sockets
-                .get::<Socket<'_>>(self.record.handle)
-                .send_queue()
+            let socket = stack.sockets.get::<Socket<'_>>(self.record.handle);
+            let shared = match (self.record.channel.get(), &stack.channel) {
+                (Some(conn), Some(channel)) => channel.vmc.unconsumed(conn) as usize,
+                _ => 0,
+            };
+            socket.send_queue() + shared
         })
     }
 }
@@ -169,7 +257,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.with(|stack| {
-            stack.tcp.release(&mut stack.sockets, &self.record);
+            stack.release(&self.record);
             stack.kick();
         });
     }

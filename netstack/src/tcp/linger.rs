@@ -9,6 +9,7 @@ use smoltcp::time::{Duration, Instant};
 
 use super::record::Record;
 use super::table::{Table, is_dead};
+use crate::channel::{Channel, TcpSocket};
 use crate::error::StreamError;
 use crate::stack::Counters;
 
@@ -42,9 +43,12 @@ impl Lingering {
 
 impl Table {
     /// Takes over a connection that its owner is done with: what was written is still delivered.
-    pub(super) fn release(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
+    pub(crate) fn release(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
         let socket = sockets.get_mut::<Socket<'_>>(record.handle);
-        socket.close();
+        // The channel closes the socket itself, once it is through with its ring.
+        if record.channel.get().is_none() || socket.state() == State::Listen {
+            socket.close();
+        }
         if is_dead(socket) {
             let result = record.failure.get().map_or(Ok(()), Err);
             record.report_delivery(result);
@@ -89,11 +93,12 @@ impl Table {
         sockets: &mut SocketSet<'static>,
         now: Instant,
         counters: &mut Counters,
+        channel: &mut Option<Channel>,
     ) {
         let mut index = 0;
         while let Some(lingering) = self.lingering.get_mut(index) {
             let socket = sockets.get_mut::<Socket<'_>>(lingering.record.handle);
-            if lingering.step(socket, now, counters) {
+            if lingering.step(socket, now, counters, channel.as_mut()) {
                 index += 1;
             } else if let Some(lingering) = self.lingering.remove(index) {
                 self.remove(sockets, &lingering.record);
@@ -110,9 +115,24 @@ impl Table {
 
 impl Lingering {
     /// Moves the connection on; false when it can be forgotten.
-    fn step(&mut self, socket: &mut Socket<'_>, now: Instant, counters: &mut Counters) -> bool {
-        // Nobody will read it, and a full buffer would keep the peer from finishing.
-        while socket.can_recv() && socket.recv(|data| (data.len(), ())).is_ok() {}
+    fn step(
+        &mut self,
+        socket: &mut Socket<'_>,
+        now: Instant,
+        counters: &mut Counters,
+        channel: Option<&mut Channel>,
+    ) -> bool {
+        let mut shared = self.record.channel.get().zip(channel);
+        match &mut shared {
+            Some((conn, channel)) => {
+                channel.vmc.advance(*conn, &mut TcpSocket(socket));
+                if channel.vmc.is_delivered(*conn) {
+                    self.record.report_delivery(Ok(()));
+                }
+            }
+            // Nobody will read it, and a full buffer would keep the peer from finishing.
+            None => while socket.can_recv() && socket.recv(|data| (data.len(), ())).is_ok() {},
+        }
 
         match socket.state() {
             State::Closed => {
@@ -139,7 +159,10 @@ impl Lingering {
             Stage::Closing(at) if now >= at && socket.state() != State::TimeWait => {
                 self.record.fail(StreamError::TimedOut);
                 self.record.report_delivery(Err(StreamError::TimedOut));
-                socket.abort();
+                match shared {
+                    Some((conn, channel)) => channel.vmc.abort(conn, &mut TcpSocket(socket)),
+                    None => socket.abort(),
+                }
                 self.record.state.set(State::Closed);
                 counters.linger_resets += 1;
                 self.stage = Stage::Resetting(now + RESET_PATIENCE);

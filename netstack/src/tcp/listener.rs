@@ -122,8 +122,8 @@ impl Drop for TcpListener {
             };
             let listening = table.listeners.swap_remove(index);
             for record in listening.pending.into_iter().chain(listening.spare) {
-                stack.sockets.get_mut::<Socket<'_>>(record.handle).abort();
-                stack.tcp.release(&mut stack.sockets, &record);
+                stack.reset(&record);
+                stack.release(&record);
             }
             stack.kick();
         });

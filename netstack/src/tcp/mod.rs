@@ -15,4 +15,5 @@ mod table;
 pub use listener::TcpListener;
 pub use stream::{ReadHalf, TcpStream, WriteHalf};
 
+pub(crate) use record::Record;
 pub(crate) use table::{Phase, Table};

@@ -8,6 +8,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{CongestionControl, Socket, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::IpAddress;
+use vmc::ConnId;
 
 use crate::error::StreamError;
 use crate::options::TcpOptions;
@@ -25,7 +26,17 @@ pub(crate) struct Record {
     /// Why the connection ended, if it did not end by both sides' FIN.
     pub(crate) failure: Cell<Option<StreamError>>,
     /// Whoever waits until what was written has been delivered.
-    pub(crate) closer: RefCell<Option<Waker>>,
+    pub(crate) closer: Waiter,
+    /// Whoever waits for the channel to have bytes, or room.
+    pub(crate) reader: Waiter,
+    pub(crate) writer: Waiter,
+    /// The connection in the channel's care, if it is there.
+    pub(crate) channel: Cell<Option<ConnId>>,
+    /// Bytes of the application put into TCP, and taken out of it, before the channel counts.
+    pub(crate) sent: Cell<u64>,
+    pub(crate) received: Cell<u64>,
+    /// Bytes on the channel that hold somebody up and that the peer has not taken.
+    pub(crate) unconsumed: Cell<usize>,
     /// The result of that wait.
     pub(crate) delivered: Cell<Option<Result<(), StreamError>>>,
     /// The address the connection is bound to, once it has a peer.
@@ -41,7 +52,13 @@ impl Record {
             options,
             state: Cell::new(State::Closed),
             failure: Cell::new(None),
-            closer: RefCell::new(None),
+            closer: Waiter::default(),
+            reader: Waiter::default(),
+            writer: Waiter::default(),
+            channel: Cell::new(None),
+            sent: Cell::new(0),
+            received: Cell::new(0),
+            unconsumed: Cell::new(0),
             delivered: Cell::new(None),
             local: Cell::new(None),
             stalled: Cell::new(None),
@@ -105,7 +122,7 @@ impl Record {
 
     /// The user timeout: data or a FIN that stays unacknowledged too long ends the connection.
     fn watch_progress(&self, socket: &mut Socket<'_>, state: State, now: Instant) {
-        let queued = socket.send_queue();
+        let queued = socket.send_queue() + self.unconsumed.get();
         let waiting = match state {
             State::Established | State::CloseWait => queued > 0,
             State::FinWait1 | State::Closing | State::LastAck => true,
@@ -147,8 +164,40 @@ impl Record {
         if self.delivered.get().is_none() {
             self.delivered.set(Some(result));
         }
-        if let Some(closer) = self.closer.take() {
-            closer.wake();
+        self.closer.wake();
+    }
+
+    /// Counts bytes that the application read from TCP.
+    pub(crate) fn count_received(&self, len: usize) {
+        self.received.set(self.received.get() + len as u64);
+    }
+
+    /// Counts bytes that the application wrote to TCP.
+    pub(crate) fn count_sent(&self, len: usize) {
+        self.sent.set(self.sent.get() + len as u64);
+    }
+}
+
+/// At most one task that waits for something.
+#[derive(Default)]
+pub(crate) struct Waiter(RefCell<Option<Waker>>);
+
+impl Waiter {
+    /// Takes note of who waits, in place of who did before.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut waiting = self.0.borrow_mut();
+        if !waiting
+            .as_ref()
+            .is_some_and(|former| former.will_wake(waker))
+        {
+            *waiting = Some(waker.clone());
+        }
+    }
+
+    /// Wakes whoever waits.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
         }
     }
 }

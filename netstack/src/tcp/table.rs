@@ -8,10 +8,12 @@ use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::IpListenEndpoint;
+use vmc::ConnId;
 
 use super::linger::Lingering;
 use super::listener::Listening;
 use super::record::Record;
+use crate::channel::{Channel, TcpSocket};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Counters;
 
@@ -43,6 +45,8 @@ pub(crate) struct Table {
     /// Bytes in the buffers of `records`.
     bytes: usize,
     next_port: u16,
+    /// Connections whose sockets are gone and of which the channel has not been told.
+    gone: Vec<ConnId>,
 }
 
 impl Table {
@@ -55,7 +59,18 @@ impl Table {
             bytes: 0,
             // Any mixing of the seed will do: RFC 6056 asks for a start that differs.
             next_port: (seed ^ (seed >> 32)) as u16 % EPHEMERAL_COUNT,
+            gone: Vec::new(),
         }
+    }
+
+    /// All connections and sockets.
+    pub(crate) fn records(&self) -> &[Rc<Record>] {
+        &self.records
+    }
+
+    /// The next connection whose socket is gone, for the channel to forget.
+    pub(crate) fn take_gone(&mut self) -> Option<ConnId> {
+        self.gone.pop()
     }
 
     /// Makes a closed socket with the buffers that `options` ask for.
@@ -103,6 +118,7 @@ impl Table {
         if let Some(index) = self.records.iter().position(|r| Rc::ptr_eq(r, record)) {
             self.records.swap_remove(index);
             self.bytes -= record.options.buffers.total();
+            self.gone.extend(record.channel.take());
             sockets.remove(record.handle);
         }
     }
@@ -152,11 +168,21 @@ impl Table {
         sockets: &mut SocketSet<'static>,
         now: Instant,
         phase: Phase,
+        channel: &mut Option<Channel>,
     ) {
         for record in &self.records {
             let socket = sockets.get_mut::<Socket<'_>>(record.handle);
             match phase {
-                Phase::Received => record.observe_received(socket),
+                Phase::Received => {
+                    let was_listening = record.state.get() == State::Listen;
+                    record.observe_received(socket);
+                    if let Some(channel) = channel
+                        && was_listening
+                        && record.state.get() != State::Listen
+                    {
+                        channel.consider(record, &TcpSocket(socket));
+                    }
+                }
                 Phase::Sent => {
                     record.observe_sent(socket, now, |address| iface.has_ip_addr(address));
                 }
@@ -170,10 +196,11 @@ impl Table {
         sockets: &mut SocketSet<'static>,
         now: Instant,
         counters: &mut Counters,
+        channel: &mut Option<Channel>,
     ) {
         self.settle_listeners(sockets);
         self.replenish(sockets, counters);
-        self.settle_lingering(sockets, now, counters);
+        self.settle_lingering(sockets, now, counters, channel);
     }
 
     /// The time of the table's next timer.

@@ -6,6 +6,7 @@
 
 extern crate std;
 
+mod channel;
 mod dhcp;
 mod dns;
 mod hostile;

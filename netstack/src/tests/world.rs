@@ -127,6 +127,12 @@ pub(super) struct Host {
     deadline: Option<Instant>,
 }
 
+/// The machine that both hosts' guests live on, where they do.
+pub(super) struct Machine {
+    pub(super) host: sim::xen::SharedHost,
+    clock: sim::xen::Clock,
+}
+
 /// Everything a test needs.
 pub(super) struct World {
     pub(super) hosts: [Host; 2],
@@ -138,6 +144,8 @@ pub(super) struct World {
     pub(super) carried: usize,
     /// The first frames that went to B.
     pub(super) recorded: Vec<Vec<u8>>,
+    pub(super) machine: Option<Machine>,
+    dead: [bool; 2],
     flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sequence: u64,
     random: u64,
@@ -199,10 +207,55 @@ impl World {
             latency: Duration::from_micros(100),
             carried: 0,
             recorded: Vec::new(),
+            machine: None,
+            dead: [false; 2],
             flying: BTreeMap::new(),
             sequence: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         }
+    }
+
+    /// Both guests live on one machine and share memory.
+    pub(super) fn share_memory(&mut self, seed: u64) {
+        self.share_memory_alone(seed);
+        self.add_channel(1, seed + 1);
+    }
+
+    /// Guest A would, but guest B knows nothing of it.
+    pub(super) fn share_memory_alone(&mut self, seed: u64) {
+        self.machine = Some(Machine {
+            host: sim::xen::Host::new(5),
+            clock: sim::xen::Clock::default(),
+        });
+        self.add_channel(0, seed);
+    }
+
+    fn add_channel(&mut self, index: usize, seed: u64) {
+        let machine = self.machine.as_ref().unwrap();
+        let platform = sim::xen::Dom::boot(&machine.host, &machine.clock, seed);
+        let config = vmc::Config {
+            uuid: vmc::Uuid([index as u8 + 1; 16]),
+            mode: vmc::Mode::Original,
+            max_peers: 4,
+            max_rings: 64,
+            largest_ring: 256 * 1024,
+            memory: 4 << 20,
+        };
+        let vmc = vmc::Vmc::new(platform, config);
+        self.hosts[index]
+            .shared
+            .with(|stack| stack.set_channel(vmc));
+    }
+
+    /// Ends a guest, as its destruction by the toolstack does: it does nothing any more.
+    pub(super) fn kill(&mut self, index: usize) {
+        let machine = self.machine.as_ref().unwrap();
+        let domid = self.hosts[index].shared.with(|stack| {
+            let channel = stack.channel.as_ref().unwrap();
+            vmc::Platform::domid(channel.vmc.platform())
+        });
+        machine.host.borrow_mut().destroy(domid);
+        self.dead[index] = true;
     }
 
     pub(super) fn a(&self) -> Shared {
@@ -246,18 +299,50 @@ impl World {
 
     /// Polls both hosts until they have nothing to do at this instant.
     pub(super) fn poll_hosts(&mut self) {
+        loop {
+            self.poll_each_host();
+            let rung = |host: &Host| {
+                host.shared.with(|stack| {
+                    let mut links = stack.channel.iter().flat_map(|channel| channel.vmc.links());
+                    links.any(|(_, port)| port.is_pending())
+                })
+            };
+            if !self
+                .hosts
+                .iter()
+                .zip(self.dead)
+                .any(|(host, dead)| !dead && rung(host))
+            {
+                return;
+            }
+        }
+    }
+
+    fn poll_each_host(&mut self) {
         let now = self.clock.now();
         for index in 0..2 {
+            if self.dead[index] {
+                self.hosts[index].deadline = None;
+                continue;
+            }
             loop {
                 let host = &mut self.hosts[index];
                 let progress = host.shared.with(|stack| stack.poll(&mut host.wire, now));
-                host.deadline = progress.deadline;
+                let turn = host
+                    .shared
+                    .with(|stack| stack.turn_channel(|port| port.take_pending()));
+                // The clock of the tests counts microseconds.
+                let timer = turn
+                    .deadline
+                    .map(|at| Instant::from_micros(i64::try_from(at.0.div_ceil(1000)).unwrap()));
+                host.deadline = [progress.deadline, timer].into_iter().flatten().min();
+                let kicked = host.shared.with(|stack| stack.is_kicked());
                 let frames = core::mem::take(&mut host.wire.outbox);
                 let sent = !frames.is_empty();
                 for frame in frames {
                     self.send(1 - index, frame);
                 }
-                if !progress.again && !sent {
+                if !progress.again && !sent && !turn.again && !kicked {
                     break;
                 }
             }
@@ -276,6 +361,11 @@ impl World {
             "the test did not finish in virtual time"
         );
         self.clock.set(next.max(now));
+        if let Some(machine) = &self.machine {
+            machine
+                .clock
+                .set(self.clock.now().total_micros() as u64 * 1000);
+        }
         while let Some(entry) = self.flying.first_entry() {
             if entry.key().0 > self.clock.now() {
                 break;

@@ -1,0 +1,39 @@
+//! A connection's TCP socket as the channel uses it.
+
+use smoltcp::socket::tcp::{RecvError, Socket};
+use vmc::{FourTuple, Received, StreamEnd, Tcp};
+
+/// One connection's socket, for the length of a call.
+pub(crate) struct TcpSocket<'a, 'buffers>(pub(crate) &'a mut Socket<'buffers>);
+
+impl TcpSocket<'_, '_> {
+    /// Both ends, once there is a peer.
+    pub(crate) fn four_tuple(&self) -> Option<FourTuple> {
+        let local = self.0.local_endpoint()?.into();
+        let remote = self.0.remote_endpoint()?.into();
+        Some(FourTuple { local, remote })
+    }
+}
+
+impl Tcp for TcpSocket<'_, '_> {
+    fn send(&mut self, bytes: &[u8]) -> Result<usize, StreamEnd> {
+        self.0.send_slice(bytes).map_err(|_| StreamEnd::Tcp)
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> Result<Received, StreamEnd> {
+        match self.0.recv_slice(into) {
+            Ok(0) => Ok(Received::Nothing),
+            Ok(len) => Ok(Received::Bytes(len)),
+            Err(RecvError::Finished) => Ok(Received::Finished),
+            Err(RecvError::InvalidState) => Err(StreamEnd::Tcp),
+        }
+    }
+
+    fn close(&mut self) {
+        self.0.close();
+    }
+
+    fn abort(&mut self) {
+        self.0.abort();
+    }
+}

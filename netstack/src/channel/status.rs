@@ -1,0 +1,114 @@
+//! The channel's part of the console command `status`.
+
+use alloc::string::String;
+use core::fmt::Write;
+
+use vmc::{Cause, Refusals};
+
+use super::Channel;
+
+/// Connections that are listed one by one.
+const LISTED: usize = 8;
+
+/// All causes, in the order of their counters.
+const CAUSES: [Cause; Cause::COUNT] = [
+    Cause::Left,
+    Cause::PeerLeft,
+    Cause::PeerMigrating,
+    Cause::Gone,
+    Cause::Replaced,
+    Cause::Renewed,
+    Cause::IndexLie,
+    Cause::BadMessage,
+    Cause::Flood,
+    Cause::Stuck,
+    Cause::WrongAddress,
+];
+
+impl Channel {
+    /// Logs what the channel has counted.
+    pub(crate) fn log_status(&self) {
+        let all = self.vmc.statistics();
+        log::info!(
+            "status: vmc links {} upgrades {} fallbacks {} growths {} failed {}; notifications {} \
+             suppressed {}; pages granted {} mapped {} retiring {} quarantined {}",
+            all.links,
+            all.upgrades,
+            all.fallbacks,
+            all.growths,
+            all.failed,
+            all.notifications,
+            all.suppressed,
+            all.granted_pages,
+            all.mapped_pages,
+            all.retiring,
+            all.quarantined_pages,
+        );
+        let mut ends = String::new();
+        for cause in CAUSES {
+            // Writing to a String does not fail.
+            let _ = write!(ends, " {cause:?} {}", all.ended(cause));
+        }
+        log::info!(
+            "status: vmc ends{ends}; datagrams {} dropped {}",
+            all.datagrams,
+            all.datagrams_dropped
+        );
+        log_refusals("refused by peers", &all.refused);
+        log_refusals("refused here", &all.refusals);
+        for link in self.vmc.link_statistics() {
+            let counters = link.counters;
+            log::info!(
+                "status: vmc peer {} domid {} uuid {}: bytes sent {} received {}; frames sent {} \
+                 received {}; messages sent {} received {}; notifications {} suppressed {} events \
+                 {} empty {}; upgrades {} fallbacks {} rings granted {} reused {}",
+                link.address,
+                link.domid,
+                link.uuid,
+                counters.sent,
+                counters.received,
+                counters.frames_sent,
+                counters.frames_received,
+                counters.messages_sent,
+                counters.messages_received,
+                counters.notifications,
+                counters.suppressed,
+                counters.events,
+                counters.empty_events,
+                counters.upgrades,
+                counters.fallbacks,
+                counters.rings_granted,
+                counters.rings_reused,
+            );
+        }
+        for (_, conn) in self.vmc.connection_statistics().take(LISTED) {
+            let path = |ring: bool| if ring { "ring" } else { "TCP" };
+            log::info!(
+                "status: vmc conn {} to {}: written {} ({} to rings, now {}) read {} ({} from \
+                 rings, now {}) waits {}",
+                conn.tuple.local,
+                conn.tuple.remote,
+                conn.written,
+                conn.written_to_ring,
+                path(conn.sends_by_ring),
+                conn.read,
+                conn.read_from_ring,
+                path(conn.receives_by_ring),
+                conn.waits,
+            );
+        }
+    }
+}
+
+fn log_refusals(title: &str, refusals: &Refusals) {
+    log::info!(
+        "status: vmc {title}: no connection {} no room {} unmapped {} wrong address {} leaving {} \
+         other {}",
+        refusals.no_connection,
+        refusals.no_room,
+        refusals.unmapped,
+        refusals.wrong_address,
+        refusals.leaving,
+        refusals.other,
+    );
+}
