@@ -65,11 +65,17 @@ impl Stack {
             return;
         };
         let socket = self.sockets.get_mut::<udp::Socket<'_>>(channel.datagrams);
+        let mut served = false;
         for _ in 0..DATAGRAM_BATCH {
             let Ok((bytes, meta)) = socket.recv() else {
                 break;
             };
             channel.vmc.datagram(meta.endpoint.addr.into(), bytes);
+            served = true;
+        }
+        if served {
+            // There may be another event channel to wait for, and another timer.
+            channel.kick();
         }
         self.do_outputs();
     }
