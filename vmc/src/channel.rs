@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::config::Config;
+use crate::connection::resend::Resend;
 use crate::connection::{Conn, ConnId};
 use crate::limits::{CONNECTIONS, DISCARD_BUFFER, OUTPUTS, UNPROVED};
 use crate::output::{Cause, Output};
@@ -28,6 +29,7 @@ pub struct Vmc<P: Platform> {
     /// For SWITCH.
     pub(crate) tuples: BTreeMap<FourTuple, ConnId>,
     pub(crate) retiring: Vec<Retiring<P>>,
+    pub(crate) resends: Vec<Resend>,
     /// The domain that this guest was last.
     pub(crate) domid: DomId,
     /// All links were left; nobody is greeted before `renew`.
@@ -48,6 +50,7 @@ impl<P: Platform> Vmc<P> {
             conns: Slab::new(CONNECTIONS),
             tuples: BTreeMap::new(),
             retiring: Vec::new(),
+            resends: Vec::new(),
             domid: platform.domid(),
             parted: false,
             stats: Statistics::default(),
@@ -99,6 +102,7 @@ impl<P: Platform> Vmc<P> {
         if !self.retiring.is_empty() {
             self.take_back_again(now);
         }
+        self.resend_again(now);
     }
 
     fn poll_link(&mut self, index: usize, now: Instant) {
@@ -163,7 +167,11 @@ impl<P: Platform> Vmc<P> {
                 .stuck_at
                 .map_or(link.look_at, |at| at.min(link.look_at)),
         });
-        links.chain(self.ask_at()).chain(self.take_back_at()).min()
+        links
+            .chain(self.ask_at())
+            .chain(self.take_back_at())
+            .chain(self.resend_at())
+            .min()
     }
 
     /// Work was cut short: [`Vmc::poll`] is to be called again when others had

@@ -49,6 +49,11 @@ pub(crate) const REVOKE_AGAIN: u64 = 20 * MILLISECOND;
 /// … and given up after this.
 pub(crate) const REVOKE_TIMEOUT: u64 = 1000 * MILLISECOND;
 
+/// Residue that finds no room in TCP is tried again so soon …
+pub(crate) const RESEND_AGAIN: u64 = 2 * MILLISECOND;
+/// … and so late at most.
+pub(crate) const RESEND_AGAIN_MOST: u64 = 100 * MILLISECOND;
+
 /// Messages handled before others get their turn.
 pub(crate) const MESSAGES: usize = 32;
 /// Bytes of messages that wait for room in their ring.

@@ -10,7 +10,6 @@ use crate::channel::Vmc;
 use crate::message::{Message, Reason};
 use crate::output::Cause;
 use crate::platform::Platform;
-use crate::stream::{StreamEnd, Tcp};
 use crate::vms::rings::User;
 
 impl<P: Platform> Vmc<P> {
@@ -145,33 +144,6 @@ impl<P: Platform> Vmc<P> {
         } else {
             self.want_advance(at);
         }
-    }
-
-    /// Puts residue into TCP, then closes TCP if the application has finished.
-    pub(crate) fn resend<T: Tcp>(&mut self, at: usize, tcp: &mut T) -> Result<(), StreamEnd> {
-        let Some(conn) = self.conns.get_mut(at) else {
-            return Ok(());
-        };
-        let sender = &mut conn.sender;
-        if sender.path != Path::Residue {
-            return Ok(());
-        }
-        while sender.resent < sender.residue.len() {
-            let sent = tcp.send(&sender.residue[sender.resent..])?;
-            if sent == 0 {
-                return Ok(());
-            }
-            sender.resent += sent;
-        }
-        sender.residue = alloc::vec::Vec::new();
-        sender.resent = 0;
-        sender.path = Path::Tcp;
-        if sender.fin == Fin::Wanted {
-            sender.fin = Fin::Sent;
-            tcp.close();
-        }
-        self.wake_writer(at);
-        Ok(())
     }
 
     /// DONE: the receiver has drained a ring to the next one's base, or to

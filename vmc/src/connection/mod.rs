@@ -1,11 +1,12 @@
 //! Connection Manager (M1): `conn_t` with its `sender_t` and `recver_t`.
 //!
 //! Read in this order: this file (what a connection is), `upgrade` (a
-//! direction moves to a ring, or to a larger one), `fallback` (and back to
-//! TCP), `close` (FIN, RESET, and what is left when the user lets go).
+//! direction moves to a ring, or to a larger one), `fallback` and `resend`
+//! (and back to TCP), `close` (FIN, RESET, and what is left when the user lets go).
 
 mod close;
 mod fallback;
+pub(crate) mod resend;
 mod upgrade;
 
 use alloc::vec::Vec;

@@ -220,3 +220,19 @@ fn a_peer_that_left_in_order_is_not_taken_for_dead() {
         assert_eq!(guest.vmc.statistics().ended(Cause::Gone), 0);
     }
 }
+
+#[test]
+fn residue_goes_into_tcp_though_nobody_writes() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 10);
+    let bytes = Pair::pattern(10, 9000);
+    assert_eq!(pair.write(0, &bytes), Ok(9000));
+    leave(&mut pair, 1);
+    let mut got = std::vec::Vec::new();
+    for _ in 0..100 {
+        pair.pass(SECOND / 100);
+        got.extend(pair.read_all(1).0);
+    }
+    assert!(got == bytes, "{} bytes", got.len());
+    assert_eq!(pair.guests[0].vmc.deadline(), None);
+}
