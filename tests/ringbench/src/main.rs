@@ -69,7 +69,11 @@ fn main() -> Result<()> {
 }
 
 fn check(capacity: usize) -> Result<()> {
-    for path in [Path::RingThreads, Path::RingProcesses, Path::RingSleeping] {
+    for path in [
+        Path::RingThreads,
+        Path::RingProcesses,
+        Path::RingOneProcessor,
+    ] {
         // Sizes that fit the ring's edges badly too.
         for message in [1000, 4096, 3 * capacity / 2 + 1] {
             let job = Job {
@@ -97,6 +101,11 @@ fn measure(options: &Options, capacity: usize) -> Result<()> {
     let (readers, writers) = processor::two()?;
     let processors = std::thread::available_parallelism()?.get();
     processor::keep_to(readers)?;
+    let round_trip_ns = if writers == readers {
+        None
+    } else {
+        Some(processor::round_trip(writers)?)
+    };
     let time = Duration::from_millis(options.run_ms);
     let mut rows: Vec<Row> = MESSAGES
         .iter()
@@ -117,7 +126,10 @@ fn measure(options: &Options, capacity: usize) -> Result<()> {
                 message: row.message,
                 capacity,
                 checked: None,
-                processor: Some(writers),
+                processor: Some(match row.path {
+                    Path::RingOneProcessor => readers,
+                    _ => writers,
+                }),
             };
             let (mut source, peer) = path::open(job)?;
             stream::read_for(&mut source, row.message, time / 4)?;
@@ -138,6 +150,7 @@ fn measure(options: &Options, capacity: usize) -> Result<()> {
         capacity,
         processors,
         load,
+        round_trip_ns,
         run_ms: options.run_ms,
         wall_s: start.elapsed().as_secs_f64(),
     };

@@ -31,8 +31,8 @@ pub(crate) enum Path {
     Memcpy,
     RingThreads,
     RingProcesses,
-    /// Between processes; who waits sleeps at once.
-    RingSleeping,
+    /// Between processes on one processor; who waits sleeps at once.
+    RingOneProcessor,
     UnixSocket,
     LoopbackTcp,
 }
@@ -43,7 +43,7 @@ impl Path {
             Self::Memcpy => "memcpy in, out",
             Self::RingThreads => "ring, threads",
             Self::RingProcesses => "ring, processes",
-            Self::RingSleeping => "ring, no spin",
+            Self::RingOneProcessor => "ring, one CPU",
             Self::UnixSocket => "Unix socket",
             Self::LoopbackTcp => "loopback TCP",
         }
@@ -51,7 +51,7 @@ impl Path {
 
     const fn looks(self) -> u32 {
         match self {
-            Self::RingSleeping => 0,
+            Self::RingOneProcessor => 0,
             _ => LOOKS,
         }
     }
@@ -177,7 +177,7 @@ pub(crate) fn open(job: Job) -> Result<(Source, Peer)> {
             let writer = std::thread::spawn(move || write_ring(job, &theirs, far));
             (reader(job, &file, near)?, Peer::Thread(writer))
         }
-        Path::RingProcesses | Path::RingSleeping => {
+        Path::RingProcesses | Path::RingOneProcessor => {
             let file = memory::file(job.capacity)?;
             let (near, far) = UnixStream::pair()?;
             let writer = process(job, file.try_clone()?.into(), Some(far.into()))?;
@@ -230,7 +230,7 @@ fn process(job: Job, carrier: OwnedFd, bell: Option<OwnedFd>) -> Result<Peer> {
 pub(crate) fn write(job: Job) -> Result<()> {
     let carrier = io::stdin().as_fd().try_clone_to_owned()?;
     match job.path {
-        Path::RingProcesses | Path::RingSleeping => {
+        Path::RingProcesses | Path::RingOneProcessor => {
             let bell = io::stdout().as_fd().try_clone_to_owned()?;
             write_ring(job, &File::from(carrier), bell.into())
         }

@@ -64,6 +64,8 @@ pub(crate) struct Table {
     pub(crate) processors: usize,
     /// The machine's load average of a minute, before: a busy machine spoils the figures.
     pub(crate) load: f64,
+    /// Nanoseconds of a word between the two processors and back, at best; one has none.
+    pub(crate) round_trip_ns: Option<f64>,
     pub(crate) run_ms: u64,
     pub(crate) wall_s: f64,
 }
@@ -110,6 +112,12 @@ impl Table {
             self.rows.first().map_or(0, |row| row.mb_s.0.len()),
             self.run_ms,
         );
+        if let Some(nanos) = self.round_trip_ns {
+            let _ = writeln!(
+                text,
+                "a word to the other processor and back, at best: {nanos:.0} ns"
+            );
+        }
         for message in self.messages() {
             let _ = writeln!(text, "messages of {message} bytes");
             let bound = self.median(Path::Memcpy, message);
@@ -145,6 +153,9 @@ impl Table {
         all.insert("time_mode".into(), "wall-clock".into());
         all.insert("processors".into(), self.processors.into());
         all.insert("load_before".into(), self.load.into());
+        if let Some(nanos) = self.round_trip_ns {
+            all.insert("word_round_trip_ns".into(), nanos.into());
+        }
         all.insert("ring_bytes".into(), self.capacity.into());
         all.insert("run_ms".into(), self.run_ms.into());
         all.insert("wall_s".into(), self.wall_s.into());
