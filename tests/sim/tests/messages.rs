@@ -4,8 +4,10 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
+use vmc::Cause;
+
 /// Changed copies of each story.
-const CHANGED: u64 = 400;
+const CHANGED: u64 = 300;
 
 #[test]
 fn no_story_of_the_corpus_harms_the_victim() {
@@ -14,9 +16,19 @@ fn no_story_of_the_corpus_harms_the_victim() {
     let mut names: Vec<_> = files.map(|file| file.expect("readable").path()).collect();
     names.sort();
     assert!(names.len() >= 8, "the corpus is not there");
+    let mut links = 0;
+    let mut upgrades = 0;
+    let mut refusals = 0;
+    let mut ends = [0; Cause::COUNT];
     for (number, name) in names.iter().enumerate() {
         let story = fs::read(name).expect("readable");
-        sim::puppet::run(&story);
+        let counted = sim::puppet::run(&story);
+        links += counted.links;
+        upgrades += counted.upgrades;
+        refusals += counted.refusals.no_connection;
+        for (sum, count) in ends.iter_mut().zip(counted.ends) {
+            *sum += count;
+        }
         for seed in 0..CHANGED {
             let mut random = fastrand::Rng::with_seed(seed << 16 | number as u64);
             let changed = change(&story, &mut random);
@@ -25,11 +37,26 @@ fn no_story_of_the_corpus_harms_the_victim() {
             }
         }
     }
+    // The stories as they are must show what they are for.
+    assert!(
+        links > 10 && upgrades > 2 && refusals > 0,
+        "{links} {upgrades} {refusals}"
+    );
+    let lies = [
+        Cause::IndexLie,
+        Cause::BadMessage,
+        Cause::Flood,
+        Cause::Stuck,
+        Cause::WrongAddress,
+    ];
+    for lie in lies {
+        assert!(ends[lie as usize] > 0, "no story is about {lie:?}");
+    }
 }
 
 #[test]
 fn no_noise_harms_the_victim() {
-    for seed in 0..3000 {
+    for seed in 0..4_000 {
         let mut random = fastrand::Rng::with_seed(seed);
         let len = random.usize(1..600);
         let noise: Vec<_> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();

@@ -161,7 +161,7 @@ impl Peer {
         if let Some(pages) = self.pages() {
             let tail = pages.load(header);
             pages.store(header + 0x80, tail);
-            pages.store(header + 0x90, tail + 1);
+            pages.store(header + 0x90, tail.wrapping_add(1));
         }
         self.doorbell(0, 0);
     }

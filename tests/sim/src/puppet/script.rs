@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use vmc::{Config, ConnId, FourTuple, LeaveReason, Memory, Mode, Output, Platform, Uuid, Vmc};
+use vmc::{
+    Config, ConnId, FourTuple, LeaveReason, Memory, Mode, Output, Platform, Statistics, Uuid, Vmc,
+};
 
 use super::peer::{HELLO, Peer, WELCOME};
 use crate::endpoint::Socket;
@@ -60,13 +62,15 @@ struct Story {
     victim: Vmc<Dom>,
     peer: Peer,
     connections: Vec<(Shared, Option<ConnId>, FourTuple)>,
+    /// Connections whose application writes no more.
+    finished: [bool; CONNECTIONS],
     /// Bytes that each connection's peer has put into the last ring.
     written: u64,
 }
 
 /// Plays a story to its end. Panics where the victim does, or loses count of
-/// what it holds, or does not come to rest.
-pub fn run(bytes: &[u8]) {
+/// what it holds, or does not come to rest; says what the victim counted.
+pub fn run(bytes: &[u8]) -> Statistics {
     let mut script = Script(bytes);
     let flags = script.byte();
     let mut story = Story::new(flags);
@@ -77,7 +81,7 @@ pub fn run(bytes: &[u8]) {
         story.step(&mut script);
         story.turn();
     }
-    story.end();
+    story.end()
 }
 
 impl Story {
@@ -99,6 +103,7 @@ impl Story {
             victim: Vmc::new(dom, config),
             peer: Peer::new(Dom::boot(&host, &clock, 2), uuid),
             connections: Vec::new(),
+            finished: [false; CONNECTIONS],
             written: 0,
             clock,
         };
@@ -363,7 +368,7 @@ impl Story {
         let offsets = [0, 0, 8, 0x10, 0x80, 0x88, 0x90];
         let offset = offsets[usize::from(script.byte() % 7)];
         let word = match offset {
-            0 => script.word(self.written + 100),
+            0 => script.word(self.written.wrapping_add(100)),
             8 => script.word(0) & 3,
             _ => script.word(self.written),
         };
@@ -386,6 +391,7 @@ impl Story {
         let socket = &mut Socket::new(tcp, 0, now);
         let victim = &mut self.victim;
         match script.byte() % 8 {
+            0..3 if self.finished[which] => {}
             0..3 => {
                 _ = victim.write(
                     id,
@@ -394,18 +400,25 @@ impl Story {
                 )
             }
             3 | 4 => _ = victim.read(id, socket, &mut [0; 3000]),
-            5 => victim.finish(id, socket),
+            5 => {
+                self.finished[which] = true;
+                victim.finish(id, socket);
+            }
             6 => {
+                self.finished[which] = true;
                 victim.finish(id, socket);
                 victim.release(id);
                 victim.advance(id, socket);
             }
-            _ => victim.abort(id, socket),
+            _ => {
+                self.finished[which] = true;
+                victim.abort(id, socket);
+            }
         }
     }
 
     fn life(&mut self, script: &mut Script<'_>) {
-        match script.byte() % 8 {
+        match script.byte() % 9 {
             0 => self.victim.leave(LeaveReason::Migrating),
             1 => self.victim.renew(),
             2 => self.victim.greet(PEER),
@@ -418,12 +431,25 @@ impl Story {
                     "sent to nobody"
                 );
             }
+            // Each is answered, and nobody need read the answers.
+            6 => {
+                for _ in 0..2000 {
+                    self.sensible(&mut Script(&[2, 0, 3]));
+                    self.turn();
+                }
+            }
+            7 => {
+                for _ in 0..3000 {
+                    self.peer.notify();
+                    self.turn();
+                }
+            }
             _ => self.peer_greets(),
         }
     }
 
     /// The peer dies: nothing of it remains.
-    fn end(mut self) {
+    fn end(mut self) -> Statistics {
         self.peer.dom.end();
         let end = self.clock.get() + 8 * SECOND;
         self.turn();
@@ -447,5 +473,6 @@ impl Story {
         };
         assert_eq!(holds, clean, "the victim holds on to a dead peer's things");
         assert!(self.victim.is_alone(), "the victim is not alone");
+        self.victim.statistics()
     }
 }

@@ -21,7 +21,9 @@ impl World {
             guest.vmc.platform_mut().limit(Limits::NONE);
         }
         // What was under way ends: proofs, retries, links to the dead.
-        self.pass(8 * SECOND);
+        let busy = self.guests.iter().map(|guest| guest.busy_until).max();
+        let rest = busy.unwrap_or_default().saturating_sub(self.now());
+        self.pass(rest + 8 * SECOND);
         self.be_idle();
         self.take_stock();
         self.part();
