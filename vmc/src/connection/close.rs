@@ -2,6 +2,7 @@
 
 use super::{Conn, ConnId, Fin, Path};
 use crate::channel::Vmc;
+use crate::memory::Memory;
 use crate::message::Message;
 use crate::output::Output;
 use crate::platform::Platform;
@@ -36,7 +37,7 @@ impl<P: Platform> Vmc<P> {
                     ring.producer.finish(&ring.region);
                     // Before `is_delivered` looks whether the ring is attached;
                     // the receiver attaches before it looks for FIN.
-                    crate::memory::Memory::fence(&ring.region);
+                    ring.region.fence();
                     link.note_data(number, &self.platform);
                 }
                 if conn.sender.sunk {
@@ -46,6 +47,7 @@ impl<P: Platform> Vmc<P> {
             }
             Path::Unconfirmed | Path::Residue => {}
         }
+        self.note_delivery(at);
     }
 
     /// Moves a connection on: residue goes into TCP, TCP is closed when the
