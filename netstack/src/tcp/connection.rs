@@ -69,6 +69,8 @@ impl Connection {
             match socket.recv_slice(buf) {
                 Ok(0) => {
                     socket.register_recv_waker(cx.waker());
+                    // The channel may take the connection over while its reader waits.
+                    self.record.reader.register(cx.waker());
                     Poll::Pending
                 }
                 Ok(len) => {

@@ -1,8 +1,15 @@
 //! The sockets over shared memory: two stacks on one machine of the simulator, and a link of
 //! Ethernet for what does not go through it.
 
+use alloc::sync::Arc;
+use alloc::task::Wake;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::pin;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::{Context, Waker};
 use core::time::Duration;
 
 use embedded_io_async::{Read, Write};
@@ -361,4 +368,47 @@ fn a_peer_without_a_channel_keeps_tcp() {
     assert!(round_trip(&mut world, &data, TcpOptions::default()) == data);
     let counted = statistics(&world.a());
     assert_eq!((counted.links, counted.upgrades), (0, 0));
+}
+
+#[test]
+fn a_reader_that_waits_on_tcp_hears_of_bytes_on_the_link() {
+    let mut world = World::new(14);
+    let (a, server) = (world.a(), world.b());
+    let mut listener = server.listen(7, 4, TcpOptions::default()).unwrap();
+    let (mut client, mut served) = world.run(join(
+        async {
+            a.connect(b(7), TcpOptions::default(), TIMEOUT)
+                .await
+                .unwrap()
+        },
+        listener.accept(),
+    ));
+    // Only now may there be a link: nobody has asked for one.
+    world.share_memory(14);
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let mut buf = [0; 5];
+    {
+        let mut reader = pin!(served.read_exact(&mut buf));
+        let waker = Waker::from(woken.clone());
+        let polled = reader.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        a.with(|stack| stack.channel.as_mut().unwrap().greet(b(7).ip()));
+        world.pass(Duration::from_millis(50));
+        woken.0.store(false, Relaxed);
+        world.run(async { client.write_all(b"hello").await.unwrap() });
+        world.pass(Duration::from_millis(50));
+        assert!(woken.0.load(Relaxed));
+        world.run(reader).unwrap();
+    }
+    assert_eq!(buf, *b"hello");
+    assert_eq!(statistics(&world.a()).upgrades, 1);
+}
+
+/// Whether a waker was called.
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
 }
