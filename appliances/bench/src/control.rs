@@ -1,7 +1,7 @@
 //! The control port: one order a line, one line for an answer, `ok …` or `error …`.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::time::Duration;
 
 use embassy_futures::select::{Either, select};
@@ -95,6 +95,10 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
         Order::Connect { peer, count } => bench.connections(peer, count).await,
         Order::Udp { peer, size, rounds } => bench.udp(peer, size, rounds).await,
         Order::Counters => Ok(counters(bench)),
+        Order::Stop => {
+            bench.stop();
+            Ok("stopped=1".to_string())
+        }
     };
     match result {
         Ok(figures) => format!("ok {figures}\n"),
@@ -105,8 +109,9 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
 fn counters(bench: &Bench) -> String {
     let link = bench.network.statistics().link;
     format!(
-        "{} grants={} quarantined={} rx_frames={} tx_frames={} rx_bytes={} tx_bytes={}",
+        "{} compared={} grants={} quarantined={} rx_frames={} tx_frames={} rx_bytes={} tx_bytes={}",
         calls::counts(),
+        bench.compared(),
         grant::in_use(),
         grant::quarantined_pages(),
         link.rx_frames,

@@ -87,10 +87,7 @@ async fn main(guest: Guest) -> Result<(), String> {
     let listener = network
         .listen(options.control, BACKLOG)
         .map_err(|error| alloc::format!("port {}: {error}", options.control))?;
-    let bench = measure::Bench {
-        network: network.clone(),
-        options: options.tcp,
-    };
+    let bench = measure::Bench::new(network.clone(), options.tcp);
     log::info!("bench: ready");
     join(control::serve(listener, bench), network.answer_console()).await;
     Ok(())

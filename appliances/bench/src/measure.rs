@@ -1,11 +1,14 @@
 //! The measurements. Times are nanoseconds of the guest's clock.
 
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec;
+use core::cell::Cell;
 use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use echo::pattern::PERIOD;
 use embassy_futures::join::join;
 use embedded_io_async::{Read, ReadExactError, Write};
 use kernel::time::{self, Instant};
@@ -22,11 +25,20 @@ const ECHO_LIMIT: Duration = Duration::from_millis(500);
 /// Bytes read at a time.
 const CHUNK: usize = 32 * 1024;
 
-/// What measures: a network, and the options of its connections.
+/// What measures: a network, and the options of its connections. A cheap handle.
 #[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) network: Network,
     pub(crate) options: TcpOptions,
+    state: Rc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How often everything was asked to stop.
+    stops: Cell<u64>,
+    /// Bytes that were compared and found right.
+    compared: Cell<u64>,
 }
 
 fn since(start: Instant) -> u128 {
@@ -34,6 +46,24 @@ fn since(start: Instant) -> u128 {
 }
 
 impl Bench {
+    pub(crate) fn new(network: Network, options: TcpOptions) -> Self {
+        Self {
+            network,
+            options,
+            state: Rc::default(),
+        }
+    }
+
+    /// Ends every [`Self::verify`] under way as if its last byte had been sent.
+    pub(crate) fn stop(&self) {
+        self.state.stops.set(self.state.stops.get() + 1);
+    }
+
+    /// Bytes that were compared and found right, since boot.
+    pub(crate) fn compared(&self) -> u64 {
+        self.state.compared.get()
+    }
+
     async fn connect(&self, peer: SocketAddr) -> Result<TcpStream, Failure> {
         let stream = self
             .network
@@ -68,7 +98,8 @@ impl Bench {
         Ok(alloc::format!("bytes={total} ns={nanos}"))
     }
 
-    /// Sends the pattern to an echo service and compares what comes back.
+    /// Sends the pattern to an echo service and compares what comes back. A stop that comes while
+    /// a write waits takes effect when that is done.
     pub(crate) async fn verify(
         &self,
         peer: SocketAddr,
@@ -77,18 +108,18 @@ impl Bench {
         pause: Duration,
     ) -> Result<String, Failure> {
         let (mut read, mut sink) = self.connect(peer).await?.split();
-        let pattern = echo::pattern::repeated(echo::pattern::PERIOD + write.max(CHUNK));
+        let pattern = echo::pattern::repeated(PERIOD + write.max(CHUNK));
         let start = time::now();
-        let (sent, compared) = join(
-            send(&mut sink, &pattern, write, total, pause),
-            compare(&mut read, &pattern, total),
+        let sent = Cell::new(0);
+        let (written, compared) = join(
+            self.send(&mut sink, &pattern, write, total, pause, &sent),
+            self.compare(&mut read, &pattern, &sent),
         )
         .await;
-        let gap = compared?;
-        sent?;
-        let nanos = since(start);
-        let gap = gap.as_nanos();
-        Ok(alloc::format!("bytes={total} ns={nanos} gap_ns={gap}"))
+        let gap = compared?.as_nanos();
+        written?;
+        let (bytes, nanos) = (sent.get(), since(start));
+        Ok(alloc::format!("bytes={bytes} ns={nanos} gap_ns={gap}"))
     }
 
     /// Asks and waits for the answer, again and again; the first round is not counted.
@@ -185,52 +216,66 @@ async fn round(stream: &mut TcpStream, question: &[u8], answer: &mut [u8]) -> Re
     }
 }
 
-async fn send(
-    sink: &mut WriteHalf,
-    pattern: &[u8],
-    write: usize,
-    total: u64,
-    pause: Duration,
-) -> Result<(), Failure> {
-    let mut offset = 0;
-    while offset < total {
-        let len = (total - offset).min(write as u64) as usize;
-        let at = (offset % echo::pattern::PERIOD as u64) as usize;
-        sink.write_all(&pattern[at..at + len]).await?;
-        offset += len as u64;
-        if !pause.is_zero() {
-            time::sleep(pause).await;
+impl Bench {
+    /// Sends the pattern, `total` bytes or until it is told to stop, and then the end.
+    async fn send(
+        &self,
+        sink: &mut WriteHalf,
+        pattern: &[u8],
+        write: usize,
+        total: u64,
+        pause: Duration,
+        sent: &Cell<u64>,
+    ) -> Result<(), Failure> {
+        let stops = self.state.stops.get();
+        while sent.get() < total && self.state.stops.get() == stops {
+            let len = (total - sent.get()).min(write as u64) as usize;
+            let at = (sent.get() % PERIOD as u64) as usize;
+            // Counted before, because the echo may be here before the next line is reached.
+            sent.set(sent.get() + len as u64);
+            sink.write_all(&pattern[at..at + len]).await?;
+            if !pause.is_zero() {
+                time::sleep(pause).await;
+            }
         }
+        sink.shutdown();
+        Ok(())
     }
-    sink.shutdown();
-    Ok(())
-}
 
-/// Reads `total` bytes and the end behind them; returns the longest time without any.
-async fn compare(read: &mut ReadHalf, pattern: &[u8], total: u64) -> Result<Duration, Failure> {
-    let mut buffer = vec![0; CHUNK];
-    let mut offset = 0;
-    let mut last = time::now();
-    let mut gap = Duration::ZERO;
-    loop {
-        let len = read.read(&mut buffer).await?;
-        let now = time::now();
-        gap = gap.max(now.saturating_duration_since(last));
-        last = now;
-        match len {
-            0 if offset == total => return Ok(gap),
-            0 => return Err(Failure::EndedAt(offset)),
-            _ => {}
-        }
-        let at = (offset % echo::pattern::PERIOD as u64) as usize;
-        if buffer[..len] != pattern[at..at + len] {
-            let good = buffer[..len].iter().zip(&pattern[at..]);
-            let good = good.take_while(|(got, sent)| got == sent).count();
-            return Err(Failure::CorruptAt(offset + good as u64));
-        }
-        offset += len as u64;
-        if offset > total {
-            return Err(Failure::Surplus(total));
+    /// Compares what comes back until its end; returns the longest time without any.
+    async fn compare(
+        &self,
+        read: &mut ReadHalf,
+        pattern: &[u8],
+        sent: &Cell<u64>,
+    ) -> Result<Duration, Failure> {
+        let mut buffer = vec![0; CHUNK];
+        let mut offset = 0;
+        let mut last = time::now();
+        let mut gap = Duration::ZERO;
+        loop {
+            let len = read.read(&mut buffer).await?;
+            let now = time::now();
+            gap = gap.max(now.saturating_duration_since(last));
+            last = now;
+            match len {
+                0 if offset == sent.get() => return Ok(gap),
+                0 => return Err(Failure::EndedAt(offset)),
+                _ => {}
+            }
+            let at = (offset % PERIOD as u64) as usize;
+            if buffer[..len] != pattern[at..at + len] {
+                let good = buffer[..len].iter().zip(&pattern[at..]);
+                let good = good.take_while(|(got, sent)| got == sent).count();
+                return Err(Failure::CorruptAt(offset + good as u64));
+            }
+            offset += len as u64;
+            self.state
+                .compared
+                .set(self.state.compared.get() + len as u64);
+            if offset > sent.get() {
+                return Err(Failure::Surplus(sent.get()));
+            }
         }
     }
 }

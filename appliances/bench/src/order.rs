@@ -53,6 +53,8 @@ pub(crate) enum Order {
     },
     /// What the guest has counted.
     Counters,
+    /// The end of every `verify` under way.
+    Stop,
 }
 
 /// What is wrong with an order.
@@ -69,7 +71,8 @@ impl fmt::Display for OrderError {
         match self {
             Self::Unknown(word) => write!(
                 f,
-                "no order is called {word:?}: stream, verify, pingpong, connect, udp, counters are"
+                "no order is called {word:?}: stream, verify, pingpong, connect, udp, counters, stop \
+                 are"
             ),
             Self::Usage(usage) => write!(f, "the order is: {usage}"),
             Self::Peer(text) => write!(f, "{text:?} is not ADDRESS:PORT"),
@@ -141,6 +144,7 @@ impl FromStr for Order {
             "connect" => "connect PEER:PORT COUNT",
             "udp" => "udp PEER:PORT BYTES ROUNDS",
             "counters" => "counters",
+            "stop" => "stop",
             other => return Err(OrderError::Unknown(other.to_string())),
         };
         let mut words = Words { words, usage };
@@ -170,6 +174,7 @@ impl FromStr for Order {
                 size: words.size("BYTES", DATAGRAM)?,
                 rounds: words.number("ROUNDS", ROUNDS)?,
             },
+            "stop" => Self::Stop,
             _ => Self::Counters,
         };
         words.end()?;
