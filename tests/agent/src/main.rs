@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod channel;
 mod deadline;
 mod domain;
 mod hosts;

@@ -2,6 +2,8 @@
 
 mod bench;
 mod boot;
+mod channel;
+mod channel_lifecycle;
 mod checksums;
 mod command_line;
 mod dialogue;
@@ -89,6 +91,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         mail::CASES,
         mclient::CASES,
         bench::CASES,
+        channel::CASES,
         dialogue::CASES,
         limits::CASES,
         next_hop::CASES,
@@ -97,6 +100,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         suspend::CASES,
         suspend_paths::CASES,
         moving_mail::CASES,
+        channel_lifecycle::CASES,
         command_line::CASES,
         vif::CASES,
         checksums::CASES,

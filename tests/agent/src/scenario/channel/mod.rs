@@ -48,7 +48,7 @@ impl Default for Params {
         Self {
             repeats: 3,
             only: Vec::new(),
-            arms: vec![Arm::Netfront],
+            arms: vec![Arm::Netfront, Arm::Channel],
         }
     }
 }
@@ -57,7 +57,7 @@ impl Default for Params {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Arm {
-    /// TCP over netfront.
+    /// TCP over netfront, `vmc=off`.
     Netfront,
     /// The channel, `vmc=original`.
     Channel,
@@ -74,7 +74,7 @@ impl Arm {
 
     fn option(self) -> &'static str {
         match self {
-            Self::Netfront => "",
+            Self::Netfront => "vmc=off",
             Self::Channel => "vmc=original",
         }
     }

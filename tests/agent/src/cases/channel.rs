@@ -1,0 +1,274 @@
+//! Guests that share memory: the bytes go there, and nothing is different for whoever reads them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::{Case, mclient};
+use crate::channel::ChannelStatus;
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::lab::{DOM0, Guest, Lab};
+use crate::mail::sink::Sink;
+use crate::net::stream::{connect, echo};
+use crate::peer;
+use crate::survival::healthy;
+use crate::traffic::bench::{Answer, CONTROL, Control};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("channel_two_guests", 120, both_ways),
+    Case::new("channel_many_connections", 120, many),
+    Case::new("channel_mclient_relay", 150, mail),
+    Case::new("channel_plain_peers", 120, plain),
+    Case::new("channel_peer_destroyed", 120, destroyed),
+];
+
+/// The option that switches the channel on.
+pub(super) const ON: &str = "vmc=original";
+
+/// The guests' memory in MiB.
+const MEMORY_MIB: u64 = 16;
+
+/// A bench guest with its control port.
+pub(super) struct Bench {
+    pub(super) guest: Guest,
+    pub(super) domain: Domain,
+    pub(super) control: Control,
+}
+
+impl Bench {
+    pub(super) fn boot(lab: &Lab, number: u8, options: &str) -> Result<Self> {
+        let guest = lab.bench(number, MEMORY_MIB, options);
+        let domain = guest.start_ready()?;
+        let control = Control::connect(guest.port(CONTROL))?;
+        Ok(Self {
+            guest,
+            domain,
+            control,
+        })
+    }
+
+    pub(super) fn order(&mut self, order: &str) -> Result<Answer> {
+        self.control.order(order, Deadline::seconds(90))
+    }
+
+    /// Gives an order on a connection of its own, in a thread.
+    pub(super) fn begin(&self, order: String) -> thread::JoinHandle<Result<Answer>> {
+        let server = self.guest.port(CONTROL);
+        thread::spawn(move || Control::connect(server)?.order(&order, Deadline::seconds(400)))
+    }
+
+    pub(super) fn status(&self) -> Result<ChannelStatus> {
+        ChannelStatus::of(&self.domain)
+    }
+
+    /// Opens a first connection to `other`, and waits until there is a link.
+    pub(super) fn acquaint(&mut self, other: &Self) -> Result<()> {
+        self.order(&format!("connect {} 1", other.guest.port(7)))?;
+        linked(&self.domain, other.guest.ip())?;
+        linked(&other.domain, self.guest.ip())
+    }
+}
+
+/// Waits until `domain` has a link with `peer`.
+pub(super) fn linked(domain: &Domain, peer: Ipv4Addr) -> Result<()> {
+    let what = format!("a link of {} with {peer}", domain.name);
+    Deadline::seconds(30).poll(Duration::from_millis(100), &what, || {
+        let status = ChannelStatus::of(domain)?;
+        Ok(status.has_link(peer).then_some(()))
+    })
+}
+
+/// The result of an order given by [`Bench::begin`].
+pub(super) fn end(order: thread::JoinHandle<Result<Answer>>) -> Result<Answer> {
+    order.join().map_err(|_| anyhow!("an order panicked"))?
+}
+
+/// Streams in both directions at once, each compared byte by byte. They must have gone through
+/// shared memory: by the channel's own figures, and because the network device did not carry them.
+fn both_ways(lab: &Lab) -> Result<String> {
+    const BYTES: u64 = 20_000_000;
+    let mut a = Bench::boot(lab, 2, ON)?;
+    let mut b = Bench::boot(lab, 3, ON)?;
+    a.acquaint(&b)?;
+    let device = a.order("counters")?.number("tx_bytes")?;
+    let (to_a, to_b) = (a.guest.port(7), b.guest.port(7));
+    let orders = [
+        a.begin(format!("verify {to_b} 16384 {BYTES} 0")),
+        b.begin(format!("verify {to_a} 777 {BYTES} 0")),
+    ];
+    for order in orders {
+        end(order)?;
+    }
+    let device = a.order("counters")?.number("tx_bytes")? - device;
+    // What A writes: its own stream, and the echo of B's.
+    for (bench, peer) in [(&a, b.guest.ip()), (&b, a.guest.ip())] {
+        let status = bench.status()?;
+        let (sent, got) = (
+            status.of_peer(peer, "bytes sent")?,
+            status.of_peer(peer, "received")?,
+        );
+        if sent < 2 * BYTES * 9 / 10 || got < 2 * BYTES * 9 / 10 {
+            bail!("rings carried {sent} and {got} bytes of {}", 2 * BYTES);
+        }
+        nothing_failed(&status)?;
+    }
+    if device > BYTES / 10 {
+        bail!("the network device has sent {device} bytes meanwhile");
+    }
+    b.order("counters")?;
+    well(&[&a, &b])?;
+    Ok(format!(
+        "{BYTES} bytes each way twice, compared; the device sent {device} bytes"
+    ))
+}
+
+/// Connections that come and go beside each other, and one that is refused.
+fn many(lab: &Lab) -> Result<String> {
+    let mut a = Bench::boot(lab, 2, ON)?;
+    let b = Bench::boot(lab, 3, ON)?;
+    a.acquaint(&b)?;
+    let before = a.order("counters")?.number("grants")?;
+    let (echo, discard) = (b.guest.port(7), b.guest.port(9));
+    let orders: Vec<_> = (0..8_u64)
+        .map(|number| {
+            let write = 1 << (number * 2);
+            a.begin(format!("verify {echo} {write} {} 0", 50_000 << number))
+        })
+        .collect();
+    for _ in 0..4 {
+        a.order(&format!("connect {echo} 25"))?;
+        a.order(&format!("stream {discard} 4096 300000"))?;
+    }
+    let refused = SocketAddr::new(IpAddr::V4(b.guest.ip()), 4);
+    match a.order(&format!("connect {refused} 1")) {
+        Err(error) if format!("{error:#}").contains("refused") => {}
+        other => bail!("a closed port: {other:?}"),
+    }
+    for order in orders {
+        end(order)?;
+    }
+    nothing_failed(&a.status()?)?;
+    nothing_failed(&b.status()?)?;
+    let after = a.order("counters")?.number("grants")?;
+    well(&[&a, &b])?;
+    Ok(format!(
+        "8 streams and 104 connections beside them; grants {before}, then {after}"
+    ))
+}
+
+fn mail(lab: &Lab) -> Result<String> {
+    const USERS: u64 = 3;
+    const BYTES: usize = 300_001;
+    let sink = Sink::start(&[])?;
+    let relay = lab.relay(2, MEMORY_MIB, ON);
+    let domain = relay.start_ready()?;
+    let client = mclient::client(lab, &relay, 3, USERS, BYTES, ON);
+    let told = mclient::run(&client, &sink, USERS, BYTES)?;
+    healthy(&domain)?;
+    // The client has left, and its link with it: the sums remain.
+    let status = ChannelStatus::of(&domain)?;
+    let upgrades = status.of_all("upgrades")?;
+    if status.of_all("links")? == 0 || upgrades == 0 {
+        bail!("the mails did not go through shared memory: {status:?}");
+    }
+    nothing_failed(&status)?;
+    Ok(format!("{told}; {upgrades} upgrades at the relay"))
+}
+
+/// Who has no channel gets TCP: dom0, and a guest with `vmc=off`.
+fn plain(lab: &Lab) -> Result<String> {
+    peer::serve(IpAddr::V4(DOM0))?;
+    let mut a = Bench::boot(lab, 2, ON)?;
+    let b = Bench::boot(lab, 3, "vmc=off")?;
+    let deadline = Deadline::seconds(60);
+    echo(
+        connect(a.guest.port(7), deadline)?,
+        4_000_000,
+        lab.seed()?,
+        deadline,
+    )?;
+    let dom0 = SocketAddr::new(IpAddr::V4(DOM0), peer::ECHO);
+    for server in [dom0, b.guest.port(7)] {
+        a.order(&format!("verify {server} 4096 4000000 0"))?;
+        a.order(&format!("connect {server} 10"))?;
+    }
+    let status = a.status()?;
+    if status.of_all("links")? != 0 || status.of_all("upgrades")? != 0 {
+        bail!("there is a channel with somebody: {status:?}");
+    }
+    let (granted, retiring) = (status.of_all("granted")?, status.of_all("retiring")?);
+    if granted != 0 || retiring != 0 {
+        bail!("{granted} pages granted, {retiring} regions to be given back");
+    }
+    well(&[&a, &b])?;
+    Ok("dom0 and a guest with vmc=off, every byte compared".into())
+}
+
+/// A peer that is destroyed in mid-transfer takes its own connection with it, and nothing else.
+fn destroyed(lab: &Lab) -> Result<String> {
+    let mut a = Bench::boot(lab, 2, ON)?;
+    let b = Bench::boot(lab, 3, ON)?;
+    let c = Bench::boot(lab, 4, ON)?;
+    a.acquaint(&c)?;
+    a.acquaint(&b)?;
+    let (to_b, to_c) = (b.guest.port(7), c.guest.port(7));
+    let lives = a.begin(format!("verify {to_c} 4096 1000000000 1000"));
+    let dies = a.begin(format!("verify {to_b} 4096 1000000000 1000"));
+    flows(&mut a.control)?;
+    drop(b);
+    let start = std::time::Instant::now();
+    match end(dies) {
+        Err(error) if format!("{error:#}").contains("error stream") => {}
+        other => bail!("the stream to a guest that is gone: {other:?}"),
+    }
+    let noticed = start.elapsed();
+    flows(&mut a.control)?;
+    let status = a.status()?;
+    if status.ended("Gone")? != 1 {
+        bail!("not one link ended because its peer was gone: {status:?}");
+    }
+    for name in ["retiring", "quarantined"] {
+        let left = status.of_all(name)?;
+        if left != 0 {
+            bail!("{left} {name}: {status:?}");
+        }
+    }
+    a.order("stop")?;
+    end(lives)?;
+    a.order(&format!("verify {to_c} 4096 1000000 0"))?;
+    well(&[&a, &c])?;
+    Ok(format!(
+        "its connection ended after {} ms, the other went on",
+        noticed.as_millis()
+    ))
+}
+
+/// Waits until bytes that are compared come in.
+pub(super) fn flows(control: &mut Control) -> Result<()> {
+    let deadline = Deadline::seconds(90);
+    let mut compared = || control.order("counters", deadline)?.number("compared");
+    let before = compared()?;
+    deadline.poll(Duration::from_millis(50), "compared bytes", || {
+        Ok((compared()? > before + 50_000).then_some(()))
+    })
+}
+
+/// Complains where connections were lost with a link.
+pub(super) fn nothing_failed(status: &ChannelStatus) -> Result<()> {
+    match status.of_all("failed")? {
+        0 => Ok(()),
+        failed => bail!("{failed} connections failed: {status:?}"),
+    }
+}
+
+/// Complains where a guest has.
+pub(super) fn well(benches: &[&Bench]) -> Result<()> {
+    for bench in benches {
+        healthy(&bench.domain).with_context(|| bench.domain.name.clone())?;
+        bench.domain.running()?;
+    }
+    Ok(())
+}

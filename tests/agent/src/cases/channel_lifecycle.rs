@@ -1,0 +1,90 @@
+//! Guests that share memory are saved, restored and migrated under a stream whose every byte is
+//! compared: nothing lost, nothing changed, no connection reset.
+
+use anyhow::{Context, Result, bail};
+
+use super::Case;
+use super::channel::{Bench, ON, end, flows, linked, nothing_failed, well};
+use crate::domain::Domain;
+use crate::lab::Lab;
+use crate::migration::{Options, SaveFile, migrate};
+use crate::survival::Witness;
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("channel_save_checkpoint", 240, checkpoint),
+    Case::new("channel_save_restore", 240, save_restore),
+    Case::new("channel_migrate", 300, migrations).live(),
+];
+
+/// Which of the two guests it happens to.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    /// The one that opened the connection.
+    Client,
+    /// The other.
+    Server,
+}
+
+/// Does `action` to one guest of a pair, then to the other, under a stream.
+fn under_traffic(
+    lab: &Lab,
+    action: impl Fn(&Domain, &mut Witness<'_>) -> Result<()>,
+) -> Result<String> {
+    let mut a = Bench::boot(lab, 2, ON)?;
+    let b = Bench::boot(lab, 3, ON)?;
+    a.acquaint(&b)?;
+    let server = b.guest.port(7);
+    // Modest, as one vCPU serves everybody: some 4 MB/s.
+    let stream = a.begin(format!("verify {server} 4096 1000000000000 1000"));
+    flows(&mut a.control)?;
+    let mut client = Witness::of(&a.domain)?;
+    let mut served = Witness::of(&b.domain)?;
+    for who in [Who::Server, Who::Client, Who::Server] {
+        match who {
+            Who::Client => action(&a.domain, &mut client)?,
+            Who::Server => action(&b.domain, &mut served)?,
+        }
+        // Asked on a control connection that lives through it too.
+        flows(&mut a.control).context("after it")?;
+        linked(&a.domain, b.guest.ip()).context("the channel comes back")?;
+    }
+    a.order("stop")?;
+    let answer = end(stream)?;
+    let (there, back) = (a.status()?, b.status()?);
+    nothing_failed(&there)?;
+    nothing_failed(&back)?;
+    let (upgrades, fallbacks) = (there.of_all("upgrades")?, there.of_all("fallbacks")?);
+    if upgrades < 2 || there.of_all("quarantined")? + back.of_all("quarantined")? != 0 {
+        bail!("{there:?}, {back:?}");
+    }
+    well(&[&a, &b])?;
+    Ok(format!(
+        "{} bytes compared, {upgrades} upgrades, {fallbacks} fallbacks, longest gap {} ms",
+        answer.number("bytes")?,
+        answer.number("gap_ns")? / 1_000_000
+    ))
+}
+
+fn checkpoint(lab: &Lab) -> Result<String> {
+    under_traffic(lab, |domain, witness| {
+        let file = SaveFile::new();
+        domain.save(&file, true)?;
+        witness.stayed().map(drop)
+    })
+}
+
+fn save_restore(lab: &Lab) -> Result<String> {
+    under_traffic(lab, |domain, witness| {
+        let file = SaveFile::new();
+        domain.save(&file, false)?;
+        domain.restore(&file)?;
+        witness.moved().map(drop)
+    })
+}
+
+fn migrations(lab: &Lab) -> Result<String> {
+    under_traffic(lab, |domain, witness| {
+        migrate(domain, &Options::default())?.expect_success()?;
+        witness.moved().map(drop)
+    })
+}
