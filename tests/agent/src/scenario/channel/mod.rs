@@ -1,11 +1,12 @@
 //! `channel`: traffic between two guests on one host, over netfront and over shared memory, and
 //! what the channel costs those who have none; two Linux domUs beside them, all in one run.
 //!
-//! [`pair`] measures two bench guests, [`plain`] one guest and dom0, [`linux`] the domUs; [`goals`]
+//! [`pair`] measures two bench guests, [`members`] how soon they know of each other, [`plain`] one guest and dom0, [`linux`] the domUs; [`goals`]
 //! compares with what was promised. The guest's option `vmc=` makes the arms: the image is one.
 
 mod goals;
 mod linux;
+mod members;
 mod pair;
 mod plain;
 
@@ -37,7 +38,7 @@ const MEMORY_MIB: u64 = 32;
 struct Params {
     /// How often each figure is taken.
     repeats: usize,
-    /// The parts to run, of pair, plain, linux; empty for all.
+    /// The parts to run, of pair, members, plain, linux; empty for all.
     only: Vec<String>,
     /// Which arms.
     arms: Vec<Arm>,
@@ -82,8 +83,9 @@ impl Arm {
 
 type Part = fn(&Lab, &Params, &mut Figures) -> Result<()>;
 
-const PARTS: [(&str, Part); 3] = [
+const PARTS: [(&str, Part); 4] = [
     ("pair", pair::measure),
+    ("members", members::measure),
     ("plain", plain::measure),
     ("linux", linux::measure),
 ];
