@@ -152,7 +152,8 @@ impl Channel {
 
     /// The record of a connection in the channel's care.
     fn record(&self, conn: ConnId) -> Option<Rc<Record>> {
-        let (id, record) = self.connections.get(conn.index())?.as_ref()?;
-        (*id == conn).then(|| record.clone())
+        let (_, record) = self.connections.get(conn.index())?.as_ref()?;
+        // The socket may be gone, and the channel not told yet.
+        (record.channel.get() == Some(conn)).then(|| record.clone())
     }
 }

@@ -337,6 +337,31 @@ fn a_dead_peer_ends_its_connections() {
     drop(served);
 }
 
+/// The memory of all sockets is used up again and again: closed ones give way to new ones.
+#[test]
+fn connections_come_and_go_in_little_memory() {
+    let mut world = neighbours(13);
+    let (client, served) = connected(&mut world, 7, TcpOptions::default());
+    let (a, server) = (world.a(), world.b());
+    let mut listener = server.listen(8, 4, TcpOptions::default()).unwrap();
+    for number in 0..150 {
+        world.run(async {
+            let client = async {
+                let mut stream = a.connect(b(8), TcpOptions::default(), TIMEOUT).await.unwrap();
+                stream.write_all(&[number as u8; 9]).await.unwrap();
+                let mut buf = [0; 9];
+                stream.read_exact(&mut buf).await.unwrap();
+                assert_eq!(buf, [number as u8; 9]);
+                drop(stream);
+            };
+            join(client, async { echo(listener.accept().await).await }).await
+        });
+        // TCP below says goodbye over the network.
+        world.pass(Duration::from_millis(2));
+    }
+    drop((client, served));
+}
+
 #[test]
 fn datagrams_take_the_link_and_keep_their_boundaries() {
     let mut world = neighbours(11);
