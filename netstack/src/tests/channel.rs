@@ -347,7 +347,10 @@ fn connections_come_and_go_in_little_memory() {
     for number in 0..150 {
         world.run(async {
             let client = async {
-                let mut stream = a.connect(b(8), TcpOptions::default(), TIMEOUT).await.unwrap();
+                let mut stream = a
+                    .connect(b(8), TcpOptions::default(), TIMEOUT)
+                    .await
+                    .unwrap();
                 stream.write_all(&[number as u8; 9]).await.unwrap();
                 let mut buf = [0; 9];
                 stream.read_exact(&mut buf).await.unwrap();

@@ -1,7 +1,7 @@
 //! Guests with the channel on a fake hypervisor and a fake network.
 //!
-//! One seed makes one [`Scenario`](scenario::Scenario): an action list. One
-//! scenario makes one [`World`](world::World), which runs on a virtual clock
+//! One seed makes one [`Scenario`]: an action list. One
+//! scenario makes one [`World`], which runs on a virtual clock
 //! and says what was violated, if anything. The same seed gives the same run,
 //! to the byte.
 //!
