@@ -31,7 +31,7 @@ pub(super) fn is_busy() -> bool {
 }
 
 /// This domain's own number, which changes in a migration; 0 until xenstore
-/// has told it, which a part hears by [`Lifecycle::identified`](super::Lifecycle::identified).
+/// has told it, which a part hears by [`Lifecycle::identified`].
 #[must_use]
 pub fn domid() -> crate::DomId {
     DOMID.load(Ordering::Relaxed)
