@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check image gates bench bench-native idle lifecycle hosts channel shell sim fuzz clean
 
-IMAGES := relay echo bench mclient selftest
+IMAGES := relay echo bench mclient hostile selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
 SEEDS ?= 100000

@@ -47,7 +47,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "test",
         about: "the lab's test cases",
-        images: &["relay", "echo", "bench", "mclient", "selftest"],
+        images: &["relay", "echo", "bench", "mclient", "hostile", "selftest"],
         hosts: 1,
         memory_mib: 2048,
         dom0_mib: 1024,

@@ -1,0 +1,5 @@
+//! Links the guest image.
+
+fn main() {
+    linker::image();
+}

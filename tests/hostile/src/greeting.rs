@@ -1,0 +1,122 @@
+//! Wrong HELLOs: what they claim, how they are proved, how many there are.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use kernel::grant::{Access, Mapping};
+use kernel::time;
+
+use crate::link::{CLOSED, Link};
+use crate::wire::{Answer, HELLO, Hello, WELCOME};
+use crate::{Outcome, Scene};
+
+/// Longer than the victim keeps a region whose receiver does not prove itself.
+const UNPROVED: Duration = Duration::from_millis(1300);
+
+/// HELLOs of [`hello_flood`].
+const HELLOS: usize = 3000;
+
+/// Datagrams of [`hello_flood`] that are none of the protocol's.
+const JUNK: usize = 500;
+
+/// HELLOs that name other domains: nobody else may map what the victim grants.
+pub(crate) async fn hello_domid(scene: &Scene) -> Outcome {
+    let own = scene.welcome(&scene.hello()).await?;
+    let (mut welcomed, mut refused) = (0, 0);
+    // dom0, no domain, DOMID_SELF, DOMID_XEN, DOMID_INVALID, and nothing that can be a number.
+    for domid in [0, 30_000, 0x7ff0, 0x7ff2, 0x7ff4, 0xffff] {
+        let hello = Hello {
+            domid,
+            ..scene.hello()
+        };
+        match scene.greet(&hello).await? {
+            Answer::Refused(_) => refused += 1,
+            Answer::Welcome(welcome) => {
+                welcomed += 1;
+                let mapped = Mapping::new(welcome.domid, &[welcome.reference], Access::ReadWrite);
+                if mapped.is_ok() {
+                    return Err(format!(
+                        "what was granted to {domid} can be mapped by another"
+                    ));
+                }
+            }
+        }
+    }
+    let hello = Hello {
+        domid: own.domid,
+        ..scene.hello()
+    };
+    match scene.greet(&hello).await? {
+        Answer::Refused(1) => {}
+        other => return Err(format!("the victim's own domid was answered by {other:?}")),
+    }
+    time::sleep(UNPROVED).await;
+    Ok(format!(
+        "{welcomed} were welcomed in vain, {refused} refused"
+    ))
+}
+
+/// A proof that is wrong, and none at all.
+pub(crate) async fn hello_proof(scene: &Scene) -> Outcome {
+    let hello = scene.hello();
+    let welcome = scene.welcome(&hello).await?;
+    let link = Link::map(&hello, &welcome)?;
+    let mut proof = welcome.nonce_b;
+    proof[15] ^= 1;
+    link.prove(&proof);
+    link.wait_for_state(CLOSED).await?;
+    drop(link);
+    let hello = scene.hello();
+    let welcome = scene.welcome(&hello).await?;
+    let link = Link::map(&hello, &welcome)?;
+    link.notify();
+    link.wait_for_state(CLOSED).await?;
+    Ok("both were turned away".into())
+}
+
+/// A link of its own under another guest's identity, and under the victim's.
+pub(crate) async fn hello_uuid(scene: &Scene) -> Outcome {
+    let hello = Hello {
+        uuid: scene.other_uuid,
+        ..scene.hello()
+    };
+    let first = scene.link_as(hello).await?;
+    let welcome = scene.welcome(&scene.hello()).await?;
+    let hello = Hello {
+        uuid: welcome.uuid,
+        ..scene.hello()
+    };
+    if let Ok(answer) = scene.greet(&hello).await {
+        return Err(format!("the victim's own UUID was answered by {answer:?}"));
+    }
+    first.set_state(CLOSED);
+    Ok("the victim does not greet itself".into())
+}
+
+/// Thousands of HELLOs, each with another secret and identity, and datagrams that mean nothing.
+/// The victim still makes a link afterwards.
+pub(crate) async fn hello_flood(scene: &Scene) -> Outcome {
+    for _ in 0..HELLOS {
+        let hello = Hello {
+            uuid: scene.nonce(),
+            ..scene.hello()
+        };
+        scene.send(&hello.encode()).await?;
+    }
+    for number in 0..JUNK {
+        let mut datagram: Vec<u8> = scene.hello().encode();
+        match number % 5 {
+            0 => datagram[4] = 2,
+            1 => datagram[0] ^= 0x20,
+            2 => datagram[5] = [0, WELCOME, 3, 4, 255][number / 5 % 5],
+            3 => datagram.truncate(number % 40),
+            _ => datagram.resize(41 + number, HELLO),
+        }
+        scene.send(&datagram).await?;
+    }
+    time::sleep(UNPROVED).await;
+    let link = scene.link().await?;
+    link.set_state(CLOSED);
+    Ok(format!("{HELLOS} HELLOs, {JUNK} datagrams without meaning"))
+}

@@ -1,0 +1,324 @@
+//! A link as its mapper sees it: greeting, proof, messages, doorbells.
+
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use alloc::{format, slice};
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use kernel::PAGE_SIZE;
+use kernel::event::EventChannel;
+use kernel::grant::{Access, Mapping};
+use kernel::time;
+
+use crate::Scene;
+use crate::ring::{Consumer, Place, Producer};
+use crate::wire::{self, Answer, Hello, Welcome};
+
+// Offsets in the control page.
+const NONCE_A: usize = 0x010;
+const REFERENCES: usize = 0x020;
+const PROOF: usize = 0x080;
+pub(crate) const OWN_STATE: usize = 0x090;
+const PEER_STATE: usize = 0x0c0;
+pub(crate) const TO_OWNER: usize = 0x100;
+pub(crate) const TO_MAPPER: usize = 0x200;
+pub(crate) const OWNER_BELL: usize = 0x300;
+const MAPPER_BELL: usize = 0x400;
+
+// States of a side.
+pub(crate) const OPEN: u64 = 1;
+pub(crate) const CLOSED: u64 = 2;
+
+// Offsets in a doorbell.
+const DATA: usize = 0x40;
+const SPACE: usize = 0x80;
+
+/// Data pages of a message ring.
+const MESSAGE_PAGES: usize = 4;
+
+/// How long the victim may take for anything that it is to do at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often shared memory is looked at where no event is to be had.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A link with the victim, which owns its memory.
+pub(crate) struct Link {
+    pub(crate) memory: Mapping,
+    pub(crate) port: EventChannel,
+    pub(crate) domid: u16,
+    pub(crate) out: Producer,
+    pub(crate) inward: Consumer,
+    inbox: Vec<u8>,
+}
+
+/// A message from the victim.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) kind: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Scene {
+    /// What a HELLO of this guest says, if it is honest.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            domid: self.domid,
+            uuid: self.uuid,
+            nonce: self.nonce(),
+        }
+    }
+
+    pub(crate) fn nonce(&self) -> [u8; 16] {
+        let mut nonce = [0; 16];
+        kernel::random::fill(&mut nonce);
+        nonce
+    }
+
+    /// Sends a HELLO until it is answered.
+    pub(crate) async fn greet(&self, hello: &Hello) -> Result<Answer, String> {
+        for wait in [100, 200, 600, 600] {
+            self.send(&hello.encode()).await?;
+            let heard = time::timeout(Duration::from_millis(wait), self.hear(hello)).await;
+            if let Ok(answer) = heard {
+                return answer;
+            }
+        }
+        Err("HELLO was not answered".to_string())
+    }
+
+    /// Sends a datagram to the victim's channel.
+    pub(crate) async fn send(&self, datagram: &[u8]) -> Result<(), String> {
+        let to = (self.victim, wire::PORT).into();
+        let sent = self.socket.send_to(datagram, to).await;
+        sent.map_err(|error| format!("datagram: {error}"))
+    }
+
+    async fn hear(&self, hello: &Hello) -> Result<Answer, String> {
+        let mut buffer = [0; 128];
+        loop {
+            let heard = self.socket.recv_from(&mut buffer).await;
+            let (len, _) = heard.map_err(|error| format!("datagram: {error}"))?;
+            if let Some(answer) = hello.answer(&buffer[..len]) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// The WELCOME that answers a HELLO.
+    pub(crate) async fn welcome(&self, hello: &Hello) -> Result<Welcome, String> {
+        match self.greet(hello).await? {
+            Answer::Welcome(welcome) => Ok(welcome),
+            Answer::Refused(reason) => Err(format!("HELLO was refused for reason {reason}")),
+        }
+    }
+
+    /// A link that is up, as an honest guest makes it.
+    pub(crate) async fn link(&self) -> Result<Link, String> {
+        self.link_as(self.hello()).await
+    }
+
+    pub(crate) async fn link_as(&self, hello: Hello) -> Result<Link, String> {
+        let welcome = self.welcome(&hello).await?;
+        let link = Link::map(&hello, &welcome)?;
+        link.prove(&welcome.nonce_b);
+        link.wait_for_state(OPEN).await?;
+        Ok(link)
+    }
+}
+
+impl Link {
+    /// Maps what a WELCOME offers and binds its port.
+    pub(crate) fn map(hello: &Hello, welcome: &Welcome) -> Result<Self, String> {
+        let text = |error: &dyn core::fmt::Display| format!("link region: {error}");
+        let map = |references: &[u32]| {
+            Mapping::new(welcome.domid, references, Access::ReadWrite).map_err(|error| text(&error))
+        };
+        let control = map(slice::from_ref(&welcome.reference))?;
+        let mut nonce = [0; 16];
+        control.read(NONCE_A, &mut nonce);
+        if nonce != hello.nonce {
+            return Err("the control page shows another nonce".to_string());
+        }
+        let mut references = vec![welcome.reference];
+        let others = (0..2 * MESSAGE_PAGES)
+            .map(|index| control.load_u32(REFERENCES + 4 * index, Ordering::Relaxed));
+        references.extend(others);
+        drop(control);
+        let memory = map(&references)?;
+        let port = EventChannel::bind_interdomain(welcome.domid, welcome.port)
+            .map_err(|error| text(&error))?;
+        let place = |header, page: usize| Place {
+            header,
+            data: page * PAGE_SIZE,
+            capacity: MESSAGE_PAGES * PAGE_SIZE,
+            base: 0,
+        };
+        Ok(Self {
+            memory,
+            port,
+            domid: welcome.domid,
+            out: Producer::new(place(TO_OWNER, 1)),
+            inward: Consumer::new(place(TO_MAPPER, 1 + MESSAGE_PAGES)),
+            inbox: Vec::new(),
+        })
+    }
+
+    /// Writes the proof, and "open".
+    pub(crate) fn prove(&self, nonce_b: &[u8; 16]) {
+        self.memory.write(PROOF, nonce_b);
+        self.set_state(OPEN);
+    }
+
+    pub(crate) fn set_state(&self, state: u64) {
+        self.memory.store_u64(OWN_STATE, state, Ordering::Release);
+        self.notify();
+    }
+
+    pub(crate) fn peer_state(&self) -> u64 {
+        self.memory.load_u64(PEER_STATE, Ordering::Acquire)
+    }
+
+    /// Waits until the victim says that it is in `state`.
+    pub(crate) async fn wait_for_state(&self, state: u64) -> Result<(), String> {
+        self.wait_for_state_within(state, PATIENCE).await
+    }
+
+    pub(crate) async fn wait_for_state_within(
+        &self,
+        state: u64,
+        patience: Duration,
+    ) -> Result<(), String> {
+        let deadline = time::now() + patience;
+        while self.peer_state() != state {
+            if time::now() >= deadline {
+                let now = self.peer_state();
+                return Err(format!("the victim's state is {now} and not {state}"));
+            }
+            time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Nothing can be done where the victim has closed its end.
+    pub(crate) fn notify(&self) {
+        let _ = self.port.notify();
+    }
+
+    /// Rings for messages, written or taken.
+    pub(crate) fn ring_messages(&self) {
+        self.memory.fetch_or_u64(OWNER_BELL, 1);
+        self.notify();
+    }
+
+    /// Rings for bytes in an own ring.
+    pub(crate) fn ring_data(&self, ring: u16) {
+        self.ring_bit(DATA, 8, ring);
+    }
+
+    /// Rings for room in a ring of the victim's.
+    pub(crate) fn ring_space(&self, ring: u16) {
+        self.ring_bit(SPACE, 16, ring);
+    }
+
+    fn ring_bit(&self, words: usize, summary: usize, ring: u16) {
+        let word = usize::from(ring) / 64;
+        let at = OWNER_BELL + words + 8 * word;
+        self.memory.fetch_or_u64(at, 1 << (ring % 64));
+        self.memory.fetch_or_u64(OWNER_BELL, 1 << (summary + word));
+        self.notify();
+    }
+
+    /// Answers the own doorbell; what it was about, this guest looks for everywhere.
+    fn answer(&self) {
+        self.memory.swap_u64(MAPPER_BELL, 0);
+        for word in 0..8 {
+            self.memory.swap_u64(MAPPER_BELL + DATA + 8 * word, 0);
+            self.memory.swap_u64(MAPPER_BELL + SPACE + 8 * word, 0);
+        }
+    }
+
+    /// Waits for an event, or a moment.
+    pub(crate) async fn event(&self) {
+        // Without one there is a look all the same.
+        let _ = time::timeout(LOOK, self.port.wait()).await;
+        self.answer();
+    }
+
+    /// Sends bytes, a message or not, with as many waits as they need.
+    pub(crate) async fn post(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let deadline = time::now() + PATIENCE;
+        let mut rest = bytes;
+        loop {
+            let (count, due) = self.out.write(&self.memory, rest);
+            if due {
+                self.ring_messages();
+            }
+            rest = &rest[count..];
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if self.peer_state() == CLOSED || time::now() >= deadline {
+                return Err("the victim takes no messages".to_string());
+            }
+            self.out.wish(&self.memory);
+            self.event().await;
+        }
+    }
+
+    /// The next message that is there.
+    pub(crate) fn take(&mut self) -> Result<Option<Message>, String> {
+        let mut buffer = [0; 2048];
+        loop {
+            let (count, due) = self.inward.read(&self.memory, &mut buffer);
+            if due {
+                self.ring_messages();
+            }
+            self.inbox.extend_from_slice(&buffer[..count]);
+            if count == 0 {
+                break;
+            }
+        }
+        let Some(&[kind, zero, low, high]) = self.inbox.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let len = usize::from(u16::from_le_bytes([low, high]));
+        if zero != 0 || len > 2048 {
+            return Err(format!(
+                "the victim's message begins with {kind} {zero} {len}"
+            ));
+        }
+        if self.inbox.len() < 4 + len {
+            return Ok(None);
+        }
+        let payload = self.inbox[4..4 + len].to_vec();
+        self.inbox.drain(..4 + len);
+        Ok(Some(Message { kind, payload }))
+    }
+
+    /// Waits for a message of this kind; others are passed over.
+    pub(crate) async fn expect(&mut self, kind: u8) -> Result<Vec<u8>, String> {
+        let deadline = time::now() + PATIENCE;
+        loop {
+            while let Some(message) = self.take()? {
+                if message.kind == kind {
+                    return Ok(message.payload);
+                }
+            }
+            if time::now() >= deadline {
+                return Err(format!("no message of kind {kind} came"));
+            }
+            if !self.inward.wish(&self.memory) {
+                self.event().await;
+            }
+        }
+    }
+
+    /// Sends bytes that the victim must not bear: it closes the link.
+    pub(crate) async fn offend(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.post(bytes).await?;
+        self.wait_for_state(CLOSED).await
+    }
+}

@@ -1,0 +1,155 @@
+//! A guest that misbehaves towards a Causeway guest of the same host (the victim), over the
+//! protocol of docs/protocol.md, which it implements a second time.
+//!
+//! Read `wire.rs`, `ring.rs`, `link.rs` and `talk.rs` for what an honest guest does, `greeting.rs`,
+//! `messages.rs`, `connection.rs` and `leaving.rs` for the attacks. Its own stack keeps out of it with
+//! `vmc=off`.
+//!
+//! Besides the network's options it knows `attack=`, the attack's name; `victim=` and `other=`, the
+//! addresses of the victim and of an honest guest that the victim has a link with; and `uuid=`,
+//! that guest's UUID. It prints `hostile: done NAME: WHAT` when the attack is over and stays as it
+//! is, or `error: …` where the victim did not do what it should, and crashes.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod connection;
+mod greeting;
+mod leaving;
+mod link;
+mod messages;
+mod ring;
+mod talk;
+mod wire;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use core::future::{Future, pending};
+use core::net::IpAddr;
+use core::pin::Pin;
+use core::time::Duration;
+
+use kernel::xenstore::Xenstore;
+use kernel::{Guest, lifecycle, time};
+use netstack::{Config, Network, UdpSocket};
+
+kernel::guest!(main);
+
+/// Longest time that an attack may take.
+const LIMIT: Duration = Duration::from_secs(18);
+
+/// How long the guest waits for its own number.
+const IDENTITY: Duration = Duration::from_secs(5);
+
+/// What an attack has to work with.
+pub(crate) struct Scene {
+    pub(crate) network: Network,
+    pub(crate) socket: UdpSocket,
+    pub(crate) victim: IpAddr,
+    /// Somebody else's address.
+    pub(crate) other: IpAddr,
+    /// Somebody else's identity.
+    pub(crate) other_uuid: [u8; 16],
+    pub(crate) domid: u16,
+    pub(crate) uuid: [u8; 16],
+}
+
+/// Why the victim did not do what it should.
+pub(crate) type Outcome = Result<String, String>;
+
+type Attack = for<'a> fn(&'a Scene) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+macro_rules! attacks {
+    ($($module:ident :: $attack:ident),+ $(,)?) => {
+        &[$((stringify!($attack), (|scene| Box::pin($module::$attack(scene))) as Attack)),+]
+    };
+}
+
+const ATTACKS: &[(&str, Attack)] = attacks![
+    leaving::honest,
+    greeting::hello_domid,
+    greeting::hello_proof,
+    greeting::hello_uuid,
+    greeting::hello_flood,
+    messages::control_page,
+    messages::message_indices,
+    messages::malformed,
+    messages::doorbell,
+    messages::notifications,
+    messages::unread,
+    messages::wrong_address,
+    connection::producer_index,
+    connection::consumer_index,
+    connection::scribble,
+    connection::references,
+    connection::offsets,
+    connection::stall,
+    leaving::never_unmap,
+    leaving::die,
+];
+
+async fn main(guest: Guest) -> Result<(), String> {
+    let mut line = guest.command_line;
+    let text = |error: kernel::cmdline::OptionError| error.to_string();
+    let config = Config::take(&mut line).map_err(text)?;
+    let name = line.take("attack").unwrap_or_default();
+    let attack = ATTACKS.iter().find(|(known, _)| *known == name);
+    let (name, attack) = attack.ok_or_else(|| format!("no attack is called {name:?}"))?;
+    let victim = address(&mut line, "victim")?;
+    let other = address(&mut line, "other")?;
+    let other_uuid = line.take("uuid").unwrap_or_default();
+    let other_uuid = uuid(&other_uuid).ok_or_else(|| format!("uuid={other_uuid} is none"))?;
+    line.finish().map_err(text)?;
+
+    let own = own_uuid(&guest.xenstore).await?;
+    let network = Network::start(guest.xenstore, config)
+        .await
+        .map_err(|error| error.to_string())?;
+    let socket = network.bind_udp(wire::PORT);
+    let scene = Scene {
+        socket: socket.map_err(|error| format!("UDP port {}: {error}", wire::PORT))?,
+        network,
+        victim,
+        other,
+        other_uuid,
+        domid: own_domid().await?,
+        uuid: own,
+    };
+    log::info!("hostile: {name}");
+    let done = time::timeout(LIMIT, attack(&scene)).await;
+    let done = done.map_err(|_| format!("{name}: no end after {LIMIT:?}"))?;
+    let what = done.map_err(|why| format!("{name}: {why}"))?;
+    log::info!("hostile: done {name}: {what}");
+    pending().await
+}
+
+fn address(line: &mut kernel::cmdline::CommandLine, key: &str) -> Result<IpAddr, String> {
+    let value = line.take_required(key, "an address (example: victim=10.0.0.2)");
+    value.map_err(|error: kernel::cmdline::OptionError| error.to_string())
+}
+
+/// A UUID as the toolstack writes it.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|&digit| digit != '-').collect();
+    let number = u128::from_str_radix(&digits, 16).ok()?;
+    (digits.len() == 32).then(|| number.to_be_bytes())
+}
+
+async fn own_uuid(store: &Xenstore) -> Result<[u8; 16], String> {
+    store.uuid().await.map_err(|error| format!("uuid: {error}"))
+}
+
+/// This guest's number, as soon as the kernel knows it.
+async fn own_domid() -> Result<u16, String> {
+    let deadline = time::now() + IDENTITY;
+    while lifecycle::domid() == 0 {
+        if time::now() >= deadline {
+            return Err("the domid is not known".to_string());
+        }
+        time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(lifecycle::domid())
+}

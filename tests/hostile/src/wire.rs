@@ -1,0 +1,149 @@
+//! Datagrams and messages as docs/protocol.md has them, written from that text alone: a second
+//! implementation. Here everything may be sent, right or wrong.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+/// The UDP port of both sides.
+pub(crate) const PORT: u16 = 22605;
+
+pub(crate) const HELLO: u8 = 1;
+pub(crate) const WELCOME: u8 = 2;
+pub(crate) const REFUSED: u8 = 3;
+
+pub(crate) const FRAME: u8 = 1;
+pub(crate) const RING: u8 = 2;
+pub(crate) const SWITCH: u8 = 3;
+pub(crate) const CONFIRM: u8 = 4;
+pub(crate) const DONE: u8 = 6;
+pub(crate) const LEAVE: u8 = 10;
+
+/// A datagram that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Welcome {
+    pub(crate) domid: u16,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) nonce_b: [u8; 16],
+    pub(crate) reference: u32,
+    pub(crate) port: u32,
+}
+
+/// What answers a HELLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Welcome(Welcome),
+    /// With this reason.
+    Refused(u16),
+}
+
+/// What HELLO says of its sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hello {
+    pub(crate) domid: u16,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) nonce: [u8; 16],
+}
+
+impl Hello {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(40);
+        bytes.extend_from_slice(b"XVMC");
+        bytes.extend_from_slice(&[1, HELLO]);
+        bytes.extend_from_slice(&self.domid.to_le_bytes());
+        bytes.extend_from_slice(&self.uuid);
+        bytes.extend_from_slice(&self.nonce);
+        bytes
+    }
+
+    /// The answer in `bytes`, if it is one to this HELLO.
+    pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Answer> {
+        if bytes.get(..5)? != b"XVMC\x01" || *bytes.get(24..40)? != self.nonce {
+            return None;
+        }
+        match (bytes[5], bytes.len()) {
+            (WELCOME, 64) => Some(Answer::Welcome(Welcome {
+                domid: u16_at(bytes, 6)?,
+                uuid: bytes.get(8..24)?.try_into().ok()?,
+                nonce_b: bytes.get(40..56)?.try_into().ok()?,
+                reference: u32_at(bytes, 56)?,
+                port: u32_at(bytes, 60)?,
+            })),
+            (REFUSED, 56) => Some(Answer::Refused(u16_at(bytes, 40)?)),
+            _ => None,
+        }
+    }
+}
+
+/// A message with its header.
+pub(crate) fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(4 + payload.len());
+    bytes.extend_from_slice(&[kind, 0]);
+    bytes.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+pub(crate) fn ring(number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.extend_from_slice(&number.to_le_bytes());
+    // The granter is the producer.
+    payload.extend_from_slice(&[log2, 0]);
+    for reference in references {
+        payload.extend_from_slice(&reference.to_le_bytes());
+    }
+    message(RING, &payload)
+}
+
+/// The ends of a connection as the sender of a message sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) sender: SocketAddr,
+    pub(crate) receiver: SocketAddr,
+}
+
+pub(crate) fn switch(number: u16, ends: Ends, base: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.extend_from_slice(&number.to_le_bytes());
+    payload.extend_from_slice(&[0, 0]);
+    let family = if ends.sender.is_ipv4() { 4 } else { 6 };
+    payload.extend_from_slice(&[family, 0, 0, 0]);
+    payload.extend_from_slice(&ends.sender.port().to_le_bytes());
+    payload.extend_from_slice(&ends.receiver.port().to_le_bytes());
+    payload.extend_from_slice(&address(ends.sender.ip()));
+    payload.extend_from_slice(&address(ends.receiver.ip()));
+    payload.extend_from_slice(&base.to_le_bytes());
+    message(SWITCH, &payload)
+}
+
+pub(crate) fn confirm(ring: u16, reason: u16, offset: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    payload.extend_from_slice(&ring.to_le_bytes());
+    payload.extend_from_slice(&reason.to_le_bytes());
+    payload.extend_from_slice(&offset.to_le_bytes());
+    message(CONFIRM, &payload)
+}
+
+pub(crate) fn leave(reason: u16) -> Vec<u8> {
+    message(LEAVE, &reason.to_le_bytes())
+}
+
+fn address(address: IpAddr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    match address {
+        IpAddr::V4(ipv4) => bytes[..4].copy_from_slice(&ipv4.octets()),
+        IpAddr::V6(ipv6) => bytes = ipv6.octets(),
+    }
+    bytes
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
