@@ -52,6 +52,8 @@ pub(crate) enum Image {
     Mclient,
     /// Tests the kernel from inside, and powers off.
     Selftest,
+    /// Attacks another guest by the channel's protocol.
+    Hostile,
 }
 
 impl Image {
@@ -63,6 +65,7 @@ impl Image {
             Self::Bench => "bench",
             Self::Mclient => "mclient",
             Self::Selftest => "selftest",
+            Self::Hostile => "hostile",
         }
     }
 
@@ -74,6 +77,7 @@ impl Image {
             Self::Bench => "bench: ready",
             Self::Mclient => "mclient: done",
             Self::Selftest => "selftest: done",
+            Self::Hostile => "hostile: done",
         }
     }
 }
@@ -112,6 +116,14 @@ impl Lab {
     /// A mail client at 10.0.0.`number`; `options` say where its mails go.
     pub(crate) fn mclient(&self, number: u8, memory_mib: u64, options: &str) -> Guest {
         self.guest(Image::Mclient, number, memory_mib, options)
+    }
+
+    /// A hostile guest at 10.0.0.`number`; `options` say what it does, to whom. It is removed when
+    /// it has ended, by whatever means.
+    pub(crate) fn hostile(&self, number: u8, options: &str) -> Guest {
+        let mut guest = self.guest(Image::Hostile, number, 16, options);
+        guest.config.on_crash = OnEnd::Destroy;
+        guest
     }
 
     fn guest(&self, image: Image, number: u8, memory_mib: u64, options: &str) -> Guest {

@@ -8,6 +8,7 @@ mod checksums;
 mod command_line;
 mod dialogue;
 mod hostile;
+mod hostile_peer;
 mod lifecycle;
 mod limits;
 mod mail;
@@ -105,6 +106,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         vif::CASES,
         checksums::CASES,
         hostile::CASES,
+        hostile_peer::CASES,
         release::CASES,
     ]
     .into_iter()
