@@ -1,12 +1,12 @@
 //! A guest of the same host attacks another by the channel's protocol (`tests/hostile`). The victim
-//! closes links and counts why; what others have with it goes on.
+//! closes links and counts why; what others have with it goes on. A scenario of its own
+//! (`cargo lab hostile`): its attacks take minutes.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::Case;
 use super::channel::{Bench, ON, end, flows, linked};
 use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
@@ -16,8 +16,6 @@ use crate::process::run_ok;
 use crate::survival::{counts, healthy};
 use crate::traffic::bench::Answer;
 use crate::traffic::echo::{EchoClient, Pace};
-
-pub(super) const CASES: &[Case] = &[Case::new("hostile_peer", 240, attacked)];
 
 /// An attack and what the victim must make of it.
 struct Attack {
@@ -165,7 +163,8 @@ impl Tally {
     }
 }
 
-fn attacked(lab: &Lab) -> Result<String> {
+/// Attack by attack, under two streams that have nothing to do with them.
+pub(crate) fn attacked(lab: &Lab) -> Result<String> {
     // Rings of one size, so that what the honest guests hold stays the same.
     let options = format!("{ON} vmc_ring=16 vmc_memory=4096");
     let victim = lab.echo(VICTIM, 16, &options);

@@ -8,7 +8,7 @@ mod checksums;
 mod command_line;
 mod dialogue;
 mod hostile;
-mod hostile_peer;
+pub(crate) mod hostile_peer;
 mod lifecycle;
 mod limits;
 mod mail;
@@ -106,7 +106,6 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         vif::CASES,
         checksums::CASES,
         hostile::CASES,
-        hostile_peer::CASES,
         release::CASES,
     ]
     .into_iter()

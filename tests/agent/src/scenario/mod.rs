@@ -32,15 +32,15 @@ pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
     match job.scenario.as_str() {
         "test" => test::carry_out(report, job_path, job),
         "hosts" => hosts::carry_out(report, job_path, job),
-        name @ ("boot" | "run" | "idle" | "bench") => {
+        name @ ("boot" | "run" | "idle" | "bench" | "hostile") => {
             supervise(report, job_path, name, LIMIT).map(drop)
         }
         name @ ("lifecycle" | "channel") => {
             supervise(report, job_path, name, LIFECYCLE_LIMIT).map(drop)
         }
         other => bail!(
-            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, channel, idle, \
-             bench are"
+            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, channel, hostile, \
+             idle, bench are"
         ),
     }
 }
@@ -54,6 +54,7 @@ pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
         "lifecycle" => lifecycle::run(lab),
         "bench" => bench::run(lab),
         "channel" => channel::run(lab),
+        "hostile" => cases::hostile_peer::attacked(lab),
         _ => match cases::named(name).or_else(|| hosts::named(name)) {
             Some(case) => (case.check)(lab),
             None => bail!("no case is called {name:?}"),
