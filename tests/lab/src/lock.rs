@@ -64,6 +64,7 @@ mod tests {
         let first = Lock::take(&path, Duration::ZERO).expect("it is free");
         assert!(Lock::take(&path, Duration::ZERO).is_err());
         drop(first);
-        assert!(Lock::take(&path, Duration::ZERO).is_ok());
+        // A process that another test has just begun may hold a copy until it becomes its program.
+        assert!(Lock::take(&path, Duration::from_secs(10)).is_ok());
     }
 }
