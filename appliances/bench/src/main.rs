@@ -27,7 +27,7 @@ use netstack::{Buffers, Config, Network, TcpOptions};
 kernel::guest!(main);
 
 /// Clients of the control port that wait to be accepted.
-const BACKLOG: usize = 4;
+const BACKLOG: usize = 16;
 
 struct Options {
     network: Config,
