@@ -115,8 +115,9 @@ impl Channel {
         self.kick();
     }
 
-    /// Puts a connection whose peer is, or may turn out to be, on this host into the channel's
-    /// care. Others stay TCP's alone.
+    /// Puts a connection whose peer has a link into the channel's care. Others stay TCP's alone:
+    /// their records count what the channel has to know when a link comes up
+    /// ([`Output::LinkUp`](vmc::Output::LinkUp)).
     pub(crate) fn consider(&mut self, record: &Rc<Record>, socket: &TcpSocket<'_, '_>) {
         if record.channel.get().is_some() {
             return;
@@ -124,9 +125,8 @@ impl Channel {
         let Some(tuple) = socket.four_tuple() else {
             return;
         };
-        match self.vmc.peer(tuple.remote.ip()) {
-            PeerState::Asking | PeerState::Linked => {}
-            PeerState::Unknown | PeerState::Remote => return,
+        if self.vmc.peer(tuple.remote.ip()) != PeerState::Linked {
+            return;
         }
         let (sent, received) = (record.sent.get(), record.received.get());
         if let Some(conn) = self.vmc.track(tuple, sent, received) {

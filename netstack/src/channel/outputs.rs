@@ -165,7 +165,8 @@ impl Stack {
         }
     }
 
-    /// Puts all connections with a new peer into the channel's care.
+    /// Puts all connections with a new peer into the channel's care, but for those that nobody
+    /// owns any more: TCP finishes them.
     fn consider_all(&mut self, address: IpAddr) {
         let Some(channel) = &mut self.channel else {
             return;
@@ -175,7 +176,8 @@ impl Stack {
             let remote = socket
                 .remote_endpoint()
                 .map(|remote| IpAddr::from(remote.addr));
-            if remote == Some(address) && socket.is_active() {
+            let is_owned = !self.tcp.is_lingering(record);
+            if remote == Some(address) && socket.is_active() && is_owned {
                 channel.consider(record, &TcpSocket(socket));
                 // A writer that waits for TCP may go on at once.
                 record.writer.wake();

@@ -66,6 +66,12 @@ impl Table {
         }
     }
 
+    /// Whether a connection has no owner any more.
+    pub(crate) fn is_lingering(&self, record: &Rc<Record>) -> bool {
+        let mut lingering = self.lingering.iter();
+        lingering.any(|lingering| Rc::ptr_eq(&lingering.record, record))
+    }
+
     /// Gives up the oldest connection in TIME-WAIT; false when there is none.
     pub(super) fn forget_time_wait(&mut self, sockets: &mut SocketSet<'static>) -> bool {
         let oldest = self.lingering.iter().position(|lingering| {

@@ -337,6 +337,36 @@ fn a_dead_peer_ends_its_connections() {
     drop(served);
 }
 
+/// A connection whose owner is gone when the link comes up: the peer writes on, by a ring if it
+/// could, and finds out what TCP would tell it.
+#[test]
+fn a_link_does_not_take_over_what_nobody_owns() {
+    let mut world = neighbours(14);
+    let (a, server) = (world.a(), world.b());
+    let mut listener = server.listen(7, 4, TcpOptions::default()).unwrap();
+    let data = pattern(2_000_000);
+    world.run(async {
+        let client = async {
+            let mut stream = a
+                .connect(b(7), TcpOptions::default(), TIMEOUT)
+                .await
+                .unwrap();
+            stream.write_all(b"bye").await.unwrap();
+            drop(stream);
+        };
+        let served = async {
+            let mut stream = listener.accept().await;
+            let mut buf = [0; 3];
+            stream.read_exact(&mut buf).await.unwrap();
+            // Whoever lingers throws this away, and does not hold it up.
+            stream.write_all(&data).await.unwrap();
+            stream.close().await.unwrap();
+        };
+        join(client, served).await
+    });
+    assert_eq!(statistics(&world.a()).links, 1);
+}
+
 /// The memory of all sockets is used up again and again: closed ones give way to new ones.
 #[test]
 fn connections_come_and_go_in_little_memory() {
