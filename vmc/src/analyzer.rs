@@ -12,7 +12,6 @@ impl<P: Platform> Vmc<P> {
     /// and `received` were taken out. None: there is no room, or `vmc=off`.
     ///
     /// To be called for every connection whose peer is
-    /// [`Asking`](crate::PeerState::Asking) or
     /// [`Linked`](crate::PeerState::Linked), from before SYN-ACK is sent or
     /// when `connect` starts; and at [`Output::LinkUp`](crate::Output::LinkUp)
     /// for all others with this peer.

@@ -132,9 +132,6 @@ impl Lingering {
         match &mut shared {
             Some((conn, channel)) => {
                 channel.vmc.advance(*conn, &mut TcpSocket(socket));
-                if channel.vmc.is_delivered(*conn) {
-                    self.record.report_delivery(Ok(()));
-                }
             }
             // Nobody will read it, and a full buffer would keep the peer from finishing.
             None => while socket.can_recv() && socket.recv(|data| (data.len(), ())).is_ok() {},

@@ -84,7 +84,7 @@ impl TcpStream {
     }
 
     /// Closes the stream and waits until the peer has acknowledged everything written, at most
-    /// the linger time. What the peer still sends is thrown away.
+    /// the linger time. What went through shared memory is acknowledged when it has been read. What the peer still sends is thrown away.
     ///
     /// # Errors
     /// Why not everything is known to have arrived. A cancelled `close` goes on in the

@@ -2,7 +2,6 @@
 
 use super::{Conn, ConnId, Fin, Path};
 use crate::channel::Vmc;
-use crate::memory::Memory;
 use crate::message::Message;
 use crate::output::Output;
 use crate::platform::Platform;
@@ -35,9 +34,6 @@ impl<P: Platform> Vmc<P> {
                     && let Some(ring) = link.own_of(number, at)
                 {
                     ring.producer.finish(&ring.region);
-                    // Before `is_delivered` looks whether the ring is attached;
-                    // the receiver attaches before it looks for FIN.
-                    ring.region.fence();
                     link.note_data(number, &self.platform);
                 }
                 if conn.sender.sunk {
@@ -47,7 +43,6 @@ impl<P: Platform> Vmc<P> {
             }
             Path::Unconfirmed | Path::Residue => {}
         }
-        self.note_delivery(at);
     }
 
     /// Moves a connection on: residue goes into TCP, TCP is closed when the
@@ -118,41 +113,6 @@ impl<P: Platform> Vmc<P> {
         };
         let in_rings: u64 = conn.sender.rings.iter().filter_map(in_ring).sum();
         in_rings + (conn.sender.residue.len() - conn.sender.resent) as u64
-    }
-
-    /// Whether everything written, and the FIN, has reached the peer through a
-    /// ring: it is in one that the peer has attached, or was consumed. Of what
-    /// went by TCP its socket tells.
-    pub fn is_delivered(&self, conn: ConnId) -> bool {
-        let at = self.conns.find(conn.0);
-        at.is_some_and(|at| self.is_delivered_at(at))
-    }
-
-    fn is_delivered_at(&self, at: usize) -> bool {
-        let Some(conn) = self.conns.get(at).filter(|conn| !conn.ended) else {
-            return false;
-        };
-        if conn.sender.delivered {
-            return true;
-        }
-        if conn.sender.fin == Fin::Open || conn.sender.path != Path::Ring {
-            return false;
-        }
-        let link = conn.link.and_then(|index| self.links.get(index));
-        conn.sender.rings.iter().all(|number| {
-            let ring = link.and_then(|link| link.own.get(usize::from(*number))?.as_ref());
-            ring.is_some_and(|ring| ring.producer.consumer_state(&ring.region).attached)
-        })
-    }
-
-    /// A ring was attached: if that was all that was missing, the user looks
-    /// again.
-    pub(crate) fn note_delivery(&mut self, at: usize) -> bool {
-        let delivered = self.is_delivered_at(at);
-        if delivered {
-            self.want_advance(at);
-        }
-        delivered
     }
 
     /// A connection ends while its link stays: its rings are let go of.

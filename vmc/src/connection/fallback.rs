@@ -51,6 +51,29 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
+    /// The connection whose receiver reads an own ring and may answer for it;
+    /// None where nobody is interested in the answer any more.
+    fn reads_first(&mut self, index: usize, number: u16) -> Result<Option<usize>, Cause> {
+        let Some(link) = self.links.get_mut(index) else {
+            return Ok(None);
+        };
+        let Some(Some(ring)) = link.own.get(usize::from(number)) else {
+            return Err(Cause::BadMessage);
+        };
+        match ring.user {
+            User::Conn(at) => match self.conns.get(at) {
+                Some(conn) if conn.sender.rings.first() != Some(&number) => Err(Cause::BadMessage),
+                conn => Ok(conn.map(|_| at)),
+            },
+            User::Over => {
+                link.idle_own(number);
+                Ok(None)
+            }
+            // It is no longer in use.
+            User::Idle | User::Retiring => Ok(None),
+        }
+    }
+
     /// CONFIRM: the receiver takes nothing more from a ring; it has consumed
     /// it up to `offset`.
     pub(crate) fn confirmed(
@@ -60,28 +83,16 @@ impl<P: Platform> Vmc<P> {
         reason: Reason,
         offset: u64,
     ) -> Result<(), Cause> {
-        let Some(link) = self.links.get_mut(index) else {
+        let Some(at) = self.reads_first(index, number)? else {
             return Ok(());
         };
-        let Some(Some(ring)) = link.own.get_mut(usize::from(number)) else {
-            return Err(Cause::BadMessage);
+        let (Some(link), Some(conn)) = (self.links.get_mut(index), self.conns.get_mut(at)) else {
+            return Ok(());
         };
-        let at = match ring.user {
-            User::Conn(at) => at,
-            User::Over => {
-                link.idle_own(number);
-                return Ok(());
-            }
-            // It is no longer in use.
-            User::Idle | User::Retiring => return Ok(()),
-        };
-        let Some(conn) = self.conns.get_mut(at) else {
+        let Some(ring) = link.own_of(number, at) else {
             return Ok(());
         };
         let sender = &mut conn.sender;
-        if sender.rings.first() != Some(&number) {
-            return Err(Cause::BadMessage);
-        }
         let (base, tail) = (ring.producer.base(), ring.producer.tail());
         let begins = sender.residue.is_empty() || offset == base;
         if offset < base || offset > tail || !begins {
@@ -149,27 +160,16 @@ impl<P: Platform> Vmc<P> {
     /// DONE: the receiver has drained a ring to the next one's base, or to
     /// the FIN, or wants nothing more of this connection.
     pub(crate) fn done(&mut self, index: usize, number: u16, offset: u64) -> Result<(), Cause> {
-        let Some(link) = self.links.get_mut(index) else {
+        let Some(at) = self.reads_first(index, number)? else {
             return Ok(());
         };
-        let Some(Some(ring)) = link.own.get_mut(usize::from(number)) else {
-            return Err(Cause::BadMessage);
+        let (Some(link), Some(conn)) = (self.links.get_mut(index), self.conns.get_mut(at)) else {
+            return Ok(());
         };
-        let at = match ring.user {
-            User::Conn(at) => at,
-            User::Over => {
-                link.idle_own(number);
-                return Ok(());
-            }
-            User::Idle | User::Retiring => return Ok(()),
-        };
-        let Some(conn) = self.conns.get_mut(at) else {
+        let Some(ring) = link.own_of(number, at) else {
             return Ok(());
         };
         let sender = &mut conn.sender;
-        if sender.rings.first() != Some(&number) {
-            return Err(Cause::BadMessage);
-        }
         let complete = offset == ring.producer.tail();
         sender.rings.remove(0);
         link.idle_own(number);
@@ -178,7 +178,6 @@ impl<P: Platform> Vmc<P> {
         }
         if complete && sender.fin == Fin::Wanted && sender.path == Path::Ring {
             sender.path = Path::Residue;
-            sender.delivered = true;
             self.want_advance(at);
         } else if sender.fin == Fin::Sent {
             // Nobody waits for it: see `Sender::sunk`.

@@ -90,8 +90,6 @@ pub(crate) struct Sender {
     pub(crate) blocked: bool,
     /// The receiver takes nothing more: what is written is thrown away.
     pub(crate) sunk: bool,
-    /// The receiver has consumed a ring up to its FIN.
-    pub(crate) delivered: bool,
     /// Times that this ring was full.
     pub(crate) waits: u8,
     /// Writes before a ring is tried again.
@@ -139,7 +137,6 @@ impl Conn {
                 // Whoever waits may have begun to before there was this.
                 blocked: true,
                 sunk: false,
-                delivered: false,
                 waits: 0,
                 hold: 0,
                 by_ring: 0,

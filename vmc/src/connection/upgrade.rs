@@ -151,17 +151,12 @@ impl<P: Platform> Vmc<P> {
         let _ = recver.rings.push(Source { ring: number, base });
         let consumer = Consumer::new(geometry(ring.log2), base);
         consumer.attach(mapping);
-        let is_ended = consumer.is_ended(mapping);
         ring.consumer = Some(consumer);
         ring.user = Some(at);
         ring.unannounced = 0;
         let now = self.platform.now();
         if let Some(link) = self.links.get_mut(index) {
             link.note_use(now);
-            if is_ended {
-                // Its writer may wait to hear that the ring is attached.
-                link.note_attached(number);
-            }
         }
         self.catch_up_reader(at);
         self.wake_reader(at);

@@ -32,7 +32,7 @@ pub(crate) fn ring_data<M: Memory>(memory: &M, bell: usize, ring: u16) {
     memory.fetch_or(bell + SUMMARY, 1 << (8 + word));
 }
 
-/// Rings for a ring of the other's: bytes were taken, or it was attached.
+/// Rings for a ring of the other's: bytes were taken.
 pub(crate) fn ring_space<M: Memory>(memory: &M, bell: usize, ring: u16) {
     let word = usize::from(ring) / 64 % WORDS;
     memory.fetch_or(bell + SPACE + 8 * word, 1 << (ring % 64));

@@ -165,8 +165,7 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// The peer has taken bytes from one of our rings, or attached it. True
-    /// where that matters.
+    /// The peer has taken bytes from one of our rings. True where that matters.
     fn space_in(&mut self, index: usize, number: usize) -> bool {
         let Some(link) = self.links.get_mut(index) else {
             return false;
@@ -180,22 +179,21 @@ impl<P: Platform> Vmc<P> {
         let Some(conn) = self.conns.get(at) else {
             return false;
         };
-        let mut useful = false;
         let is_newest = conn.sender.rings.last().map(|ring| usize::from(*ring)) == Some(number);
-        if conn.sender.blocked && is_newest {
-            let wanted = ring.producer.capacity() / 2;
-            match ring.producer.wait_for_space(&ring.region, wanted) {
-                Ok(true) => {
-                    self.wake_writer(at);
-                    useful = true;
-                }
-                Ok(false) => {}
-                Err(_) => link.fault = Some(Cause::IndexLie),
+        if !conn.sender.blocked || !is_newest {
+            return false;
+        }
+        let wanted = ring.producer.capacity() / 2;
+        match ring.producer.wait_for_space(&ring.region, wanted) {
+            Ok(true) => {
+                self.wake_writer(at);
+                true
+            }
+            Ok(false) => false,
+            Err(_) => {
+                link.fault = Some(Cause::IndexLie);
+                false
             }
         }
-        if self.note_delivery(at) {
-            useful = true;
-        }
-        useful
     }
 }

@@ -68,14 +68,6 @@ impl Consumer {
         self.geometry.store(memory, CONSUMER_STATE, ATTACHED);
     }
 
-    /// Whether the producer has ended the stream already, wherever its end is.
-    /// With `attach` before it: a producer that ends it now sees the ring
-    /// attached, if it makes a full fence in between as well.
-    pub fn is_ended<M: Memory>(&self, memory: &M) -> bool {
-        memory.fence();
-        self.geometry.load(memory, PRODUCER_STATE) != 0
-    }
-
     /// Tells the producer that nothing more is taken. `must_ring` is true
     /// after it, for a producer that waits for space.
     pub fn close<M: Memory>(&mut self, memory: &M) {

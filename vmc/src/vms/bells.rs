@@ -14,8 +14,6 @@ pub(super) struct Bells {
     pub(super) data: Vec<u16>,
     /// Peer's rings with space that the peer was not told of.
     pub(super) space: Vec<u16>,
-    /// Peer's rings whose producer is told in any case.
-    pub(super) attached: Vec<u16>,
     /// Messages were written or taken.
     pub(super) messages: bool,
 }
@@ -69,13 +67,6 @@ impl<P: Platform> Link<P> {
         }
     }
 
-    /// The producer of a peer's ring is to look at it, whether it waits or not.
-    pub(crate) fn note_attached(&mut self, number: u16) {
-        if !self.bells.attached.contains(&number) {
-            self.bells.attached.push(number);
-        }
-    }
-
     /// Sends the notifications that were put off.
     pub(crate) fn flush(&mut self, platform: &P) {
         let bell = self.side.peer_bell();
@@ -105,10 +96,6 @@ impl<P: Platform> Link<P> {
                 doorbell::ring_space(&self.memory, bell, number);
                 due = true;
             }
-        }
-        while let Some(number) = self.bells.attached.pop() {
-            doorbell::ring_space(&self.memory, bell, number);
-            due = true;
         }
         if core::mem::take(&mut self.bells.messages) {
             looked = true;
