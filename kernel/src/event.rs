@@ -350,10 +350,10 @@ pub(crate) fn block(deadline: Option<u64>) {
         timeout: deadline.map_or(0, |nanos| nanos.max(1)),
     };
     let before = MEASURED.load(Ordering::Relaxed).then(time::now);
-    // SAFETY: the structure of this command; `ports` outlives the
-    // call and its first `nr_ports` entries are written. Xen
-    // looks at the pending bits after it marked this vCPU as polling, so an
+    // Xen looks at the pending bits after it marked this vCPU as polling, so an
     // event between our look and the call is not missed (`do_poll`).
+    // SAFETY: the structure of this command; `ports` outlives the call, and its
+    // first `nr_ports` entries are written.
     let polled = unsafe { sched_op(abi::SCHEDOP_poll, &raw const argument) };
     debug_assert!(polled.is_ok(), "SCHEDOP_poll refused a valid list");
     if let Some(before) = before {

@@ -167,6 +167,49 @@ impl SharedMemory {
     }
 }
 
+/// What the channel of co-resident guests (`vmc`) does with such memory.
+impl vmc::Memory for SharedMemory {
+    #[inline]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        Self::read(self, offset, into);
+    }
+
+    #[inline]
+    fn write(&self, offset: usize, from: &[u8]) {
+        Self::write(self, offset, from);
+    }
+
+    #[inline]
+    fn load(&self, offset: usize) -> u64 {
+        self.load_u64(offset, Ordering::Acquire)
+    }
+
+    #[inline]
+    fn store(&self, offset: usize, value: u64) {
+        self.store_u64(offset, value, Ordering::Release);
+    }
+
+    #[inline]
+    fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
+        self.fetch_or_u64(offset, bits)
+    }
+
+    #[inline]
+    fn swap(&self, offset: usize, value: u64) -> u64 {
+        self.swap_u64(offset, value)
+    }
+
+    #[inline]
+    fn fence(&self) {
+        Self::fence(self);
+    }
+}
+
 /// A page of this guest that it is going to share.
 #[derive(Debug)]
 pub struct SharedPage {

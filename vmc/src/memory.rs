@@ -3,6 +3,8 @@
 //! Nobody holds a reference into it: words are fetched once, bytes are copied.
 //! What was fetched is an allegation until it has been checked.
 
+use core::ops::Deref;
+
 /// A range of shared memory, whoever owns its pages.
 ///
 /// Offsets and lengths are ours: one out of bounds, or a word that is not
@@ -36,4 +38,50 @@ pub trait Memory {
 
     /// A full fence (sequentially consistent).
     fn fence(&self);
+}
+
+/// Whatever holds such memory is such memory.
+impl<T: Deref> Memory for T
+where
+    T::Target: Memory,
+{
+    #[inline]
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    #[inline]
+    fn read(&self, offset: usize, into: &mut [u8]) {
+        (**self).read(offset, into);
+    }
+
+    #[inline]
+    fn write(&self, offset: usize, from: &[u8]) {
+        (**self).write(offset, from);
+    }
+
+    #[inline]
+    fn load(&self, offset: usize) -> u64 {
+        (**self).load(offset)
+    }
+
+    #[inline]
+    fn store(&self, offset: usize, value: u64) {
+        (**self).store(offset, value);
+    }
+
+    #[inline]
+    fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
+        (**self).fetch_or(offset, bits)
+    }
+
+    #[inline]
+    fn swap(&self, offset: usize, value: u64) -> u64 {
+        (**self).swap(offset, value)
+    }
+
+    #[inline]
+    fn fence(&self) {
+        (**self).fence();
+    }
 }

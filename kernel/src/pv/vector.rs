@@ -36,10 +36,10 @@ pub(super) fn init() {
         return;
     }
     let enabled: u32;
-    // SAFETY: Xen emulates the privileged ones of these instructions for a PV
-    // guest (`xen/arch/x86/pv/emul-priv-op.c:write_cr`, `handle_xsetbv`), and
-    // has just said that it offers these states. Nothing else in XCR0 or CR4
-    // is this guest's to lose.
+    // The privileged ones of these instructions are emulated
+    // (`xen/arch/x86/pv/emul-priv-op.c:write_cr`, `handle_xsetbv`).
+    // SAFETY: Xen has just said that it offers these states, and nothing else
+    // in XCR0 or CR4 is this guest's to lose.
     unsafe {
         let mut cr4: u64;
         asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));

@@ -29,10 +29,10 @@ impl SharedFile {
     pub fn map(file: &File, len: usize) -> io::Result<Self> {
         let mapping = MmapOptions::new().len(len).map_raw(file)?;
         let base = NonNull::new(mapping.as_mut_ptr()).ok_or(io::ErrorKind::AddrNotAvailable)?;
+        // Another mapping of the file is one more side that writes meanwhile.
         // SAFETY: the range is mapped, readable and writable, until the mapping
-        // is dropped, which lives as long as `memory`. Nothing else in this
-        // process knows its address; another mapping of the file is one
-        // more side that writes meanwhile, as another domain is.
+        // is dropped, which lives as long as `memory`; nothing else in this
+        // process knows its address.
         let memory = unsafe { SharedMemory::new(base, mapping.len()) };
         Ok(Self {
             memory,

@@ -2,13 +2,14 @@
 //! between TCP and the shared memory of `vmc`, and drives the latter.
 //!
 //! Read in this order: this file (what the stack keeps about the channel), `outputs.rs` (what the
-//! channel wants done), `socket.rs` (a connection's reads and writes), `route.rs` (frames that need
-//! not go through netfront), `start.rs` and `drive.rs` (the task that serves the peers' events),
+//! channel wants done), `socket.rs` (a connection's reads and writes), `route.rs` and `frames.rs`
+//! (frames that need not go through netfront), `start.rs` and `drive.rs` (the task that serves the peers' events),
 //! `part.rs` (a suspend), `options.rs`, `platform.rs` (grants and event channels). Host tests have
 //! the simulator's platform in place of Xen's, and drive the channel themselves.
 
 #[cfg(not(test))]
 mod drive;
+mod frames;
 mod options;
 mod outputs;
 #[cfg(not(test))]
@@ -59,7 +60,7 @@ pub(crate) struct Channel {
     inbox: VecDeque<Vec<u8>>,
     /// Where a frame is built before it is known which way it goes.
     scratch: Vec<u8>,
-    handshakes: route::Handshakes,
+    handshakes: frames::Handshakes,
     /// A frame waits on a link for its notification.
     framed: bool,
     /// Where HELLO and its answers come and go.
@@ -90,7 +91,7 @@ impl Channel {
             connections: Vec::new(),
             inbox: VecDeque::new(),
             scratch: Vec::new(),
-            handshakes: route::Handshakes::new(),
+            handshakes: frames::Handshakes::new(),
             framed: false,
             datagrams: sockets.add(socket),
             links: 0,

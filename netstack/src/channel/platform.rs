@@ -1,15 +1,12 @@
 //! What the channel needs of the world, on Xen: the kernel's grants, mappings
-//! and event channels in types of this crate's own, because neither they nor
-//! the traits are.
+//! and event channels.
 
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
 
 use kernel::event::{ChannelStatus, EventChannel, EventError};
-use kernel::grant::{self, Access, GrantError, GrantedRegion};
+use kernel::grant::{Access, GrantError, GrantedRegion, Mapping};
 use kernel::{lifecycle, random, time};
-use vmc::memory::Memory;
 use vmc::platform::{DomId, Instant, Platform, PlatformError, PortState};
 
 /// The hypervisor that this guest runs on.
@@ -22,14 +19,6 @@ impl Xen {
         Self
     }
 }
-
-/// Pages of this guest that a peer may map.
-#[derive(Debug)]
-pub(crate) struct Region(GrantedRegion);
-
-/// Pages of a peer, mapped here.
-#[derive(Debug)]
-pub(crate) struct Mapping(grant::Mapping);
 
 /// One end of an event channel.
 #[derive(Debug)]
@@ -45,46 +34,6 @@ impl Port {
         }
     }
 }
-
-macro_rules! memory {
-    ($($type:ty),+) => {
-        $(impl Memory for $type {
-            fn len(&self) -> usize {
-                self.0.len()
-            }
-
-            fn read(&self, offset: usize, into: &mut [u8]) {
-                self.0.read(offset, into);
-            }
-
-            fn write(&self, offset: usize, from: &[u8]) {
-                self.0.write(offset, from);
-            }
-
-            fn load(&self, offset: usize) -> u64 {
-                self.0.load_u64(offset, Ordering::Acquire)
-            }
-
-            fn store(&self, offset: usize, value: u64) {
-                self.0.store_u64(offset, value, Ordering::Release);
-            }
-
-            fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
-                self.0.fetch_or_u64(offset, bits)
-            }
-
-            fn swap(&self, offset: usize, value: u64) -> u64 {
-                self.0.swap_u64(offset, value)
-            }
-
-            fn fence(&self) {
-                self.0.fence();
-            }
-        })+
-    };
-}
-
-memory!(Region, Mapping);
 
 fn of_grant(error: GrantError) -> PlatformError {
     match error {
@@ -104,7 +53,7 @@ fn of_event(error: EventError) -> PlatformError {
 }
 
 impl Platform for Xen {
-    type Region = Region;
+    type Region = GrantedRegion;
     type Mapping = Mapping;
     type Port = Port;
 
@@ -124,25 +73,21 @@ impl Platform for Xen {
 
     /// From the frame pool, which asks Xen for more where it may: not between
     /// an early notice and the resume.
-    fn grant(&mut self, peer: DomId, pages: usize) -> Result<Region, PlatformError> {
-        GrantedRegion::new(peer, pages)
-            .map(Region)
-            .map_err(of_grant)
+    fn grant(&mut self, peer: DomId, pages: usize) -> Result<GrantedRegion, PlatformError> {
+        GrantedRegion::new(peer, pages).map_err(of_grant)
     }
 
-    fn references(&self, region: &Region, into: &mut Vec<u32>) {
+    fn references(&self, region: &GrantedRegion, into: &mut Vec<u32>) {
         // A region that is stale or half revoked has none to give.
-        into.extend_from_slice(region.0.references().unwrap_or_default());
+        into.extend_from_slice(region.references().unwrap_or_default());
     }
 
-    fn revoke(&mut self, region: Region) -> Result<(), Region> {
-        region.0.revoke().map_err(Region)
+    fn revoke(&mut self, region: GrantedRegion) -> Result<(), GrantedRegion> {
+        region.revoke()
     }
 
     fn map(&mut self, peer: DomId, references: &[u32]) -> Result<Mapping, PlatformError> {
-        grant::Mapping::new(peer, references, Access::ReadWrite)
-            .map(Mapping)
-            .map_err(of_grant)
+        Mapping::new(peer, references, Access::ReadWrite).map_err(of_grant)
     }
 
     fn open_port(&mut self, peer: DomId) -> Result<Port, PlatformError> {

@@ -3,7 +3,6 @@
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::pin;
@@ -16,16 +15,13 @@ use embedded_io_async::{Read, Write};
 use vmc::{Cause, LeaveReason, Statistics};
 
 use super::world::{World, b, join};
+use super::{pattern, read_to_end};
 use crate::error::{ConnectError, StreamError};
 use crate::options::{Buffers, TcpOptions};
 use crate::stack::Shared;
 use crate::tcp::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
-}
 
 /// Two guests of one machine.
 fn neighbours(seed: u64) -> World {
@@ -62,16 +58,7 @@ fn round_trip(world: &mut World, data: &[u8], options: TcpOptions) -> Vec<u8> {
                 }
                 write.shutdown();
             };
-            let reader = async {
-                let mut back = Vec::new();
-                let mut buf = [0; 2000];
-                loop {
-                    match read.read(&mut buf).await.unwrap() {
-                        0 => return back,
-                        len => back.extend_from_slice(&buf[..len]),
-                    }
-                }
-            };
+            let reader = read_to_end(&mut read);
             join(writer, reader).await.1
         };
         join(client, async { echo(listener.accept().await).await })
@@ -166,15 +153,7 @@ fn half_close_lets_the_other_direction_go_on() {
             client.write(b"more").await.unwrap_err(),
             StreamError::WriteClosed
         );
-        let mut text = Vec::new();
-        let mut buf = [0; 5];
-        loop {
-            match served.read(&mut buf).await.unwrap() {
-                0 => break,
-                len => text.extend_from_slice(&buf[..len]),
-            }
-        }
-        assert_eq!(text, b"question");
+        assert_eq!(read_to_end(&mut served).await, b"question");
         served.write_all(b"answer").await.unwrap();
         let mut answer = [0; 6];
         client.read_exact(&mut answer).await.unwrap();
@@ -225,14 +204,7 @@ fn a_slow_reader_stops_the_writer_and_nobody_else() {
                 quick.write_all(&data).await.unwrap();
                 quick.shutdown_write();
             };
-            let reader = async {
-                let mut all = Vec::new();
-                let mut buf = vec![0; 7000];
-                while let Ok(len @ 1..) = quick_end.read(&mut buf).await {
-                    all.extend_from_slice(&buf[..len]);
-                }
-                all
-            };
+            let reader = read_to_end(&mut quick_end);
             let all = join(writer, reader).await.1;
             // The slow one holds what its rings and buffers do, and no more.
             assert!(written.get() < 1_000_000, "{} written", written.get());
@@ -240,12 +212,7 @@ fn a_slow_reader_stops_the_writer_and_nobody_else() {
         };
         let slow_reader = async {
             clock.sleep(Duration::from_secs(20)).await;
-            let mut all = Vec::new();
-            let mut buf = vec![0; 7000];
-            while let Ok(len @ 1..) = slow_end.read(&mut buf).await {
-                all.extend_from_slice(&buf[..len]);
-            }
-            all
+            read_to_end(&mut slow_end).await
         };
         let (quick_data, (slow_data, ())) = join(quick_pair, join(slow_reader, slow_writer)).await;
         (quick_data, slow_data)
@@ -304,16 +271,7 @@ fn leaving_in_mid_stream_loses_nothing() {
                 }
                 write.shutdown();
             };
-            let reader = async {
-                let mut back = Vec::new();
-                let mut buf = [0; 2000];
-                loop {
-                    match read.read(&mut buf).await.unwrap() {
-                        0 => return back,
-                        len => back.extend_from_slice(&buf[..len]),
-                    }
-                }
-            };
+            let reader = read_to_end(&mut read);
             join(join(writer, reader), echo(served)).await.0.1
         });
         assert!(back == data, "{} of {} bytes", back.len(), data.len());

@@ -15,3 +15,26 @@ mod listen;
 mod transfer;
 mod udp;
 mod world;
+
+use alloc::vec::Vec;
+
+use embedded_io_async::Read;
+
+use crate::error::StreamError;
+
+/// Bytes that differ from their neighbours.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
+}
+
+/// Everything up to the peer's FIN.
+async fn read_to_end(stream: &mut impl Read<Error = StreamError>) -> Vec<u8> {
+    let mut data = Vec::new();
+    let mut buf = [0; 2000];
+    loop {
+        match stream.read(&mut buf).await.unwrap() {
+            0 => return data,
+            len => data.extend_from_slice(&buf[..len]),
+        }
+    }
+}

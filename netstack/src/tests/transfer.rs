@@ -9,14 +9,11 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop, proptest};
 use proptest::test_runner::RngSeed;
 
 use super::world::{B6, Clock, Faults, World, b, join};
+use super::{pattern, read_to_end};
 use crate::options::{Buffers, TcpOptions};
 use crate::tcp::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
-}
 
 async fn write_in_pieces(stream: &mut (impl Write + ?Sized), data: &[u8], sizes: &[usize]) {
     let mut rest = data;
@@ -78,16 +75,7 @@ fn round_trip(world: &mut World, data: &[u8], sizes: &[usize], options: TcpOptio
                 delivered(|| write.unacknowledged(), clock).await;
                 write.shutdown();
             };
-            let reader = async {
-                let mut back = Vec::new();
-                let mut buf = [0; 2000];
-                loop {
-                    match read.read(&mut buf).await.unwrap() {
-                        0 => return back,
-                        len => back.extend_from_slice(&buf[..len]),
-                    }
-                }
-            };
+            let reader = read_to_end(&mut read);
             join(writer, reader).await.1
         };
         let server = async { echo(listener.accept().await, clock).await };

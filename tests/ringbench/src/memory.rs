@@ -2,12 +2,10 @@
 //! threads, have mapped each for itself.
 
 use std::fs::File;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use kernel::shared::SharedFile;
 use rustix::fs::{MemfdFlags, SealFlags};
-use vmc::memory::Memory;
 use vmc::ring::Geometry;
 
 const PAGE: usize = 4096;
@@ -32,45 +30,6 @@ pub(crate) fn file(capacity: usize) -> Result<File> {
 }
 
 /// One side's mapping of such a file.
-pub(crate) struct Mapped(SharedFile);
-
-impl Mapped {
-    pub(crate) fn new(file: &File, capacity: usize) -> Result<Self> {
-        let memory = SharedFile::map(file, PAGE + capacity).context("mapping the ring")?;
-        Ok(Self(memory))
-    }
-}
-
-impl Memory for Mapped {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&self, offset: usize, into: &mut [u8]) {
-        self.0.read(offset, into);
-    }
-
-    fn write(&self, offset: usize, from: &[u8]) {
-        self.0.write(offset, from);
-    }
-
-    fn load(&self, offset: usize) -> u64 {
-        self.0.load_u64(offset, Ordering::Acquire)
-    }
-
-    fn store(&self, offset: usize, value: u64) {
-        self.0.store_u64(offset, value, Ordering::Release);
-    }
-
-    fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
-        self.0.fetch_or_u64(offset, bits)
-    }
-
-    fn swap(&self, offset: usize, value: u64) -> u64 {
-        self.0.swap_u64(offset, value)
-    }
-
-    fn fence(&self) {
-        self.0.fence();
-    }
+pub(crate) fn map(file: &File, capacity: usize) -> Result<SharedFile> {
+    SharedFile::map(file, PAGE + capacity).context("mapping the ring")
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use vmc::ring::Producer;
 
-use crate::memory::{self, Mapped, geometry};
+use crate::memory::{self, geometry};
 use crate::processor::keep_to;
 use crate::ring::{Reader, Side, Writer};
 use crate::stream::{self, Buffer};
@@ -201,7 +201,7 @@ pub(crate) fn open(job: Job) -> Result<(Source, Peer)> {
 
 /// The reader's end, once the writer has begun the ring.
 fn reader(job: Job, file: &File, bell: UnixStream) -> Result<Source> {
-    let memory = Mapped::new(file, job.capacity)?;
+    let memory = memory::map(file, job.capacity)?;
     let mut side = Side::new(memory, bell, job.path.looks())?;
     side.bell.read_exact(&mut [0])?;
     Ok(Source::Ring(Box::new(Reader::new(side, job.capacity))))
@@ -248,7 +248,7 @@ fn write_to(mut into: impl Write, job: Job) -> Result<()> {
 }
 
 fn write_ring(job: Job, file: &File, mut bell: UnixStream) -> Result<()> {
-    let memory = Mapped::new(file, job.capacity)?;
+    let memory = memory::map(file, job.capacity)?;
     let producer = Producer::new(&memory, geometry(job.capacity), 0);
     bell.write_all(&[0])?; // The ring is there: what RING and SWITCH say between guests.
     let side = Side::new(memory, bell, job.path.looks())?;

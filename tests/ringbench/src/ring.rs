@@ -10,16 +10,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use kernel::shared::SharedFile;
 use vmc::ring::{Consumer, IndexLie, Producer, Taken};
 
-use crate::memory::{Mapped, geometry};
+use crate::memory::geometry;
 
 /// No doorbell is waited for any longer; the other side is gone or stuck.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// What one side has besides its end of the ring.
 pub(crate) struct Side {
-    pub(crate) memory: Mapped,
+    pub(crate) memory: SharedFile,
     pub(crate) bell: UnixStream,
     /// How often to look before sleeping.
     pub(crate) looks: u32,
@@ -28,7 +29,7 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(crate) fn new(memory: Mapped, bell: UnixStream, looks: u32) -> io::Result<Self> {
+    pub(crate) fn new(memory: SharedFile, bell: UnixStream, looks: u32) -> io::Result<Self> {
         bell.set_read_timeout(Some(LIMIT))?;
         bell.set_write_timeout(Some(LIMIT))?;
         Ok(Self {
