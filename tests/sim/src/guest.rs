@@ -138,13 +138,13 @@ impl Guest {
         self.vmc.greet(address);
     }
 
-    /// The peer may be on this host: its connection goes into the channel's care.
+    /// A connection whose peer has a link goes into the channel's care, as in
+    /// netstack (`Channel::consider`); others do when the link comes up.
     pub(crate) fn consider(&mut self, index: usize, log: &Log) {
         let endpoint = &mut self.endpoints[index];
         endpoint.is_considered = true;
-        match self.vmc.peer(endpoint.tuple.remote.ip()) {
-            PeerState::Asking | PeerState::Linked => endpoint.track(&mut self.vmc, log),
-            PeerState::Unknown | PeerState::Remote => {}
+        if self.vmc.peer(endpoint.tuple.remote.ip()) == PeerState::Linked {
+            endpoint.track(&mut self.vmc, log);
         }
     }
 
