@@ -115,8 +115,8 @@ impl Stopping {
         if self.0.holds.get() > 0 {
             log::warn!("shutdown: work was left unfinished after {PATIENCE:?}");
         }
-        lifecycle::end().await;
         log::info!("shutdown: {request}");
+        lifecycle::end().await;
         stop(match request {
             Request::Reboot => Reason::Reboot,
             Request::Poweroff | Request::Halt | Request::Suspend => Reason::Poweroff,

@@ -8,6 +8,7 @@
 //! of its own.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cases;
 mod channel;
 mod deadline;

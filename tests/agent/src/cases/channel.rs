@@ -1,21 +1,20 @@
 //! Guests that share memory: the bytes go there, and nothing is different for whoever reads them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::thread;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
 use super::{Case, mclient};
+use crate::bench::{Bench, end};
 use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::lab::{DOM0, Guest, Lab};
+use crate::lab::{DOM0, Lab};
 use crate::mail::sink::Sink;
 use crate::net::stream::{connect, echo};
 use crate::peer;
 use crate::survival::healthy;
-use crate::traffic::bench::{Answer, CONTROL, Control};
+use crate::traffic::bench::Control;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("channel_two_guests", 120, both_ways),
@@ -29,69 +28,14 @@ pub(super) const CASES: &[Case] = &[
 pub(super) const ON: &str = "vmc=original";
 
 /// The guests' memory in MiB.
-const MEMORY_MIB: u64 = 16;
-
-/// A bench guest with its control port.
-pub(super) struct Bench {
-    pub(super) guest: Guest,
-    pub(super) domain: Domain,
-    pub(super) control: Control,
-}
-
-impl Bench {
-    pub(super) fn boot(lab: &Lab, number: u8, options: &str) -> Result<Self> {
-        let guest = lab.bench(number, MEMORY_MIB, options);
-        let domain = guest.start_ready()?;
-        let control = Control::connect(guest.port(CONTROL))?;
-        Ok(Self {
-            guest,
-            domain,
-            control,
-        })
-    }
-
-    pub(super) fn order(&mut self, order: &str) -> Result<Answer> {
-        self.control.order(order, Deadline::seconds(90))
-    }
-
-    /// Gives an order on a connection of its own, in a thread.
-    pub(super) fn begin(&self, order: String) -> thread::JoinHandle<Result<Answer>> {
-        let server = self.guest.port(CONTROL);
-        thread::spawn(move || Control::connect(server)?.order(&order, Deadline::seconds(400)))
-    }
-
-    pub(super) fn status(&self) -> Result<ChannelStatus> {
-        ChannelStatus::of(&self.domain)
-    }
-
-    /// Opens a first connection to `other`, and waits until there is a link.
-    pub(super) fn acquaint(&mut self, other: &Self) -> Result<()> {
-        self.order(&format!("connect {} 1", other.guest.port(7)))?;
-        linked(&self.domain, other.guest.ip())?;
-        linked(&other.domain, self.guest.ip())
-    }
-}
-
-/// Waits until `domain` has a link with `peer`.
-pub(super) fn linked(domain: &Domain, peer: Ipv4Addr) -> Result<()> {
-    let what = format!("a link of {} with {peer}", domain.name);
-    Deadline::seconds(30).poll(Duration::from_millis(100), &what, || {
-        let status = ChannelStatus::of(domain)?;
-        Ok(status.has_link(peer).then_some(()))
-    })
-}
-
-/// The result of an order given by [`Bench::begin`].
-pub(super) fn end(order: thread::JoinHandle<Result<Answer>>) -> Result<Answer> {
-    order.join().map_err(|_| anyhow!("an order panicked"))?
-}
+pub(super) const MEMORY_MIB: u64 = 16;
 
 /// Streams in both directions at once, each compared byte by byte. They must have gone through
 /// shared memory: by the channel's own figures, and because the network device did not carry them.
 fn both_ways(lab: &Lab) -> Result<String> {
     const BYTES: u64 = 20_000_000;
-    let mut a = Bench::boot(lab, 2, ON)?;
-    let mut b = Bench::boot(lab, 3, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
+    let mut b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
     a.acquaint(&b)?;
     let device = a.order("counters")?.number("tx_bytes")?;
     let (to_a, to_b) = (a.guest.port(7), b.guest.port(7));
@@ -127,8 +71,8 @@ fn both_ways(lab: &Lab) -> Result<String> {
 
 /// Connections that come and go beside each other, and one that is refused.
 fn many(lab: &Lab) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, ON)?;
-    let b = Bench::boot(lab, 3, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
     a.acquaint(&b)?;
     let before = a.order("counters")?.number("grants")?;
     let (echo, discard) = (b.guest.port(7), b.guest.port(9));
@@ -181,8 +125,8 @@ fn mail(lab: &Lab) -> Result<String> {
 /// Who has no channel gets TCP: dom0, and a guest with `vmc=off`.
 fn plain(lab: &Lab) -> Result<String> {
     peer::serve(IpAddr::V4(DOM0))?;
-    let mut a = Bench::boot(lab, 2, ON)?;
-    let b = Bench::boot(lab, 3, "vmc=off")?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, "vmc=off")?;
     let deadline = Deadline::seconds(60);
     echo(
         connect(a.guest.port(7), deadline)?,
@@ -209,9 +153,9 @@ fn plain(lab: &Lab) -> Result<String> {
 
 /// A peer that is destroyed in mid-transfer takes its own connection with it, and nothing else.
 fn destroyed(lab: &Lab) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, ON)?;
-    let b = Bench::boot(lab, 3, ON)?;
-    let c = Bench::boot(lab, 4, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
+    let c = Bench::boot(lab, 4, MEMORY_MIB, ON)?;
     a.acquaint(&c)?;
     a.acquaint(&b)?;
     let (to_b, to_c) = (b.guest.port(7), c.guest.port(7));

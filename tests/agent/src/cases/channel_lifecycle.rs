@@ -4,7 +4,8 @@
 use anyhow::{Context, Result, bail};
 
 use super::Case;
-use super::channel::{Bench, ON, end, flows, linked, nothing_failed, well};
+use super::channel::{MEMORY_MIB, ON, flows, nothing_failed, well};
+use crate::bench::{Bench, end, linked};
 use crate::domain::Domain;
 use crate::lab::Lab;
 use crate::migration::{Options, SaveFile, migrate};
@@ -30,8 +31,8 @@ fn under_traffic(
     lab: &Lab,
     action: impl Fn(&Domain, &mut Witness<'_>) -> Result<()>,
 ) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, ON)?;
-    let b = Bench::boot(lab, 3, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
     a.acquaint(&b)?;
     let server = b.guest.port(7);
     // Modest, as one vCPU serves everybody: some 4 MB/s.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::channel::{Bench, ON, end, flows, linked};
+use super::channel::{MEMORY_MIB, ON, flows};
+use crate::bench::{Bench, end, linked};
 use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
 use crate::domain::Domain;
@@ -170,7 +171,7 @@ pub(crate) fn attacked(lab: &Lab) -> Result<String> {
     let victim = lab.echo(VICTIM, 16, &options);
     let domain = victim.start_ready()?;
     let outsider = EchoClient::start(victim.port(7), lab.seed()?, Pace::Modest)?;
-    let mut friend = Bench::boot(lab, FRIEND, &options)?;
+    let mut friend = Bench::boot(lab, FRIEND, MEMORY_MIB, &options)?;
     friend.order(&format!("connect {} 1", victim.port(7)))?;
     linked(&domain, friend.guest.ip())?;
     let stream = friend.begin(format!("verify {} 1000 1000000000000 2000", victim.port(7)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::pair::Measured;
+use super::pair;
 use super::{Arm, Params};
 use crate::deadline::Deadline;
 use crate::domain::Domain;
@@ -21,8 +21,8 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     }
     let (mut joins, mut leaves) = (vec![], vec![]);
     for _ in 0..params.repeats.max(1) {
-        let mut a = Measured::boot(lab, 2, Arm::Channel)?;
-        let b = Measured::boot(lab, 3, Arm::Channel)?;
+        let mut a = pair::boot(lab, 2, Arm::Channel)?;
+        let b = pair::boot(lab, 3, Arm::Channel)?;
         a.order(&format!("connect {} 1", b.guest.port(7)))?;
         let up = |ip| format!("vmc: {ip} is on this host");
         let at_a = at(&a.domain, &up(b.guest.ip()))?;

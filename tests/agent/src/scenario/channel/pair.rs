@@ -7,12 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::{Arm, MEMORY_MIB, Params, QUESTIONS, STREAMS};
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::lab::{Guest, Lab};
+use crate::bench::Bench;
+use crate::lab::Lab;
 use crate::scenario::figures::Figures;
 use crate::survival::healthy;
-use crate::traffic::bench::{Answer, CONTROL, Control};
 
 /// Connections to a peer that is known.
 const CONNECTIONS: usize = 16;
@@ -26,35 +24,15 @@ const DATAGRAMS: u64 = 1000;
 /// Measured values by the name of their figure.
 pub(super) type Values = BTreeMap<String, Vec<f64>>;
 
-/// A guest and its control port.
-pub(super) struct Measured {
-    pub(super) guest: Guest,
-    pub(super) domain: Domain,
-    control: Control,
+/// Boots a bench guest as `arm` wants it.
+pub(super) fn boot(lab: &Lab, number: u8, arm: Arm) -> Result<Bench> {
+    Bench::boot(lab, number, MEMORY_MIB, arm.option())
 }
 
-impl Measured {
-    /// Boots a bench guest as `arm` wants it.
-    pub(super) fn boot(lab: &Lab, number: u8, arm: Arm) -> Result<Self> {
-        let guest = lab.bench(number, MEMORY_MIB, arm.option());
-        let domain = guest.start_ready()?;
-        let control = Control::connect(guest.port(CONTROL))?;
-        Ok(Self {
-            guest,
-            domain,
-            control,
-        })
-    }
-
-    pub(super) fn order(&mut self, order: &str) -> Result<Answer> {
-        self.control.order(order, Deadline::seconds(120))
-    }
-
-    /// Hypercalls and notifications so far.
-    fn counts(&mut self) -> Result<[u64; 2]> {
-        let answer = self.order("counters")?;
-        Ok([answer.number("hypercalls")?, answer.number("sends")?])
-    }
+/// Hypercalls and notifications so far.
+fn counts(guest: &mut Bench) -> Result<[u64; 2]> {
+    let answer = guest.order("counters")?;
+    Ok([answer.number("hypercalls")?, answer.number("sends")?])
 }
 
 /// Every repetition boots the pair anew, so that each begins with a first contact; the arms take
@@ -74,8 +52,8 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
 }
 
 fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
-    let mut a = Measured::boot(lab, 2, arm)?;
-    let mut b = Measured::boot(lab, 3, arm)?;
+    let mut a = boot(lab, 2, arm)?;
+    let mut b = boot(lab, 3, arm)?;
     let (echo, discard) = (b.guest.port(7), b.guest.port(9));
     let mut keep = |name: String, value: f64| {
         let name = format!("{}_{name}", arm.name());
@@ -100,13 +78,13 @@ fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
         keep("handshake_known_us".into(), nanos as f64 / 1e3);
     }
     let idle = {
-        let before = [a.counts()?, b.counts()?];
-        difference(before, [a.counts()?, b.counts()?])
+        let before = [counts(&mut a)?, counts(&mut b)?];
+        difference(before, [counts(&mut a)?, counts(&mut b)?])
     };
     for (write, total) in STREAMS {
-        let before = [a.counts()?, b.counts()?];
+        let before = [counts(&mut a)?, counts(&mut b)?];
         let answer = a.order(&format!("stream {discard} {write} {total}"))?;
-        let after = [a.counts()?, b.counts()?];
+        let after = [counts(&mut a)?, counts(&mut b)?];
         keep(format!("stream_{write}_mbit_s"), answer.mbit_s()?);
         // Of both guests; without what the question itself costs.
         let mib = total as f64 / f64::from(1 << 20);

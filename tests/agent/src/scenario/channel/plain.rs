@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
 
-use super::pair::{Measured, Values};
+use super::pair::{self, Values};
 use super::{Arm, Params, STREAMS};
 use crate::lab::{DOM0, Lab};
 use crate::peer;
@@ -37,7 +37,7 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
 }
 
 fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
-    let mut guest = Measured::boot(lab, 2, arm)?;
+    let mut guest = pair::boot(lab, 2, arm)?;
     let at = |port| SocketAddr::new(IpAddr::V4(DOM0), port);
     let (echo, discard) = (at(peer::ECHO), at(peer::DISCARD));
     let mut keep = |name: String, value: f64| {
