@@ -65,8 +65,6 @@ pub(crate) struct Channel {
     framed: bool,
     /// Where HELLO and its answers come and go.
     datagrams: SocketHandle,
-    /// Links that are up.
-    links: usize,
     /// Links that have just rung; kept for its memory.
     rung: Vec<LinkId>,
     kicked: bool,
@@ -94,7 +92,6 @@ impl Channel {
             handshakes: frames::Handshakes::new(),
             framed: false,
             datagrams: sockets.add(socket),
-            links: 0,
             rung: Vec::new(),
             kicked: false,
             driver: None,

@@ -153,12 +153,10 @@ impl Stack {
                 }
             }
             Output::LinkUp { address } => {
-                channel.links += 1;
                 log::info!("vmc: {address} is on this host");
                 self.consider_all(address);
             }
             Output::LinkDown { address, cause } => {
-                channel.links = channel.links.saturating_sub(1);
                 log::info!("vmc: no channel to {address} any more: {cause}");
             }
             Output::Member(membership) => log::debug!("vmc: {membership}"),

@@ -34,7 +34,7 @@ impl<'a, D: Device> Routed<'a, D> {
     /// Routes past the links of `channel`, where there are any.
     pub(crate) fn new(device: &'a mut D, channel: Option<&'a mut Channel>) -> Self {
         let links = channel
-            .filter(|channel| channel.links > 0 || !channel.inbox.is_empty())
+            .filter(|channel| !channel.vmc.is_alone() || !channel.inbox.is_empty())
             .map(|channel| Links {
                 vmc: &mut channel.vmc,
                 inbox: &mut channel.inbox,

@@ -118,12 +118,12 @@ impl<P: Platform> Vmc<P> {
             }
         }
         sender.refused |= reason.is_refusal();
-        sender.path = if sender.rings.is_empty() {
+        let is_last = sender.rings.is_empty();
+        sender.path = if is_last {
             Path::Residue
         } else {
             Path::Unconfirmed
         };
-        let is_last = sender.rings.is_empty();
         if matches!(reason, Reason::Unmapped | Reason::NoRoom) {
             link.retire_own(number);
         } else {
