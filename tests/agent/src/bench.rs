@@ -1,0 +1,71 @@
+//! A bench guest under orders.
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::channel::ChannelStatus;
+use crate::deadline::Deadline;
+use crate::domain::Domain;
+use crate::lab::{Guest, Lab};
+use crate::traffic::bench::{Answer, CONTROL, Control};
+
+/// A bench guest with its control port.
+pub(crate) struct Bench {
+    pub(crate) guest: Guest,
+    pub(crate) domain: Domain,
+    pub(crate) control: Control,
+}
+
+impl Bench {
+    /// Boots it at 10.0.0.`number`.
+    pub(crate) fn boot(lab: &Lab, number: u8, memory_mib: u64, options: &str) -> Result<Self> {
+        let guest = lab.bench(number, memory_mib, options);
+        let domain = guest.start_ready()?;
+        let control = Control::connect(guest.port(CONTROL))?;
+        Ok(Self {
+            guest,
+            domain,
+            control,
+        })
+    }
+
+    /// Gives an order and waits for the answer.
+    pub(crate) fn order(&mut self, order: &str) -> Result<Answer> {
+        self.control.order(order, Deadline::seconds(90))
+    }
+
+    /// Gives an order on a connection of its own, in a thread.
+    pub(crate) fn begin(&self, order: String) -> thread::JoinHandle<Result<Answer>> {
+        let server = self.guest.port(CONTROL);
+        thread::spawn(move || Control::connect(server)?.order(&order, Deadline::seconds(400)))
+    }
+
+    /// What its channel has counted.
+    pub(crate) fn status(&self) -> Result<ChannelStatus> {
+        ChannelStatus::of(&self.domain)
+    }
+
+    /// Opens a first connection to `other`, and waits until there is a link.
+    pub(crate) fn acquaint(&mut self, other: &Self) -> Result<()> {
+        self.order(&format!("connect {} 1", other.guest.port(7)))?;
+        linked(&self.domain, other.guest.ip())?;
+        linked(&other.domain, self.guest.ip())
+    }
+}
+
+/// Waits until `domain` has a link with `peer`.
+pub(crate) fn linked(domain: &Domain, peer: Ipv4Addr) -> Result<()> {
+    let what = format!("a link of {} with {peer}", domain.name);
+    Deadline::seconds(30).poll(Duration::from_millis(100), &what, || {
+        let status = ChannelStatus::of(domain)?;
+        Ok(status.has_link(peer).then_some(()))
+    })
+}
+
+/// The result of an order given by [`Bench::begin`].
+pub(crate) fn end(order: thread::JoinHandle<Result<Answer>>) -> Result<Answer> {
+    order.join().map_err(|_| anyhow!("an order panicked"))?
+}
