@@ -1,6 +1,6 @@
 # Causeway. `make help` lists what there is; README.md says what it prints.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image gates bench bench-native idle lifecycle hosts channel hostile shell sim fuzz clean
+.PHONY: help run test check image gates bench bench-native idle lifecycle hosts channel advance hostile shell sim fuzz clean
 
 IMAGES := relay echo bench mclient hostile selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
@@ -49,6 +49,9 @@ hosts: ## live migration between two hosts, each a QEMU of its own
 
 channel: ## shared memory, netfront and Linux side by side, in virtual time
 	cargo lab channel --virtual-time
+
+advance: ## migrations under a saturating stream, per mode of the channel, in virtual time
+	cargo lab advance --virtual-time
 
 hostile: ## a guest attacks another by the channel's protocol, on real Xen
 	cargo lab hostile

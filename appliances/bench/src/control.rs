@@ -94,6 +94,9 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
         Order::PingPong { peer, size, rounds } => bench.ping_pong(peer, size, rounds).await,
         Order::Connect { peer, count } => bench.connections(peer, count).await,
         Order::Udp { peer, size, rounds } => bench.udp(peer, size, rounds).await,
+        Order::Hold { peer, count } => bench.hold(peer, count).await.map(|n| format!("held={n}")),
+        Order::Release => bench.release().await.map(|n| format!("released={n}")),
+        Order::Flow => Ok(bench.state().flow.report()),
         Order::Counters => Ok(counters(bench)),
         Order::Stop => {
             bench.stop();
@@ -111,7 +114,7 @@ fn counters(bench: &Bench) -> String {
     format!(
         "{} compared={} grants={} quarantined={} rx_frames={} tx_frames={} rx_bytes={} tx_bytes={}",
         calls::counts(),
-        bench.compared(),
+        bench.state().flow.bytes(),
         grant::in_use(),
         grant::quarantined_pages(),
         link.rx_frames,

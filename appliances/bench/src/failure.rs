@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     CorruptAt(u64),
     /// More came back than was sent.
     Surplus(u64),
+    /// More connections than may be held.
+    TooMany(usize),
     /// It took longer than any order may.
     TimedOut,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Failure {
             Self::EndedAt(offset) => write!(f, "the peer's stream ended at byte {offset}"),
             Self::CorruptAt(offset) => write!(f, "corrupt at byte {offset}"),
             Self::Surplus(offset) => write!(f, "more came back than was sent: byte {offset}"),
+            Self::TooMany(most) => write!(f, "{most} connections are held, and no more may be"),
             Self::TimedOut => f.write_str("it took too long"),
         }
     }

@@ -14,6 +14,8 @@ extern crate alloc;
 
 mod control;
 mod failure;
+mod flow;
+mod held;
 mod measure;
 mod order;
 

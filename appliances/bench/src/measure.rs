@@ -15,6 +15,8 @@ use kernel::time::{self, Instant};
 use netstack::{DatagramError, Network, ReadHalf, TcpOptions, TcpStream, WriteHalf};
 
 use crate::failure::Failure;
+use crate::flow::Flow;
+use crate::held::Held;
 
 /// How long a handshake may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -33,12 +35,13 @@ pub(crate) struct Bench {
     state: Rc<State>,
 }
 
+/// What the orders share.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     /// How often everything was asked to stop.
     stops: Cell<u64>,
-    /// Bytes that were compared and found right.
-    compared: Cell<u64>,
+    pub(crate) flow: Flow,
+    pub(crate) held: Held,
 }
 
 fn since(start: Instant) -> u128 {
@@ -59,17 +62,21 @@ impl Bench {
         self.state.stops.set(self.state.stops.get() + 1);
     }
 
-    /// Bytes that were compared and found right, since boot.
-    pub(crate) fn compared(&self) -> u64 {
-        self.state.compared.get()
+    pub(crate) fn state(&self) -> &State {
+        &self.state
     }
 
     async fn connect(&self, peer: SocketAddr) -> Result<TcpStream, Failure> {
-        let stream = self
-            .network
-            .connect_with(peer, CONNECT_LIMIT, self.options)
-            .await?;
-        Ok(stream)
+        self.connect_with(peer, self.options).await
+    }
+
+    pub(crate) async fn connect_with(
+        &self,
+        peer: SocketAddr,
+        options: TcpOptions,
+    ) -> Result<TcpStream, Failure> {
+        let stream = self.network.connect_with(peer, CONNECT_LIMIT, options);
+        Ok(stream.await?)
     }
 
     /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which it sends
@@ -109,6 +116,7 @@ impl Bench {
     ) -> Result<String, Failure> {
         let (mut read, mut sink) = self.connect(peer).await?.split();
         let pattern = echo::pattern::repeated(PERIOD + write.max(CHUNK));
+        self.state.flow.begin();
         let start = time::now();
         let sent = Cell::new(0);
         let (written, compared) = join(
@@ -207,7 +215,12 @@ impl Bench {
     }
 }
 
-async fn round(stream: &mut TcpStream, question: &[u8], answer: &mut [u8]) -> Result<(), Failure> {
+/// One question and its answer.
+pub(crate) async fn round(
+    stream: &mut TcpStream,
+    question: &[u8],
+    answer: &mut [u8],
+) -> Result<(), Failure> {
     stream.write_all(question).await?;
     match stream.read_exact(answer).await {
         Ok(()) => Ok(()),
@@ -270,9 +283,7 @@ impl Bench {
                 return Err(Failure::CorruptAt(offset + good as u64));
             }
             offset += len as u64;
-            self.state
-                .compared
-                .set(self.state.compared.get() + len as u64);
+            self.state.flow.add(len);
             if offset > sent.get() {
                 return Err(Failure::Surplus(sent.get()));
             }

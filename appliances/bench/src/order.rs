@@ -51,6 +51,13 @@ pub(crate) enum Order {
         size: usize,
         rounds: u64,
     },
+    /// `count` connections more to an echo service that stay open, without traffic.
+    Hold { peer: SocketAddr, count: u64 },
+    /// The end of all that are held, after a byte has come back on each.
+    Release,
+    /// How many bytes have been compared, by the guest's clock, and the longest time without any
+    /// since this was asked last.
+    Flow,
     /// What the guest has counted.
     Counters,
     /// The end of every `verify` under way.
@@ -71,8 +78,8 @@ impl fmt::Display for OrderError {
         match self {
             Self::Unknown(word) => write!(
                 f,
-                "no order is called {word:?}: stream, verify, pingpong, connect, udp, counters, stop \
-                 are"
+                "no order is called {word:?}: stream, verify, pingpong, connect, udp, hold, release, flow, \
+                 counters, stop are"
             ),
             Self::Usage(usage) => write!(f, "the order is: {usage}"),
             Self::Peer(text) => write!(f, "{text:?} is not ADDRESS:PORT"),
@@ -143,6 +150,9 @@ impl FromStr for Order {
             "pingpong" => "pingpong PEER:PORT BYTES ROUNDS",
             "connect" => "connect PEER:PORT COUNT",
             "udp" => "udp PEER:PORT BYTES ROUNDS",
+            "hold" => "hold PEER:PORT COUNT",
+            "release" => "release",
+            "flow" => "flow",
             "counters" => "counters",
             "stop" => "stop",
             other => return Err(OrderError::Unknown(other.to_string())),
@@ -174,6 +184,12 @@ impl FromStr for Order {
                 size: words.size("BYTES", DATAGRAM)?,
                 rounds: words.number("ROUNDS", ROUNDS)?,
             },
+            "hold" => Self::Hold {
+                peer: words.peer()?,
+                count: words.number("COUNT", CONNECTIONS)?,
+            },
+            "release" => Self::Release,
+            "flow" => Self::Flow,
             "stop" => Self::Stop,
             _ => Self::Counters,
         };

@@ -4,13 +4,17 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
 use crate::domain::Domain;
 use crate::lab::{Guest, Lab};
+use crate::survival::healthy;
 use crate::traffic::bench::{Answer, CONTROL, Control};
+
+/// How long an order may take that others are given beside: less than the guest's own limit.
+const LONG: Duration = Duration::from_secs(1700);
 
 /// A bench guest with its control port.
 pub(crate) struct Bench {
@@ -40,7 +44,7 @@ impl Bench {
     /// Gives an order on a connection of its own, in a thread.
     pub(crate) fn begin(&self, order: String) -> thread::JoinHandle<Result<Answer>> {
         let server = self.guest.port(CONTROL);
-        thread::spawn(move || Control::connect(server)?.order(&order, Deadline::seconds(400)))
+        thread::spawn(move || Control::connect(server)?.order(&order, Deadline::after(LONG)))
     }
 
     /// What its channel has counted.
@@ -68,4 +72,31 @@ pub(crate) fn linked(domain: &Domain, peer: Ipv4Addr) -> Result<()> {
 /// The result of an order given by [`Bench::begin`].
 pub(crate) fn end(order: thread::JoinHandle<Result<Answer>>) -> Result<Answer> {
     order.join().map_err(|_| anyhow!("an order panicked"))?
+}
+
+/// Waits until bytes that are compared come in.
+pub(crate) fn flows(control: &mut Control) -> Result<()> {
+    let deadline = Deadline::seconds(90);
+    let mut compared = || control.order("counters", deadline)?.number("compared");
+    let before = compared()?;
+    deadline.poll(Duration::from_millis(50), "compared bytes", || {
+        Ok((compared()? > before + 50_000).then_some(()))
+    })
+}
+
+/// Complains where connections were lost with a link.
+pub(crate) fn nothing_failed(status: &ChannelStatus) -> Result<()> {
+    match status.of_all("failed")? {
+        0 => Ok(()),
+        failed => bail!("{failed} connections failed: {status:?}"),
+    }
+}
+
+/// Complains where a guest has.
+pub(crate) fn well(benches: &[&Bench]) -> Result<()> {
+    for bench in benches {
+        healthy(&bench.domain).with_context(|| bench.domain.name.clone())?;
+        bench.domain.running()?;
+    }
+    Ok(())
 }

@@ -12,9 +12,46 @@ const FIRST: &str = "status: link ";
 const LAST: &str = "status: memory ";
 const OWN: &str = "status: vmc ";
 
+/// What a line about the rings holds.
+const RINGS: &str = "rings in use ";
+
 /// One answer's lines about the channel.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelStatus(Vec<String>);
+
+/// The rings that a guest's connections use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rings {
+    /// Pages that peers own.
+    pub(crate) foreign: u64,
+    /// The pfns of those that the guest owns: first and last of each piece.
+    pub(crate) own: Vec<(u64, u64)>,
+}
+
+impl Rings {
+    /// Reads `N pages of peers', own pfns A-B,C,…` or `… own pfns none`.
+    fn parse(text: &str) -> Option<Self> {
+        let (foreign, own) = text.split_once(" pages of peers', own pfns ")?;
+        let piece = |piece: &str| {
+            let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
+            let pfn = |text| u64::from_str_radix(text, 16).ok();
+            Some((pfn(first)?, pfn(last)?))
+        };
+        let own = match own.trim() {
+            "none" | "" => Some(Vec::new()),
+            pieces => pieces.split(',').map(piece).collect(),
+        };
+        Some(Self {
+            foreign: foreign.trim().parse().ok()?,
+            own: own?,
+        })
+    }
+
+    /// How many pages the guest owns.
+    pub(crate) fn own_pages(&self) -> u64 {
+        self.own.iter().map(|(first, last)| last + 1 - first).sum()
+    }
+}
 
 impl ChannelStatus {
     /// Asks `domain`.
@@ -32,9 +69,11 @@ impl ChannelStatus {
     /// The lines of the last answer in `console`.
     fn read(console: &str) -> Self {
         let start = console.rfind(FIRST).unwrap_or(0);
-        let lines = console[start..]
-            .lines()
-            .filter_map(|line| Some(line.split_once(OWN)?.1.trim_end().to_owned()));
+        let lines = console[start..].lines().filter_map(|line| {
+            let own = line.split_once(OWN).map(|(_, text)| text);
+            let text = own.or_else(|| line.find(RINGS).map(|at| &line[at..]))?;
+            Some(text.trim_end().to_owned())
+        });
         Self(lines.collect())
     }
 
@@ -55,6 +94,13 @@ impl ChannelStatus {
     /// A figure of the whole channel: `upgrades`, `granted`, `quarantined` …
     pub(crate) fn of_all(&self, name: &str) -> Result<u64> {
         self.number("links", name)
+    }
+
+    /// The rings in use; `None` where the guest does not tell.
+    pub(crate) fn rings(&self) -> Result<Option<Rings>> {
+        let line = self.0.iter().find_map(|line| line.strip_prefix(RINGS));
+        let read = |line| Rings::parse(line).with_context(|| format!("rings: {line:?}"));
+        line.map(read).transpose()
     }
 
     /// Links that ended because of `cause`.
@@ -80,7 +126,7 @@ impl ChannelStatus {
 
 #[cfg(test)]
 mod tests {
-    use super::ChannelStatus;
+    use super::{ChannelStatus, Rings};
     use std::net::Ipv4Addr;
 
     const CONSOLE: &str = "[ 1.0] INFO status: link rx 0\n\
@@ -91,6 +137,25 @@ mod tests {
         [ 2.0] INFO status: vmc peer 10.0.0.3 domid 7 uuid x: bytes sent 100 received 50; frames \
         sent 1\n\
         [ 2.0] INFO status: memory 1 KiB\n";
+
+    #[test]
+    fn rings_in_use_are_read() {
+        let status = ChannelStatus::read(CONSOLE);
+        assert_eq!(status.rings().expect("as agreed"), None);
+        for prefix in ["status: vmc ", "status: vmc: ", "vmc: "] {
+            let read = |rest: &str| {
+                let line = format!("[ 2.0] INFO {prefix}rings in use {rest}");
+                ChannelStatus::read(&format!("{CONSOLE}{line}\n")).rings()
+            };
+            let told = read("66 pages of peers', own pfns a0-a3,1ff").expect("as agreed");
+            let told = told.expect("told");
+            assert_eq!((told.foreign, told.own_pages()), (66, 5));
+            assert_eq!(told.own, [(0xa0, 0xa3), (0x1ff, 0x1ff)]);
+            let none = read("0 pages of peers', own pfns none").expect("as agreed");
+            assert_eq!(none, Some(Rings::default()));
+            assert!(read("0 pages of peers', own pfns x").is_err());
+        }
+    }
 
     #[test]
     fn the_last_answer_is_read() {

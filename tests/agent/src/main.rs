@@ -20,6 +20,7 @@ mod mail;
 mod meter;
 mod migration;
 mod net;
+mod pair;
 mod peer;
 mod process;
 mod report;

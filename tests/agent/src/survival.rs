@@ -1,12 +1,14 @@
 //! Whether a guest has survived a suspend, by its own account and by the toolstack's.
 
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::deadline::Deadline;
-use crate::domain::Domain;
 use crate::domain::lifecycle::{COUNTS, Counts, Outcome, Suspend};
+use crate::domain::list::Entry;
+use crate::domain::{self, Domain};
 
 /// How long a guest may take to tell of a suspend: it waits for the first acknowledgement, at most
 /// 10 s.
@@ -14,6 +16,10 @@ const ACCOUNT: Duration = Duration::from_secs(20);
 
 /// How often its console is looked at.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long Xen and the toolstack may take to forget a domain, and how often they are asked.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+const LIST_PAUSE: Duration = Duration::from_millis(100);
 
 /// What must not be on the console of a guest that is well.
 pub(crate) const BAD: [&str; 2] = ["panic at ", "] ERROR "];
@@ -96,6 +102,21 @@ pub(crate) fn healthy(domain: &Domain) -> Result<()> {
     {
         Some(line) => bail!("the guest says: {}", line.trim()),
         None => Ok(()),
+    }
+}
+
+/// Domains that `xl list` has beside dom0 and those in `known`, once they have had their time to go:
+/// one that has ended stays for as long as others map pages of it.
+pub(crate) fn zombies(known: &[&Domain]) -> Result<Vec<Entry>> {
+    let deadline = Deadline::after(FORGOTTEN);
+    loop {
+        let over = deadline.passed();
+        let mut left = domain::all()?;
+        left.retain(|entry| entry.id != 0 && known.iter().all(|known| known.name != entry.name));
+        if left.is_empty() || over {
+            return Ok(left);
+        }
+        sleep(LIST_PAUSE);
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "hosts",
         about: "guests migrate live between two hosts, with traffic",
-        images: &["relay", "echo"],
+        images: &["relay", "echo", "bench"],
         hosts: 2,
         memory_mib: 1536,
         dom0_mib: 1024,
@@ -98,6 +98,18 @@ pub(crate) const ALL: &[Scenario] = &[
         dom0_mib: 1024,
         limit: Duration::from_secs(55 * MINUTE),
         linux_domu: true,
+        result: true,
+    },
+    Scenario {
+        name: "advance",
+        about: "a guest migrates under a saturating stream, with and without the channel",
+        images: &["bench"],
+        hosts: 1,
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        // A hundred migrations take a second hour; the agent's own limit is a little shorter.
+        limit: Duration::from_secs(180 * MINUTE),
+        linux_domu: false,
         result: true,
     },
     Scenario {

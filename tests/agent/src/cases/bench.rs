@@ -20,6 +20,7 @@ const WRONG: &[(&str, &str)] = &[
     ("stream here 64 64", "ADDRESS:PORT"),
     ("pingpong 10.0.0.3:7 1 1 1", "the order is"),
     ("connect 10.0.0.3:7 257", "COUNT"),
+    ("hold 10.0.0.3:7 0", "COUNT"),
     ("udp 10.0.0.3:7 1473 1", "BYTES"),
     ("connect 10.0.0.3:4 1", "refused"),
 ];
@@ -42,6 +43,14 @@ fn orders(lab: &Lab) -> Result<String> {
         order(&format!("verify {echo} {write} {total} 0"))?;
     }
     order(&format!("verify {echo} 1000 50000 1000"))?;
+    for (more, held) in [(3, 3), (2, 5)] {
+        if order(&format!("hold {echo} {more}"))?.number("held")? != held {
+            bail!("not {held} connections are held");
+        }
+    }
+    if order("release")?.number("released")? != 5 || order("flow")?.number("bytes")? == 0 {
+        bail!("not 5 connections released, or nothing compared");
+    }
     let rate = order(&format!("stream {discard} 16384 8000000"))?.mbit_s()?;
     let asked = order(&format!("pingpong {echo} 64 100"))?.rounds_s()?;
     let times = order(&format!("connect {echo} 8"))?.numbers("ns")?;

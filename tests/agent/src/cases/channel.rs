@@ -1,12 +1,11 @@
 //! Guests that share memory: the bytes go there, and nothing is different for whoever reads them.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{Case, mclient};
-use crate::bench::{Bench, end};
+use crate::bench::{Bench, end, flows, nothing_failed, well};
 use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
 use crate::lab::{DOM0, Lab};
@@ -14,7 +13,6 @@ use crate::mail::sink::Sink;
 use crate::net::stream::{connect, echo};
 use crate::peer;
 use crate::survival::healthy;
-use crate::traffic::bench::Control;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("channel_two_guests", 120, both_ways),
@@ -188,31 +186,4 @@ fn destroyed(lab: &Lab) -> Result<String> {
         "its connection ended after {} ms, the other went on",
         noticed.as_millis()
     ))
-}
-
-/// Waits until bytes that are compared come in.
-pub(super) fn flows(control: &mut Control) -> Result<()> {
-    let deadline = Deadline::seconds(90);
-    let mut compared = || control.order("counters", deadline)?.number("compared");
-    let before = compared()?;
-    deadline.poll(Duration::from_millis(50), "compared bytes", || {
-        Ok((compared()? > before + 50_000).then_some(()))
-    })
-}
-
-/// Complains where connections were lost with a link.
-pub(super) fn nothing_failed(status: &ChannelStatus) -> Result<()> {
-    match status.of_all("failed")? {
-        0 => Ok(()),
-        failed => bail!("{failed} connections failed: {status:?}"),
-    }
-}
-
-/// Complains where a guest has.
-pub(super) fn well(benches: &[&Bench]) -> Result<()> {
-    for bench in benches {
-        healthy(&bench.domain).with_context(|| bench.domain.name.clone())?;
-        bench.domain.running()?;
-    }
-    Ok(())
 }

@@ -4,8 +4,8 @@
 use anyhow::{Context, Result, bail};
 
 use super::Case;
-use super::channel::{MEMORY_MIB, ON, flows, nothing_failed, well};
-use crate::bench::{Bench, end, linked};
+use super::channel::{MEMORY_MIB, ON};
+use crate::bench::{Bench, end, flows, linked, nothing_failed, well};
 use crate::domain::Domain;
 use crate::lab::Lab;
 use crate::migration::{Options, SaveFile, migrate};

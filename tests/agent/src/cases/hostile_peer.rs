@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::channel::{MEMORY_MIB, ON, flows};
-use crate::bench::{Bench, end, linked};
+use super::channel::{MEMORY_MIB, ON};
+use crate::bench::{Bench, end, flows, linked};
 use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
 use crate::domain::Domain;

@@ -1,5 +1,6 @@
 //! The cases of the `test` scenario, by subject. Each makes its own guests and leaves none.
 
+mod advance;
 mod bench;
 mod boot;
 mod channel;
@@ -102,6 +103,7 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         suspend_paths::CASES,
         moving_mail::CASES,
         channel_lifecycle::CASES,
+        advance::CASES,
         command_line::CASES,
         vif::CASES,
         checksums::CASES,

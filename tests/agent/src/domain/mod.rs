@@ -5,6 +5,7 @@
 
 pub(crate) mod config;
 pub(crate) mod console;
+pub(crate) mod handover;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
 

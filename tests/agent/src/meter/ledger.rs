@@ -34,9 +34,14 @@ const MOST_NAMED: usize = 16;
 /// How far the report counts repeats; more often than that is counted as this often.
 const MOST_TIMES: usize = 16;
 
+/// The pfns of a round are named up to this many pieces: all of 64 MiB, with gaps everywhere.
+const MOST_PIECES: usize = 8192;
+
 /// The counts; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
+    /// The pfns of each round with contents, where they are wanted: first and last of each piece.
+    named: Option<Vec<Vec<(u64, u64)>>>,
     /// How often the contents of each pfn were sent.
     sent: Vec<u16>,
     pages: u64,
@@ -55,6 +60,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// Keeps the pfns of each round from here on.
+    pub(super) fn name_pfns(&mut self) {
+        self.named = Some(Vec::new());
+    }
+
+    /// How many rounds have begun.
+    pub(super) fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
     /// A PAGE_DATA record with this many entries begins.
     pub(super) fn batch(&mut self, entries: u32) {
         self.begun = Some(entries);
@@ -78,7 +93,10 @@ impl Ledger {
         }
         if !kind.has_contents() {
             self.empty += 1;
-        } else if pfn < MOST_PFNS {
+            return;
+        }
+        self.name(pfn);
+        if pfn < MOST_PFNS {
             let at = pfn as usize;
             if at >= self.sent.len() {
                 self.sent.resize(at + 1, 0);
@@ -118,6 +136,7 @@ impl Ledger {
         report.pages_verified = self.verified;
         report.entries_by_kind = self.by_kind.clone();
         report.rounds = self.rounds.clone();
+        report.round_pfns = self.named.clone().unwrap_or_default();
         let mut times = vec![0; MOST_TIMES];
         let mut often = Vec::new();
         for (pfn, &count) in self
@@ -139,6 +158,22 @@ impl Ledger {
         often.sort_by_key(|&(pfn, count)| (std::cmp::Reverse(count), pfn));
         often.truncate(MOST_NAMED);
         report.most_sent = often;
+    }
+
+    /// Notes that `pfn` is sent in the running round.
+    fn name(&mut self, pfn: u64) {
+        let rounds = self.rounds.len();
+        let Some(named) = &mut self.named else { return };
+        named.resize(rounds, Vec::new());
+        let Some(round) = named.last_mut() else {
+            return;
+        };
+        let room = round.len() < MOST_PIECES;
+        match round.last_mut() {
+            Some((_, last)) if *last + 1 == pfn => *last = pfn,
+            _ if room => round.push((pfn, pfn)),
+            _ => {}
+        }
     }
 
     /// Counts a record whose first entry is `pfn`, in the running round or in a new one.

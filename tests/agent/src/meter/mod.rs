@@ -34,6 +34,12 @@ struct Options {
     /// Hold the stream to this many Mbit/s (10^6 bits).
     #[arg(long, value_name = "MBIT", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     bandwidth: Option<u64>,
+    /// Hold only this many rounds to it, and let the others go as fast as they can.
+    #[arg(long, value_name = "N", requires = "bandwidth")]
+    bandwidth_rounds: Option<usize>,
+    /// Name the pfns of each round in the report.
+    #[arg(long)]
+    pfns: bool,
     /// End both directions after this many bytes of the source.
     #[arg(long, value_name = "BYTES", conflicts_with = "cut_page")]
     cut: Option<u64>,

@@ -63,7 +63,11 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let shared = Shared {
-        tally: Arc::new(Mutex::new(Tally::new(cut))),
+        tally: Arc::new(Mutex::new(if options.pfns {
+            Tally::new(cut).naming_pfns()
+        } else {
+            Tally::new(cut)
+        })),
         started: Instant::now(),
     };
     let mut target = start(&options.command)?;
@@ -71,6 +75,8 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
     if let Some(input) = target.stdin.take() {
         let (shared, sender) = (shared.clone(), sender.clone());
         let throttle = options.bandwidth.map(Throttle::new);
+        let rounds = options.bandwidth_rounds.unwrap_or(usize::MAX);
+        let throttle = throttle.map(|throttle| (throttle, rounds));
         let progress = options.progress.clone();
         thread::spawn(move || forward(input, throttle, progress.as_deref(), &shared, &sender));
     }
@@ -115,23 +121,27 @@ fn start(command: &[String]) -> Result<Child> {
         .with_context(|| format!("`{program}` cannot be started"))
 }
 
-/// From the source to the target.
+/// From the source to the target. The throttle holds up that many rounds.
 fn forward(
     mut target: ChildStdin,
-    mut throttle: Option<Throttle>,
+    mut throttle: Option<(Throttle, usize)>,
     progress: Option<&Path>,
     shared: &Shared,
     ends: &Sender<End>,
 ) {
     let mut source = io::stdin().lock();
-    let piece = throttle.as_ref().map_or(PIECE_BYTES, Throttle::piece_bytes);
+    let piece = throttle
+        .as_ref()
+        .map_or(PIECE_BYTES, |(throttle, _)| throttle.piece_bytes());
     let mut buffer = vec![0; piece];
     let end = loop {
         let count = match source.read(&mut buffer) {
             Ok(0) | Err(_) => break End::Source,
             Ok(count) => count,
         };
-        if let Some(throttle) = &mut throttle {
+        if let Some((throttle, rounds)) = &mut throttle
+            && shared.tally().rounds() <= *rounds
+        {
             thread::sleep(throttle.wait_for(count, shared.started.elapsed()));
         }
         let (passed, (bytes, pages)) = {

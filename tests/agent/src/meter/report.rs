@@ -43,6 +43,9 @@ pub(crate) struct StreamReport {
     pub(crate) records: BTreeMap<String, u64>,
     /// The rounds. The last one of a complete stream is the stop-and-copy round.
     pub(crate) rounds: Vec<Round>,
+    /// The pfns of each round, first and last of each piece, where the meter was asked for them.
+    #[serde(default)]
+    pub(crate) round_pfns: Vec<Vec<(u64, u64)>>,
     /// How many pfns were sent once, twice and so on: the first number is for once.
     pub(crate) sent_times: Vec<u64>,
     /// The pfns sent most often, with their counts, the most frequent first.
@@ -57,6 +60,20 @@ impl StreamReport {
     /// The round in which the domain does not run, when the stream is complete.
     pub(crate) fn stop_and_copy(&self) -> Option<&Round> {
         self.rounds.last().filter(|_| self.complete)
+    }
+
+    /// In each round, how many of the pages `wanted` (first and last pfn of each piece, none of them
+    /// twice) were sent. Empty where the meter was not asked for pfns.
+    pub(crate) fn sent_of(&self, wanted: &[(u64, u64)]) -> Vec<u64> {
+        let both =
+            |&(a, b): &(u64, u64), &(c, d): &(u64, u64)| (b.min(d) + 1).saturating_sub(a.max(c));
+        let in_round = |round: &Vec<(u64, u64)>| {
+            let pairs = round
+                .iter()
+                .flat_map(|sent| wanted.iter().map(move |w| both(sent, w)));
+            pairs.sum()
+        };
+        self.round_pfns.iter().map(in_round).collect()
     }
 
     /// V_mig / V_mem: pages sent for each page of the guest's pfn space.

@@ -49,6 +49,17 @@ impl Tally {
         }
     }
 
+    /// The same, with the pfns of each round in its report.
+    pub(super) fn naming_pfns(mut self) -> Self {
+        self.ledger.name_pfns();
+        self
+    }
+
+    /// How many rounds have begun.
+    pub(super) fn rounds(&self) -> usize {
+        self.ledger.rounds()
+    }
+
     /// Takes the next bytes from the source. Returns how many of them to pass on: fewer than all
     /// when the stream is to be cut there.
     pub(super) fn forward(&mut self, bytes: &[u8], now_ms: f64) -> usize {

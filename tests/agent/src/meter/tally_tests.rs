@@ -112,6 +112,26 @@ fn pages_for_comparison_are_counted_apart() {
 }
 
 #[test]
+fn the_pfns_of_each_round_are_named_where_wanted() {
+    let stream = Stream::default()
+        .xl(0)
+        .headers(3)
+        .pages(0..100, PageKind::Normal)
+        .pages(7..8, PageKind::Invalid)
+        .pages(2..4, PageKind::Normal)
+        .end();
+    assert!(tally(&stream).sent_of(&[(0, 9)]).is_empty());
+    let mut tally = Tally::new(None).naming_pfns();
+    tally.forward(&stream.0, 0.0);
+    assert_eq!(tally.rounds(), 3);
+    let report = tally.report(Ended::BySource, 0, 0.0);
+    assert_eq!(report.round_pfns[0], [(0, 99)]);
+    assert_eq!(report.round_pfns.last(), Some(&vec![(2, 3)]));
+    let sent = report.sent_of(&[(3, 3), (90, 200)]);
+    assert_eq!((sent[0], sent.last()), (11, Some(&1)));
+}
+
+#[test]
 fn a_report_survives_its_file() {
     let report = tally(&migration());
     let text = serde_json::to_string(&report).expect("plain data");

@@ -12,6 +12,10 @@ pub(crate) struct Options {
     pub(crate) target: Target,
     /// The bandwidth in Mbit/s, or as fast as it goes. Needs the meter.
     pub(crate) bandwidth_mbit: Option<u64>,
+    /// How many rounds are held to it; all of them where it does not say.
+    pub(crate) bandwidth_rounds: Option<usize>,
+    /// Whether the report names the pfns of each round. Needs the meter.
+    pub(crate) pfns: bool,
     /// After how many bytes from the source the stream is to be cut, if at all: both directions
     /// close at once, as when a connection is lost. Needs the meter.
     pub(crate) cut_after: Option<u64>,
@@ -31,6 +35,8 @@ impl Default for Options {
         Self {
             target: Target::ThisHost,
             bandwidth_mbit: None,
+            bandwidth_rounds: None,
+            pfns: false,
             cut_after: None,
             debug: false,
             limit: Duration::from_secs(120),
@@ -61,9 +67,12 @@ impl Options {
     /// The command that `xl migrate -s ''` runs with `sh -c`.
     pub(super) fn transport(&self, files: &MeterFiles<'_>) -> Result<String> {
         if !self.meter
-            && (self.bandwidth_mbit.is_some() || self.cut_after.is_some() || self.progress)
+            && (self.bandwidth_mbit.is_some()
+                || self.cut_after.is_some()
+                || self.progress
+                || self.pfns)
         {
-            bail!("a bandwidth, a cut and the progress need the meter");
+            bail!("a bandwidth, a cut, pfns and the progress need the meter");
         }
         let target = match &self.target {
             Target::ThisHost => "xl migrate-receive".to_owned(),
@@ -84,6 +93,12 @@ impl Options {
         }
         if let Some(mbit) = self.bandwidth_mbit {
             command.push_str(&format!(" --bandwidth {mbit}"));
+        }
+        if let Some(rounds) = self.bandwidth_rounds {
+            command.push_str(&format!(" --bandwidth-rounds {rounds}"));
+        }
+        if self.pfns {
+            command.push_str(" --pfns");
         }
         if let Some(bytes) = self.cut_after {
             command.push_str(&format!(" --cut {bytes}"));

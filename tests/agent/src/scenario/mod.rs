@@ -1,9 +1,11 @@
 //! What a job can ask for. Each scenario is one file; `test` is made of many cases.
 
+mod advance;
 mod bench;
 mod boot;
 mod channel;
 mod figures;
+mod goals;
 mod hosts;
 mod idle;
 mod lifecycle;
@@ -27,6 +29,9 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// boots many guests.
 const LIFECYCLE_LIMIT: Duration = Duration::from_secs(50 * 60);
 
+/// The limit of `advance`, whose hundred migrations are measured for some seconds each.
+const ADVANCE_LIMIT: Duration = Duration::from_secs(170 * 60);
+
 /// Carries the job out, in processes of their own, and reports how each part ended.
 pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
     match job.scenario.as_str() {
@@ -38,9 +43,10 @@ pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         name @ ("lifecycle" | "channel") => {
             supervise(report, job_path, name, LIFECYCLE_LIMIT).map(drop)
         }
+        "advance" => supervise(report, job_path, "advance", ADVANCE_LIMIT).map(drop),
         other => bail!(
-            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, channel, hostile, \
-             idle, bench are"
+            "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, channel, advance, \
+             hostile, idle, bench are"
         ),
     }
 }
@@ -54,6 +60,7 @@ pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
         "lifecycle" => lifecycle::run(lab),
         "bench" => bench::run(lab),
         "channel" => channel::run(lab),
+        "advance" => advance::run(lab),
         "hostile" => cases::hostile_peer::attacked(lab),
         _ => match cases::named(name).or_else(|| hosts::named(name)) {
             Some(case) => (case.check)(lab),

@@ -20,6 +20,9 @@ struct Params {
     cases: Cases,
     /// The cases to run of these; empty for all.
     only: Vec<String>,
+    /// The channel's mode in the cases that can do with several; they read it themselves.
+    #[serde(rename = "mode")]
+    _mode: Option<String>,
     /// The seed of everything random; the cases read it themselves.
     #[serde(rename = "seed")]
     _seed: Option<u64>,

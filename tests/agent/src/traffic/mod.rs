@@ -2,11 +2,13 @@
 //!
 //! [`echo`] holds one TCP connection on which every byte must come back, [`requests`] does the
 //! same with UDP datagrams, [`probe`] pings every few milliseconds and [`outage`] finds in its log
-//! how long the guest was away. All of them block between steps, so that idle virtual time stays
+//! how long the guest was away; [`bench`] gives orders to a bench guest, [`flow`] asks it how fast bytes
+//! come in. All of them block between steps, so that idle virtual time stays
 //! free.
 
 pub(crate) mod bench;
 pub(crate) mod echo;
+pub(crate) mod flow;
 pub(crate) mod outage;
 pub(crate) mod probe;
 pub(crate) mod requests;

@@ -1,9 +1,10 @@
 //! `hosts`: live migration between two hosts on one network.
 //!
 //! Guests begin on this host, where their clients and servers stay; they move to the second host
-//! and back. [`journey`] is one guest's way, with what is measured on it; [`echo`], [`mail`] and
+//! and back. [`journey`] is one guest's way, with what is measured on it; [`echo`], [`mail`], [`channel`] and
 //! [`lost`] are the cases. Each case runs in a process of its own, and leaves no domain on either host.
 
+mod channel;
 mod echo;
 mod journey;
 mod lost;
@@ -42,6 +43,9 @@ struct Params {
     linux: bool,
     /// The cases to run; empty for all.
     only: Vec<String>,
+    /// The channel's mode in the cases that can do with several; they read it themselves.
+    #[serde(rename = "mode")]
+    _mode: Option<String>,
     /// The seed of everything random; the cases read it themselves.
     #[serde(rename = "seed")]
     _seed: Option<u64>,
@@ -54,13 +58,14 @@ impl Default for Params {
             memory_mib: 16,
             linux: false,
             only: Vec::new(),
+            _mode: None,
             _seed: None,
         }
     }
 }
 
 /// The cases in their order.
-const CASES: [&[Case]; 3] = [echo::CASES, mail::CASES, lost::CASES];
+const CASES: [&[Case]; 4] = [echo::CASES, mail::CASES, lost::CASES, channel::CASES];
 
 /// The case called `name`.
 pub(super) fn named(name: &str) -> Option<Case> {

@@ -1,0 +1,173 @@
+//! Guests that share memory are saved, restored and migrated, or fail to be, under streams both
+//! ways whose every byte is compared: nothing lost, nothing changed, the same connections
+//! throughout ([`crate::pair`], which is also the original authors' echo test).
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::Case;
+use crate::bench::{Bench, end, flows};
+use crate::deadline::Deadline;
+use crate::lab::Lab;
+use crate::meter::Ended;
+use crate::migration::{Kill, Options, SaveFile, clean_up, migrate, start};
+use crate::pair::{Mode, Pair, endless};
+use crate::survival::{Witness, zombies};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("advance_lifecycle", 400, lifecycle).live(),
+    Case::new("advance_failures", 400, failures).live(),
+    Case::new("advance_peer_destroyed", 300, destroyed).live(),
+];
+
+/// Where a stream is cut, in percent of the bytes of a whole migration.
+const CUT_PERCENT: u64 = 50;
+
+/// The bandwidth of a migration in whose pre-copy something happens, in Mbit/s: about 240 pages a
+/// second; and after how many pages it does. Even an idle guest has some 1300.
+const SLOW_MBIT: u64 = 8;
+const AT_PAGE: u64 = 300;
+
+/// How long a migration may take on an emulated machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the target's xl may take to remove what it could not complete.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// How soon a guest knows that a peer it shares memory with is gone.
+const GONE: Duration = Duration::from_secs(20);
+
+fn slow() -> Options {
+    Options {
+        bandwidth_mbit: Some(SLOW_MBIT),
+        bandwidth_rounds: Some(1),
+        progress: true,
+        limit: LIMIT,
+        ..Options::default()
+    }
+}
+
+/// One guest is migrated, then the other; one is checkpointed, the other saved and restored.
+fn lifecycle(lab: &Lab) -> Result<String> {
+    let mut pair = Pair::start(lab, Mode::of(lab)?, [2, 3])?;
+    for step in ["migrate b", "migrate a", "save -c b", "save, restore a"] {
+        let begun = Instant::now();
+        let domain = match step.as_bytes().last() {
+            Some(b'a') => &pair.a.domain,
+            _ => &pair.b.domain,
+        };
+        let mut witness = Witness::of(domain)?;
+        let file = SaveFile::new();
+        let suspend = if step.starts_with("migrate") {
+            migrate(domain, &Options::default())?.expect_success()?;
+            witness.moved()?
+        } else if step.starts_with("save -c") {
+            domain.save(&file, true)?;
+            witness.stayed()?
+        } else {
+            domain.save(&file, false)?;
+            domain.restore(&file)?;
+            witness.moved()?
+        };
+        let back = begun.elapsed().as_secs_f64();
+        pair.share().with_context(|| format!("after {step}"))?;
+        none_left(&[&pair.a, &pair.b], step)?;
+        lab.report.log(format!(
+            "{step}: back after {back:.1} s, shares memory after {:.1} s; own {:?} us",
+            begun.elapsed().as_secs_f64(),
+            suspend.own_us
+        ));
+    }
+    pair.finish()
+}
+
+/// The transport is cut, `xl migrate` is killed: the guest goes on where it is, by shared memory.
+fn failures(lab: &Lab) -> Result<String> {
+    let mut pair = Pair::start(lab, Mode::of(lab)?, [2, 3])?;
+    let whole = migrate(&pair.b.domain, &Options::default())?.expect_success()?;
+    let whole = whole.stream()?.bytes;
+    pair.share().context("after a good migration")?;
+    let domid = pair.b.domain.running()?.id;
+    let cut = Options {
+        cut_after: Some(whole * CUT_PERCENT / 100),
+        ..Options::default()
+    };
+    let migration = migrate(&pair.b.domain, &cut)?.expect_failure()?;
+    let ended = migration.stream()?.ended;
+    ensure!(ended == Ended::ByCut, "not cut, but {ended:?}");
+    unharmed(lab, &mut pair, domid, "a cut at 50 %")?;
+
+    let mut running = start(&pair.b.domain, &slow())?;
+    running.wait_for_page(AT_PAGE, Deadline::after(LIMIT))?;
+    running.kill(Kill::Xl);
+    running.wait()?.expect_failure()?;
+    unharmed(lab, &mut pair, domid, "xl killed")?;
+
+    // Nothing of that is in the way of a migration that goes well.
+    migrate(&pair.b.domain, &Options::default())?.expect_success()?;
+    pair.share().context("after another good migration")?;
+    pair.finish()
+}
+
+fn unharmed(lab: &Lab, pair: &mut Pair, domid: u32, what: &str) -> Result<()> {
+    let left = clean_up(&pair.b.domain, GRACE)?;
+    let now = pair.b.domain.running()?.id;
+    ensure!(now == domid, "{what}: domain {domid} has become {now}");
+    ensure!(!left.migrated_away, "{what}: the source had let it go");
+    pair.share().with_context(|| format!("after {what}"))?;
+    none_left(&[&pair.a, &pair.b], what)?;
+    lab.report.log(format!("{what}: unharmed, {left:?}"));
+    Ok(())
+}
+
+/// During the pre-copy of a guest one of its two peers is destroyed. Its other connection goes on,
+/// and the guest arrives.
+fn destroyed(lab: &Lab) -> Result<String> {
+    let mode = Mode::of(lab)?;
+    let mut pair = Pair::start(lab, mode, [2, 3])?;
+    let peer = Bench::boot(lab, 4, 16, mode.option())?;
+    pair.a.acquaint(&peer)?;
+    let dies = pair.a.begin(endless(&peer));
+    // Both streams of A's are counted together: this one too is under way when both have come far.
+    sleep(Duration::from_secs(1));
+    pair.flow()?;
+    let mut witness = Witness::of(&pair.a.domain)?;
+    let mut running = start(&pair.a.domain, &slow())?;
+    running.wait_for_page(AT_PAGE, Deadline::after(LIMIT))?;
+    drop(peer);
+    let destroyed = Instant::now();
+    let noticed = match mode {
+        // Its bytes go over TCP since the early notice: the end comes with TCP's own time-out.
+        Mode::Original => "not waited for, over TCP".to_owned(),
+        Mode::Advance => {
+            let over = Deadline::after(GONE).poll(Duration::from_millis(10), "its end", || {
+                Ok(dies.is_finished().then_some(()))
+            });
+            over.context("the stream to a guest that is gone")?;
+            let after = destroyed.elapsed().as_millis();
+            match end(dies) {
+                Err(error) if format!("{error:#}").contains("error stream") => {}
+                other => bail!("the stream to a guest that is gone: {other:?}"),
+            }
+            format!("after {after} ms")
+        }
+    };
+    flows(&mut pair.a.control).context("the other stream")?;
+    running.wait()?.expect_success()?;
+    witness.moved()?;
+    pair.share().context("after the migration")?;
+    none_left(&[&pair.a, &pair.b], "a peer destroyed in pre-copy")?;
+    let told = pair.finish_without(1)?;
+    Ok(format!("its connection ended {noticed}; {told}"))
+}
+
+/// Complains where a domain is left over.
+fn none_left(benches: &[&Bench], what: &str) -> Result<()> {
+    let known: Vec<_> = benches.iter().map(|bench| &bench.domain).collect();
+    match zombies(&known)?[..] {
+        [] => Ok(()),
+        ref left => bail!("left over after {what}: {left:?}"),
+    }
+}

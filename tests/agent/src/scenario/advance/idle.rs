@@ -1,0 +1,37 @@
+//! A guest without a connection is migrated: its own part of the outage is what one under load is
+//! compared with.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::rows::Rows;
+use crate::bench::Bench;
+use crate::lab::Lab;
+use crate::migration::{self, Options};
+use crate::survival::Witness;
+use crate::traffic::probe::Probe;
+
+/// Between two pings: something has to come in when the guest is back.
+const PINGS: Duration = Duration::from_millis(5);
+
+pub(super) fn migrate(lab: &Lab, bench: &Bench, rows: &mut Rows) -> Result<()> {
+    let mut witness = Witness::of(&bench.domain)?;
+    let probe = Probe::start(bench.guest.ip(), PINGS)?;
+    migrate_now(bench)?;
+    let suspend = witness.moved()?;
+    let downtime_ms = probe.stop()?.longest_ms()?;
+    lab.report.log(format!(
+        "idle: own {:?} us, quiesced after {:?} us, down {downtime_ms:.1} ms",
+        suspend.own_us, suspend.quiesced_us
+    ));
+    rows.idle(&suspend, downtime_ms);
+    Ok(())
+}
+
+/// Migrates it as fast as it goes.
+pub(super) fn migrate_now(bench: &Bench) -> Result<()> {
+    let migration = migration::migrate(&bench.domain, &Options::default())?;
+    let moved = migration.expect_success();
+    moved.map(drop).context("a migration at full speed")
+}

@@ -1,0 +1,115 @@
+//! One migration under the stream, through the meter, with everything that is measured about it.
+//!
+//! The first round is held to a bandwidth, so that pre-copy lasts long enough to be measured; the
+//! others and stop-and-copy go as fast as they can. The guest that stays is asked how fast bytes
+//! come in: its clock goes on while the other is away.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Params;
+use super::arm::Pair;
+use super::rows::{Once, Rows};
+use crate::bench::Bench;
+use crate::deadline::Deadline;
+use crate::domain::handover::Handover;
+use crate::domain::lifecycle::Suspend;
+use crate::lab::Lab;
+use crate::meter::StreamReport;
+use crate::migration::{Options, start};
+use crate::survival::Witness;
+use crate::traffic::bench::CONTROL;
+use crate::traffic::flow::{Sampler, longest_gap_ms, rate, unix_ms};
+
+/// When so many pages have gone past, the guest is asked which rings are in use: its connections
+/// have moved by then, and most of the first round is still to come.
+const ASK_AT_PAGE: u64 = 200;
+
+/// How long that may take, and a whole migration.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Migrates guest `which` of the pair.
+pub(super) fn migrate(
+    lab: &Lab,
+    params: &Params,
+    pair: &mut Pair,
+    which: usize,
+    rows: &mut Rows,
+) -> Result<()> {
+    let stays = pair.benches[1 - which].guest.port(CONTROL);
+    let told = pair.benches.each_ref().map(|bench| handovers(bench).len());
+    let sampler = Sampler::start(stays)?;
+    let begin = unix_ms();
+    let moved = &pair.benches[which];
+    // Both before and during pre-copy, so that the question costs the same in both.
+    let before = moved.status()?;
+    let rest = params.before_ms as f64 - (unix_ms() - begin);
+    sleep(Duration::from_secs_f64(rest.max(0.0) / 1000.0));
+    let end = unix_ms();
+    let (stream, during, suspend) = through_the_meter(moved, params.bandwidth_mbit)?;
+    pair.goes_on()?;
+    let samples = sampler.stop()?;
+    let started = stream.started_unix_ms as f64;
+    let (first, last) = precopy(&stream)?;
+    let [there, back] = [0, 1].map(|number: usize| {
+        let all = handovers(&pair.benches[number]).into_iter();
+        all.skip(told[number]).collect::<Vec<_>>()
+    });
+    let once = Once {
+        moved: pair.benches[which].guest.ip(),
+        throughput_before: rate(&samples, begin, end).context("before the migration")?,
+        throughput_precopy: rate(&samples, started + first, started + last)
+            .context("during pre-copy")?,
+        switch_ms: longest_gap_ms(&samples),
+        rings_before: before.rings()?,
+        rings: during,
+        suspend,
+        zombies: pair.zombies()?,
+        precopy_ms: last - first,
+        stream,
+        handovers: [there, back].concat(),
+    };
+    lab.report.log(once.to_string());
+    rows.once(once);
+    Ok(())
+}
+
+/// What the guest has told of hand-overs.
+fn handovers(bench: &Bench) -> Vec<Handover> {
+    Handover::all(&bench.domain.console().text())
+}
+
+/// Migrates it; also returns the rings that were in use during pre-copy, where it tells them.
+fn through_the_meter(
+    moved: &Bench,
+    mbit: u64,
+) -> Result<(StreamReport, Option<crate::channel::Rings>, Suspend)> {
+    let mut witness = Witness::of(&moved.domain)?;
+    let options = Options {
+        bandwidth_mbit: Some(mbit),
+        bandwidth_rounds: Some(1),
+        pfns: true,
+        progress: true,
+        limit: LIMIT,
+        ..Options::default()
+    };
+    let mut running = start(&moved.domain, &options)?;
+    running.wait_for_page(ASK_AT_PAGE, Deadline::after(LIMIT))?;
+    let during = moved.status().context("asked during pre-copy")?;
+    let migration = running.wait()?.expect_success()?;
+    let suspend = witness.moved()?;
+    Ok((migration.stream()?.clone(), during.rings()?, suspend))
+}
+
+/// When the first round of pre-copy began and the last one ended, in milliseconds of the meter.
+fn precopy(stream: &StreamReport) -> Result<(f64, f64)> {
+    let first = stream.rounds.first();
+    let last = stream.rounds.iter().rev().nth(1);
+    let (first, last) = first.zip(last).with_context(|| {
+        let rounds = stream.rounds.len();
+        format!("{rounds} rounds: no pre-copy before stop-and-copy")
+    })?;
+    Ok((first.start_ms, last.end_ms))
+}

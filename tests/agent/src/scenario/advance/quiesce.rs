@@ -1,0 +1,46 @@
+//! How long it takes until all is quiet, by the number of connections. One of them is the stream's.
+
+use anyhow::{Context, Result, bail};
+
+use super::Params;
+use super::arm::Pair;
+use super::idle::migrate_now;
+use super::rows::{CONNECTIONS, Rows};
+use crate::bench::flows;
+use crate::lab::Lab;
+use crate::survival::Witness;
+use crate::traffic::bench::{CONTROL, Control};
+
+/// The guest that echoes is migrated, [`Params::quiesce_count`] times with each number.
+pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Rows) -> Result<()> {
+    let echo = pair.benches[1].guest.port(7);
+    let mut control = Control::connect(pair.benches[0].guest.port(CONTROL))?;
+    let mut held = 0;
+    for connections in CONNECTIONS {
+        let more = connections - 1 - held;
+        if more > 0 {
+            let answer = pair.order(0, &format!("hold {echo} {more}"))?;
+            held = answer.number("held")?;
+        }
+        for _ in 0..params.quiesce_count {
+            let moved = &pair.benches[1];
+            let mut witness = Witness::of(&moved.domain)?;
+            migrate_now(moved)?;
+            let suspend = witness.moved()?;
+            flows(&mut control).with_context(|| format!("{connections} connections"))?;
+            pair.linked()?;
+            let zombies = pair.zombies()?;
+            lab.report.log(format!(
+                "{connections} connections: quiesced after {:?} us, own {:?} us, {zombies} zombies",
+                suspend.quiesced_us, suspend.own_us
+            ));
+            rows.quiesced(connections, &suspend, zombies);
+        }
+    }
+    // Every one of them has lived through it.
+    let released = pair.order(0, "release")?.number("released")?;
+    if released != held {
+        bail!("{released} of {held} connections were released");
+    }
+    Ok(())
+}
