@@ -100,15 +100,41 @@ pub(crate) fn rate(samples: &[Sample], begin: f64, end: f64) -> Result<f64> {
     Ok((last.bytes - first.bytes) as f64 * 8000.0 / ns as f64)
 }
 
-/// The longest time without a byte, in milliseconds.
-pub(crate) fn longest_gap_ms(samples: &[Sample]) -> f64 {
-    let longest = samples.iter().map(|sample| sample.gap_ns).max();
-    longest.unwrap_or(0) as f64 / 1e6
+/// The longest time without a byte, and when its end was seen, in milliseconds since 1970.
+pub(crate) fn longest_gap(samples: &[Sample]) -> Option<Gap> {
+    let longest = samples.iter().max_by_key(|sample| sample.gap_ns);
+    longest.map(Gap::of)
+}
+
+/// The first time without a byte of at least `least_ms` whose end was seen after `begin`.
+pub(crate) fn gap_after(samples: &[Sample], begin: f64, least_ms: f64) -> Option<Gap> {
+    let mut later = samples.iter().filter(|sample| sample.unix_ms >= begin);
+    later
+        .find(|sample| sample.gap_ns as f64 >= least_ms * 1e6)
+        .map(Gap::of)
+}
+
+/// A time without a byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Gap {
+    /// Its length.
+    pub(crate) ms: f64,
+    /// When its end was seen, in milliseconds since 1970.
+    pub(crate) seen: f64,
+}
+
+impl Gap {
+    fn of(sample: &Sample) -> Self {
+        Self {
+            ms: sample.gap_ns as f64 / 1e6,
+            seen: sample.unix_ms,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Sample, longest_gap_ms, rate};
+    use super::{Gap, Sample, gap_after, longest_gap, rate};
 
     #[test]
     fn rates_are_by_the_guests_clock() {
@@ -124,6 +150,15 @@ mod tests {
         // A megabyte in 50 ms.
         assert_eq!(rate_of(150.0, 520.0), Some(160.0));
         assert_eq!(rate_of(150.0, 250.0), None);
-        assert_eq!(longest_gap_ms(&samples), 9.0);
+        let gap = |ms: f64| {
+            Some(Gap {
+                ms,
+                seen: ms * 100.0,
+            })
+        };
+        assert_eq!(longest_gap(&samples), gap(9.0));
+        assert_eq!(gap_after(&samples, 150.0, 3.0), gap(3.0));
+        assert_eq!(gap_after(&samples, 450.0, 3.0), gap(5.0));
+        assert_eq!(gap_after(&samples, 450.0, 30.0), None);
     }
 }

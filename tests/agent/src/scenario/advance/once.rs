@@ -21,7 +21,7 @@ use crate::meter::StreamReport;
 use crate::migration::{Options, start};
 use crate::survival::Witness;
 use crate::traffic::bench::CONTROL;
-use crate::traffic::flow::{Sampler, longest_gap_ms, rate, unix_ms};
+use crate::traffic::flow::{Sampler, gap_after, longest_gap, rate, unix_ms};
 
 /// When so many pages have gone past, the guest is asked which rings are in use: its connections
 /// have moved by then, and most of the first round is still to come.
@@ -53,6 +53,12 @@ pub(super) fn migrate(
     let samples = sampler.stop()?;
     let started = stream.started_unix_ms as f64;
     let (first, last) = precopy(&stream)?;
+    let stopped = started + last;
+    // Bytes that the guest has left behind may still be read when it has gone, so the time without
+    // any can be a little shorter than its absence, which ends it.
+    let away_ms = suspend.away_ms.unwrap_or(0) as f64;
+    let switch = gap_after(&samples, stopped, away_ms / 2.0).context("no byte came back")?;
+    let longest = longest_gap(&samples).context("no samples")?;
     let [there, back] = [0, 1].map(|number: usize| {
         let all = handovers(&pair.benches[number]).into_iter();
         all.skip(told[number]).collect::<Vec<_>>()
@@ -60,9 +66,10 @@ pub(super) fn migrate(
     let once = Once {
         moved: pair.benches[which].guest.ip(),
         throughput_before: rate(&samples, begin, end).context("before the migration")?,
-        throughput_precopy: rate(&samples, started + first, started + last)
-            .context("during pre-copy")?,
-        switch_ms: longest_gap_ms(&samples),
+        throughput_precopy: rate(&samples, started + first, stopped).context("during pre-copy")?,
+        switch_ms: switch.ms,
+        longest_gap_ms: longest.ms,
+        longest_gap_at_ms: longest.seen - stopped,
         rings_before: before.rings()?,
         rings: during,
         suspend,

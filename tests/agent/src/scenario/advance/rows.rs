@@ -30,8 +30,11 @@ pub(super) struct Once {
     /// Mbit/s compared by the other.
     pub(super) throughput_before: f64,
     pub(super) throughput_precopy: f64,
-    /// The longest time without a byte at the other.
+    /// The time without a byte at the other that the guest's absence makes.
     pub(super) switch_ms: f64,
+    /// The longest at all, and when its end was seen, from the end of pre-copy on.
+    pub(super) longest_gap_ms: f64,
+    pub(super) longest_gap_at_ms: f64,
     /// The rings in use before the migration and during pre-copy.
     pub(super) rings_before: Option<Rings>,
     pub(super) rings: Option<Rings>,
@@ -55,14 +58,16 @@ impl fmt::Display for Once {
         let pages: Vec<u64> = self.stream.rounds.iter().map(|round| round.pages).collect();
         write!(
             f,
-            "{}: {:.0} Mbit/s, {:.0} in {:.0} ms of pre-copy; switch {:.1} ms, {:?} ms of it away; \
-             own {:?} us, quiesced {:?} us; pages {pages:?}; rings in use {:?}, sent {:?}; {} zombies",
+            "{}: {:.0} Mbit/s, {:.0} in {:.0} ms of pre-copy; switch {:.1} ms, {:?} ms of it away, \
+             longest gap {:.1} ms until {:.0} ms after pre-copy; own {:?} us, quiesced {:?} us; pages {pages:?}; rings in use {:?}, sent {:?}; {} zombies",
             self.moved,
             self.throughput_before,
             self.throughput_precopy,
             self.precopy_ms,
             self.switch_ms,
             self.suspend.away_ms,
+            self.longest_gap_ms,
+            self.longest_gap_at_ms,
             self.suspend.own_us,
             self.suspend.quiesced_us,
             self.rings
@@ -131,6 +136,7 @@ impl Rows {
         self.push("throughput_precopy_ratio", ratio);
         self.push("precopy_ms", once.precopy_ms);
         self.push("switch_ms", once.switch_ms);
+        self.push("longest_gap_ms", once.longest_gap_ms);
         let away = once.suspend.away_ms;
         self.time("switch_toolstack_ms", away);
         if let Some(away) = away {
