@@ -50,6 +50,15 @@ impl Figures {
         }
     }
 
+    /// Keeps what is kept under names that begin with `prefix` under names without it as well.
+    pub(super) fn also_without(&mut self, prefix: &str) {
+        let named = |(key, value): (&String, &Value)| {
+            Some((key.strip_prefix(prefix)?.to_owned(), value.clone()))
+        };
+        let again: Vec<_> = self.0.iter().filter_map(named).collect();
+        self.0.extend(again);
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()

@@ -23,6 +23,12 @@ pub(super) fn judge(lab: &Lab, arm: Arm, figures: &mut Figures) {
             figures.number("ring_pages_sent"),
             0.0,
         ),
+        // Without any, none being sent would say nothing.
+        Goal::at_least(
+            "pages of the peer's in use as rings during pre-copy",
+            figures.median("rings_foreign_pages"),
+            1.0,
+        ),
         Goal::at_least(
             "throughput during pre-copy, of that before",
             figures.median("throughput_precopy_ratio"),

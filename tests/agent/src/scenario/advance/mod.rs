@@ -104,9 +104,9 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
         figures.value(lab, key, value);
     }
     // The figures that the scenario is about are those of the last arm.
-    if let Some((arm, rows)) = all.last() {
+    if let Some((arm, _)) = all.last() {
         figures.value(lab, "arm", json!(arm.name()));
-        rows.keep(lab, "", &mut figures);
+        figures.also_without(&format!("{}_", arm.name()));
         goals::judge(lab, *arm, &mut figures);
     }
     let migrations = figures.number("migrations").unwrap_or(0.0);
