@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::connection::resend::Resend;
 use crate::connection::{Conn, ConnId};
 use crate::limits::{CONNECTIONS, DISCARD_BUFFER, OUTPUTS, UNPROVED};
+use crate::migration::Pending;
 use crate::output::{Cause, Output};
 use crate::platform::{DomId, Instant, Platform, PortState};
 use crate::slab::Slab;
@@ -25,7 +26,7 @@ pub struct Vmc<P: Platform> {
     pub(crate) config: Config,
     pub(crate) vms: Vms,
     pub(crate) links: Slab<Link<P>>,
-    pub(crate) conns: Slab<Conn>,
+    pub(crate) conns: Slab<Conn<P>>,
     /// For SWITCH.
     pub(crate) tuples: BTreeMap<FourTuple, ConnId>,
     pub(crate) retiring: Vec<Retiring<P>>,
@@ -34,6 +35,10 @@ pub struct Vmc<P: Platform> {
     pub(crate) domid: DomId,
     /// All links were left; nobody is greeted before `renew`.
     pub(crate) parted: bool,
+    /// This guest is about to migrate, and its channel stays (`vmc=advance`).
+    pub(crate) forewarned: bool,
+    /// Links that ended in a suspend and are not settled.
+    pub(crate) pendings: Vec<Pending>,
     pub(crate) stats: Statistics,
     /// What nobody reads is read into this.
     pub(crate) discard: Vec<u8>,
@@ -53,6 +58,8 @@ impl<P: Platform> Vmc<P> {
             resends: Vec::new(),
             domid: platform.domid(),
             parted: false,
+            forewarned: false,
+            pendings: Vec::new(),
             stats: Statistics::default(),
             discard: alloc::vec![0; DISCARD_BUFFER],
             outputs: VecDeque::new(),
@@ -103,6 +110,7 @@ impl<P: Platform> Vmc<P> {
             self.take_back_again(now);
         }
         self.resend_again(now);
+        self.resume_again(now);
     }
 
     fn poll_link(&mut self, index: usize, now: Instant) {
@@ -171,6 +179,7 @@ impl<P: Platform> Vmc<P> {
             .chain(self.ask_at())
             .chain(self.take_back_at())
             .chain(self.resend_at())
+            .chain(self.resume_at())
             .min()
     }
 

@@ -9,6 +9,8 @@ pub enum Mode {
     Off,
     /// Shared memory ends when a migration begins, as the original XENVMC has it.
     Original,
+    /// Shared memory lasts through pre-copy, up to the suspend: Advance-XENVMC.
+    Advance,
 }
 
 /// Identity and limits of this guest.

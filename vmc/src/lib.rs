@@ -47,11 +47,12 @@ pub use channel::Vmc;
 pub use config::{Config, LeaveReason, Mode};
 pub use connection::ConnId;
 pub use memory::Memory;
-pub use output::{Cause, Output};
+pub use output::{Cause, Output, Step};
 pub use platform::{DomId, Instant, Platform, PlatformError, PortState, Uuid};
 pub use publisher::{MemberEvent, Membership};
 pub use statistics::{ConnStatistics, LinkCounters, LinkStatistics, Refusals, Statistics};
 pub use stream::{FourTuple, Received, StreamEnd, Tcp};
+pub use vms::resume::LONGEST as DATAGRAM;
 pub use vms::{LinkId, PeerState};
 
 /// UDP port of the datagrams, on both sides.

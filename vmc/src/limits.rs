@@ -17,6 +17,9 @@ pub(crate) const PATIENCE: u8 = 4;
 /// Writes that stay on TCP after there was no ring for one.
 pub(crate) const RETRY_WRITES: u16 = 64;
 
+/// Rings in pages of a peer's that are asked for at a time.
+pub(crate) const ASKED: usize = 16;
+
 /// Connections that are known at a time.
 pub(crate) const CONNECTIONS: usize = 4096;
 /// Addresses that are remembered.
@@ -38,6 +41,16 @@ pub(crate) const REMOTE: u64 = 60_000 * MILLISECOND;
 pub(crate) const PROOF_TIMEOUT: u64 = 1000 * MILLISECOND;
 /// Each side waits so long for the other to leave.
 pub(crate) const LEAVE_TIMEOUT: u64 = 500 * MILLISECOND;
+/// RESUME is sent anew so soon …
+pub(crate) const RESUME_AGAIN: u64 = 20 * MILLISECOND;
+/// … and so late at most …
+pub(crate) const RESUME_AGAIN_MOST: u64 = 1000 * MILLISECOND;
+/// … for so long after this guest has gone on.
+pub(crate) const RESUME_TIMEOUT: u64 = 60_000 * MILLISECOND;
+/// … and only for so long where no connection of its own waits for the answer.
+pub(crate) const RESUME_TIMEOUT_IDLE: u64 = 5000 * MILLISECOND;
+/// A peer that was suspended is awaited so long.
+pub(crate) const PEER_TIMEOUT: u64 = 600_000 * MILLISECOND;
 /// A peer that takes no message for so long is stuck.
 pub(crate) const STUCK_TIMEOUT: u64 = 5000 * MILLISECOND;
 /// A dead peer is looked for so often while a connection uses the link …

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::connection::ConnId;
+use crate::platform::Instant;
 use crate::publisher::Membership;
 
 /// Why a link is down. Also an index of the counters of lies.
@@ -22,6 +23,10 @@ pub enum Cause {
     Replaced,
     /// This guest has become another domain.
     Renewed,
+    /// This guest is being suspended.
+    Suspended,
+    /// The peer was suspended.
+    PeerSuspended,
     /// The peer moved an index of a ring where it cannot be.
     IndexLie,
     /// The peer sent a message that means nothing.
@@ -55,11 +60,40 @@ impl fmt::Display for Cause {
             Self::Gone => "the peer is gone",
             Self::Replaced => "a new link took its place",
             Self::Renewed => "this guest is another domain now",
+            Self::Suspended => "this guest is suspended",
+            Self::PeerSuspended => "the peer is suspended",
             Self::IndexLie => "the peer lied about an index",
             Self::BadMessage => "the peer sent a message that means nothing",
             Self::Flood => "the peer rings without end",
             Self::Stuck => "the peer does not take its messages",
             Self::WrongAddress => "the peer named an address that is not its own",
+        })
+    }
+}
+
+/// How far a hand-over has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// This guest has heard that it is to migrate.
+    Notice,
+    /// What it writes lies in pages of its peer.
+    Rehomed,
+    /// It is being suspended, or its peer was.
+    Frozen,
+    /// It goes on, and names its offsets.
+    Resumed,
+    /// The peer has named its offset of a connection.
+    Confirmed,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Notice => "notice",
+            Self::Rehomed => "rehomed",
+            Self::Frozen => "frozen",
+            Self::Resumed => "resumed",
+            Self::Confirmed => "confirmed",
         })
     }
 }
@@ -72,7 +106,7 @@ pub enum Output {
         /// Whom it is for.
         to: IpAddr,
         /// What it says.
-        bytes: heapless::Vec<u8, 64>,
+        bytes: Vec<u8>,
     },
     /// An Ethernet frame that a peer sent; its source is the peer. May be lost.
     Frame(Vec<u8>),
@@ -98,4 +132,16 @@ pub enum Output {
     },
     /// A change among the guests of this host.
     Member(Membership),
+    /// A migration has come to another step, on one link. For the trace; may be lost.
+    Handover {
+        /// The peer's address.
+        address: IpAddr,
+        /// To which.
+        step: Step,
+        /// Bytes written to rings of the link so far; for
+        /// [`Step::Confirmed`], those of a connection that go into TCP once more.
+        bytes: u64,
+        /// When.
+        at: Instant,
+    },
 }

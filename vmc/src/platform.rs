@@ -102,6 +102,9 @@ pub trait Platform {
     /// Appends the grant references of a region, one for each page, to `into`.
     fn references(&self, region: &Self::Region, into: &mut alloc::vec::Vec<u32>);
 
+    /// Whether the grants of a region ended with the domain that this guest was.
+    fn is_stale(&self, region: &Self::Region) -> bool;
+
     /// Ends the grants of a region and gives its memory back.
     ///
     /// # Errors

@@ -59,6 +59,9 @@ pub struct Statistics {
     pub refused: Refusals,
     /// SWITCHes of peers that we refused.
     pub refusals: Refusals,
+    /// Directions that moved to a ring in pages of the other side's, or back,
+    /// because of a migration.
+    pub rehomed: u64,
     /// Connections that were lost with their link.
     pub failed: u64,
     /// Notifications sent.

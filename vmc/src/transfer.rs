@@ -108,7 +108,7 @@ impl<P: Platform> Vmc<P> {
         let Some(ring) = link.own_of(number, at) else {
             return Err(StreamEnd::Reset);
         };
-        let Ok(written) = ring.producer.write(&ring.region, bytes) else {
+        let Ok(written) = ring.producer.write(&ring.memory, bytes) else {
             return Err(self.caught(index));
         };
         if written > 0 {
@@ -118,9 +118,14 @@ impl<P: Platform> Vmc<P> {
             link.note_data(number, &self.platform);
             return Ok(Attempt::Done(written));
         }
+        if ring.producer.is_sealed() {
+            // Its owner is on the way; what was published has arrived.
+            sender.path = Path::Unconfirmed;
+            return Ok(Attempt::Again);
+        }
         sender.waits = sender.waits.saturating_add(1);
         sender.all_waits += 1;
-        if ring.producer.consumer_state(&ring.region).closed {
+        if ring.producer.consumer_state(&ring.memory).closed {
             sender.sunk = true;
             return Ok(Attempt::Again);
         }
@@ -136,7 +141,7 @@ impl<P: Platform> Vmc<P> {
         };
         // Half of it, so that a reader that keeps up wakes nobody for a byte.
         let wanted = ring.producer.capacity() / 2;
-        match ring.producer.wait_for_space(&ring.region, wanted) {
+        match ring.producer.wait_for_space(&ring.memory, wanted) {
             Ok(true) => Ok(Attempt::Again),
             Ok(false) => Ok(Attempt::Block),
             Err(_) => Err(self.caught(index)),
@@ -150,7 +155,7 @@ impl<P: Platform> Vmc<P> {
         StreamEnd::Reset
     }
 
-    fn set_blocked(&mut self, at: usize, flag: impl FnOnce(&mut Conn) -> &mut bool) {
+    fn set_blocked(&mut self, at: usize, flag: impl FnOnce(&mut Conn<P>) -> &mut bool) {
         if let Some(conn) = self.conns.get_mut(at) {
             *flag(conn) = true;
         }

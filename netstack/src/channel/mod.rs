@@ -49,8 +49,8 @@ pub(crate) use start::start;
 const INBOX: usize = 256;
 /// Datagrams in each queue of the channel's UDP socket.
 const DATAGRAMS: usize = 16;
-/// Bytes in each queue of the channel's UDP socket; a datagram has 64 at most.
-const DATAGRAM_BYTES: usize = DATAGRAMS * 64;
+/// Bytes in each queue of the channel's UDP socket.
+const DATAGRAM_BYTES: usize = DATAGRAMS * vmc::DATAGRAM;
 
 /// The channel, and what the stack keeps beside it.
 pub(crate) struct Channel {
@@ -68,6 +68,8 @@ pub(crate) struct Channel {
     /// Links that have just rung; kept for its memory.
     rung: Vec<LinkId>,
     kicked: bool,
+    /// When this guest last heard that it is to migrate.
+    noticed: vmc::Instant,
     driver: Option<Waker>,
 }
 
@@ -94,6 +96,7 @@ impl Channel {
             datagrams: sockets.add(socket),
             rung: Vec::new(),
             kicked: false,
+            noticed: vmc::Instant::default(),
             driver: None,
         }
     }

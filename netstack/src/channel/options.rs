@@ -4,7 +4,7 @@ use kernel::cmdline::{CommandLine, OptionError};
 use kernel::{PAGE_SIZE, mem};
 use vmc::{Config, Mode, Uuid};
 
-const MODE: &str = "off or original (example: vmc=off)";
+const MODE: &str = "off, original or advance (example: vmc=off)";
 const PEERS: &str =
     "how many guests of this host to share memory with, 1 to 64 (example: vmc_peers=16)";
 const RINGS: &str = "rings for each peer and direction, 1 to 512 (example: vmc_rings=256)";
@@ -44,6 +44,7 @@ impl ChannelOptions {
             None => options.mode,
             Some("off") => Mode::Off,
             Some("original") => Mode::Original,
+            Some("advance") => Mode::Advance,
             Some(other) => return Err(OptionError::invalid("vmc", other, MODE)),
         };
         let mut number = |key: &str, expected: &str, valid: fn(usize) -> bool| match line
@@ -71,6 +72,11 @@ impl ChannelOptions {
         })?
         .map(|kib| kib * 1024);
         Ok(options)
+    }
+
+    /// What becomes of the channel in a migration.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Whether there is to be a channel.

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::IpEndpoint;
-use vmc::{Output, Platform};
+use vmc::{Output, Platform, Step};
 
 use super::{INBOX, TcpSocket, World};
 use crate::error::StreamError;
@@ -158,6 +158,18 @@ impl Stack {
             }
             Output::LinkDown { address, cause } => {
                 log::info!("vmc: no channel to {address} any more: {cause}");
+            }
+            Output::Handover {
+                address,
+                step,
+                bytes,
+                at,
+            } => {
+                if step == Step::Notice {
+                    channel.noticed = at;
+                }
+                let micros = at.0.saturating_sub(channel.noticed.0) / 1000;
+                log::info!("handover: peer {address} phase {step} offset {bytes} us {micros}");
             }
             Output::Member(membership) => log::debug!("vmc: {membership}"),
         }

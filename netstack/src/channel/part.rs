@@ -1,10 +1,9 @@
-//! The channel's part in a suspend: all links are left before it, and found again after it.
-//!
-//! This is what the original XENVMC does (`vmc=original`, design rule R16): shared memory ends
-//! when the migration begins, and traffic goes on over TCP through pre-copy.
+//! The channel's part in a suspend. With `vmc=advance` the links stay through pre-copy and end in
+//! the last moment; with `vmc=original` they are left when the migration begins, as the original
+//! XENVMC does (design rule R16). Either way they are found again after it.
 
 use kernel::lifecycle::{Lifecycle, Outcome};
-use vmc::LeaveReason;
+use vmc::{LeaveReason, Mode};
 
 use super::Channel;
 use crate::stack::Shared;
@@ -13,6 +12,7 @@ use crate::stack::Shared;
 /// TCP.
 pub(crate) struct Part {
     pub(crate) shared: Shared,
+    pub(crate) mode: Mode,
 }
 
 impl Part {
@@ -40,15 +40,23 @@ impl Lifecycle for Part {
     }
 
     fn early_notice(&self) {
-        self.leave();
+        match self.mode {
+            Mode::Advance => self.with(|channel| channel.vmc.forewarn()),
+            Mode::Original | Mode::Off => self.leave(),
+        }
     }
 
     fn notice_withdrawn(&self) {
-        self.renew();
+        match self.mode {
+            Mode::Advance => self.with(|channel| channel.vmc.stay()),
+            Mode::Original | Mode::Off => self.renew(),
+        }
     }
 
     fn settle(&self) {
-        self.leave();
+        if self.mode == Mode::Original {
+            self.leave();
+        }
     }
 
     fn end(&self) {
@@ -58,8 +66,13 @@ impl Lifecycle for Part {
     fn is_settled(&self) -> bool {
         self.shared.with(|stack| {
             let channel = stack.channel.as_ref();
-            channel.is_none_or(|channel| channel.vmc.is_alone())
+            let is_ending = channel.is_some_and(|channel| channel.vmc.is_leaving());
+            !is_ending
         })
+    }
+
+    fn quiesce(&self) {
+        self.with(|channel| channel.vmc.freeze());
     }
 
     fn resume(&self, outcome: Outcome) {

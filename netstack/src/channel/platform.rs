@@ -82,6 +82,10 @@ impl Platform for Xen {
         into.extend_from_slice(region.references().unwrap_or_default());
     }
 
+    fn is_stale(&self, region: &GrantedRegion) -> bool {
+        region.is_stale()
+    }
+
     fn revoke(&mut self, region: GrantedRegion) -> Result<(), GrantedRegion> {
         region.revoke()
     }

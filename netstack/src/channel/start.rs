@@ -29,6 +29,7 @@ pub(crate) async fn start(
     shared.with(|stack| stack.set_channel(vmc));
     lifecycle::register(Rc::new(Part {
         shared: shared.clone(),
+        mode: options.mode(),
     }));
     task::spawn(drive(shared.clone())).detach();
     Ok(())

@@ -18,6 +18,8 @@ const CAUSES: [Cause; Cause::COUNT] = [
     Cause::Gone,
     Cause::Replaced,
     Cause::Renewed,
+    Cause::Suspended,
+    Cause::PeerSuspended,
     Cause::IndexLie,
     Cause::BadMessage,
     Cause::Flood,

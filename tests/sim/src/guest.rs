@@ -157,6 +157,27 @@ impl Guest {
         self.outputs(wires);
     }
 
+    /// It hears that it is to be migrated, and keeps its links.
+    pub fn forewarn(&mut self, wires: &mut Wires) {
+        wires.log.note(|| format!("g{} is forewarned", self.number));
+        self.vmc.forewarn();
+        self.outputs(wires);
+    }
+
+    /// It hears that it is to stay.
+    pub fn stay(&mut self, wires: &mut Wires) {
+        wires.log.note(|| format!("g{} stays", self.number));
+        self.has_notice = false;
+        self.vmc.stay();
+        self.outputs(wires);
+    }
+
+    /// The last it does before it is suspended.
+    pub fn freeze(&mut self, wires: &mut Wires) {
+        self.vmc.freeze();
+        self.outputs(wires);
+    }
+
     /// It goes on, here or elsewhere.
     pub fn renew(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} goes on", self.number));
@@ -277,7 +298,7 @@ impl Guest {
                         }
                     }
                 }
-                Output::LinkDown { .. } | Output::Member(_) => {}
+                Output::LinkDown { .. } | Output::Member(_) | Output::Handover { .. } => {}
             }
         }
     }

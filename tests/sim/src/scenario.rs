@@ -4,6 +4,7 @@ use crate::network::Weather;
 use crate::plan::Plan;
 use crate::tcp::Path;
 use crate::xen::Limits;
+use vmc::Mode;
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
@@ -18,6 +19,11 @@ pub enum Kind {
     Lossy,
     /// Guests are migrated, in original mode, or nearly.
     Migration,
+    /// Guests are migrated and keep their channel as long as they can.
+    Advance,
+    /// The same traffic again and again, with a migration one step later each
+    /// time.
+    EveryStep,
     /// Guests die and start again.
     Death,
     /// The hypervisor refuses grants, mappings, ports.
@@ -32,9 +38,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which seeds take turns.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Plain,
         Self::Migration,
+        Self::Advance,
+        Self::EveryStep,
         Self::Lossy,
         Self::Death,
         Self::Refusal,
@@ -145,6 +153,8 @@ pub struct Spec {
     pub memory: usize,
     /// Links at most.
     pub max_peers: usize,
+    /// What becomes of its channel in a migration.
+    pub mode: Mode,
 }
 
 /// A world, and what happens to it.
@@ -164,21 +174,33 @@ pub struct Scenario {
     pub weather: Weather,
     /// What happens, and at what time.
     pub actions: Vec<(u64, Action)>,
+    /// What happens after so many turns of guests.
+    pub at_turns: Vec<(u64, Action)>,
 }
+
+/// Steps at which the migrations of [`Kind::EveryStep`] begin, for each traffic.
+const STEPS: u64 = 128;
 
 impl Scenario {
     /// The scenario of a seed.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
+        let kinds = Kind::ALL.len() as u64;
+        let kind = Kind::ALL[(seed % kinds) as usize];
+        let number = seed / kinds;
         let maker = Maker {
-            random: fastrand::Rng::with_seed(seed),
-            kind: Kind::ALL[(seed % Kind::ALL.len() as u64) as usize],
+            random: fastrand::Rng::with_seed(match kind {
+                Kind::EveryStep => number / STEPS,
+                _ => seed,
+            }),
+            kind,
             guests: 0,
             hosts: 1,
             now: 0,
             actions: Vec::new(),
+            at_turns: Vec::new(),
         };
-        maker.make(seed)
+        maker.make(seed, number % STEPS)
     }
 
     /// Whether its last guest lies.
@@ -195,19 +217,30 @@ struct Maker {
     hosts: usize,
     now: u64,
     actions: Vec<(u64, Action)>,
+    at_turns: Vec<(u64, Action)>,
 }
 
 impl Maker {
-    fn make(mut self, seed: u64) -> Scenario {
+    fn make(mut self, seed: u64, step: u64) -> Scenario {
         let random = &mut self.random;
         self.guests = random.usize(2..=3) + usize::from(self.kind == Kind::Hostile);
-        if matches!(self.kind, Kind::Migration | Kind::Everything | Kind::Lossy) {
+        let moves = [
+            Kind::Migration,
+            Kind::Advance,
+            Kind::EveryStep,
+            Kind::Everything,
+            Kind::Lossy,
+        ];
+        if moves.contains(&self.kind) {
             self.hosts = random.usize(1..=2);
         }
         let is_tight = random.u32(..4) == 0;
         let guests = (0..self.guests).map(|_| self.spec(is_tight)).collect();
         let weather = self.weather();
         let is_v6 = self.random.u32(..5) == 0;
+        if self.kind == Kind::EveryStep {
+            self.migrate_at(step);
+        }
         for _ in 0..self.random.usize(3..=10) {
             self.wait();
             self.traffic();
@@ -224,10 +257,16 @@ impl Maker {
             is_v6,
             weather,
             actions: self.actions,
+            at_turns: self.at_turns,
         }
     }
 
     fn spec(&mut self, is_tight: bool) -> Spec {
+        let mode = match self.kind {
+            Kind::Advance | Kind::EveryStep => Mode::Advance,
+            _ if self.random.bool() => Mode::Original,
+            _ => Mode::Advance,
+        };
         let random = &mut self.random;
         let pick = |random: &mut fastrand::Rng, from: &[usize]| from[random.usize(..from.len())];
         Spec {
@@ -244,6 +283,7 @@ impl Maker {
                 4 << 20
             },
             max_peers: if is_tight { pick(random, &[1, 2]) } else { 16 },
+            mode,
         }
     }
 
@@ -251,10 +291,11 @@ impl Maker {
         let random = &mut self.random;
         let is_bad = matches!(self.kind, Kind::Lossy | Kind::Everything);
         Weather {
-            loss: if is_bad {
-                [0, 10, 50, 100][random.usize(..4)]
-            } else {
-                0
+            loss: match self.kind {
+                Kind::Lossy => [0, 10, 50, 100][random.usize(..4)],
+                // A hand-over needs some datagrams.
+                Kind::Everything => [0, 10, 50][random.usize(..3)],
+                _ => 0,
             },
             doubled: if is_bad { 20 } else { 0 },
             delay: random.u64(20 * MICROSECOND..200 * MICROSECOND),
@@ -323,12 +364,12 @@ impl Maker {
     fn trouble(&mut self) {
         let guest = self.random.usize(..self.guests);
         match self.kind {
-            Kind::Plain => {}
+            Kind::Plain | Kind::EveryStep => {}
             Kind::Lossy => {
                 let weather = self.weather();
                 self.does(Action::Weather(weather));
             }
-            Kind::Migration => self.migrate(guest),
+            Kind::Migration | Kind::Advance => self.migrate(guest),
             Kind::Death => self.die(guest),
             Kind::Refusal => self.refuse(guest),
             Kind::Pause => self.pause(guest),
@@ -368,6 +409,36 @@ impl Maker {
             is_cancelled: random.u32(..4) == 0,
         };
         self.does(action);
+    }
+
+    /// A migration of one guest, or of two, that begins after `step` turns.
+    fn migrate_at(&mut self, step: u64) {
+        let mut turn = step;
+        let [first, second] = self.two();
+        let random = &mut self.random;
+        let guests = if random.u32(..3) == 0 {
+            vec![first, second]
+        } else {
+            vec![first]
+        };
+        for guest in guests {
+            if random.u32(..4) != 0 {
+                self.at_turns.push((turn, Action::EarlyNotice(guest)));
+                turn += random.u64(..40);
+                if random.u32(..6) == 0 {
+                    self.at_turns.push((turn, Action::Cancel(guest)));
+                    turn += random.u64(..20);
+                }
+            }
+            let action = Action::Suspend {
+                guest,
+                host: random.usize(..self.hosts),
+                downtime: random.u64(..20 * MILLISECOND),
+                is_cancelled: random.u32(..4) == 0,
+            };
+            self.at_turns.push((turn, action));
+            turn += random.u64(..30);
+        }
     }
 
     fn die(&mut self, guest: usize) {

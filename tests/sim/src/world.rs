@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use vmc::{Config, Mode, Platform, Uuid};
+use vmc::{Config, Platform, Uuid};
 
 use crate::frames::Frames;
 use crate::guest::{Guest, Life, Wires};
@@ -149,6 +149,7 @@ impl World {
             max_rings,
             memory,
             max_peers,
+            mode,
             ..
         } = self.scenario.guests[number];
         let seed = self.random.u64(..);
@@ -159,7 +160,7 @@ impl World {
         (uuid[0], uuid[1], uuid[2]) = (salt, number as u8, life as u8);
         let config = Config {
             uuid: Uuid(uuid),
-            mode: Mode::Original,
+            mode,
             max_peers,
             max_rings,
             largest_ring,
@@ -288,6 +289,7 @@ impl World {
             _ => self.random.u64(200..5000),
         };
         self.report.turns += 1;
+        self.act_at_turn();
         let guest = &mut self.guests[number];
         guest.turn(&mut self.wires);
         guest.busy_until = now + cost;
@@ -296,6 +298,14 @@ impl World {
             log.violation(|| format!("g{number}: a timer is due after it was served"));
         }
         self.judge(number);
+    }
+
+    fn act_at_turn(&mut self) {
+        let actions = &mut self.scenario.at_turns;
+        let due = actions.extract_if(.., |(turn, _)| *turn < self.report.turns);
+        for action in due.map(|(_, action)| action).collect::<Vec<_>>() {
+            self.act(&action);
+        }
     }
 
     /// What holds after every turn.

@@ -6,7 +6,7 @@ use sim::Sum;
 use sim::scenario::{Kind, Scenario};
 use sim::world::Report;
 
-/// Seeds of each kind; eight kinds take turns.
+/// Seeds of each kind; ten kinds take turns.
 const SEEDS: u64 = 1_300;
 
 fn run_all(kind: Kind) -> Report {
@@ -37,6 +37,18 @@ fn plain_traffic_moves_to_the_rings_and_no_wake_up_is_lost() {
 fn migrations_in_original_mode_lose_no_byte() {
     let report = run_all(Kind::Migration);
     assert!(report.fallbacks > SEEDS, "{report:?}");
+}
+
+#[test]
+fn migrations_that_keep_the_channel_lose_no_byte() {
+    let report = run_all(Kind::Advance);
+    assert!(report.fallbacks > SEEDS, "{report:?}");
+}
+
+#[test]
+fn a_migration_may_begin_at_every_step() {
+    let report = run_all(Kind::EveryStep);
+    assert!(report.upgrades > SEEDS, "{report:?}");
 }
 
 #[test]

@@ -33,7 +33,10 @@ impl<P: Platform> Vmc<P> {
                 if let Some((link, &number)) = link.zip(conn.sender.rings.last())
                     && let Some(ring) = link.own_of(number, at)
                 {
-                    ring.producer.finish(&ring.region);
+                    // Behind a seal TCP brings the end.
+                    if !ring.producer.is_sealed() {
+                        ring.producer.finish(&ring.memory);
+                    }
                     link.note_data(number, &self.platform);
                 }
                 if conn.sender.sunk {
@@ -68,6 +71,7 @@ impl<P: Platform> Vmc<P> {
     pub fn abort<T: Tcp>(&mut self, conn: ConnId, tcp: &mut T) {
         if let Some(at) = self.conns.find(conn.0) {
             self.drop_rings(at);
+            self.drop_kept(at);
             if let Some(conn) = self.conns.get_mut(at) {
                 conn.ended = true;
                 conn.sender.residue = alloc::vec::Vec::new();
@@ -94,6 +98,7 @@ impl<P: Platform> Vmc<P> {
             return;
         };
         self.drop_rings(at);
+        self.drop_kept(at);
         if let Some(gone) = self.conns.remove(at)
             && self.tuples.get(&gone.tuple) == Some(&conn)
         {
@@ -109,10 +114,10 @@ impl<P: Platform> Vmc<P> {
         let link = conn.link.and_then(|index| self.links.get(index));
         let in_ring = |number: &u16| {
             let ring = link?.own.get(usize::from(*number))?.as_ref()?;
-            Some(ring.producer.unconsumed(&ring.region))
+            Some(ring.producer.unconsumed(&ring.memory))
         };
         let in_rings: u64 = conn.sender.rings.iter().filter_map(in_ring).sum();
-        in_rings + (conn.sender.residue.len() - conn.sender.resent) as u64
+        in_rings + conn.unconsumed_kept() + (conn.sender.residue.len() - conn.sender.resent) as u64
     }
 
     /// A connection ends while its link stays: its rings are let go of.
@@ -125,7 +130,7 @@ impl<P: Platform> Vmc<P> {
         };
         for number in core::mem::take(&mut conn.sender.rings) {
             if let Some(ring) = link.own_of(number, at) {
-                ring.producer.reset(&ring.region);
+                ring.producer.reset(&ring.memory);
                 ring.user = User::Over;
                 link.note_data(number, &self.platform);
             }
@@ -158,6 +163,7 @@ impl<P: Platform> Vmc<P> {
         }
         conn.ended = true;
         conn.sender.residue = alloc::vec::Vec::new();
+        self.drop_kept(at);
         self.stats.failed += 1;
         if let Some(id) = self.conn_id(at) {
             self.emit(Output::Failed(id));
@@ -199,7 +205,7 @@ impl<P: Platform> Vmc<P> {
     }
 }
 
-impl Conn {
+impl<P: Platform> Conn<P> {
     pub(crate) fn statistics(&self) -> ConnStatistics {
         ConnStatistics {
             tuple: self.tuple,

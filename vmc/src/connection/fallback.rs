@@ -5,6 +5,7 @@
 //! is answered exactly once, by CONFIRM or by DONE, and messages of a link
 //! stay in order: so nothing that crosses can be taken for something else.
 
+use super::handover::let_go_of_rings;
 use super::{Fin, Path};
 use crate::channel::Vmc;
 use crate::message::{Message, Reason};
@@ -22,18 +23,23 @@ impl<P: Platform> Vmc<P> {
         let Some(link) = conn.link.and_then(|index| self.links.get_mut(index)) else {
             return;
         };
-        for source in core::mem::take(&mut conn.recver.rings) {
-            let offset = conn.recver.consumed(source);
-            link.let_go(
-                source.ring,
-                &Message::Confirm {
-                    your: source.ring,
-                    reason,
-                    offset,
-                },
-            );
+        match let_go_of_rings(conn, link) {
+            Ok(answers) => {
+                for (your, offset) in answers {
+                    let answer = Message::Confirm {
+                        your,
+                        reason,
+                        offset,
+                    };
+                    link.answer(your, &answer);
+                }
+                self.wake_reader(at);
+            }
+            Err(cause) => {
+                link.fault = Some(cause);
+                self.lose(at);
+            }
         }
-        self.wake_reader(at);
     }
 
     /// FALLBACK: the sender of a ring wants to go back to TCP.
@@ -84,6 +90,7 @@ impl<P: Platform> Vmc<P> {
         offset: u64,
     ) -> Result<(), Cause> {
         let Some(at) = self.reads_first(index, number)? else {
+            self.lose_home(index, number);
             return Ok(());
         };
         let (Some(link), Some(conn)) = (self.links.get_mut(index), self.conns.get_mut(at)) else {
@@ -95,6 +102,7 @@ impl<P: Platform> Vmc<P> {
         let sender = &mut conn.sender;
         let (base, tail) = (ring.producer.base(), ring.producer.tail());
         let begins = sender.residue.is_empty() || offset == base;
+        let is_own = ring.memory.is_own();
         if offset < base || offset > tail || !begins {
             return Err(Cause::BadMessage);
         }
@@ -110,7 +118,7 @@ impl<P: Platform> Vmc<P> {
             if sender.residue.try_reserve_exact(len).is_ok() {
                 sender.residue.resize(start + len, 0);
                 let into = &mut sender.residue[start..];
-                if ring.producer.read_back(&ring.region, offset, into) != len {
+                if ring.producer.read_back(&ring.memory, offset, into) != len {
                     return Err(Cause::BadMessage);
                 }
             } else {
@@ -124,7 +132,9 @@ impl<P: Platform> Vmc<P> {
         } else {
             Path::Unconfirmed
         };
-        if matches!(reason, Reason::Unmapped | Reason::NoRoom) {
+        if !is_own {
+            self.stats.mapped_pages -= link.drop_home(number);
+        } else if matches!(reason, Reason::Unmapped | Reason::NoRoom) {
             link.retire_own(number);
         } else {
             link.idle_own(number);
@@ -174,6 +184,7 @@ impl<P: Platform> Vmc<P> {
         sender.rings.remove(0);
         link.idle_own(number);
         if complete && !sender.rings.is_empty() {
+            self.go_home(index);
             return Ok(());
         }
         if complete && sender.fin == Fin::Wanted && sender.path == Path::Ring {

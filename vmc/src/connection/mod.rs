@@ -2,15 +2,19 @@
 //!
 //! Read in this order: this file (what a connection is), `upgrade` (a
 //! direction moves to a ring, or to a larger one), `fallback` and `resend`
-//! (and back to TCP), `close` (FIN, RESET, and what is left when the user lets go).
+//! (and back to TCP), `handover` (its link ends in a suspend), `close` (FIN,
+//! RESET, and what is left when the user lets go).
 
 mod close;
 mod fallback;
+pub(crate) mod handover;
 pub(crate) mod resend;
 mod upgrade;
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+pub(crate) use self::handover::{Epochs, Kept, Part};
 use crate::channel::Vmc;
 use crate::platform::Platform;
 use crate::slab::Key;
@@ -29,7 +33,7 @@ impl ConnId {
 }
 
 /// A connection with a guest that is, or may turn out to be, on this host.
-pub(crate) struct Conn {
+pub(crate) struct Conn<P: Platform> {
     pub(crate) tuple: FourTuple,
     /// The open link with the peer.
     pub(crate) link: Option<usize>,
@@ -41,6 +45,14 @@ pub(crate) struct Conn {
     pub(crate) released: bool,
     /// An `Output::Advance` is on its way.
     pub(crate) advancing: bool,
+    /// Links that ended in a suspend, and whose peer has not named the offset
+    /// that it goes on from.
+    pub(crate) handovers: Epochs,
+    /// Rings of its sender that outlived their link.
+    pub(crate) kept: Vec<Kept<P>>,
+    /// What its receiver has from rings that it reads no longer; it comes
+    /// before anything else.
+    pub(crate) rest: VecDeque<Part<P>>,
 }
 
 /// Ring numbers in use by one direction, oldest first.
@@ -118,10 +130,13 @@ pub(crate) struct Recver {
     pub(crate) finished: bool,
     /// A read found nothing, and nobody was told of anything since.
     pub(crate) blocked: bool,
+    /// The stream offset that it has named last: from there on, where it reads
+    /// no ring, bytes come from TCP.
+    pub(crate) confirmed: u64,
     pub(crate) by_ring: u64,
 }
 
-impl Conn {
+impl<P: Platform> Conn<P> {
     pub(crate) fn new(tuple: FourTuple, sent: u64, received: u64) -> Self {
         Self {
             tuple,
@@ -147,11 +162,15 @@ impl Conn {
                 received,
                 finished: false,
                 blocked: true,
+                confirmed: 0,
                 by_ring: 0,
             },
             ended: false,
             released: false,
             advancing: false,
+            handovers: Epochs::new(),
+            kept: Vec::new(),
+            rest: VecDeque::new(),
         }
     }
 

@@ -9,7 +9,8 @@ use crate::output::Cause;
 use crate::platform::Platform;
 use crate::ring::{Consumer, Producer};
 use crate::stream::FourTuple;
-use crate::vms::rings::{User, geometry};
+use crate::vms::peer_rings::PeerRing;
+use crate::vms::rings::{User, geometry, pages};
 
 impl<P: Platform> Vmc<P> {
     /// Moves the sender of a connection from TCP to a ring, from the next byte on.
@@ -41,7 +42,9 @@ impl<P: Platform> Vmc<P> {
         let Some(log2) = link.own_of(number, at).map(|ring| ring.log2) else {
             return false;
         };
-        if log2 >= largest {
+        // A ring of the reader's pages does not grow; it moves back when the
+        // notice is over.
+        if log2 >= largest || self.wants_home(index) {
             return false;
         }
         let grown = self.switch(at, (log2 + GROWTH_LOG2).min(largest), Some(log2));
@@ -50,7 +53,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// SWITCH to another ring, at the offset that the writer has come to.
-    fn switch(&mut self, at: usize, log2: u8, more_than: Option<u8>) -> bool {
+    pub(crate) fn switch(&mut self, at: usize, log2: u8, more_than: Option<u8>) -> bool {
         let Some(index) = self.conns.get(at).and_then(|conn| conn.link) else {
             return false;
         };
@@ -65,7 +68,11 @@ impl<P: Platform> Vmc<P> {
             return false;
         };
         let base = conn.sender.written;
-        ring.producer = Producer::new(&ring.region, geometry(ring.log2), base);
+        ring.producer = if ring.memory.is_own() {
+            Producer::new(&ring.memory, geometry(ring.log2), base)
+        } else {
+            Producer::sealable(&ring.memory, geometry(ring.log2), base)
+        };
         ring.user = User::Conn(at);
         // Two at most: `grow` starts from one, `upgrade` from none.
         let _ = conn.sender.rings.push(own);
@@ -107,7 +114,7 @@ impl<P: Platform> Vmc<P> {
         };
         let at = self.tuples.get(&tuple).and_then(|id| self.conns.find(id.0));
         let conn = at.and_then(|at| Some((at, self.conns.get_mut(at)?)));
-        let refusal = match (&conn, &ring.mapping) {
+        let refusal = match (&conn, &ring.memory) {
             _ if tuple.remote.ip() != address => Some(Reason::WrongAddress),
             _ if !is_open => Some(Reason::Leaving),
             (None, _) => Some(Reason::NoConnection),
@@ -127,16 +134,32 @@ impl<P: Platform> Vmc<P> {
                 self.confirm(at, reason);
             }
             self.count_refusal(reason);
+            let mut ring = None;
             if let Some(link) = self.links.get_mut(index) {
                 link.post(&Message::Confirm {
                     your: number,
                     reason,
                     offset: base,
                 });
+                if link.owns_peer_ring(number) {
+                    // A ring of this side's ends with every CONFIRM.
+                    ring = link
+                        .peers
+                        .get_mut(usize::from(number))
+                        .and_then(Option::take);
+                }
+            }
+            if let Some(PeerRing {
+                memory: Some(memory),
+                log2,
+                ..
+            }) = ring
+            {
+                self.dispose_ring(index, memory, pages(log2));
             }
             return Ok(());
         }
-        let Some(((at, conn), mapping)) = conn.zip(ring.mapping.as_ref()) else {
+        let Some(((at, conn), mapping)) = conn.zip(ring.memory.as_ref()) else {
             return Ok(());
         };
         let recver = &mut conn.recver;
@@ -144,7 +167,9 @@ impl<P: Platform> Vmc<P> {
         let earliest = recver
             .rings
             .last()
-            .map_or(recver.received, |source| source.base.max(recver.received));
+            .map(|source| source.base)
+            .max(conn.rest.back().map(|part| part.end))
+            .map_or(recver.received, |base| base.max(recver.received));
         if recver.rings.is_full() || base < earliest {
             return Err(Cause::BadMessage);
         }

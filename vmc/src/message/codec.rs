@@ -23,6 +23,9 @@ impl<'a> Message<'a> {
             Self::Released { .. } => 8,
             Self::Member { .. } => 9,
             Self::Leave(_) => 10,
+            Self::Ask { .. } => 11,
+            Self::Home { .. } => 12,
+            Self::Migrating(_) => 13,
         }
     }
 
@@ -34,6 +37,11 @@ impl<'a> Message<'a> {
             Self::Frame(frame) => into.extend_from_slice(frame),
             Self::Ring {
                 own,
+                log2,
+                references,
+            }
+            | Self::Home {
+                your: own,
                 log2,
                 references,
             } => {
@@ -78,6 +86,11 @@ impl<'a> Message<'a> {
                 put_address(into, address);
             }
             Self::Leave(leave) => into.extend_from_slice(&leave.number().to_le_bytes()),
+            Self::Ask { own, log2 } => {
+                into.extend_from_slice(&own.to_le_bytes());
+                into.extend_from_slice(&[log2, 0]);
+            }
+            Self::Migrating(migrates) => into.extend_from_slice(&[u8::from(migrates), 0]),
         }
         let len = u16::try_from(into.len() - start - super::HEADER).unwrap_or(u16::MAX);
         into[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
@@ -88,17 +101,12 @@ impl<'a> Message<'a> {
         let message = match (kind, payload.len()) {
             (1, 1..=1514) => Self::Frame(payload),
             (2, 4..) => {
-                let (head, references) = payload.split_first_chunk::<4>()?;
-                let log2 = head[2];
-                if head[3] != 0 || log2 > LARGEST_LOG2 || references.len() != 4 * (1 + (1 << log2))
-                {
-                    return None;
-                }
-                Self::Ring {
-                    own: ring(head)?,
+                let (own, log2, references) = granted(payload)?;
+                is_whole(log2, references).then_some(Self::Ring {
+                    own,
                     log2,
                     references: References(references),
-                }
+                })?
             }
             (3, 52) => Self::Switch {
                 own: ring(payload)?,
@@ -129,6 +137,24 @@ impl<'a> Message<'a> {
                 uuid: Uuid(array(payload, 4)?),
                 address: address(payload[1], array(payload, 20)?)?,
             },
+            (11, 4) => {
+                let (own, log2, _) = granted(payload)?;
+                Self::Ask { own, log2 }
+            }
+            (12, 4..) => {
+                let (your, log2, references) = granted(payload)?;
+                let is_refused = references.is_empty();
+                (is_refused || is_whole(log2, references)).then_some(Self::Home {
+                    your,
+                    log2,
+                    references: References(references),
+                })?
+            }
+            (13, 2) => Self::Migrating(match payload {
+                [0, 0] => false,
+                [1, 0] => true,
+                _ => return None,
+            }),
             (10, 2) => Self::Leave(Leave::from_number(u16::from_le_bytes(array(payload, 0)?))?),
             _ => return None,
         };
@@ -155,6 +181,21 @@ impl Leave {
             _ => return None,
         })
     }
+}
+
+/// Ring number, log2 of data pages, and what follows.
+fn granted(payload: &[u8]) -> Option<(u16, u8, &[u8])> {
+    let (head, references) = payload.split_first_chunk::<4>()?;
+    let log2 = head[2];
+    if head[3] != 0 || log2 > LARGEST_LOG2 {
+        return None;
+    }
+    Some((ring(head)?, log2, references))
+}
+
+/// Whether there is a reference for each page of a ring.
+const fn is_whole(log2: u8, references: &[u8]) -> bool {
+    references.len() == 4 * (1 + (1 << log2))
 }
 
 fn ring(payload: &[u8]) -> Option<u16> {
@@ -186,7 +227,7 @@ fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
     })
 }
 
-fn put_tuple(into: &mut Vec<u8>, tuple: &FourTuple) {
+pub(crate) fn put_tuple(into: &mut Vec<u8>, tuple: &FourTuple) {
     into.extend_from_slice(&[family(tuple.local.ip()), 0, 0, 0]);
     into.extend_from_slice(&tuple.local.port().to_le_bytes());
     into.extend_from_slice(&tuple.remote.port().to_le_bytes());
@@ -194,7 +235,7 @@ fn put_tuple(into: &mut Vec<u8>, tuple: &FourTuple) {
     put_address(into, tuple.remote.ip());
 }
 
-fn tuple(bytes: &[u8]) -> Option<FourTuple> {
+pub(crate) fn tuple(bytes: &[u8]) -> Option<FourTuple> {
     let family = *bytes.first()?;
     let end = |port, at| {
         let port = u16::from_le_bytes(array(bytes, port)?);
@@ -259,6 +300,16 @@ mod tests {
             address: six.local.ip(),
         });
         check(Message::Leave(Leave::Migrating));
+        check(Message::Ask { own: 3, log2: 8 });
+        for references in [&references[..], &[]] {
+            check(Message::Home {
+                your: 3,
+                log2: 2,
+                references: References(references),
+            });
+        }
+        check(Message::Migrating(true));
+        check(Message::Migrating(false));
     }
 
     #[test]
@@ -281,7 +332,10 @@ mod tests {
             if bytes[0] == 1 {
                 return;
             }
-            for len in (HEADER..bytes.len()).filter(|len| *len != bytes.len() - 1) {
+            // A HOME without references is one, too.
+            let is_home = |len: usize| bytes[0] == 12 && len == HEADER + 4;
+            let others = HEADER..bytes.len() - 1;
+            for len in others.filter(|len| !is_home(*len)) {
                 assert_eq!(Message::decode(bytes[0], &bytes[HEADER..len]), None);
             }
             assert_eq!(Message::decode(bytes[0], &bytes[HEADER..]), None);
@@ -293,7 +347,9 @@ mod tests {
         assert_eq!(Message::decode(7, &[0, 2]), None, "ring 512");
         assert_eq!(Message::decode(10, &[5, 0]), None);
         assert_eq!(Message::decode(0, &[]), None);
-        assert_eq!(Message::decode(11, &[]), None);
+        assert_eq!(Message::decode(14, &[]), None);
+        assert_eq!(Message::decode(13, &[2, 0]), None);
+        assert_eq!(Message::decode(11, &[0, 0, 9, 0]), None, "2^9 pages");
         assert_eq!(Message::decode(2, &[0, 0, 200, 0]), None, "2^200 pages");
         assert_eq!(Message::decode(1, &[0; 1515]), None);
     }

@@ -37,6 +37,16 @@ impl<P: Platform> Vmc<P> {
                 Ok(())
             }
             Message::Leave(leave) => self.peer_leaves(index, leave),
+            Message::Ask { own, log2 } => self.asked(index, own, log2),
+            Message::Home {
+                your,
+                log2,
+                references,
+            } => self.home(index, your, log2, references),
+            Message::Migrating(migrates) => {
+                self.peer_migrates(index, migrates);
+                Ok(())
+            }
         }
     }
 }

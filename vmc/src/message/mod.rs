@@ -6,7 +6,7 @@
 //! that carry messages), `serve` (what an event does), `handle` (what a
 //! message does), `frame`.
 
-mod codec;
+pub(crate) mod codec;
 pub(crate) mod doorbell;
 mod frame;
 mod handle;
@@ -129,4 +129,15 @@ pub(crate) enum Message<'a> {
         address: IpAddr,
     },
     Leave(Leave),
+    Ask {
+        own: u16,
+        log2: u8,
+    },
+    Home {
+        your: u16,
+        log2: u8,
+        references: References<'a>,
+    },
+    /// The sender is about to migrate, or no longer.
+    Migrating(bool),
 }

@@ -5,7 +5,7 @@ use crate::channel::Vmc;
 use crate::limits::{EMPTY_EVENTS, MESSAGES, STUCK_TIMEOUT};
 use crate::output::Cause;
 use crate::platform::Platform;
-use crate::vms::control::CLOSED;
+use crate::vms::control::{CLOSED, FROZEN};
 use crate::vms::rings::User;
 
 impl<P: Platform> Vmc<P> {
@@ -15,7 +15,7 @@ impl<P: Platform> Vmc<P> {
             return;
         };
         let heard = doorbell::answer(&link.memory, link.side.own_bell());
-        let mut useful = link.peer_state() == CLOSED;
+        let mut useful = matches!(link.peer_state(), CLOSED | FROZEN);
         if let Some(heard) = heard {
             if heard.messages {
                 useful |= self.serve_messages(index);
@@ -139,7 +139,7 @@ impl<P: Platform> Vmc<P> {
         let Some(at) = ring.user else {
             return false;
         };
-        let is_first = |conn: &crate::connection::Conn| {
+        let is_first = |conn: &crate::connection::Conn<P>| {
             let recver = &conn.recver;
             recver.blocked
                 && recver.rings.first().is_some_and(|source| {
@@ -149,7 +149,7 @@ impl<P: Platform> Vmc<P> {
         if !self.conns.get(at).is_some_and(is_first) {
             return false;
         }
-        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref()) else {
+        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.memory.as_ref()) else {
             return false;
         };
         match consumer.wait_for_data(mapping) {
@@ -184,7 +184,7 @@ impl<P: Platform> Vmc<P> {
             return false;
         }
         let wanted = ring.producer.capacity() / 2;
-        match ring.producer.wait_for_space(&ring.region, wanted) {
+        match ring.producer.wait_for_space(&ring.memory, wanted) {
             Ok(true) => {
                 self.wake_writer(at);
                 true

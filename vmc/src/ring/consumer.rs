@@ -2,7 +2,7 @@
 
 use super::IndexLie;
 use super::layout::{
-    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET,
+    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET, SEALED,
     SPACE_AT, TAIL, reaches,
 };
 use super::lie;
@@ -27,6 +27,8 @@ enum End {
     NotYet,
     /// The believed tail is the last one and is not fetched again.
     Finished,
+    /// The same, but the stream goes on by another way.
+    Sealed,
     Reset,
 }
 
@@ -76,6 +78,24 @@ impl Consumer {
         self.closing = true;
     }
 
+    /// Ends a ring in memory of this side's where it stands, whatever the
+    /// producer is doing: what it has published counts, what it publishes from
+    /// now on does not, and it sees that. Returns the offset of the end.
+    ///
+    /// # Errors
+    /// [`IndexLie`]; the channel is to be closed.
+    pub fn seal<M: Memory>(&mut self, memory: &M) -> Result<u64, IndexLie> {
+        if self.end == End::NotYet {
+            let fetched = self.geometry.fetch_or(memory, TAIL, SEALED) & !SEALED;
+            let capacity = self.geometry.capacity_u64();
+            self.tail = lie::tail(fetched, self.tail, self.head, capacity)?;
+            self.end = End::Sealed;
+            // An end that the producer stored before stands.
+            self.fetch(memory)?;
+        }
+        Ok(self.tail)
+    }
+
     /// Takes what there is, up to the size of `into`.
     ///
     /// # Errors
@@ -90,7 +110,7 @@ impl Consumer {
         Ok(match (self.end, self.readable()) {
             (End::Reset, _) => Taken::Reset,
             (End::Finished, 0) => Taken::Finished,
-            (End::NotYet, 0) => Taken::Empty,
+            (End::NotYet | End::Sealed, 0) => Taken::Empty,
             (_, readable) => {
                 let count = readable.min(into.len());
                 self.take(memory, &mut into[..count]);

@@ -19,6 +19,9 @@ pub(super) const DATA_AT: usize = 0x90;
 pub(super) const FIN: u64 = 1 << 0;
 pub(super) const RESET: u64 = 1 << 1;
 
+/// In the tail of a ring that its consumer owns: what is published after it does not count.
+pub(super) const SEALED: u64 = 1 << 63;
+
 // Bits of the consumer's state.
 pub(super) const ATTACHED: u64 = 1 << 0;
 pub(super) const CLOSED: u64 = 1 << 1;
@@ -50,6 +53,14 @@ impl Geometry {
 
     pub(super) fn load<M: Memory>(self, memory: &M, field: usize) -> u64 {
         memory.load(self.header + field)
+    }
+
+    pub(super) fn swap<M: Memory>(self, memory: &M, field: usize, value: u64) -> u64 {
+        memory.swap(self.header + field, value)
+    }
+
+    pub(super) fn fetch_or<M: Memory>(self, memory: &M, field: usize, bits: u64) -> u64 {
+        memory.fetch_or(self.header + field, bits)
     }
 
     pub(super) fn store<M: Memory>(self, memory: &M, field: usize, value: u64) {

@@ -1,8 +1,8 @@
-//! The end that writes, and owns the ring's memory.
+//! The end that writes; as a rule it owns the ring's memory.
 
 use super::IndexLie;
 use super::layout::{
-    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET,
+    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET, SEALED,
     SPACE_AT, TAIL, reaches,
 };
 use super::lie;
@@ -30,6 +30,9 @@ pub struct Producer {
     announced: u64,
     /// FIN and RESET as they stand in the header.
     state: u64,
+    /// The consumer owns the memory, and may seal the ring.
+    sealable: bool,
+    sealed: bool,
 }
 
 impl Producer {
@@ -58,16 +61,36 @@ impl Producer {
             head: base,
             announced: base,
             state: 0,
+            sealable: false,
+            sealed: false,
         }
     }
 
+    /// Begins a ring in memory of the consumer's, which may seal it.
+    ///
+    /// # Panics
+    /// Where the capacity is no power of two.
+    pub fn sealable<M: Memory>(memory: &M, geometry: Geometry, base: u64) -> Self {
+        Self {
+            sealable: true,
+            ..Self::new(memory, geometry, base)
+        }
+    }
+
+    /// Whether the consumer has sealed the ring: nothing was published since,
+    /// and nothing will be.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
     /// Copies as much of `bytes` as there is room for and publishes it.
-    /// Nothing where the ring is full, or has been finished or reset.
+    /// Nothing where the ring is full, or has been finished, reset or sealed.
     ///
     /// # Errors
     /// [`IndexLie`]; the channel is to be closed.
     pub fn write<M: Memory>(&mut self, memory: &M, bytes: &[u8]) -> Result<usize, IndexLie> {
-        if self.state != 0 {
+        if self.state != 0 || self.sealed {
             return Ok(0);
         }
         // The consumer's cache line is fetched only when it matters.
@@ -78,8 +101,17 @@ impl Producer {
         if count > 0 {
             let distance = self.tail.wrapping_sub(self.base);
             self.geometry.copy_in(memory, distance, &bytes[..count]);
-            self.tail = self.tail.wrapping_add(count as u64);
-            self.geometry.store(memory, TAIL, self.tail);
+            let tail = self.tail.wrapping_add(count as u64);
+            if self.sealable {
+                // One exchange decides for both sides whether this counts.
+                self.sealed = self.geometry.swap(memory, TAIL, tail) & SEALED != 0;
+                if self.sealed {
+                    return Ok(0);
+                }
+            } else {
+                self.geometry.store(memory, TAIL, tail);
+            }
+            self.tail = tail;
         }
         Ok(count)
     }

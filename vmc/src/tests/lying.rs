@@ -57,7 +57,7 @@ fn an_index_that_lies_ends_the_link_and_its_connections_only() {
     pair.pump(0, 0, 10);
     let link = pair.guests[0].vmc.links.get_mut(0).expect("a link");
     let ring = link.own[0].as_ref().expect("a ring");
-    ring.region.store(0, u64::MAX / 2);
+    ring.memory.store(0, u64::MAX / 2);
     assert!(pair.read(1, 10).is_err());
     assert_eq!(pair.guests[1].vmc.statistics().ended(Cause::IndexLie), 1);
     let failed = Output::Failed(pair.conn(1));

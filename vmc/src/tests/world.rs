@@ -166,6 +166,12 @@ impl Platform for Dom {
         into.extend(&region.references);
     }
 
+    fn is_stale(&self, region: &Region) -> bool {
+        let grants = self.host.grants.borrow();
+        let is_gone = |at: &u32| grants[*at as usize].is_none();
+        region.references.iter().all(is_gone)
+    }
+
     fn revoke(&mut self, region: Region) -> Result<(), Region> {
         let mut grants = self.host.grants.borrow_mut();
         let mapped = region.references.iter().any(|at| {

@@ -34,10 +34,19 @@ impl<P: Platform> Vmc<P> {
             if recver.finished {
                 return Ok(Received::Finished);
             }
-            let from_ring = recver
-                .rings
-                .first()
-                .is_some_and(|source| recver.received >= source.base);
+            if let Some(part) = conn.rest.front_mut()
+                && recver.received >= part.start
+            {
+                match self.read_part(at, into)? {
+                    0 => continue,
+                    count => return Ok(Received::Bytes(count)),
+                }
+            }
+            let from_ring = conn.rest.is_empty()
+                && recver
+                    .rings
+                    .first()
+                    .is_some_and(|source| recver.received >= source.base);
             let attempt = if from_ring {
                 self.read_ring(at, into)?
             } else {
@@ -61,6 +70,34 @@ impl<P: Platform> Vmc<P> {
         Ok(Received::Nothing)
     }
 
+    /// Bytes that were kept when their ring ended; 0 where there are none left.
+    fn read_part(&mut self, at: usize, into: &mut [u8]) -> Result<usize, StreamEnd> {
+        let Some(conn) = self.conns.get_mut(at) else {
+            return Err(StreamEnd::Reset);
+        };
+        let received = conn.recver.received;
+        let Some(part) = conn.rest.front_mut() else {
+            return Ok(0);
+        };
+        let count = if received < part.end {
+            let Ok(count) = part.read(received, into) else {
+                self.end_conn(at);
+                return Err(StreamEnd::Reset);
+            };
+            count
+        } else {
+            0
+        };
+        let is_over = received + count as u64 >= part.end;
+        conn.recver.received += count as u64;
+        conn.recver.by_ring += count as u64;
+        if is_over {
+            self.end_part(at);
+            self.catch_up_reader(at);
+        }
+        Ok(count)
+    }
+
     fn read_ring(&mut self, at: usize, into: &mut [u8]) -> Result<Attempt<Received>, StreamEnd> {
         let Some(conn) = self.conns.get_mut(at) else {
             return Err(StreamEnd::Reset);
@@ -76,7 +113,7 @@ impl<P: Platform> Vmc<P> {
         let Some(Some(ring)) = link.peers.get_mut(usize::from(source.ring)) else {
             return Err(StreamEnd::Reset);
         };
-        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref()) else {
+        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.memory.as_ref()) else {
             return Err(StreamEnd::Reset);
         };
         match consumer.read_until(mapping, into, end) {
@@ -132,6 +169,7 @@ impl<P: Platform> Vmc<P> {
         }
         let source = conn.recver.rings.remove(0);
         let offset = conn.recver.received;
+        conn.recver.confirmed = offset;
         if let Some(link) = conn.link.and_then(|index| self.links.get_mut(index)) {
             link.let_go(
                 source.ring,
@@ -161,13 +199,16 @@ impl<P: Platform> Vmc<P> {
 }
 
 /// Reads TCP, up to the base of the ring that comes behind it.
-fn read_tcp<T: Tcp>(
-    conn: &mut Conn,
+fn read_tcp<P: Platform, T: Tcp>(
+    conn: &mut Conn<P>,
     tcp: &mut T,
     into: &mut [u8],
 ) -> Result<Attempt<Received>, StreamEnd> {
     let recver = &mut conn.recver;
-    let next = recver.rings.first().map(|source| source.base);
+    let next = match conn.rest.front() {
+        Some(part) => Some(part.start),
+        None => recver.rings.first().map(|source| source.base),
+    };
     let left = next.map_or(u64::MAX, |base| base - recver.received);
     let limit = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
     match tcp.receive(&mut into[..limit])? {

@@ -34,7 +34,7 @@ impl<P: Platform> Link<P> {
             self.bells.data.push(number);
         }
         if ring.producer.unannounced() >= ring.producer.capacity() / 4 {
-            if ring.producer.must_ring(&ring.region) {
+            if ring.producer.must_ring(&ring.memory) {
                 doorbell::ring_data(&self.memory, self.side.peer_bell(), number);
                 self.notify(platform);
             } else {
@@ -53,7 +53,7 @@ impl<P: Platform> Link<P> {
             self.bells.space.push(number);
         }
         ring.unannounced += taken;
-        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref()) else {
+        let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.memory.as_ref()) else {
             return;
         };
         if ring.unannounced >= consumer.capacity() / 4 {
@@ -78,7 +78,7 @@ impl<P: Platform> Link<P> {
             };
             ring.noted = false;
             looked = true;
-            if ring.producer.must_ring(&ring.region) {
+            if ring.producer.must_ring(&ring.memory) {
                 doorbell::ring_data(&self.memory, bell, number);
                 due = true;
             }
@@ -90,7 +90,7 @@ impl<P: Platform> Link<P> {
             ring.noted = false;
             ring.unannounced = 0;
             looked = true;
-            if let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.mapping.as_ref())
+            if let Some((consumer, mapping)) = ring.consumer.as_mut().zip(ring.memory.as_ref())
                 && consumer.must_ring(mapping)
             {
                 doorbell::ring_space(&self.memory, bell, number);

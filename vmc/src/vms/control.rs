@@ -41,6 +41,8 @@ const MAPPER_BELL: usize = 0x400;
 pub(crate) const OPEN: u64 = 1;
 /// The state of a side: it uses the link no more.
 pub(crate) const CLOSED: u64 = 2;
+/// The state of a side: it is suspended, and all that it wrote stands.
+pub(crate) const FROZEN: u64 = 3;
 
 /// Which end of a link this guest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

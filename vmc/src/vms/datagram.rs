@@ -1,9 +1,11 @@
 //! HELLO, WELCOME and REFUSED as bytes (docs/protocol.md, "Datagrams").
 
+use alloc::vec::Vec;
+
 use crate::platform::{DomId, Uuid};
 
-const MAGIC: [u8; 4] = *b"XVMC";
-const VERSION: u8 = 1;
+pub(super) const MAGIC: [u8; 4] = *b"XVMC";
+pub(super) const VERSION: u8 = 1;
 
 /// A secret that goes to one address only.
 pub(crate) type Nonce = [u8; 16];
@@ -57,7 +59,7 @@ pub(crate) struct Datagram {
 }
 
 impl Datagram {
-    pub(crate) fn encode(&self) -> heapless::Vec<u8, 64> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = [0; 64];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4] = VERSION;
@@ -82,10 +84,7 @@ impl Datagram {
             }
         };
         bytes[5] = kind;
-        let mut encoded = heapless::Vec::new();
-        // 64 bytes at most, and there is room for so many.
-        let _ = encoded.extend_from_slice(&bytes[..len]);
-        encoded
+        bytes[..len].to_vec()
     }
 
     /// None where the bytes are no datagram of this protocol.

@@ -5,6 +5,7 @@ use core::net::IpAddr;
 
 use super::control::Side;
 use super::datagram::{Datagram, Kind, Nonce, Refusal};
+use super::resume::Resume;
 use super::{Asking, PeerState};
 use crate::channel::Vmc;
 use crate::config::Mode;
@@ -59,6 +60,17 @@ impl<P: Platform> Vmc<P> {
 
     /// A datagram has come in on [`PORT`](crate::PORT), from that port.
     pub fn datagram(&mut self, from: IpAddr, bytes: &[u8]) {
+        if let Some(resume) = Resume::decode(bytes)
+            && resume.uuid != self.config.uuid
+            && self.config.mode != Mode::Off
+        {
+            if self.resumed(from, &resume) {
+                self.stats.datagrams += 1;
+            } else {
+                self.stats.datagrams_dropped += 1;
+            }
+            return;
+        }
         let datagram = Datagram::decode(bytes)
             .filter(|datagram| datagram.uuid != self.config.uuid && self.config.mode != Mode::Off);
         let taken = datagram.is_some_and(|datagram| match datagram.kind {

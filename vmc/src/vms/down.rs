@@ -3,13 +3,13 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::control::CLOSED;
+use super::control::{CLOSED, FROZEN};
 use super::link::Link;
-use super::memory::LinkMemory;
+use super::memory::Pages;
 use crate::channel::Vmc;
 use crate::connection::{Conn, Path, Sender};
 use crate::limits::REMOTE;
-use crate::output::{Cause, Output};
+use crate::output::{Cause, Output, Step};
 use crate::platform::{Platform, PortState};
 use crate::publisher::MemberEvent;
 use crate::vms::rings::pages;
@@ -23,13 +23,28 @@ impl<P: Platform> Vmc<P> {
         };
         let (address, uuid, domid) = (link.address, link.uuid, link.domid);
         self.vms.unlink(address, index);
-        let is_over = match self.platform.port_state(&link.port) {
-            PortState::Connected => link.peer_state() == CLOSED,
-            PortState::Unbound => true,
-            PortState::Stale => false,
+        let state = self.platform.port_state(&link.port);
+        let is_frozen = state != PortState::Stale && link.peer_state() == FROZEN;
+        let cause = match cause {
+            Cause::Suspended => cause,
+            _ if is_frozen && !cause.is_lie() => Cause::PeerSuspended,
+            _ => cause,
         };
-        self.detach_conns(index, &link, is_over);
-        self.let_link_go(&mut link);
+        if matches!(cause, Cause::Suspended | Cause::PeerSuspended) {
+            self.cast_off_conns(index, &mut link, cause);
+        } else {
+            let is_over = match state {
+                PortState::Connected => link.peer_state() == CLOSED,
+                PortState::Unbound => true,
+                PortState::Stale => false,
+            };
+            self.detach_conns(index, &link, is_over);
+        }
+        self.let_link_go(&mut link, cause);
+        if cause == Cause::PeerSuspended {
+            self.trace_step(address, Step::Frozen, link.counters.sent);
+        }
+        let was_told = link.peer_migrates;
         self.stats.ends[cause as usize] += 1;
         self.stats.notifications += link.counters.notifications;
         self.stats.suppressed += link.counters.suppressed;
@@ -49,15 +64,30 @@ impl<P: Platform> Vmc<P> {
         if cause == Cause::Gone && !known {
             self.publish(MemberEvent::Gone, uuid, address, index);
         }
+        if cause == Cause::PeerSuspended && !was_told {
+            self.publish(MemberEvent::Migrating, uuid, address, index);
+        }
     }
 
     /// Tells the other side that this one is done. A stale link is not touched:
     /// what it mapped is no longer there.
-    pub(super) fn let_link_go(&mut self, link: &mut Link<P>) {
-        if self.platform.port_state(&link.port) != PortState::Stale {
+    pub(super) fn let_link_go(&mut self, link: &mut Link<P>, cause: Cause) {
+        if self.platform.port_state(&link.port) == PortState::Stale {
+            return;
+        }
+        // Its rings first, so that they are free when it hears of the end.
+        let is_mapped = |memory: &Pages<P>| !memory.is_own();
+        for place in &mut link.peers {
+            place.take_if(|ring| ring.memory.as_ref().is_none_or(is_mapped));
+        }
+        for place in &mut link.own {
+            place.take_if(|ring| is_mapped(&ring.memory));
+        }
+        if cause == Cause::Suspended {
+            // The peer looks at everything that there is.
+            link.set_state(FROZEN, &self.platform);
+        } else {
             link.flush(&self.platform);
-            // Its rings first, so that they are free when it hears of the end.
-            link.peers.clear();
             link.set_state(CLOSED, &self.platform);
         }
     }
@@ -72,15 +102,21 @@ impl<P: Platform> Vmc<P> {
             mapped_pages,
             ..
         } = link;
-        drop(peers);
+        for ring in peers.into_iter().flatten() {
+            if let Some(Pages::Own(region)) = ring.memory {
+                self.take_back(region, pages(ring.log2));
+            }
+        }
         self.stats.mapped_pages = self.stats.mapped_pages.saturating_sub(mapped_pages);
         drop(port);
         match memory {
-            LinkMemory::Own(region) => self.take_back(region, super::control::LINK_PAGES),
-            LinkMemory::Peers(mapping) => drop(mapping),
+            Pages::Own(region) => self.take_back(region, super::control::LINK_PAGES),
+            Pages::Peers(mapping) => drop(mapping),
         }
         for ring in own.into_iter().flatten() {
-            self.take_back(ring.region, pages(ring.log2));
+            if let Pages::Own(region) = ring.memory {
+                self.take_back(region, pages(ring.log2));
+            }
         }
     }
 
@@ -116,7 +152,7 @@ impl<P: Platform> Vmc<P> {
 
     /// Greets a guest that has connections with this one.
     fn greet_for_conns(&mut self, address: IpAddr) {
-        let is_peer = |conn: &Conn| !conn.ended && conn.tuple.remote.ip() == address;
+        let is_peer = |conn: &Conn<P>| !conn.ended && conn.tuple.remote.ip() == address;
         if self.conns.iter().any(|(_, conn)| is_peer(conn)) {
             self.greet(address);
         }
@@ -144,14 +180,14 @@ fn untouched<P: Platform>(link: &Link<P>, sender: &Sender) -> Option<Vec<u8>> {
     for number in &sender.rings {
         let ring = link.own.get(usize::from(*number))?.as_ref()?;
         let producer = &ring.producer;
-        if sender.sunk || producer.consumer_state(&ring.region).attached {
+        if sender.sunk || producer.consumer_state(&ring.memory).attached {
             return None;
         }
         let len = usize::try_from(producer.tail() - producer.base()).ok()?;
         let start = residue.len();
         residue.try_reserve_exact(len).ok()?;
         residue.resize(start + len, 0);
-        if producer.read_back(&ring.region, producer.base(), &mut residue[start..]) != len {
+        if producer.read_back(&ring.memory, producer.base(), &mut residue[start..]) != len {
             return None;
         }
     }

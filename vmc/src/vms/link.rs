@@ -7,10 +7,10 @@ use core::net::IpAddr;
 use super::bells::Bells;
 use super::control::{self, Side};
 use super::datagram::Nonce;
-use super::memory::LinkMemory;
+use super::memory::Pages;
 use super::peer_rings::PeerRing;
 use super::rings::OwnRing;
-use crate::limits::{FLOOD_WINDOW, LOOK_IDLE, LOOK_USED};
+use crate::limits::{ASKED, FLOOD_WINDOW, LOOK_IDLE, LOOK_USED};
 use crate::message::Message;
 use crate::message::inbox::Inbox;
 use crate::message::outbox::Outbox;
@@ -47,7 +47,7 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) domid: DomId,
     pub(crate) side: Side,
     pub(crate) phase: Phase,
-    pub(crate) memory: LinkMemory<P>,
+    pub(crate) memory: Pages<P>,
     pub(crate) port: P::Port,
     pub(crate) nonce_a: Nonce,
     pub(crate) nonce_b: Nonce,
@@ -63,6 +63,16 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) used: usize,
     pub(crate) granted_pages: usize,
     pub(crate) mapped_pages: usize,
+    /// Rings in pages of the peer's that were asked for: number and log2.
+    pub(crate) asked: heapless::Vec<(u16, u8), ASKED>,
+    /// Numbers of such that were granted and could not be mapped.
+    pub(crate) disowned: heapless::Vec<u16, ASKED>,
+    /// The peer has no room for such rings.
+    pub(crate) homeless: bool,
+    /// This guest's senders are where a migration wants them, and it was told.
+    pub(crate) is_rehomed: bool,
+    /// The peer is about to migrate.
+    pub(crate) peer_migrates: bool,
     /// Something that ends the link at the next turn.
     pub(crate) fault: Option<Cause>,
     /// The user knows of the link, and so the connections that it is to track.
@@ -97,7 +107,7 @@ pub(crate) struct Ends {
 impl<P: Platform> Link<P> {
     /// A link that waits for its proof. Writes the header of the outgoing
     /// message ring.
-    pub(crate) fn new(ends: Ends, memory: LinkMemory<P>, port: P::Port, until: Instant) -> Self {
+    pub(crate) fn new(ends: Ends, memory: Pages<P>, port: P::Port, until: Instant) -> Self {
         let producer = Producer::new(&memory, ends.side.outgoing(), 0);
         let consumer = Consumer::new(ends.side.incoming(), 0);
         Self {
@@ -118,6 +128,11 @@ impl<P: Platform> Link<P> {
             used: 0,
             granted_pages: 0,
             mapped_pages: 0,
+            asked: heapless::Vec::new(),
+            disowned: heapless::Vec::new(),
+            homeless: false,
+            is_rehomed: false,
+            peer_migrates: false,
             fault: None,
             announced: false,
             more: false,

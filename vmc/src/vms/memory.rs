@@ -1,15 +1,22 @@
-//! The link region as its two sides hold it.
+//! Shared pages as a side holds them: its own, or mapped.
 
 use crate::memory::Memory;
 use crate::platform::Platform;
 
-/// The link region, whoever granted it.
-pub(crate) enum LinkMemory<P: Platform> {
+/// Pages that two guests share, whoever granted them.
+pub(crate) enum Pages<P: Platform> {
     Own(P::Region),
     Peers(P::Mapping),
 }
 
-impl<P: Platform> Memory for LinkMemory<P> {
+impl<P: Platform> Pages<P> {
+    /// Whether this guest granted them.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+}
+
+impl<P: Platform> Memory for Pages<P> {
     fn len(&self) -> usize {
         match self {
             Self::Own(memory) => memory.len(),

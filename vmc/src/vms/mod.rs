@@ -4,7 +4,8 @@
 //! Read in this order: this file (what is known of an address), `datagram`
 //! and `discovery` (HELLO, WELCOME, REFUSED), `control` (the link region),
 //! `proof` (from WELCOME to a link that is up), `link`, `memory`, `bells`
-//! (notifications), `rings` and `peer_rings` (granted, mapped and kept), `retiring` (pages that a peer still has to give back),
+//! (notifications), `rings` and `peer_rings` (granted, mapped and kept), `homes`
+//! (rings in pages of their reader), `retiring` (pages that a peer still has to give back),
 //! `down` (the end of a link).
 
 mod bells;
@@ -12,10 +13,12 @@ pub(crate) mod control;
 pub(crate) mod datagram;
 mod discovery;
 mod down;
+mod homes;
 pub(crate) mod link;
-mod memory;
-mod peer_rings;
+pub(crate) mod memory;
+pub(crate) mod peer_rings;
 mod proof;
+pub(crate) mod resume;
 pub(crate) mod retiring;
 pub(crate) mod rings;
 

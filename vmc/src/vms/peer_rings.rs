@@ -1,9 +1,10 @@
-//! The rings of a link that the peer granted. They stay mapped when a
-//! connection is done with them, until the peer wants them back.
+//! The rings of a link that the peer writes. They stay when a connection is
+//! done with them, until the peer wants no more of them.
 
 use alloc::vec::Vec;
 
 use super::link::Link;
+use super::memory::Pages;
 use super::rings::pages;
 use crate::channel::Vmc;
 use crate::limits::PAGE;
@@ -12,10 +13,10 @@ use crate::output::Cause;
 use crate::platform::Platform;
 use crate::ring::Consumer;
 
-/// A ring that the peer granted and writes.
+/// A ring that the peer writes.
 pub(crate) struct PeerRing<P: Platform> {
     /// None: it could not be mapped.
-    pub(crate) mapping: Option<P::Mapping>,
+    pub(crate) memory: Option<Pages<P>>,
     pub(crate) log2: u8,
     /// The connection at this index uses it.
     pub(crate) user: Option<usize>,
@@ -35,6 +36,36 @@ impl<P: Platform> Link<P> {
             ring.consumer = None;
             self.used = self.used.saturating_sub(1);
             self.post(message);
+        }
+    }
+
+    /// A ring that no connection uses yet.
+    pub(crate) fn put_peer_ring(&mut self, at: usize, log2: u8, memory: Option<Pages<P>>) {
+        if self.peers.len() <= at {
+            self.peers.resize_with(at + 1, || None);
+        }
+        self.peers[at] = Some(PeerRing {
+            memory,
+            log2,
+            user: None,
+            consumer: None,
+            noted: false,
+            unannounced: 0,
+        });
+    }
+
+    /// Whether this guest granted the pages of a ring of the peer's.
+    pub(crate) fn owns_peer_ring(&self, number: u16) -> bool {
+        let ring = self.peers.get(usize::from(number));
+        let memory = ring.and_then(|ring| ring.as_ref()?.memory.as_ref());
+        memory.is_some_and(Pages::is_own)
+    }
+
+    /// Answers for a ring that is given up, or was sealed and is no longer there.
+    pub(crate) fn answer(&mut self, number: u16, message: &Message<'_>) {
+        match self.peers.get(usize::from(number)) {
+            Some(Some(_)) => self.let_go(number, message),
+            _ => self.post(message),
         }
     }
 }
@@ -61,26 +92,17 @@ impl<P: Platform> Vmc<P> {
         let fits = at < max_rings
             && link.mapped_pages + pages <= total / 2
             && self.stats.mapped_pages + pages <= total;
-        let mut mapping = None;
+        let mut memory = None;
         if fits && link.is_open() {
             let references: Vec<u32> = references.iter().collect();
-            mapping = self.platform.map(link.domid, &references).ok();
+            let mapping = self.platform.map(link.domid, &references);
+            memory = mapping.ok().map(Pages::Peers);
         }
-        if mapping.is_some() {
+        if memory.is_some() {
             link.mapped_pages += pages;
             self.stats.mapped_pages += pages;
         }
-        if link.peers.len() <= at {
-            link.peers.resize_with(at + 1, || None);
-        }
-        link.peers[at] = Some(PeerRing {
-            mapping,
-            log2,
-            user: None,
-            consumer: None,
-            noted: false,
-            unannounced: 0,
-        });
+        link.put_peer_ring(at, log2, memory);
         Ok(())
     }
 
@@ -94,12 +116,12 @@ impl<P: Platform> Vmc<P> {
         };
         match place.take() {
             Some(ring) if ring.user.is_none() => {
-                if ring.mapping.is_some() {
-                    link.mapped_pages -= pages(ring.log2);
-                    self.stats.mapped_pages -= pages(ring.log2);
+                if let Some(memory) = ring.memory {
+                    self.dispose_ring(index, memory, pages(ring.log2));
                 }
-                drop(ring);
-                link.post(&Message::Released { your: number });
+                if let Some(link) = self.links.get_mut(index) {
+                    link.post(&Message::Released { your: number });
+                }
                 Ok(())
             }
             // Put back: closing the link needs to find it.

@@ -5,12 +5,13 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use super::control::{self, CLOSED, LINK_PAGES, OPEN, Side};
+use super::control::{self, CLOSED, FROZEN, LINK_PAGES, OPEN, Side};
 use super::datagram::{Datagram, Kind, Nonce, Refusal};
 use super::link::{Ends, Link, Phase};
-use super::memory::LinkMemory;
+use super::memory::Pages;
 use crate::channel::Vmc;
 use crate::limits::{PAGE, PROOF_TIMEOUT, REMOTE, UNPROVED};
+use crate::message::Message;
 use crate::output::{Cause, Output};
 use crate::platform::{Instant, Platform};
 use crate::publisher::MemberEvent;
@@ -51,7 +52,7 @@ impl<P: Platform> Vmc<P> {
             nonce_b,
         };
         let until = platform.now().after(PROOF_TIMEOUT);
-        let mut link = Link::new(ends, LinkMemory::Own(region), port, until);
+        let mut link = Link::new(ends, Pages::Own(region), port, until);
         link.granted_pages = LINK_PAGES;
         self.stats.granted_pages += LINK_PAGES;
         self.insert_candidate(from, link)?;
@@ -100,7 +101,7 @@ impl<P: Platform> Vmc<P> {
         let Some(link) = self.links.get(index) else {
             return;
         };
-        let LinkMemory::Own(region) = &link.memory else {
+        let Pages::Own(region) = &link.memory else {
             return;
         };
         let mut references = Vec::with_capacity(LINK_PAGES);
@@ -155,7 +156,7 @@ impl<P: Platform> Vmc<P> {
             nonce_b,
         };
         let until = platform.now().after(PROOF_TIMEOUT);
-        let mut link = Link::new(ends, LinkMemory::Peers(mapping), port, until);
+        let mut link = Link::new(ends, Pages::Peers(mapping), port, until);
         link.mapped_pages = LINK_PAGES;
         self.stats.mapped_pages += LINK_PAGES;
         control::write_proof(&link.memory, &nonce_b);
@@ -169,7 +170,7 @@ impl<P: Platform> Vmc<P> {
             return;
         };
         let state = link.peer_state();
-        if state == CLOSED {
+        if state == CLOSED || state == FROZEN {
             self.withdraw(index);
         } else if state == OPEN {
             match link.side {
@@ -205,7 +206,7 @@ impl<P: Platform> Vmc<P> {
             return;
         };
         self.vms.unlink(link.address, index);
-        self.let_link_go(&mut link);
+        self.let_link_go(&mut link, Cause::Left);
         self.dispose(link);
     }
 
@@ -242,8 +243,12 @@ impl<P: Platform> Vmc<P> {
             Ok(waiting) => link.more = waiting,
             Err(_) => link.fault = Some(Cause::IndexLie),
         }
+        if self.forewarned {
+            link.post(&Message::Migrating(true));
+        }
         self.stats.links += 1;
         self.attach_conns(index, address);
+        self.ask_resumed(address, now);
         self.emit(Output::LinkUp { address });
         let event = if self.vms.see(uuid, domid) {
             MemberEvent::Arrived

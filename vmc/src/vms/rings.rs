@@ -1,9 +1,11 @@
-//! The rings of a link that this guest granted. They stay granted when a
-//! connection is done with them, for the next one.
+//! The rings of a link that this guest writes. As a rule it granted them, and
+//! they stay granted when a connection is done with them, for the next one;
+//! those of a guest that migrates lie in pages of its peer (`homes`).
 
 use alloc::vec::Vec;
 
 use super::link::Link;
+use super::memory::Pages;
 use crate::channel::Vmc;
 use crate::limits::{LARGEST_LOG2, PAGE, RING_NUMBERS};
 use crate::message::{Message, References};
@@ -24,9 +26,9 @@ pub(crate) enum User {
     Retiring,
 }
 
-/// A ring that this guest granted and writes.
+/// A ring that this guest writes.
 pub(crate) struct OwnRing<P: Platform> {
-    pub(crate) region: P::Region,
+    pub(crate) memory: Pages<P>,
     pub(crate) log2: u8,
     pub(crate) producer: Producer,
     pub(crate) user: User,
@@ -53,6 +55,20 @@ impl<P: Platform> Link<P> {
     pub(crate) fn own_of(&mut self, number: u16, index: usize) -> Option<&mut OwnRing<P>> {
         let ring = self.own.get_mut(usize::from(number))?.as_mut()?;
         (ring.user == User::Conn(index)).then_some(ring)
+    }
+
+    /// The first number that no own ring has, or will have.
+    pub(crate) fn free_number(&self) -> usize {
+        let is_free = |number: &usize| {
+            let is_asked = |(asked, _): &(u16, u8)| usize::from(*asked) == *number;
+            let is_disowned = |disowned: &u16| usize::from(*disowned) == *number;
+            !matches!(self.own.get(*number), Some(Some(_)))
+                && !self.asked.iter().any(is_asked)
+                && !self.disowned.iter().any(is_disowned)
+        };
+        let all = 0..=self.own.len() + self.asked.len() + self.disowned.len();
+        // One more than there are of the others.
+        all.into_iter().find(is_free).unwrap_or(usize::MAX)
     }
 
     /// Nobody uses an own ring any more.
@@ -99,14 +115,21 @@ impl<P: Platform> Vmc<P> {
         log2: u8,
         more_than: Option<u8>,
     ) -> Option<u16> {
+        let home = self.wants_home(index);
         let link = self.links.get_mut(index)?;
         let fits = |number: &u16| match link.own.get(usize::from(*number)) {
-            Some(Some(ring)) => more_than.is_none_or(|least| ring.log2 > least),
+            Some(Some(ring)) => {
+                ring.memory.is_own() != home && more_than.is_none_or(|least| ring.log2 > least)
+            }
             _ => false,
         };
         if let Some(at) = link.idle.iter().rposition(fits) {
             link.counters.rings_reused += 1;
             return Some(link.idle.remove(at));
+        }
+        if home {
+            self.ask_for(index, &[log2]);
+            return None;
         }
         self.grant_ring(index, log2)
     }
@@ -116,8 +139,7 @@ impl<P: Platform> Vmc<P> {
         let total = self.config.memory / PAGE;
         let may_grant = self.may_grant(pages(log2));
         let link = self.links.get_mut(index)?;
-        let free = link.own.iter().position(Option::is_none);
-        let number = free.unwrap_or(link.own.len());
+        let number = link.free_number();
         let pages = pages(log2);
         if number >= max_rings || link.granted_pages + pages > total / 2 {
             self.reclaim(index);
@@ -143,15 +165,15 @@ impl<P: Platform> Vmc<P> {
             .collect();
         let ring = OwnRing {
             producer: Producer::new(&region, geometry(log2), 0),
-            region,
+            memory: Pages::Own(region),
             log2,
             user: User::Idle,
             noted: false,
         };
-        match link.own.get_mut(number) {
-            Some(place) => *place = Some(ring),
-            None => link.own.push(Some(ring)),
+        if link.own.len() <= number {
+            link.own.resize_with(number + 1, || None);
         }
+        link.own[number] = Some(ring);
         link.granted_pages += pages;
         link.counters.rings_granted += 1;
         self.stats.granted_pages += pages;
@@ -193,13 +215,16 @@ impl<P: Platform> Vmc<P> {
         let Some(link) = self.links.get_mut(index) else {
             return Ok(());
         };
+        if let Some(at) = link.disowned.iter().position(|ring| *ring == number) {
+            link.disowned.swap_remove(at);
+            return Ok(());
+        }
         let Some(place) = link.own.get_mut(usize::from(number)) else {
             return Err(Cause::BadMessage);
         };
         match place.take() {
             Some(ring) if ring.user == User::Retiring => {
-                link.granted_pages -= pages(ring.log2);
-                self.take_back(ring.region, pages(ring.log2));
+                self.dispose_ring(index, ring.memory, pages(ring.log2));
                 Ok(())
             }
             Some(ring) => {

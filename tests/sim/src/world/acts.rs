@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use vmc::{FourTuple, LeaveReason};
+use vmc::{FourTuple, LeaveReason, Mode};
 
 use super::{Event, Flow, MILLISECOND, SECOND, World};
 use crate::endpoint::Endpoint;
@@ -97,14 +97,20 @@ impl World {
         let guest = &mut self.guests[guest];
         if guest.life == Life::Running && !guest.has_notice {
             guest.has_notice = true;
-            guest.leave(LeaveReason::Migrating, &mut self.wires);
+            match self.scenario.guests[guest.number].mode {
+                Mode::Advance => guest.forewarn(&mut self.wires),
+                _ => guest.leave(LeaveReason::Migrating, &mut self.wires),
+            }
         }
     }
 
     fn cancel(&mut self, guest: usize) {
         let guest = &mut self.guests[guest];
         if guest.life == Life::Running && guest.has_notice {
-            guest.renew(&mut self.wires);
+            match self.scenario.guests[guest.number].mode {
+                Mode::Advance => guest.stay(&mut self.wires),
+                _ => guest.renew(&mut self.wires),
+            }
         }
     }
 
@@ -112,9 +118,13 @@ impl World {
         if self.guests[number].life != Life::Running {
             return;
         }
-        self.notice(number);
+        let is_original = self.scenario.guests[number].mode == Mode::Original;
+        if is_original {
+            self.notice(number);
+        }
         let now = self.now();
-        let limit = now.max(self.paused[number]) + LEAVING;
+        let leaving = if is_original { LEAVING } else { 0 };
+        let limit = now.max(self.paused[number]) + leaving;
         self.guests[number].life = Life::Settling(limit);
         let resume = Event::Resume {
             guest: number,
@@ -132,6 +142,13 @@ impl World {
                 continue;
             };
             let number = guest.number;
+            if self.scenario.guests[number].mode == Mode::Advance && guest.busy_until <= now {
+                guest.freeze(&mut self.wires);
+            }
+            if guest.vmc.is_alone() && guest.busy_until <= now {
+                // What `leave` has left.
+                guest.freeze(&mut self.wires);
+            }
             let log = &self.wires.log;
             if guest.vmc.is_alone() && guest.busy_until <= now {
                 let holdings = guest.holdings();
@@ -140,6 +157,7 @@ impl World {
                 }
                 log.note(|| format!("g{number} is suspended"));
                 guest.life = Life::Suspended;
+                guest.vmc.platform_mut().suspend();
                 guest.inbox.clear();
                 for endpoint in &guest.endpoints {
                     endpoint.tcp.borrow_mut().is_away[endpoint.side] = true;

@@ -13,6 +13,7 @@ impl World {
             return;
         }
         self.wires.log.note(|| "== the end begins".to_owned());
+        self.scenario.at_turns.clear();
         if self.scenario.is_hostile() {
             self.tamper.set(0);
             self.die(self.guests.len() - 1);

@@ -39,6 +39,11 @@ impl Dom {
         old.host.borrow_mut().destroy(old.domid);
     }
 
+    /// The guest is suspended.
+    pub fn suspend(&mut self) {
+        self.home.host.borrow_mut().suspend(self.home.domid);
+    }
+
     /// The guest is destroyed.
     pub fn end(&mut self) {
         self.home.host.borrow_mut().destroy(self.home.domid);
@@ -91,6 +96,10 @@ impl Platform for Dom {
 
     fn references(&self, region: &Region, into: &mut Vec<u32>) {
         into.extend_from_slice(&region.references);
+    }
+
+    fn is_stale(&self, region: &Region) -> bool {
+        !region.home.host.borrow().is_alive(region.home.domid)
     }
 
     fn revoke(&mut self, region: Region) -> Result<(), Region> {

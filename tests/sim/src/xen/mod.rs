@@ -141,6 +141,15 @@ impl Host {
         }
     }
 
+    /// The domain is suspended: what its pages hold now is what is sent.
+    pub fn suspend(&mut self, number: DomId) {
+        let domain = self.domains.get(&number);
+        let regions = domain.map(|domain| &domain.regions);
+        for region in regions.into_iter().flatten().filter_map(Weak::upgrade) {
+            region.borrow().iter().for_each(|page| page.suspend());
+        }
+    }
+
     /// Whether there is such a domain.
     #[must_use]
     pub fn is_alive(&self, number: DomId) -> bool {
@@ -190,7 +199,7 @@ impl Host {
             Some(&grant.page)
         });
         own.chain(others)
-            .map(|page| Pages::new(vec![Rc::clone(page)]))
+            .map(|page| Pages::new(vec![Rc::clone(page)], true))
             .collect()
     }
 
@@ -246,9 +255,9 @@ impl Host {
             domain.grants.insert(reference, grant);
             references.push(reference);
         }
-        let pages = Pages::new(memory);
+        let pages = Pages::new(memory, false);
         domain.regions.retain(|region| region.strong_count() > 0);
-        domain.regions.push(Rc::downgrade(&pages.0));
+        domain.regions.push(Rc::downgrade(&pages.pages));
         Ok((pages, references))
     }
 
@@ -322,7 +331,7 @@ impl Host {
                 .maps
                 .extend(references.iter().map(|&reference| (owner, reference)));
         }
-        Ok(Pages::new(pages))
+        Ok(Pages::new(pages, true))
     }
 
     fn unmap(&mut self, number: DomId, owner: DomId, references: &[u32]) {

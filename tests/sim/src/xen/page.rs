@@ -57,6 +57,11 @@ impl Tamper {
 pub(super) struct Page {
     bytes: RefCell<Box<[u8; PAGE]>>,
     tamper: RefCell<Option<Rc<Tamper>>>,
+    /// Written by another domain since its own last did. Such writes are not
+    /// in the log of pages that a migration has to send.
+    is_stale: Cell<bool>,
+    /// As it was when its domain was suspended.
+    is_lost: Cell<bool>,
 }
 
 impl Page {
@@ -64,14 +69,29 @@ impl Page {
         Rc::new(Self {
             bytes: RefCell::new(Box::new([0; PAGE])),
             tamper: RefCell::new(None),
+            is_stale: Cell::new(false),
+            is_lost: Cell::new(false),
         })
     }
 
-    /// What a migration makes of the page: the same bytes in another place.
+    /// The domain is suspended now: what others write from here on is sent, or
+    /// does not matter.
+    pub(super) fn suspend(&self) {
+        self.is_lost.set(self.is_stale.get());
+    }
+
+    /// What a migration makes of the page: the same bytes in another place, or
+    /// others, where nothing told that they had changed.
     pub(super) fn copied(&self) -> Rc<Self> {
         Rc::new(Self {
-            bytes: self.bytes.clone(),
+            bytes: if self.is_lost.get() {
+                RefCell::new(Box::new([0xee; PAGE]))
+            } else {
+                self.bytes.clone()
+            },
             tamper: RefCell::new(None),
+            is_stale: Cell::new(false),
+            is_lost: Cell::new(false),
         })
     }
 
@@ -84,7 +104,8 @@ impl Page {
         u64::from_le_bytes(*bytes[offset..].first_chunk().expect("aligned"))
     }
 
-    fn set(&self, offset: usize, word: u64) {
+    fn set(&self, offset: usize, word: u64, is_foreign: bool) {
+        self.is_stale.set(is_foreign);
         self.bytes.borrow_mut()[offset..offset + 8].copy_from_slice(&word.to_le_bytes());
     }
 
@@ -94,23 +115,30 @@ impl Page {
         if let Some(tamper) = tamper.as_ref().filter(|tamper| tamper.strikes()) {
             let offset = offset & !7;
             let lie = tamper.lie(self.get(offset));
-            self.set(offset, lie);
+            self.set(offset, lie, true);
         }
     }
 }
 
 /// Adjacent pages as one domain sees them.
 #[derive(Debug, Clone)]
-pub struct Pages(pub(super) Rc<RefCell<Vec<Rc<Page>>>>);
+pub struct Pages {
+    pub(super) pages: Rc<RefCell<Vec<Rc<Page>>>>,
+    is_mapped: bool,
+}
 
 impl Pages {
-    pub(super) fn new(pages: Vec<Rc<Page>>) -> Self {
-        Self(Rc::new(RefCell::new(pages)))
+    /// Pages of the domain that sees them, or of another one.
+    pub(super) fn new(pages: Vec<Rc<Page>>, is_mapped: bool) -> Self {
+        Self {
+            pages: Rc::new(RefCell::new(pages)),
+            is_mapped,
+        }
     }
 
     fn word<R>(&self, offset: usize, with: impl FnOnce(&Page, usize) -> R) -> R {
         assert!(offset.is_multiple_of(8), "a word at {offset:#x}");
-        let page = &self.0.borrow()[offset / PAGE];
+        let page = &self.pages.borrow()[offset / PAGE];
         let result = with(page, offset % PAGE);
         page.strike(offset % PAGE);
         result
@@ -122,7 +150,7 @@ impl Pages {
         len: usize,
         mut with: impl FnMut(&Page, usize, usize, usize),
     ) {
-        let pages = self.0.borrow();
+        let pages = self.pages.borrow();
         let mut done = 0;
         while done < len {
             let at = offset % PAGE;
@@ -138,7 +166,7 @@ impl Pages {
 
 impl Memory for Pages {
     fn len(&self) -> usize {
-        self.0.borrow().len() * PAGE
+        self.pages.borrow().len() * PAGE
     }
 
     fn read(&self, offset: usize, into: &mut [u8]) {
@@ -151,6 +179,7 @@ impl Memory for Pages {
     fn write(&self, offset: usize, from: &[u8]) {
         self.chunks(offset, from.len(), |page, at, done, step| {
             page.bytes.borrow_mut()[at..at + step].copy_from_slice(&from[done..done + step]);
+            page.is_stale.set(self.is_mapped);
         });
     }
 
@@ -159,13 +188,13 @@ impl Memory for Pages {
     }
 
     fn store(&self, offset: usize, value: u64) {
-        self.word(offset, |page, at| page.set(at, value));
+        self.word(offset, |page, at| page.set(at, value, self.is_mapped));
     }
 
     fn fetch_or(&self, offset: usize, bits: u64) -> u64 {
         self.word(offset, |page, at| {
             let old = page.get(at);
-            page.set(at, old | bits);
+            page.set(at, old | bits, self.is_mapped);
             old
         })
     }
@@ -173,7 +202,7 @@ impl Memory for Pages {
     fn swap(&self, offset: usize, value: u64) -> u64 {
         self.word(offset, |page, at| {
             let old = page.get(at);
-            page.set(at, value);
+            page.set(at, value, self.is_mapped);
             old
         })
     }

@@ -1,9 +1,15 @@
-//! Live Migration Assistant (M6), as the original protocol has it: all links
-//! are left before a migration, and peers are found again after it
-//! (`vmc=original`, design rules R11, R12, R16). A direction's position is its
-//! stream offset, so that a hand-over needs only each receiver's confirmed
-//! offset (R8).
+//! Live Migration Assistant (M6). A direction's position is its stream offset,
+//! so that a hand-over needs only each receiver's confirmed offset (design rule R8).
+//!
+//! Read in this order: this file (the original protocol, `vmc=original`: all
+//! links are left before a migration, and peers are found again after it, R12
+//! and R16), `advance` (`vmc=advance`: the channel stays until the suspend, R9
+//! and R10), `finish_mig` (what both sides settle afterwards, R11).
 
+mod advance;
+mod finish_mig;
+
+pub(crate) use self::finish_mig::Pending;
 use crate::channel::Vmc;
 use crate::config::LeaveReason;
 use crate::limits::LEAVE_TIMEOUT;
@@ -11,7 +17,7 @@ use crate::message::{Leave, Message, Reason};
 use crate::output::Cause;
 use crate::platform::{Instant, Platform, PortState};
 use crate::publisher::MemberEvent;
-use crate::vms::control::{CLOSED, Side};
+use crate::vms::control::{CLOSED, FROZEN, Side};
 use crate::vms::link::{Link, Phase};
 use crate::vms::rings::User;
 
@@ -46,6 +52,12 @@ impl<P: Platform> Vmc<P> {
         self.flush();
     }
 
+    /// Whether links are being left, and the other side has not answered.
+    pub fn is_leaving(&self) -> bool {
+        let mut links = self.links.iter();
+        links.any(|(_, link)| matches!(link.phase, Phase::Leaving { .. }))
+    }
+
     /// Whether there is no link, and nothing of a peer is mapped.
     pub fn is_alone(&self) -> bool {
         self.links.len() == 0
@@ -65,7 +77,10 @@ impl<P: Platform> Vmc<P> {
         }
         self.vms.forget_answers();
         self.parted = false;
+        self.forewarned = false;
         let now = self.platform.now();
+        self.forget_grants();
+        self.go_on(now);
         for retiring in &mut self.retiring {
             retiring.renew(now);
         }
@@ -146,7 +161,7 @@ impl<P: Platform> Vmc<P> {
         let Some(link) = self.links.get(index) else {
             return;
         };
-        let gone = link.peer_state() == CLOSED;
+        let gone = matches!(link.peer_state(), CLOSED | FROZEN);
         let Phase::Leaving {
             until,
             heard,
