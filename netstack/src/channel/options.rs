@@ -27,7 +27,7 @@ pub struct ChannelOptions {
 impl Default for ChannelOptions {
     fn default() -> Self {
         Self {
-            mode: Mode::Original,
+            mode: Mode::Advance,
             peers: 16,
             rings: 256,
             ring: 256 * 1024,
@@ -75,6 +75,7 @@ impl ChannelOptions {
     }
 
     /// What becomes of the channel in a migration.
+    #[cfg(not(test))]
     pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
