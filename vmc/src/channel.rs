@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use crate::config::Config;
 use crate::connection::resend::Resend;
 use crate::connection::{Conn, ConnId};
-use crate::limits::{CONNECTIONS, DISCARD_BUFFER, OUTPUTS, UNPROVED};
+use crate::limits::{CONNECTIONS, DISCARD_BUFFER, OUTPUTS, PAGE, UNPROVED};
+use crate::memory::Memory;
 use crate::migration::Pending;
 use crate::output::{Cause, Output};
 use crate::platform::{DomId, Instant, Platform, PortState};
@@ -14,7 +15,9 @@ use crate::slab::Slab;
 use crate::statistics::{ConnStatistics, LinkStatistics, Statistics};
 use crate::stream::FourTuple;
 use crate::vms::link::{Link, Phase};
+use crate::vms::memory::Pages;
 use crate::vms::retiring::Retiring;
+use crate::vms::rings::User;
 use crate::vms::{LinkId, Vms};
 
 /// The channel of one guest.
@@ -234,6 +237,34 @@ impl<P: Platform> Vmc<P> {
             uuid: link.uuid,
             domid: link.domid,
             counters: link.counters,
+        })
+    }
+
+    /// The memory of the rings that connections use, and that this guest owns.
+    pub fn own_rings(&self) -> impl Iterator<Item = &P::Region> {
+        self.rings_in_use().filter_map(|memory| match memory {
+            Pages::Own(region) => Some(region),
+            Pages::Peers(_) => None,
+        })
+    }
+
+    /// Pages of the rings that connections use, and that peers own.
+    pub fn foreign_ring_pages(&self) -> usize {
+        let bytes = |memory: &Pages<P>| match memory {
+            Pages::Own(_) => 0,
+            Pages::Peers(mapping) => mapping.len(),
+        };
+        self.rings_in_use().map(bytes).sum::<usize>() / PAGE
+    }
+
+    fn rings_in_use(&self) -> impl Iterator<Item = &Pages<P>> {
+        self.links.iter().flat_map(|(_, link)| {
+            let own = link.own.iter().flatten();
+            let own = own.filter(|ring| matches!(ring.user, User::Conn(_)));
+            let peers = link.peers.iter().flatten();
+            let peers = peers.filter(|ring| ring.user.is_some());
+            own.map(|ring| &ring.memory)
+                .chain(peers.filter_map(|ring| ring.memory.as_ref()))
         })
     }
 

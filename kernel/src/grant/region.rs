@@ -4,10 +4,11 @@ use super::table::TABLE;
 use super::{Access, GrantError};
 use crate::lifecycle::{self, Generation};
 use crate::mem::run::Run;
+use crate::pv::Pfn;
 use crate::shared::SharedMemory;
 use crate::{DomId, PAGE_SIZE};
 use alloc::vec::Vec;
-use core::ops::Deref;
+use core::ops::{Deref, Range};
 
 /// Adjacent pages of ours that one other domain may read and write, granted
 /// page by page.
@@ -72,6 +73,12 @@ impl GrantedRegion {
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.generation != lifecycle::generation()
+    }
+
+    /// Numbers of the frames, which is how a migration names its pages.
+    #[must_use]
+    pub fn frames(&self) -> Range<Pfn> {
+        self.run.as_ref().map_or(0..0, Run::frames)
     }
 
     /// Ends all grants that the peer does not use; true where none is left. An

@@ -83,6 +83,7 @@ impl Channel {
                 counters.rings_reused,
             );
         }
+        self.log_rings();
         for (_, conn) in self.vmc.connection_statistics().take(LISTED) {
             let path = |ring: bool| if ring { "ring" } else { "TCP" };
             log::info!(
@@ -100,6 +101,33 @@ impl Channel {
             );
         }
     }
+}
+
+#[cfg(not(test))]
+impl Channel {
+    /// Which rings are in use, and where: what a migration sends, and what not.
+    fn log_rings(&self) {
+        let mut own = String::new();
+        for region in self.vmc.own_rings() {
+            let frames = region.frames();
+            let comma = if own.is_empty() { "" } else { "," };
+            // Writing to a String does not fail.
+            let _ = write!(own, "{comma}{:x}-{:x}", frames.start, frames.end - 1);
+        }
+        if own.is_empty() {
+            own.push_str("none");
+        }
+        log::info!(
+            "vmc: rings in use {} pages of peers', own pfns {own}",
+            self.vmc.foreign_ring_pages()
+        );
+    }
+}
+
+#[cfg(test)]
+impl Channel {
+    /// Rings of the simulator's have no frames.
+    fn log_rings(&self) {}
 }
 
 fn log_refusals(title: &str, refusals: &Refusals) {
