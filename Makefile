@@ -32,10 +32,10 @@ gates: image ## are the images freestanding?
 	linker/gates.sh $(IMAGES:%=$(BUILT)/%)
 	wc -c $(IMAGES:%=target/image/%)
 
-bench: ## figures, in virtual time, beside a Linux domU's
+bench: bench-native ## figures: the ring on this machine, then guests in virtual time, beside a Linux domU's
 	cargo lab bench --virtual-time
 
-bench-native: ## the channel's ring on this machine, beside loopback TCP, in wall-clock time
+bench-native: ## of it the channel's ring on this machine, beside loopback TCP, in wall-clock time
 	cargo run --release --package ringbench
 
 idle: ## processor time of idle guests over a minute

@@ -198,7 +198,11 @@ global_asm!(
         jb      3f
         movq    xmm0, rsi
         punpcklqdq xmm0, xmm0
-        lea     r8, [rdi + rdx - 16]
+        cmp     rdx, 256
+        jb      6f
+        cmp     byte ptr [rip + memory_is_wide], 0
+        jne     7f
+    6:  lea     r8, [rdi + rdx - 16]
     1:  movups  [rdi], xmm0
         add     rdi, 16
         cmp     rdi, r8
@@ -211,6 +215,30 @@ global_asm!(
         dec     edx
         jnz     4b
     5:  ret
+        # 256 bytes a turn, then the last 256, which may overlap.
+    7:  vinsertf128 ymm0, ymm0, xmm0, 1
+        lea     r8, [rdi + rdx - 256]
+    8:  vmovdqu [rdi], ymm0
+        vmovdqu [rdi + 32], ymm0
+        vmovdqu [rdi + 64], ymm0
+        vmovdqu [rdi + 96], ymm0
+        vmovdqu [rdi + 128], ymm0
+        vmovdqu [rdi + 160], ymm0
+        vmovdqu [rdi + 192], ymm0
+        vmovdqu [rdi + 224], ymm0
+        add     rdi, 256
+        cmp     rdi, r8
+        jb      8b
+        vmovdqu [r8], ymm0
+        vmovdqu [r8 + 32], ymm0
+        vmovdqu [r8 + 64], ymm0
+        vmovdqu [r8 + 96], ymm0
+        vmovdqu [r8 + 128], ymm0
+        vmovdqu [r8 + 160], ymm0
+        vmovdqu [r8 + 192], ymm0
+        vmovdqu [r8 + 224], ymm0
+        vzeroupper
+        ret
 
     # int memcmp(rdi a, rsi b, rdx n); bcmp asks less and may share it.
     .globl memcmp

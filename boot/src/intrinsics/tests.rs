@@ -13,8 +13,8 @@ unsafe extern "C" {
     static memory_is_wide: AtomicBool;
 }
 
-/// Lets all copies use AVX from now on. Tests that run beside this one copy
-/// one way or the other; each is right.
+/// Lets all copies and fills use AVX from now on. Tests that run beside this one
+/// work one way or the other; each is right.
 fn widen() {
     if std::arch::is_x86_feature_detected!("avx") {
         // SAFETY: a byte that the routines only compare with 0.
@@ -73,12 +73,19 @@ fn copy_all_sizes() {
 
 #[test]
 fn fills_exactly_what_is_asked_for() {
-    for count in 0..300 {
-        for start in [0, 1, 7, 16] {
-            let mut target = pattern(400);
+    fill_all_sizes();
+    widen();
+    fill_all_sizes();
+}
+
+fn fill_all_sizes() {
+    const ALL: usize = 1200;
+    for count in (0..300).chain([511, 512, 513, 767, 768, 769, 1024, 1100]) {
+        for start in [0, 1, 7, 16, 31] {
+            let mut target = pattern(ALL);
             // SAFETY: the range is inside the buffer.
             unsafe { memset(target.as_mut_ptr().add(start), 0x1_a5, count) };
-            let mut expected = pattern(400);
+            let mut expected = pattern(ALL);
             for byte in &mut expected[start..start + count] {
                 *byte = 0xa5;
             }

@@ -1,48 +1,34 @@
-//! Which frames may take a link, and who sent and gets them.
+//! Which frames may take a link (docs/protocol.md, "Messages on the link": FRAME).
 //!
-//! What opens a connection (SYN, SYN-ACK and the acknowledgement that answers it) and UDP. No other
-//! segment: it must not overtake what netfront still carries. smoltcp 0.14 throws data away whose
-//! acknowledgement number is older than one it has seen (`Socket::process`, "duplicate ACK").
+//! UDP may, and TCP's segments without payload, as long as every earlier segment of the connection
+//! that went out from here took the link. So no segment overtakes an earlier one: smoltcp 0.14 throws
+//! away what carries an older acknowledgement than it has seen (`Socket::process`, "duplicate ACK"),
+//! data and FIN included. A connection whose bytes all go by rings is opened and closed without
+//! netfront; one segment on netfront, for whatever reason, and all later ones take it too.
 
-use core::net::IpAddr;
+use alloc::collections::BTreeMap;
+use core::net::{IpAddr, SocketAddr};
 
 use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber,
-    UdpPacket,
+    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
 };
+use vmc::FourTuple;
 
-/// Handshakes that wait for their last acknowledgement, at most.
-const HANDSHAKES: usize = 32;
+/// Connections that have sent nothing by netfront, as this side names them, and how many segments
+/// they have sent by a link. Only those in the channel's care, of which there is a bound.
+pub(super) type OffNetfront = BTreeMap<FourTuple, u32>;
 
-/// The answers that SYN-ACKs from links wait for: our port, the peer, the sequence number.
-pub(super) type Handshakes = heapless::Deque<(u16, IpAddr, u16, TcpSeqNumber), HANDSHAKES>;
-
-pub(super) trait Note {
-    fn note(&mut self, frame: &[u8]);
-}
-
-impl Note for Handshakes {
-    /// Remembers what a SYN-ACK from a link is to be answered with; the oldest is forgotten where
-    /// there are too many, and its answer takes netfront.
-    fn note(&mut self, frame: &[u8]) {
-        let Some((packet, segment)) = tcp_segment(frame) else {
-            return;
-        };
-        if !(segment.syn() && segment.ack()) {
-            return;
-        }
-        if self.is_full() {
-            self.pop_front();
-        }
-        let answer = (
-            segment.dst_port(),
-            packet.source,
-            segment.src_port(),
-            segment.ack_number(),
-        );
-        // There is room now.
-        let _ = self.push_back(answer);
-    }
+/// What a frame is, as far as its way goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Netfront's only.
+    Other,
+    /// UDP, to this address.
+    Datagram(IpAddr),
+    /// TCP, of this connection, without payload.
+    Bare(FourTuple),
+    /// TCP, of this connection, with payload.
+    Data(FourTuple),
 }
 
 /// What of an IP packet matters here.
@@ -78,48 +64,31 @@ fn ip_packet(frame: &[u8]) -> Option<Packet<'_>> {
     }
 }
 
-fn tcp_segment(frame: &[u8]) -> Option<(Packet<'_>, TcpPacket<&[u8]>)> {
-    let packet = ip_packet(frame)?;
-    if packet.protocol != IpProtocol::Tcp {
-        return None;
-    }
-    let segment = TcpPacket::new_checked(packet.payload).ok()?;
-    Some((packet, segment))
-}
-
-/// Where a frame goes, if it is of a kind that may take a link.
-pub(super) fn destination(frame: &[u8], handshakes: &mut Handshakes) -> Option<IpAddr> {
-    let packet = ip_packet(frame)?;
-    let may = match packet.protocol {
-        // What proves where a peer lives must go where the address is.
-        IpProtocol::Udp => {
-            let datagram = UdpPacket::new_checked(packet.payload).ok()?;
-            datagram.dst_port() != vmc::PORT
+/// What a frame is that goes out.
+pub(super) fn kind(frame: &[u8]) -> Kind {
+    let known = || {
+        let packet = ip_packet(frame)?;
+        match packet.protocol {
+            IpProtocol::Udp => {
+                let datagram = UdpPacket::new_checked(packet.payload).ok()?;
+                // What proves where a peer lives must go where the address is.
+                let may = datagram.dst_port() != vmc::PORT;
+                may.then_some(Kind::Datagram(packet.destination))
+            }
+            IpProtocol::Tcp => {
+                let segment = TcpPacket::new_checked(packet.payload).ok()?;
+                let tuple = FourTuple {
+                    local: SocketAddr::new(packet.source, segment.src_port()),
+                    remote: SocketAddr::new(packet.destination, segment.dst_port()),
+                };
+                Some(if segment.payload().is_empty() {
+                    Kind::Bare(tuple)
+                } else {
+                    Kind::Data(tuple)
+                })
+            }
+            _ => None,
         }
-        IpProtocol::Tcp => {
-            let segment = TcpPacket::new_checked(packet.payload).ok()?;
-            let opens = segment.syn() && !segment.rst();
-            opens || answers(&packet, &segment, handshakes)
-        }
-        _ => false,
     };
-    may.then_some(packet.destination)
-}
-
-/// Whether a segment is the acknowledgement that a handshake over a link waits for.
-fn answers(packet: &Packet<'_>, segment: &TcpPacket<&[u8]>, handshakes: &mut Handshakes) -> bool {
-    if handshakes.is_empty() || !segment.payload().is_empty() || segment.fin() || segment.rst() {
-        return false;
-    }
-    let answer = (
-        segment.src_port(),
-        packet.destination,
-        segment.dst_port(),
-        segment.seq_number(),
-    );
-    let waits = handshakes.iter().any(|waiting| *waiting == answer);
-    if waits {
-        handshakes.retain(|waiting| *waiting != answer);
-    }
-    waits
+    known().unwrap_or(Kind::Other)
 }

@@ -31,7 +31,7 @@ use core::task::Waker;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
-use vmc::{ConnId, LinkId, PeerState, Vmc};
+use vmc::{ConnId, FourTuple, LinkId, PeerState, Vmc};
 
 use crate::tcp::Record;
 
@@ -52,15 +52,31 @@ const DATAGRAMS: usize = 16;
 /// Bytes in each queue of the channel's UDP socket.
 const DATAGRAM_BYTES: usize = DATAGRAMS * vmc::DATAGRAM;
 
+/// A connection in the channel's care.
+struct Care {
+    id: ConnId,
+    tuple: FourTuple,
+    record: Rc<Record>,
+}
+
+/// How far a connection is when the channel gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It has not sent a segment.
+    New,
+    /// It has, by netfront.
+    UnderWay,
+}
+
 /// The channel, and what the stack keeps beside it.
 pub(crate) struct Channel {
     pub(crate) vmc: Vmc<World>,
     /// By [`ConnId::index`].
-    connections: Vec<Option<(ConnId, Rc<Record>)>>,
+    connections: Vec<Option<Care>>,
     inbox: VecDeque<Vec<u8>>,
     /// Where a frame is built before it is known which way it goes.
     scratch: Vec<u8>,
-    handshakes: frames::Handshakes,
+    off_netfront: frames::OffNetfront,
     /// A frame waits on a link for its notification.
     framed: bool,
     /// Where HELLO and its answers come and go.
@@ -91,7 +107,7 @@ impl Channel {
             connections: Vec::new(),
             inbox: VecDeque::new(),
             scratch: Vec::new(),
-            handshakes: frames::Handshakes::new(),
+            off_netfront: frames::OffNetfront::new(),
             framed: false,
             datagrams: sockets.add(socket),
             rung: Vec::new(),
@@ -119,7 +135,12 @@ impl Channel {
     /// Puts a connection whose peer has a link into the channel's care. Others stay TCP's alone:
     /// their records count what the channel has to know when a link comes up
     /// ([`Output::LinkUp`](vmc::Output::LinkUp)).
-    pub(crate) fn consider(&mut self, record: &Rc<Record>, socket: &TcpSocket<'_, '_>) {
+    pub(crate) fn consider(
+        &mut self,
+        record: &Rc<Record>,
+        socket: &TcpSocket<'_, '_>,
+        stage: Stage,
+    ) {
         if record.channel.get().is_some() {
             return;
         }
@@ -135,26 +156,59 @@ impl Channel {
             if self.connections.len() <= index {
                 self.connections.resize_with(index + 1, || None);
             }
-            self.connections[index] = Some((conn, record.clone()));
+            self.connections[index] = Some(Care {
+                id: conn,
+                tuple,
+                record: record.clone(),
+            });
             record.channel.set(Some(conn));
+            if stage == Stage::New {
+                self.off_netfront.insert(tuple, 0);
+            }
         }
+    }
+
+    /// A link is down: its connections' segments take netfront from now on, whatever comes up next.
+    fn send_by_netfront(&mut self, address: IpAddr) {
+        self.off_netfront
+            .retain(|tuple, _| tuple.remote.ip() != address);
+    }
+
+    /// The segments that a connection has sent, where all have taken a link.
+    fn segments(&self, record: &Record) -> Option<u32> {
+        let place = self.connections.get(record.channel.get()?.index())?;
+        self.off_netfront.get(&place.as_ref()?.tuple).copied()
+    }
+
+    /// A connection that has sent its FIN has seen the peer's.
+    pub(crate) fn note_ends(&self, record: &Record) {
+        if record.farewell.get().is_none() {
+            record.farewell.set(self.segments(record));
+        }
+    }
+
+    /// Whether the acknowledgement of the peer's FIN has gone out, as everything before it, by the
+    /// link, which loses nothing while it is there, and on which nothing can be late.
+    pub(crate) fn is_over(&self, record: &Record) -> bool {
+        let then = record.farewell.get();
+        then.is_some_and(|then| self.segments(record).is_some_and(|now| now != then))
     }
 
     /// The TCP socket of a connection is gone.
     fn forget(&mut self, conn: ConnId) {
         self.vmc.forget(conn);
         if let Some(place) = self.connections.get_mut(conn.index())
-            && place.as_ref().is_some_and(|(id, _)| *id == conn)
+            && let Some(care) = place.take_if(|care| care.id == conn)
         {
-            place.take();
+            self.off_netfront.remove(&care.tuple);
         }
         self.kick();
     }
 
     /// The record of a connection in the channel's care.
     fn record(&self, conn: ConnId) -> Option<Rc<Record>> {
-        let (_, record) = self.connections.get(conn.index())?.as_ref()?;
+        let care = self.connections.get(conn.index())?.as_ref()?;
         // The socket may be gone, and the channel not told yet.
-        (record.channel.get() == Some(conn)).then(|| record.clone())
+        (care.record.channel.get() == Some(conn)).then(|| care.record.clone())
     }
 }

@@ -6,7 +6,7 @@ use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::IpEndpoint;
 use vmc::{Output, Platform, Step};
 
-use super::{INBOX, TcpSocket, World};
+use super::{INBOX, Stage, TcpSocket, World};
 use crate::error::StreamError;
 use crate::stack::Stack;
 
@@ -158,6 +158,7 @@ impl Stack {
             }
             Output::LinkDown { address, cause } => {
                 log::info!("vmc: no channel to {address} any more: {cause}");
+                channel.send_by_netfront(address);
             }
             Output::Handover {
                 address,
@@ -188,7 +189,7 @@ impl Stack {
                 .map(|remote| IpAddr::from(remote.addr));
             let is_owned = !self.tcp.is_lingering(record);
             if remote == Some(address) && socket.is_active() && is_owned {
-                channel.consider(record, &TcpSocket(socket));
+                channel.consider(record, &TcpSocket(socket), Stage::UnderWay);
                 // A writer that waits for TCP may go on at once.
                 record.writer.wake();
             }

@@ -9,7 +9,7 @@ use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
 use smoltcp::time::Instant;
 use vmc::Vmc;
 
-use super::frames::{Handshakes, Note, destination};
+use super::frames::{Kind, OffNetfront, kind};
 use super::{Channel, World};
 
 /// The longest frame that may take a link: an ordinary Ethernet frame.
@@ -25,7 +25,7 @@ struct Links<'a> {
     vmc: &'a mut Vmc<World>,
     inbox: &'a mut VecDeque<Vec<u8>>,
     scratch: &'a mut Vec<u8>,
-    handshakes: &'a mut Handshakes,
+    off_netfront: &'a mut OffNetfront,
     /// A frame has been written to a link.
     used: &'a mut bool,
 }
@@ -39,7 +39,7 @@ impl<'a, D: Device> Routed<'a, D> {
                 vmc: &mut channel.vmc,
                 inbox: &mut channel.inbox,
                 scratch: &mut channel.scratch,
-                handshakes: &mut channel.handshakes,
+                off_netfront: &mut channel.off_netfront,
                 used: &mut channel.framed,
             });
         Self { device, links }
@@ -52,8 +52,41 @@ impl Links<'_> {
             vmc: self.vmc,
             inbox: self.inbox,
             scratch: self.scratch,
-            handshakes: self.handshakes,
+            off_netfront: self.off_netfront,
             used: self.used,
+        }
+    }
+
+    /// Notes a frame that is netfront's whatever it is.
+    fn note(&mut self, frame: &[u8]) {
+        if !self.off_netfront.is_empty()
+            && let Kind::Bare(tuple) | Kind::Data(tuple) = kind(frame)
+        {
+            self.off_netfront.remove(&tuple);
+        }
+    }
+
+    /// Sends the frame in `scratch` by a link. False: it is netfront's.
+    fn send(&mut self) -> bool {
+        match kind(self.scratch) {
+            Kind::Other => false,
+            Kind::Datagram(address) => self.vmc.send_frame(address, self.scratch),
+            Kind::Bare(tuple) => {
+                let Some(count) = self.off_netfront.get_mut(&tuple) else {
+                    return false;
+                };
+                let sent = self.vmc.send_frame(tuple.remote.ip(), self.scratch);
+                if sent {
+                    *count = count.wrapping_add(1);
+                } else {
+                    self.off_netfront.remove(&tuple);
+                }
+                sent
+            }
+            Kind::Data(tuple) => {
+                self.off_netfront.remove(&tuple);
+                false
+            }
         }
     }
 }
@@ -69,11 +102,10 @@ impl<D: Device> Device for Routed<'_, D> {
         Self: 't;
 
     fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
-        let frame = self.links.as_mut().and_then(|links| {
-            let frame = links.inbox.pop_front()?;
-            links.handshakes.note(&frame);
-            Some(frame)
-        });
+        let frame = self
+            .links
+            .as_mut()
+            .and_then(|links| links.inbox.pop_front());
         let (receive, device) = match frame {
             Some(frame) => (RxToken::Link(frame), self.device.transmit(now)),
             None => {
@@ -130,19 +162,27 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
         if let Some(device) = &mut self.device {
             device.set_meta(self.meta);
         }
-        let Some(links) = self.links.filter(|_| len <= LONGEST) else {
+        let Some(mut links) = self.links else {
             return match self.device {
                 Some(device) => device.consume(len, f),
-                // Larger than a link takes, and no room: dropped, as any network may.
+                // No room: dropped, as any network may.
                 None => f(&mut alloc::vec![0; len]),
             };
         };
+        if len > LONGEST {
+            return match self.device {
+                Some(device) => device.consume(len, |frame| {
+                    let result = f(frame);
+                    links.note(frame);
+                    result
+                }),
+                None => f(&mut alloc::vec![0; len]),
+            };
+        }
         links.scratch.clear();
         links.scratch.resize(len, 0);
         let result = f(links.scratch);
-        let taken = destination(links.scratch, links.handshakes)
-            .is_some_and(|address| links.vmc.send_frame(address, links.scratch));
-        if taken {
+        if links.send() {
             *links.used = true;
         } else if let Some(device) = self.device {
             device.consume(len, |frame| frame.copy_from_slice(links.scratch));

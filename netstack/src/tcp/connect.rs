@@ -11,7 +11,7 @@ use smoltcp::socket::tcp::{self, Socket, State};
 use super::connection::Connection;
 use super::record::Record;
 use super::stream::TcpStream;
-use crate::channel::TcpSocket;
+use crate::channel::{Stage, TcpSocket};
 use crate::error::{ConnectError, StreamError};
 use crate::options::TcpOptions;
 use crate::stack::{Shared, Stack};
@@ -66,7 +66,7 @@ impl Stack {
         record.state.set(socket.state());
         if let (Ok(()), Some(channel)) = (&started, &mut self.channel) {
             channel.greet(ip);
-            channel.consider(&record, &TcpSocket(socket));
+            channel.consider(&record, &TcpSocket(socket), Stage::New);
         }
         if let Err(error) = started {
             self.tcp.remove(&mut self.sockets, &record);

@@ -146,7 +146,12 @@ impl Lingering {
             State::FinWait2 | State::TimeWait => self.record.report_delivery(Ok(())),
             _ => {}
         }
-        if is_dead(socket) {
+        // TIME-WAIT is for segments that are late or lost (RFC 9293 section 3.6.1).
+        let is_over = socket.state() == State::TimeWait
+            && shared
+                .as_ref()
+                .is_some_and(|(_, channel)| channel.is_over(&self.record));
+        if is_over || is_dead(socket) {
             return false;
         }
         match self.stage {

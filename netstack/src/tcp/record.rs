@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) received: Cell<u64>,
     /// Bytes on the channel that hold somebody up and that the peer has not taken.
     pub(crate) unconsumed: Cell<usize>,
+    /// Segments sent when both sides' FIN had been seen, where all took the link.
+    pub(crate) farewell: Cell<Option<u32>>,
     /// The result of that wait.
     pub(crate) delivered: Cell<Option<Result<(), StreamError>>>,
     /// The address the connection is bound to, once it has a peer.
@@ -59,6 +61,7 @@ impl Record {
             sent: Cell::new(0),
             received: Cell::new(0),
             unconsumed: Cell::new(0),
+            farewell: Cell::new(None),
             delivered: Cell::new(None),
             local: Cell::new(None),
             stalled: Cell::new(None),

@@ -13,7 +13,7 @@ use vmc::ConnId;
 use super::linger::Lingering;
 use super::listener::Listening;
 use super::record::Record;
-use crate::channel::{Channel, TcpSocket};
+use crate::channel::{Channel, Stage, TcpSocket};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Counters;
 
@@ -174,13 +174,18 @@ impl Table {
             let socket = sockets.get_mut::<Socket<'_>>(record.handle);
             match phase {
                 Phase::Received => {
-                    let was_listening = record.state.get() == State::Listen;
+                    let old = record.state.get();
                     record.observe_received(socket);
+                    let state = record.state.get();
                     if let Some(channel) = channel
-                        && was_listening
-                        && record.state.get() != State::Listen
+                        && state != old
                     {
-                        channel.consider(record, &TcpSocket(socket));
+                        if old == State::Listen {
+                            channel.consider(record, &TcpSocket(socket), Stage::New);
+                        }
+                        if matches!(state, State::Closing | State::TimeWait) {
+                            channel.note_ends(record);
+                        }
                     }
                 }
                 Phase::Sent => {

@@ -1,11 +1,15 @@
 //! The ring between two threads and between two processes of the host, beside
 //! loopback TCP, a Unix socket and plain copies, in one run.
 //!
+//! Reader and writer each want a processor of their own. A run in which they had
+//! to wait for one is taken again, and where that does not help the table says so.
+//!
 //! Read `path` first (what carries the bytes, who writes them), then `ring`
 //! (a ring as a blocking stream), `stream` (what is written, timed and
 //! checked), `table` (what is told).
 #![forbid(unsafe_code)]
 
+mod figures;
 mod memory;
 mod path;
 mod processor;
@@ -18,10 +22,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use figures::Figures;
 use path::{Job, Path};
-use table::{Figures, Row, Table};
+use table::{Row, Run, Table};
 
 const MESSAGES: [usize; 5] = [64, 512, 4096, 16 * 1024, 64 * 1024];
+
+/// How often a run is taken again that did not have its processors for itself.
+const AGAIN: u32 = 2;
 
 /// Bytes of a stream that is checked.
 const CHECKED: u64 = 1 << 20;
@@ -94,6 +102,39 @@ fn check(capacity: usize) -> Result<()> {
     Ok(())
 }
 
+/// One run of a row.
+fn once(row: &Row, capacity: usize, processor: usize, time: Duration) -> Result<Run> {
+    let job = Job {
+        path: row.path,
+        message: row.message,
+        capacity,
+        checked: None,
+        processor: Some(processor),
+    };
+    let (mut source, peer) = path::open(job)?;
+    stream::read_for(&mut source, row.message, time / 4)?;
+    let writer = peer.process().map(|process| process.to_string());
+    let waited = || {
+        let theirs = writer.as_deref().map_or(Some(0), processor::waited_ns);
+        Some(processor::waited_ns("self")? + theirs?)
+    };
+    let before = (source.rung(), waited());
+    let sample = stream::read_for(&mut source, row.message, time)?;
+    let after = (source.rung(), waited());
+    drop(source);
+    peer.join()?;
+    let waits_by_design = row.path == Path::RingOneProcessor;
+    Ok(Run {
+        sample,
+        rung: after.0.zip(before.0).map(|(after, before)| after - before),
+        waited_ns: after
+            .1
+            .zip(before.1)
+            .filter(|_| !waits_by_design)
+            .map(|(after, before)| after.saturating_sub(before)),
+    })
+}
+
 fn measure(options: &Options, capacity: usize) -> Result<()> {
     let start = Instant::now();
     let load = std::fs::read_to_string("/proc/loadavg")?;
@@ -116,41 +157,40 @@ fn measure(options: &Options, capacity: usize) -> Result<()> {
                 message,
                 mb_s: Figures::default(),
                 rung_per_mib: Figures::default(),
+                waited_percent: Figures::default(),
             })
         })
         .collect();
+    let stolen = processor::stolen_ticks([readers, writers]);
+    let mut run_again = 0;
     for _ in 0..options.runs {
         for row in &mut rows {
-            let job = Job {
-                path: row.path,
-                message: row.message,
-                capacity,
-                checked: None,
-                processor: Some(match row.path {
-                    Path::RingOneProcessor => readers,
-                    _ => writers,
-                }),
+            let processor = match row.path {
+                Path::RingOneProcessor => readers,
+                _ => writers,
             };
-            let (mut source, peer) = path::open(job)?;
-            stream::read_for(&mut source, row.message, time / 4)?;
-            let before = source.rung();
-            let sample = stream::read_for(&mut source, row.message, time)?;
-            let bytes = sample.bytes as f64;
-            row.mb_s.push(bytes / sample.seconds / 1e6);
-            if let Some((before, after)) = before.zip(source.rung()) {
-                let rung = (after - before) as f64;
-                row.rung_per_mib.push(rung / bytes * f64::from(1 << 20));
+            let mut run = once(row, capacity, processor, time)?;
+            for _ in 0..AGAIN {
+                if !run.is_disturbed() {
+                    break;
+                }
+                run_again += 1;
+                run = once(row, capacity, processor, time)?;
             }
-            drop(source);
-            peer.join()?;
+            row.keep(&run);
         }
     }
+    let stolen = processor::stolen_ticks([readers, writers])
+        .zip(stolen)
+        .map(|(after, before)| after.saturating_sub(before));
     let table = Table {
         rows,
         capacity,
         processors,
         load,
         round_trip_ns,
+        run_again,
+        stolen_ticks: stolen,
         run_ms: options.run_ms,
         wall_s: start.elapsed().as_secs_f64(),
     };

@@ -84,6 +84,14 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    /// The number of its process, where it is another than this.
+    pub(crate) fn process(&self) -> Option<u32> {
+        match self {
+            Self::Process(child) => Some(child.id()),
+            Self::Nobody | Self::Thread(_) => None,
+        }
+    }
+
     /// Waits for its end, which the reader has brought about by closing.
     pub(crate) fn join(self) -> Result<()> {
         match self {

@@ -1,7 +1,9 @@
 //! Which processor a side runs on: reader and writer each keep to their own,
 //! so that runs do not differ by where the scheduler happened to put them.
+//! And whether it had it for itself: on a busy machine it waits for its turn.
 
 use std::io;
+use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +23,38 @@ pub(crate) fn keep_to(processor: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(processor);
     Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Nanoseconds that all threads of a process (`self` is this one) have waited
+/// for a processor while they could have run: the second number of
+/// `schedstat` (Linux, `Documentation/scheduler/sched-stats.rst`). None where
+/// the kernel does not count it.
+pub(crate) fn waited_ns(process: &str) -> Option<u64> {
+    let threads = Path::new("/proc").join(process).join("task");
+    let mut all = 0;
+    for thread in threads.read_dir().ok()? {
+        // One that has just ended has no file any more.
+        let Ok(text) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+            continue;
+        };
+        all += text.split_whitespace().nth(1)?.parse::<u64>().ok()?;
+    }
+    Some(all)
+}
+
+/// Ticks that the hypervisor gave to others while one of these processors
+/// wanted to run, since boot (`/proc/stat`, "steal").
+pub(crate) fn stolen_ticks(processors: [usize; 2]) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let names = processors.map(|processor| format!("cpu{processor}"));
+    let lines = text.lines().map(str::split_whitespace);
+    let stolen = lines.filter_map(|mut fields| {
+        let name = fields.next()?;
+        let is_ours = names.iter().any(|ours| ours == name);
+        // user, nice, system, idle, iowait, irq, softirq, steal
+        is_ours.then(|| fields.nth(7)?.parse::<u64>().ok())?
+    });
+    Some(stolen.sum())
 }
 
 /// Waits until the word is another than `old`, and returns what it is.
@@ -82,4 +116,32 @@ pub(crate) fn round_trip(other: usize) -> io::Result<f64> {
         answers.join().map_err(failed)??;
         best
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two threads on one processor: one of them waits.
+    #[test]
+    fn who_shares_a_processor_waits() {
+        let Some(before) = waited_ns("self") else {
+            return;
+        };
+        let (first, _) = two().expect("an affinity");
+        let spin = move || {
+            keep_to(first).expect("the first processor");
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(60) {
+                std::hint::spin_loop();
+            }
+            waited_ns("self").expect("counted before")
+        };
+        let others: Vec<_> = (0..2).map(|_| std::thread::spawn(spin)).collect();
+        let after = others
+            .into_iter()
+            .map(|other| other.join().expect("no panic"))
+            .max();
+        assert!(after > Some(before + 10_000_000), "{before} {after:?}");
+    }
 }

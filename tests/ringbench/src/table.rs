@@ -7,43 +7,35 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
+use crate::figures::Figures;
 use crate::path::Path;
+use crate::stream::Sample;
 
-/// Repetitions of one figure.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Figures(Vec<f64>);
+/// Percent of its time that a run may spend waiting for a processor. A word
+/// takes less than a microsecond, a turn on a busy processor milliseconds.
+const DISTURBED_PERCENT: f64 = 2.0;
 
-impl Figures {
-    pub(crate) fn push(&mut self, figure: f64) {
-        let at = self.0.partition_point(|&other| other < figure);
-        self.0.insert(at, figure);
+/// One repetition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) sample: Sample,
+    /// Doorbells that the reader rang.
+    pub(crate) rung: Option<u64>,
+    /// What reader and writer waited for a processor, where it is counted and
+    /// they do not share one anyway.
+    pub(crate) waited_ns: Option<u64>,
+}
+
+impl Run {
+    fn waited_percent(&self) -> Option<f64> {
+        let waited = self.waited_ns? as f64 / 1e9;
+        Some(100.0 * waited / self.sample.seconds)
     }
 
-    pub(crate) fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        match self.0.len() {
-            0 => f64::NAN,
-            odd if odd % 2 == 1 => self.0[middle],
-            _ => self.0[middle - 1].midpoint(self.0[middle]),
-        }
-    }
-
-    fn least(&self) -> f64 {
-        self.0.first().copied().unwrap_or(f64::NAN)
-    }
-
-    fn most(&self) -> f64 {
-        self.0.last().copied().unwrap_or(f64::NAN)
-    }
-
-    fn json(&self) -> Value {
-        let round = |figure: f64| (figure * 1000.0).round() / 1000.0;
-        json!({
-            "count": self.0.len(),
-            "max": round(self.most()),
-            "median": round(self.median()),
-            "min": round(self.least()),
-        })
+    /// Whether it did not have its processors for itself.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.waited_percent()
+            .is_some_and(|percent| percent > DISTURBED_PERCENT)
     }
 }
 
@@ -55,6 +47,52 @@ pub(crate) struct Row {
     pub(crate) mb_s: Figures,
     /// Doorbells that the reader rang for a MiB.
     pub(crate) rung_per_mib: Figures,
+    /// Of the run's time, what its two sides waited for a processor.
+    pub(crate) waited_percent: Figures,
+}
+
+impl Row {
+    pub(crate) fn keep(&mut self, run: &Run) {
+        let bytes = run.sample.bytes as f64;
+        self.mb_s.push(bytes / run.sample.seconds / 1e6);
+        if let Some(rung) = run.rung {
+            self.rung_per_mib
+                .push(rung as f64 / bytes * f64::from(1 << 20));
+        }
+        if let Some(percent) = run.waited_percent() {
+            self.waited_percent.push(percent);
+        }
+    }
+
+    /// Of each run, whether its processors were its own, as far as that is known.
+    fn was_free(&self, run: usize) -> bool {
+        let percent = self.waited_percent.0.get(run);
+        percent.is_none_or(|&percent| percent <= DISTURBED_PERCENT)
+    }
+
+    fn disturbed(&self) -> usize {
+        let percents = self.waited_percent.0.iter();
+        percents
+            .filter(|&&percent| percent > DISTURBED_PERCENT)
+            .count()
+    }
+}
+
+/// What the ring between processes is to reach.
+struct Goal {
+    name: &'static str,
+    /// How many times the speed of something else it had, turn by turn.
+    figures: Figures,
+    /// Of these, the turns in which both had their processors for themselves.
+    free: Figures,
+    /// For the median of all turns.
+    limit: f64,
+}
+
+impl Goal {
+    fn is_met(&self) -> bool {
+        self.figures.median() >= self.limit
+    }
 }
 
 /// Everything, in the order in which it is printed.
@@ -66,6 +104,10 @@ pub(crate) struct Table {
     pub(crate) load: f64,
     /// Nanoseconds of a word between the two processors and back, at best; one has none.
     pub(crate) round_trip_ns: Option<f64>,
+    /// Runs that were taken again because they had not had their processors for themselves.
+    pub(crate) run_again: u32,
+    /// Hundredths of a second that the hypervisor gave to others meanwhile.
+    pub(crate) stolen_ticks: Option<u64>,
     pub(crate) run_ms: u64,
     pub(crate) wall_s: f64,
 }
@@ -88,18 +130,50 @@ impl Table {
         messages
     }
 
-    /// The goals: name, figure, what it must reach.
-    pub(crate) fn goals(&self) -> Vec<(&'static str, f64, f64)> {
-        let Some(&message) = self.messages().last() else {
-            return Vec::new();
-        };
-        let ring = self.median(Path::RingProcesses, message);
-        let bound = self.median(Path::Memcpy, message);
-        let tcp = self.median(Path::LoopbackTcp, message);
-        vec![
-            ("of_memcpy_bound", ring / bound, 0.7),
-            ("times_loopback_tcp", ring / tcp, 3.0),
+    /// The goals, with the largest messages.
+    fn goals(&self) -> Vec<Goal> {
+        let messages = self.messages();
+        let of = |path| self.row(path, *messages.last()?);
+        let ring = of(Path::RingProcesses);
+        [
+            ("of_memcpy_bound", Path::Memcpy, 0.7),
+            ("times_loopback_tcp", Path::LoopbackTcp, 3.0),
         ]
+        .into_iter()
+        .filter_map(|(name, other, limit)| {
+            let (ring, other) = ring.zip(of(other))?;
+            let figures = ring.mb_s.times(&other.mb_s);
+            let runs = figures.0.iter().enumerate();
+            let free = runs.filter(|&(run, _)| ring.was_free(run) && other.was_free(run));
+            let free = Figures(free.map(|(_, &figure)| figure).collect());
+            Some(Goal {
+                name,
+                figures,
+                free,
+                limit,
+            })
+        })
+        .collect()
+    }
+
+    /// Runs that did not have their processors for themselves, and were kept all the same.
+    fn disturbed(&self) -> usize {
+        self.rows.iter().map(Row::disturbed).sum()
+    }
+
+    /// What spoils the figures, if anything does.
+    fn warning(&self) -> Option<String> {
+        let runs: usize = self.rows.iter().map(|row| row.mb_s.0.len()).sum();
+        let disturbed = self.disturbed();
+        if self.round_trip_ns.is_none() {
+            return Some("there is one processor, which reader and writer share".into());
+        }
+        (disturbed > 0).then(|| {
+            format!(
+                "the two processors were not free: in {disturbed} of {runs} runs reader and writer \
+                 waited for one more than {DISTURBED_PERCENT} % of the time"
+            )
+        })
     }
 
     pub(crate) fn print(&self) -> String {
@@ -136,13 +210,32 @@ impl Table {
                 );
             }
         }
-        for (name, figure, goal) in self.goals() {
-            let name = name.replace('_', " ");
-            let verdict = if figure >= goal { "met" } else { "missed" };
+        for goal in self.goals() {
+            let all = &goal.figures;
             let _ = writeln!(
                 text,
-                "ring between processes, largest messages: {figure:.2} {name}, goal {goal}: {verdict}"
+                "ring between processes, largest messages: {:.2} {} ({:.2} to {:.2}), goal {}: {}; \
+                 {:.2} in the {} turns of {} with free processors",
+                all.median(),
+                goal.name.replace('_', " "),
+                all.least(),
+                all.most(),
+                goal.limit,
+                if goal.is_met() { "met" } else { "missed" },
+                goal.free.median(),
+                goal.free.0.len(),
+                all.0.len(),
             );
+        }
+        let _ = writeln!(
+            text,
+            "{} runs taken again, whose processors others had as well; {} ticks stolen by the hypervisor",
+            self.run_again,
+            self.stolen_ticks
+                .map_or_else(|| "unknown".into(), |ticks| ticks.to_string()),
+        );
+        if let Some(warning) = self.warning() {
+            let _ = writeln!(text, "WARNING: {warning}");
         }
         text
     }
@@ -168,17 +261,28 @@ impl Table {
                 let name = format!("{path}_{message}_b_reader_doorbells_per_mib");
                 all.insert(name, row.rung_per_mib.json());
             }
+            if !row.waited_percent.0.is_empty() {
+                let name = format!("{path}_{message}_b_waited_percent");
+                all.insert(name, row.waited_percent.json());
+            }
         }
         let (mut passed, mut failed) = (0, 0);
-        for (name, figure, goal) in self.goals() {
-            all.insert(name.into(), figure.into());
-            all.insert(format!("{name}_goal"), goal.into());
-            *if figure >= goal {
+        for goal in self.goals() {
+            let name = goal.name;
+            all.insert(name.into(), goal.figures.median().into());
+            all.insert(format!("{name}_spread"), goal.figures.json());
+            all.insert(format!("{name}_free"), goal.free.json());
+            all.insert(format!("{name}_goal"), goal.limit.into());
+            *if goal.is_met() {
                 &mut passed
             } else {
                 &mut failed
             } += 1;
         }
+        all.insert("runs_taken_again".into(), self.run_again.into());
+        all.insert("runs_disturbed".into(), self.disturbed().into());
+        all.insert("stolen_ticks".into(), json!(self.stolen_ticks));
+        all.insert("warning".into(), json!(self.warning()));
         all.insert("goals_met".into(), passed.into());
         all.insert("goals_missed".into(), failed.into());
         Value::Object(all)
@@ -192,22 +296,5 @@ impl Table {
         std::fs::create_dir_all(file.parent().context("no folder")?)?;
         std::fs::write(&file, format!("{:#}\n", self.json()))?;
         Ok(file)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Figures;
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        let mut figures = Figures::default();
-        for figure in [5.0, 1.0, 9.0] {
-            figures.push(figure);
-        }
-        assert!((figures.median() - 5.0).abs() < 1e-9);
-        figures.push(2.0);
-        assert!((figures.median() - 3.5).abs() < 1e-9);
-        assert_eq!(figures.json()["max"], 9.0);
     }
 }
