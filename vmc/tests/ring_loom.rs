@@ -299,3 +299,43 @@ fn closing_wakes() {
         assert!(!sleeps || rang.join().expect("no panic"));
     });
 }
+
+/// The owner of a ring's memory seals it while the other side writes: both know
+/// the same end, and the bytes before it are whole. `exchanges`: the producer
+/// publishes as it has to.
+fn seals(exchanges: bool) {
+    loom::model(move || {
+        let (memory, plain, mut consumer) = ring(Lacks::Nothing);
+        let mut producer = if exchanges {
+            Producer::sealable(&*memory, GEOMETRY, 100)
+        } else {
+            plain
+        };
+        let theirs = Arc::clone(&memory);
+        let end = thread::spawn(move || {
+            for byte in [7, 8] {
+                producer.write(&*theirs, &[byte]).expect("honest");
+            }
+            producer.tail()
+        });
+        let sealed = consumer.seal(&*memory).expect("honest");
+        let mut got = [0; 2];
+        let count = match consumer.read(&*memory, &mut got).expect("honest") {
+            Taken::Bytes(count) => count,
+            _ => 0,
+        };
+        assert_eq!(&got[..count], &[7, 8][..(sealed - 100) as usize]);
+        assert_eq!(end.join().expect("no panic"), sealed, "two ends");
+    });
+}
+
+#[test]
+fn a_seal_is_one_end_for_both() {
+    seals(true);
+}
+
+#[test]
+#[should_panic(expected = "two ends")]
+fn without_the_exchange_there_are_two() {
+    seals(false);
+}

@@ -241,3 +241,20 @@ fn a_wild_wish_to_be_notified_costs_nothing() {
         assert_eq!(producer.must_ring(&memory), wish == producer.tail());
     }
 }
+
+#[test]
+fn a_sealed_ring_takes_nothing_more() {
+    let (memory, _, mut consumer) = ring(5);
+    let mut producer = Producer::sealable(&memory, GEOMETRY, 5);
+    assert_eq!(producer.write(&memory, b"seven by"), Ok(8));
+    assert_eq!(take(&memory, &mut consumer, 3), b"sev");
+    assert_eq!(consumer.seal(&memory), Ok(13));
+    assert_eq!(consumer.seal(&memory), Ok(13));
+    assert!(!producer.is_sealed());
+    assert_eq!(producer.write(&memory, b"late"), Ok(0));
+    assert!(producer.is_sealed());
+    assert_eq!(producer.write(&memory, b"later"), Ok(0));
+    assert_eq!(producer.tail(), 13);
+    assert_eq!(take(&memory, &mut consumer, 99), b"en by");
+    assert_eq!(consumer.read(&memory, &mut [0; 1]), Ok(Taken::Empty));
+}
