@@ -129,6 +129,9 @@ impl<P: Platform> Vmc<P> {
         if link.more || link.must_catch_up() {
             self.serve_messages(index);
         }
+        if self.forewarned {
+            self.keep_lean(index, now);
+        }
         self.look_after(index, now);
         self.settle(index);
     }
@@ -142,6 +145,11 @@ impl<P: Platform> Vmc<P> {
             link.fault = Some(Cause::Stuck);
         } else if now >= link.look_at {
             link.look_at = link.next_look(now);
+            for (_, conn) in self.conns.iter_mut() {
+                if conn.link == Some(index) {
+                    conn.looked = conn.moved();
+                }
+            }
             let cause = match self.platform.port_state(&link.port) {
                 PortState::Connected => return,
                 PortState::Unbound => Cause::Gone,
@@ -174,9 +182,10 @@ impl<P: Platform> Vmc<P> {
         let links = self.links.iter().map(|(_, link)| match link.phase {
             Phase::Proving { until } => until,
             Phase::Leaving { until, .. } => until.min(link.look_at),
-            Phase::Open => link
-                .stuck_at
-                .map_or(link.look_at, |at| at.min(link.look_at)),
+            Phase::Open => [link.stuck_at, link.lean_at.filter(|_| self.forewarned)]
+                .into_iter()
+                .flatten()
+                .fold(link.look_at, Instant::min),
         });
         links
             .chain(self.ask_at())

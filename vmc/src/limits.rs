@@ -17,6 +17,11 @@ pub(crate) const PATIENCE: u8 = 4;
 /// Writes that stay on TCP after there was no ring for one.
 pub(crate) const RETRY_WRITES: u16 = 64;
 
+/// log2 of the data pages of the largest ring during a migration, 64 KiB: each
+/// page that is mapped then has to be unmapped at the suspend.
+pub(crate) const LEAN_LOG2: u8 = 4;
+/// A connection without traffic for so long has no ring during a migration.
+pub(crate) const LEAN_AFTER: u64 = 10 * MILLISECOND;
 /// Rings in pages of a peer's that are asked for at a time.
 pub(crate) const ASKED: usize = 16;
 

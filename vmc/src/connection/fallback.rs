@@ -58,8 +58,14 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// The connection whose receiver reads an own ring and may answer for it;
-    /// None where nobody is interested in the answer any more.
-    fn reads_first(&mut self, index: usize, number: u16) -> Result<Option<usize>, Cause> {
+    /// None where nobody is interested in the answer any more. `is_over`: a ring
+    /// in pages of the peer's is no more.
+    fn reads_first(
+        &mut self,
+        index: usize,
+        number: u16,
+        is_over: bool,
+    ) -> Result<Option<usize>, Cause> {
         let Some(link) = self.links.get_mut(index) else {
             return Ok(None);
         };
@@ -72,7 +78,9 @@ impl<P: Platform> Vmc<P> {
                 conn => Ok(conn.map(|_| at)),
             },
             User::Over => {
-                link.idle_own(number);
+                if ring.memory.is_own() || !is_over {
+                    link.idle_own(number);
+                }
                 Ok(None)
             }
             // It is no longer in use.
@@ -89,7 +97,7 @@ impl<P: Platform> Vmc<P> {
         reason: Reason,
         offset: u64,
     ) -> Result<(), Cause> {
-        let Some(at) = self.reads_first(index, number)? else {
+        let Some(at) = self.reads_first(index, number, true)? else {
             self.lose_home(index, number);
             return Ok(());
         };
@@ -170,7 +178,7 @@ impl<P: Platform> Vmc<P> {
     /// DONE: the receiver has drained a ring to the next one's base, or to
     /// the FIN, or wants nothing more of this connection.
     pub(crate) fn done(&mut self, index: usize, number: u16, offset: u64) -> Result<(), Cause> {
-        let Some(at) = self.reads_first(index, number)? else {
+        let Some(at) = self.reads_first(index, number, false)? else {
             return Ok(());
         };
         let (Some(link), Some(conn)) = (self.links.get_mut(index), self.conns.get_mut(at)) else {

@@ -48,6 +48,8 @@ pub(crate) struct Conn<P: Platform> {
     /// Links that ended in a suspend, and whose peer has not named the offset
     /// that it goes on from.
     pub(crate) handovers: Epochs,
+    /// Bytes that it had moved when it was last looked at.
+    pub(crate) looked: u64,
     /// Rings of its sender that outlived their link.
     pub(crate) kept: Vec<Kept<P>>,
     /// What its receiver has from rings that it reads no longer; it comes
@@ -169,9 +171,15 @@ impl<P: Platform> Conn<P> {
             released: false,
             advancing: false,
             handovers: Epochs::new(),
+            looked: 0,
             kept: Vec::new(),
             rest: VecDeque::new(),
         }
+    }
+
+    /// Bytes that it has moved, both ways together.
+    pub(crate) const fn moved(&self) -> u64 {
+        self.sender.written.wrapping_add(self.recver.received)
     }
 
     /// Whether a direction of it depends on shared memory.

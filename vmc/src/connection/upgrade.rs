@@ -35,7 +35,7 @@ impl<P: Platform> Vmc<P> {
         let (Some(index), &[number]) = (conn.link, conn.sender.rings.as_slice()) else {
             return false;
         };
-        let largest = self.largest_log2();
+        let largest = self.largest_log2().min(self.most_log2(index));
         let Some(link) = self.links.get_mut(index).filter(|link| link.is_open()) else {
             return false;
         };

@@ -5,9 +5,11 @@
 use core::net::IpAddr;
 
 use crate::channel::Vmc;
-use crate::message::Message;
+use crate::connection::{Fin, Path};
+use crate::limits::LEAN_AFTER;
+use crate::message::{Message, Reason};
 use crate::output::{Cause, Output, Step};
-use crate::platform::Platform;
+use crate::platform::{Instant, Platform};
 use crate::publisher::MemberEvent;
 use crate::vms::link::{Link, Phase};
 
@@ -29,7 +31,9 @@ impl<P: Platform> Vmc<P> {
         for (_, link) in self.links.iter_mut() {
             if link.is_open() {
                 link.homeless = false;
-                link.retire_homes();
+                link.is_lean = link.peer_migrates;
+                link.lean_at = None;
+                link.retire_idle();
             }
         }
         self.tell_migrating(false);
@@ -59,6 +63,7 @@ impl<P: Platform> Vmc<P> {
             if let Some(link) = link {
                 link.post(&Message::Migrating(migrates));
                 link.is_rehomed = !migrates;
+                link.is_lean = migrates || link.peer_migrates;
                 if migrates {
                     self.trace(index, Step::Notice);
                 }
@@ -78,8 +83,9 @@ impl<P: Platform> Vmc<P> {
             return;
         }
         let (uuid, address) = (link.uuid, link.address);
-        if migrates && link.is_open() {
-            link.retire_homes();
+        link.is_lean = migrates || self.forewarned;
+        if link.is_lean && link.is_open() {
+            link.retire_idle();
         }
         self.go_home(index);
         let event = if migrates {
@@ -88,6 +94,63 @@ impl<P: Platform> Vmc<P> {
             MemberEvent::Join
         };
         self.publish(event, uuid, address, index);
+    }
+
+    /// While this guest is forewarned: connections without traffic go back to
+    /// TCP, so that nothing of theirs has to be unmapped at the suspend; those
+    /// with traffic move to pages of the peer.
+    pub(crate) fn keep_lean(&mut self, index: usize, now: Instant) {
+        let Some(link) = self.links.get_mut(index) else {
+            return;
+        };
+        if !link.is_open() || link.used + link.idle.len() == 0 {
+            link.lean_at = None;
+            return;
+        }
+        match link.lean_at {
+            Some(at) if now >= at => {}
+            Some(_) => return,
+            None => {
+                link.lean_at = Some(now.after(LEAN_AFTER));
+                return;
+            }
+        }
+        link.lean_at = None;
+        link.retire_idle();
+        self.go_home(index);
+        for at in 0..self.conns.end() {
+            let Some(conn) = self.conns.get_mut(at) else {
+                continue;
+            };
+            if conn.link != Some(index) {
+                continue;
+            }
+            let moved = conn.moved();
+            if core::mem::replace(&mut conn.looked, moved) == moved && conn.uses_rings() {
+                if !conn.recver.rings.is_empty() {
+                    self.confirm(at, Reason::Fallback);
+                }
+                self.ask_back(index, at);
+            }
+        }
+    }
+
+    /// FALLBACK: the writer of a connection goes back to TCP.
+    fn ask_back(&mut self, index: usize, at: usize) {
+        let (Some(conn), Some(link)) = (self.conns.get_mut(at), self.links.get_mut(index)) else {
+            return;
+        };
+        let sender = &mut conn.sender;
+        let &[own] = sender.rings.as_slice() else {
+            return;
+        };
+        if sender.path == Path::Ring && sender.fin == Fin::Open && !sender.sunk {
+            sender.path = Path::Unconfirmed;
+            link.post(&Message::Fallback {
+                own,
+                reason: Reason::Fallback,
+            });
+        }
     }
 
     /// The suspend: every link ends where it stands, and nobody is awaited.

@@ -31,16 +31,13 @@ impl<P: Platform> Link<P> {
         pages
     }
 
-    /// Gives back the rings in pages of the peer's that nobody uses.
-    pub(crate) fn retire_homes(&mut self) {
-        let is_home = |number: &u16| {
-            let ring = self.own.get(usize::from(*number));
-            ring.and_then(Option::as_ref)
-                .is_some_and(|ring| !ring.memory.is_own())
-        };
-        let homes: alloc::vec::Vec<u16> = self.idle.iter().copied().filter(is_home).collect();
-        for number in homes {
-            self.retire_own(number);
+    /// Gives back the rings that nobody uses.
+    pub(crate) fn retire_idle(&mut self) {
+        for own in core::mem::take(&mut self.idle) {
+            if let Some(Some(ring)) = self.own.get_mut(usize::from(own)) {
+                ring.user = User::Retiring;
+            }
+            self.post(&Message::Retire { own });
         }
     }
 }
@@ -61,7 +58,8 @@ impl<P: Platform> Vmc<P> {
     pub(crate) fn go_home(&mut self, index: usize) {
         let home = self.wants_home(index);
         let is_open = self.links.get(index).is_some_and(Link::is_open);
-        if !is_open || !(home || self.has_homes(index)) {
+        let is_lean = self.most_log2(index) < u8::MAX;
+        if !is_open || !(home || is_lean || self.has_homes(index)) {
             return;
         }
         let mut missing = heapless::Vec::<u8, ASKED>::new();
@@ -144,7 +142,11 @@ impl<P: Platform> Vmc<P> {
         };
         let link = self.links.get(index)?;
         let ring = link.own.get(usize::from(number))?.as_ref()?;
-        (ring.memory.is_own() == home).then_some(ring.log2)
+        let most = self.most_log2(index);
+        // What has no traffic goes back to TCP instead (`lean`).
+        let is_active = !home || conn.moved() != conn.looked;
+        let is_misplaced = ring.memory.is_own() == home || ring.log2 > most;
+        (is_active && is_misplaced).then_some(ring.log2.min(most))
     }
 
     /// ASK for rings, a few at a time.

@@ -73,6 +73,10 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) is_rehomed: bool,
     /// The peer is about to migrate.
     pub(crate) peer_migrates: bool,
+    /// One of the two is: rings are small, and none is kept for later.
+    pub(crate) is_lean: bool,
+    /// When to look for connections without traffic.
+    pub(crate) lean_at: Option<Instant>,
     /// Something that ends the link at the next turn.
     pub(crate) fault: Option<Cause>,
     /// The user knows of the link, and so the connections that it is to track.
@@ -133,6 +137,8 @@ impl<P: Platform> Link<P> {
             homeless: false,
             is_rehomed: false,
             peer_migrates: false,
+            is_lean: false,
+            lean_at: None,
             fault: None,
             announced: false,
             more: false,

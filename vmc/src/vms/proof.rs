@@ -244,6 +244,7 @@ impl<P: Platform> Vmc<P> {
             Err(_) => link.fault = Some(Cause::IndexLie),
         }
         if self.forewarned {
+            link.is_lean = true;
             link.post(&Message::Migrating(true));
         }
         self.stats.links += 1;

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::link::Link;
 use super::memory::Pages;
 use crate::channel::Vmc;
-use crate::limits::{LARGEST_LOG2, PAGE, RING_NUMBERS};
+use crate::limits::{LARGEST_LOG2, LEAN_LOG2, PAGE, RING_NUMBERS};
 use crate::message::{Message, References};
 use crate::output::Cause;
 use crate::platform::{Platform, PlatformError};
@@ -76,9 +76,14 @@ impl<P: Platform> Link<P> {
         if let Some(Some(ring)) = self.own.get_mut(usize::from(number))
             && !matches!(ring.user, User::Idle | User::Retiring)
         {
-            ring.user = User::Idle;
-            self.idle.push(number);
             self.used = self.used.saturating_sub(1);
+            if self.is_lean {
+                ring.user = User::Retiring;
+                self.post(&Message::Retire { own: number });
+            } else {
+                ring.user = User::Idle;
+                self.idle.push(number);
+            }
         }
     }
 
@@ -96,6 +101,13 @@ impl<P: Platform> Link<P> {
 }
 
 impl<P: Platform> Vmc<P> {
+    /// log2 of the data pages of the largest ring on a link at present.
+    pub(crate) fn most_log2(&self, index: usize) -> u8 {
+        let link = self.links.get(index);
+        let is_lean = link.is_some_and(|link| link.is_lean);
+        if is_lean { LEAN_LOG2 } else { u8::MAX }
+    }
+
     /// log2 of the data pages of the largest ring.
     pub(crate) fn largest_log2(&self) -> u8 {
         let pages = (self.config.largest_ring / PAGE).max(1);
@@ -116,10 +128,14 @@ impl<P: Platform> Vmc<P> {
         more_than: Option<u8>,
     ) -> Option<u16> {
         let home = self.wants_home(index);
+        let most = self.most_log2(index);
+        let log2 = log2.min(most);
         let link = self.links.get_mut(index)?;
         let fits = |number: &u16| match link.own.get(usize::from(*number)) {
             Some(Some(ring)) => {
-                ring.memory.is_own() != home && more_than.is_none_or(|least| ring.log2 > least)
+                ring.memory.is_own() != home
+                    && ring.log2 <= most
+                    && more_than.is_none_or(|least| ring.log2 > least)
             }
             _ => false,
         };
