@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 
-use super::Params;
 use super::arm::Pair;
 use super::idle::migrate_now;
 use super::rows::{CONNECTIONS, Rows};
+use super::{Arm, Params};
 use crate::bench::flows;
 use crate::lab::Lab;
 use crate::survival::Witness;
@@ -24,6 +24,12 @@ pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Ro
         }
         for _ in 0..params.quiesce_count {
             let moved = &pair.benches[1];
+            if pair.arm != Arm::Off {
+                // Shows that the connections have rings.
+                let status = moved.status()?;
+                let pages = status.of_all("mapped")? + status.of_all("granted")?;
+                rows.shared_pages(connections, pages);
+            }
             let mut witness = Witness::of(&moved.domain)?;
             migrate_now(moved)?;
             let suspend = witness.moved()?;

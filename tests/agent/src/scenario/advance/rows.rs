@@ -116,6 +116,12 @@ impl Rows {
         self.push("idle_downtime_ms", downtime_ms);
     }
 
+    /// Pages that the guests share with so many connections.
+    pub(super) fn shared_pages(&mut self, connections: u64, pages: u64) {
+        let name = format!("connections_shared_pages_{connections}");
+        self.push(&name, pages as f64);
+    }
+
     /// A migration with so many connections.
     pub(super) fn quiesced(&mut self, connections: u64, suspend: &Suspend, zombies: usize) {
         self.migrations += 1;
