@@ -31,8 +31,8 @@ impl Mode {
     /// The job's parameter `mode`, or the one that cases use without it.
     pub(crate) fn of(lab: &Lab) -> Result<Self> {
         match lab.job.params.get("mode").map(|mode| mode.as_str()) {
-            None | Some(Some("original")) => Ok(Self::Original),
-            Some(Some("advance")) => Ok(Self::Advance),
+            None | Some(Some("advance")) => Ok(Self::Advance),
+            Some(Some("original")) => Ok(Self::Original),
             Some(other) => bail!("no mode of the channel is called {other:?}"),
         }
     }
