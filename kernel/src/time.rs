@@ -125,7 +125,7 @@ pub fn unix_time() -> Duration {
     Duration::new(seconds, nanos) + Duration::from_nanos(system_time())
 }
 
-/// The latest reading of the clock, at most one turn of the run loop old.
+/// The latest reading of the clock, at most a few turns of the run loop old.
 ///
 /// A new reading can cost a trap into Xen, which emulates the counter where
 /// the host's is not safe to use (`xen/arch/x86/time.c`, `vtsc`); this costs
