@@ -21,7 +21,7 @@ pub(crate) const RETRY_WRITES: u16 = 64;
 /// page that is mapped then has to be unmapped at the suspend.
 pub(crate) const LEAN_LOG2: u8 = 4;
 /// A connection without traffic for so long has no ring during a migration.
-pub(crate) const LEAN_AFTER: u64 = 10 * MILLISECOND;
+pub(crate) const LEAN_AFTER: u64 = 100 * MILLISECOND;
 /// Rings in pages of a peer's that are asked for at a time.
 pub(crate) const ASKED: usize = 16;
 
