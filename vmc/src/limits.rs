@@ -17,9 +17,9 @@ pub(crate) const PATIENCE: u8 = 4;
 /// Writes that stay on TCP after there was no ring for one.
 pub(crate) const RETRY_WRITES: u16 = 64;
 
-/// log2 of the data pages of the largest ring during a migration, 64 KiB: each
+/// log2 of the data pages of the largest ring during a migration, 128 KiB: each
 /// page that is mapped then has to be unmapped at the suspend.
-pub(crate) const LEAN_LOG2: u8 = 4;
+pub(crate) const LEAN_LOG2: u8 = 5;
 /// A connection without traffic for so long has no ring during a migration.
 pub(crate) const LEAN_AFTER: u64 = 100 * MILLISECOND;
 /// Rings in pages of a peer's that are asked for at a time.
