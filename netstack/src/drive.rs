@@ -60,7 +60,7 @@ pub(crate) async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc
                     if let Some(channel) = &mut stack.channel
                         && lifecycle::domid() != 0
                     {
-                        channel.vmc.renew();
+                        channel.vmc.reach_out();
                         channel.kick();
                     }
                 });

@@ -25,6 +25,8 @@ use crate::vms::resume::{ENTRIES, Entry, Resume};
 pub(crate) struct Pending {
     address: IpAddr,
     epoch: Epoch,
+    /// This guest was suspended, not the peer.
+    is_own: bool,
     /// When RESUME is due next, or the end of patience.
     next: Instant,
     wait: u64,
@@ -58,6 +60,7 @@ impl<P: Platform> Vmc<P> {
             self.pendings.push(Pending {
                 address: link.address,
                 epoch: link.nonce_b,
+                is_own: cause == Cause::Suspended,
                 // A peer that was suspended is heard of when it goes on.
                 next: until,
                 wait: RESUME_AGAIN,
@@ -68,17 +71,26 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// This guest goes on after a suspend: it asks for what is not settled.
-    pub(crate) fn go_on(&mut self, now: Instant) {
-        let addresses: Vec<IpAddr> = self.pendings.iter().map(|one| one.address).collect();
+    /// Tells that this guest goes on after a suspend.
+    pub(crate) fn trace_resumed(&mut self) {
+        let own = self.pendings.iter().filter(|pending| pending.is_own);
+        let addresses: Vec<IpAddr> = own.map(|pending| pending.address).collect();
         for address in addresses {
             self.trace_step(address, Step::Resumed, 0);
         }
+    }
+
+    /// Asks for all that is not settled. The time in which those answer that this
+    /// guest has left begins with the first asking; a peer that was
+    /// suspended itself keeps its own.
+    pub(crate) fn ask_all(&mut self, now: Instant) {
         for pending in &mut self.pendings {
             pending.next = now;
             pending.wait = RESUME_AGAIN;
-            pending.until = now.after(RESUME_TIMEOUT);
-            pending.idle_until = now.after(RESUME_TIMEOUT_IDLE);
+            pending.idle_until = pending.idle_until.min(now.after(RESUME_TIMEOUT_IDLE));
+            if pending.is_own {
+                pending.until = pending.until.min(now.after(RESUME_TIMEOUT));
+            }
         }
         self.resume_again(now);
     }

@@ -75,12 +75,11 @@ impl<P: Platform> Vmc<P> {
                 self.end_stale(index);
             }
         }
-        self.vms.forget_answers();
         self.parted = false;
         self.forewarned = false;
         let now = self.platform.now();
         self.forget_grants();
-        self.go_on(now);
+        self.trace_resumed();
         for retiring in &mut self.retiring {
             retiring.renew(now);
         }
@@ -90,6 +89,19 @@ impl<P: Platform> Vmc<P> {
             // Quarantine ends with the domain that was mapped.
             self.stats.quarantined_pages = 0;
         }
+        self.reach_out();
+    }
+
+    /// What was asked before may have reached nobody: this guest goes on, or its
+    /// network has come back. Peers are asked again for what a suspend has left
+    /// open, and those of its connections are greeted.
+    pub fn reach_out(&mut self) {
+        if self.parted {
+            return;
+        }
+        let now = self.platform.now();
+        self.vms.forget_answers();
+        self.ask_all(now);
         for at in 0..self.conns.end() {
             let peer = self.conns.get(at).filter(|conn| !conn.ended);
             if let Some(peer) = peer.map(|conn| conn.tuple.remote.ip()) {

@@ -185,3 +185,26 @@ fn a_resume_out_of_the_blue_ends_nothing() {
     assert!(pair.guests[1].vmc.links().next().is_some(), "still linked");
     assert!(settle(&mut pair)[1] == Pair::pattern(there + 10, 10));
 }
+
+#[test]
+fn a_network_that_comes_back_shortens_no_ones_time() {
+    let (mut pair, _, back) = streaming();
+    let more = Pair::pattern(back, 100);
+    assert_eq!(pair.write(1, &more), Ok(100));
+    pair.guests[0].vmc.freeze();
+    pair.turn(1);
+    // The one that stays gets a new network backend; the other is away for long.
+    pair.deaf = true;
+    pair.guests[1].vmc.reach_out();
+    pair.guests[1].vmc.forewarn();
+    pair.guests[1].vmc.reach_out();
+    for _ in 0..5 * 60 {
+        pair.host.clock.set(pair.host.clock.get() + SECOND);
+        pair.turn(1);
+    }
+    assert_eq!(pair.guests[1].vmc.statistics().failed, 0);
+    pair.deaf = false;
+    pair.guests[0].vmc.renew();
+    pair.pass(SECOND);
+    assert!(settle(&mut pair)[0] == more);
+}
