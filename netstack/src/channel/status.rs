@@ -32,12 +32,13 @@ impl Channel {
     pub(crate) fn log_status(&self) {
         let all = self.vmc.statistics();
         log::info!(
-            "status: vmc links {} upgrades {} fallbacks {} growths {} failed {}; notifications {} \
+            "status: vmc links {} upgrades {} fallbacks {} growths {} rehomed {} failed {}; notifications {} \
              suppressed {}; pages granted {} mapped {} retiring {} quarantined {}",
             all.links,
             all.upgrades,
             all.fallbacks,
             all.growths,
+            all.rehomed,
             all.failed,
             all.notifications,
             all.suppressed,

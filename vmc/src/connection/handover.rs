@@ -365,6 +365,7 @@ impl<P: Platform> Conn<P> {
 
 /// What the receiver may not have taken of a ring in its pages.
 fn copy_back<P: Platform>(producer: &mut Producer, memory: &P::Mapping) -> Bytes<P> {
+    // Where its owner lies about what it took, all of it is kept.
     let from = producer.head(memory).unwrap_or(producer.base());
     let mut bytes = Vec::new();
     // At most the capacity, or nothing is read back.

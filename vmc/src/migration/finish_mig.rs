@@ -42,15 +42,8 @@ impl<P: Platform> Vmc<P> {
     pub(crate) fn cast_off_conns(&mut self, index: usize, link: &mut Link<P>, cause: Cause) {
         // Its peer may have connections on it that this side does not know yet.
         let mut pending = cause == Cause::Suspended;
-        for at in 0..self.conns.end() {
-            let Some(conn) = self.conns.get_mut(at) else {
-                continue;
-            };
-            if conn.link != Some(index) {
-                continue;
-            }
-            conn.link = None;
-            if !conn.ended {
+        for at in self.unlink_conns(index) {
+            if self.conns.get(at).is_some_and(|conn| !conn.ended) {
                 self.cast_off(at, link);
                 pending = true;
             }

@@ -120,17 +120,25 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
+    /// Takes the connections of a link that ends from it.
+    pub(crate) fn unlink_conns(&mut self, index: usize) -> Vec<usize> {
+        let linked = self.conns.iter_mut();
+        let linked = linked.filter(|(_, conn)| conn.link == Some(index));
+        linked
+            .map(|(key, conn)| {
+                conn.link = None;
+                key.index as usize
+            })
+            .collect()
+    }
+
     /// The connections of a link that ends. `is_over`: the peer has closed it,
     /// or is dead; what it has not attached by now it will never read.
     fn detach_conns(&mut self, index: usize, link: &Link<P>, is_over: bool) {
-        for at in 0..self.conns.end() {
+        for at in self.unlink_conns(index) {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;
             };
-            if conn.link != Some(index) {
-                continue;
-            }
-            conn.link = None;
             if conn.uses_rings() {
                 let is_untouched = is_over && conn.recver.rings.is_empty();
                 let residue = is_untouched

@@ -4,7 +4,7 @@
 
 use super::link::Link;
 use super::memory::Pages;
-use super::rings::{OwnRing, User, geometry, pages};
+use super::rings::{OwnRing, User, geometry, pages, reference_bytes};
 use crate::channel::Vmc;
 use crate::connection::{Fin, Path};
 use crate::limits::{ASKED, FIRST_LOG2, PAGE};
@@ -187,14 +187,10 @@ impl<P: Platform> Vmc<P> {
         } else {
             None
         };
-        let mut references = alloc::vec::Vec::new();
-        if let Some(region) = &region {
-            self.platform.references(region, &mut references);
-        }
-        let references: alloc::vec::Vec<u8> = references
-            .iter()
-            .flat_map(|one| one.to_le_bytes())
-            .collect();
+        // None of them says that there is no room.
+        let references = region.as_ref();
+        let references = references.map(|region| reference_bytes(&self.platform, region));
+        let references = references.unwrap_or_default();
         link.post(&Message::Home {
             your: number,
             log2,

@@ -50,6 +50,16 @@ pub(crate) const fn geometry(log2: u8) -> Geometry {
     }
 }
 
+/// Grant references of a region as a message has them.
+pub(crate) fn reference_bytes<P: Platform>(platform: &P, region: &P::Region) -> Vec<u8> {
+    let mut references = Vec::new();
+    platform.references(region, &mut references);
+    references
+        .iter()
+        .flat_map(|one| one.to_le_bytes())
+        .collect()
+}
+
 impl<P: Platform> Link<P> {
     /// An own ring in use by the connection at `index`.
     pub(crate) fn own_of(&mut self, number: u16, index: usize) -> Option<&mut OwnRing<P>> {
@@ -173,12 +183,7 @@ impl<P: Platform> Vmc<P> {
             }
             Err(PlatformError::Refused) => return None,
         };
-        let mut references = Vec::new();
-        self.platform.references(&region, &mut references);
-        let references: Vec<u8> = references
-            .iter()
-            .flat_map(|one| one.to_le_bytes())
-            .collect();
+        let references = reference_bytes(&self.platform, &region);
         let ring = OwnRing {
             producer: Producer::new(&region, geometry(log2), 0),
             memory: Pages::Own(region),
