@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value, json};
 
 use crate::base::Base;
-use crate::counts::Counts;
+use crate::counts::Ended;
 use crate::overlay::Overlay;
 use crate::packages::{Store, XenVersion};
 use crate::run::Plan;
@@ -119,13 +119,13 @@ pub(crate) fn run() -> Result<bool> {
 }
 
 /// Ends a scenario's output with its counts alone on a line; true where nothing failed.
-fn closing_line(counts: Counts) -> Result<bool> {
-    println!("{counts}");
-    Ok(counts.failed == 0)
+fn closing_line(ended: Ended) -> Result<bool> {
+    println!("{}", ended.counts);
+    Ok(ended.counts.failed == 0)
 }
 
 /// Builds what the scenario named by the first of `words` needs and runs it.
-fn run_scenario(words: &[String]) -> Result<Counts> {
+fn run_scenario(words: &[String]) -> Result<Ended> {
     let name = words.first().map_or("", String::as_str);
     let Some(scenario) = scenario::find(name) else {
         bail!("no scenario is called {name}: see `cargo lab list`");
@@ -163,7 +163,7 @@ fn run_scenario(words: &[String]) -> Result<Counts> {
     with_agent(scenario, &arguments.machine, params, overlay)
 }
 
-fn boot(arguments: Boot) -> Result<Counts> {
+fn boot(arguments: Boot) -> Result<Ended> {
     let mut params = Map::from_iter([
         ("memory_mib".to_owned(), json!(arguments.memory)),
         ("cmdline".to_owned(), json!(arguments.cmdline)),
@@ -190,8 +190,15 @@ fn with_agent(
     machine: &MachineArguments,
     params: Map<String, Value>,
     mut overlay: Overlay,
-) -> Result<Counts> {
+) -> Result<Ended> {
     tools::ensure_for_run()?;
+    let share = match params.get("share") {
+        None => None,
+        Some(share) => Some(
+            serde_json::from_value(share.clone())
+                .with_context(|| format!("share is [number, of how many], not {share}"))?,
+        ),
+    };
     overlay.agent = Some(images::agent()?);
     overlay.job = Some(Job {
         scenario: scenario.name.to_owned(),
@@ -203,6 +210,7 @@ fn with_agent(
         xen: machine.xen,
         store: machine.store,
         virtual_time: machine.virtual_time,
+        share,
         overlay,
     };
     run::scenario(&Base::ready(machine.xen)?, &plan)

@@ -1,4 +1,5 @@
-//! How many tests and cases passed, failed and were skipped, and how cargo's test runners say it.
+//! How many tests and cases passed, failed and were skipped, which failed, and how cargo's test
+//! runners say it.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -37,6 +38,59 @@ impl fmt::Display for Counts {
         }
         Ok(())
     }
+}
+
+/// How tests or cases ended, and what failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// How many ended how.
+    pub(crate) counts: Counts,
+    /// The names of those that failed, and what else went wrong; no name twice.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Ended {
+    /// Something that went wrong beside the cases: at least one failed.
+    pub(crate) fn fault(&mut self, what: String) {
+        self.counts = self.counts.with_failure();
+        self.name(what);
+    }
+
+    /// The name of something that failed and is counted, or will be.
+    pub(crate) fn name(&mut self, name: String) {
+        if !self.faults.contains(&name) {
+            self.faults.push(name);
+        }
+    }
+}
+
+impl AddAssign for Ended {
+    fn add_assign(&mut self, other: Ended) {
+        self.counts += other.counts;
+        self.faults.extend(other.faults);
+    }
+}
+
+/// The name in a line in which nextest or `cargo test` says that one test failed:
+/// `FAIL [   0.1s] (3/9) vmc rings::tests::wraps`, `test rings::tests::wraps ... FAILED`.
+pub(crate) fn failed_test(line: &str) -> Option<&str> {
+    let line = line.trim();
+    if let Some(name) = line.strip_suffix(" ... FAILED") {
+        return name.strip_prefix("test ");
+    }
+    let (word, rest) = line.split_once(" [")?;
+    let (_, name) = rest.split_once(']')?;
+    let name = name.trim_start();
+    // Newer releases of nextest count the tests in parentheses.
+    let name = match name.strip_prefix('(') {
+        Some(rest) => rest.split_once(')')?.1.trim_start(),
+        None => name,
+    };
+    let failed = matches!(word, "FAIL" | "TIMEOUT" | "ABORT" | "XFAIL")
+        || word
+            .strip_prefix("SIG")
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    failed.then_some(name)
 }
 
 /// The counts in a line that sums up one test program of `cargo test`:
@@ -91,7 +145,7 @@ fn sum<'a>(parts: impl Iterator<Item = &'a str>) -> Counts {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, of_cargo_test, of_nextest};
+    use super::{Counts, Ended, failed_test, of_cargo_test, of_nextest};
 
     fn counts(passed: u64, failed: u64, skipped: u64) -> Counts {
         Counts {
@@ -134,6 +188,37 @@ mod tests {
             of_nextest("        PASS [   0.1s] lab counts::tests::x"),
             None
         );
+    }
+
+    #[test]
+    fn lines_of_failed_tests() {
+        for (line, name) in [
+            (
+                "        FAIL [   0.012s] (  3/541) vmc rings::tests::wraps",
+                Some("vmc rings::tests::wraps"),
+            ),
+            ("  FAIL [   0.012s] vmc a::b", Some("vmc a::b")),
+            ("  SIGABRT [   0.012s] vmc a::b", Some("vmc a::b")),
+            ("  TIMEOUT [  60.0s] vmc a::b", Some("vmc a::b")),
+            ("test a::b ... FAILED", Some("a::b")),
+            ("        SLOW [> 60.000s] vmc a::b", None),
+            ("        PASS [   0.012s] vmc a::b", None),
+            ("test a::b ... ok", None),
+            ("Summary [   0.1s] 2 tests run: 1 passed, 1 failed", None),
+        ] {
+            assert_eq!(failed_test(line), name, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_named_once() {
+        let mut ended = Ended::default();
+        ended.name("a".to_owned());
+        ended.name("a".to_owned());
+        assert_eq!(ended.counts, counts(0, 0, 0));
+        ended.fault("b".to_owned());
+        assert_eq!(ended.counts, counts(0, 1, 0));
+        assert_eq!(ended.faults, ["a", "b"]);
     }
 
     #[test]

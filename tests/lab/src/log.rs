@@ -1,5 +1,6 @@
 //! The lab's own log: one line per event, stamped with the seconds since the program started.
 
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -8,6 +9,16 @@ use std::time::Instant;
 fn start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
+}
+
+thread_local! {
+    /// What the lines of this thread begin with.
+    static LABEL: Cell<&'static str> = const { Cell::new("") };
+}
+
+/// Gives this thread's lines `label`, where several runs go side by side.
+pub(crate) fn label(label: &'static str) {
+    LABEL.set(label);
 }
 
 /// Starts the clock of the stamps.
@@ -19,9 +30,11 @@ pub(crate) fn init() {
 /// are complete all the same.
 pub(crate) fn line(text: &str) {
     let seconds = start().elapsed().as_secs_f32();
+    let label = LABEL.get();
+    let space = if label.is_empty() { "" } else { " " };
     let mut out = std::io::stdout().lock();
     for part in text.split('\n') {
-        let _ = writeln!(out, "[{seconds:7.1}] {}", printable(part));
+        let _ = writeln!(out, "[{seconds:7.1}] {label}{space}{}", printable(part));
     }
     let _ = out.flush();
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::base::Base;
 use crate::collect::tail;
-use crate::counts::Counts;
+use crate::counts::{Counts, Ended};
 use crate::host::{Host, Record};
 use crate::lock::Lock;
 use crate::log::say;
@@ -43,15 +43,20 @@ pub(crate) struct Plan {
     pub(crate) store: Store,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
+    /// Which share of the scenario's cases is run, of how many, where others run beside it.
+    pub(crate) share: Option<(u64, u64)>,
     /// What goes into dom0.
     pub(crate) overlay: Overlay,
 }
 
 impl Plan {
-    /// The name of the run and of its folder. Another Xen or xenstored than the default one is
+    /// The name of the run and of its folder. A share, another Xen or xenstored than the default one is
     /// part of it, so that the results stand side by side.
     fn name(&self) -> String {
         let mut name = self.scenario.name.to_owned();
+        if let Some((number, of)) = self.share {
+            name = format!("{name}-{number}-of-{of}");
+        }
         if self.xen != XenVersion::DEFAULT {
             name = format!("{name}-{}", self.xen.packages().xen);
         }
@@ -67,7 +72,7 @@ impl Plan {
 ///
 /// # Errors
 /// When the run could not be made: a file cannot be written, or the user interrupts.
-pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
+pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     let name = &plan.name();
     let folder = paths::scenario(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -86,18 +91,21 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Counts> {
         Ok(()) => None,
         Err(error) => Some(format!("{error:#}")),
     };
-    let mut counts = report.counts;
+    let mut ended = Ended {
+        counts: report.counts,
+        faults: Vec::new(),
+    };
     if let Some(fault) = &fault {
-        counts = counts.with_failure();
         show_tails(&records);
         say!("{name} FAILED: {fault}");
+        ended.fault(format!("{name}: {fault}"));
     } else {
         say!("{name} passed in {:.1} s", wall.as_secs_f32());
     }
-    show_figures(&write_result(plan, &folder, counts, &report, wall)?);
+    show_figures(&write_result(plan, &folder, ended.counts, &report, wall)?);
     say!("logs and result.json are in {}", paths::shown(&folder));
     interrupt::check()?;
-    Ok(counts)
+    Ok(ended)
 }
 
 /// Removes what an earlier run left, so that no old result is taken for a new one.

@@ -3,36 +3,54 @@
 //! Each part runs whatever became of those before it, and a part that crashes counts as failed.
 
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::counts::{self, Counts};
-use crate::log::say;
+use crate::counts::{self, Counts, Ended};
+use crate::log::{self, say};
 use crate::{interrupt, paths, process};
 
 /// The limit for the host's tests with their build.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// The runs in the lab, as arguments of `cargo lab`: every case on the default Xen, and on the
-/// others those that show that a guest boots, serves, is saved and comes back there too. Between
-/// two hosts guests go out and come back once.
-const LAB: &[&[&str]] = &[
-    &["test"],
-    &["hosts", "--param", "round_trips=1"],
-    &["test", "--xen", "4.17", "--param", "cases=release"],
-    &["test", "--xen", "4.20", "--param", "cases=release"],
+/// A run in the lab: what its lines in the log begin with, and the arguments of `cargo lab`.
+type Run = (&'static str, &'static [&'static str]);
+
+/// The runs in the lab, those of a row side by side. A machine of the lab has one processor, as
+/// many machines run at a time as this one has at least: two.
+///
+/// Every case is run on the default Xen, and on the others those that show that a guest boots,
+/// serves, is saved and comes back there too. Between two hosts guests go out and come back once.
+const LAB: &[&[Run]] = &[
+    &[
+        ("1:", &["test", "--param", "share=[1,2]"]),
+        ("2:", &["test", "--param", "share=[2,2]"]),
+    ],
+    &[("", &["hosts", "--param", "round_trips=1"])],
+    &[
+        (
+            "4.17:",
+            &["test", "--xen", "4.17", "--param", "cases=release"],
+        ),
+        (
+            "4.20:",
+            &["test", "--xen", "4.20", "--param", "cases=release"],
+        ),
+    ],
 ];
 
 /// Reads the counts out of one line of a test runner.
 type Reader = fn(&str) -> Option<Counts>;
 
-/// Runs the host's tests, then what `lab` makes of the words of each run; prints the closing line and returns whether all passed.
+/// Runs the host's tests, then what `lab` makes of the words of each run; prints the names of what
+/// failed and the closing line, and returns whether all passed.
 ///
 /// # Errors
 /// When the user interrupts.
-pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Counts>) -> Result<bool> {
-    let mut total = Counts::default();
+pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Ended> + Sync) -> Result<bool> {
+    let mut total = Ended::default();
     let nextest = process::output(
         cargo().args(["nextest", "--version"]),
         Duration::from_secs(60),
@@ -64,17 +82,46 @@ pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Counts>) -> Result<bool> {
     for (arguments, reader) in parts {
         total += host(arguments, *reader)?;
     }
-    for words in LAB {
-        say!("== cargo lab {}", words.join(" "));
-        let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-        total += lab(&words).unwrap_or_else(|error| {
-            say!("error: {error:#}");
-            Counts::default().with_failure()
-        });
+    for runs in LAB {
+        total += side_by_side(runs, &lab);
         interrupt::check()?;
     }
-    println!("{total}");
-    Ok(total.failed == 0)
+    for fault in &total.faults {
+        say!("FAILED {fault}");
+    }
+    println!("{}", total.counts);
+    Ok(total.counts.failed == 0)
+}
+
+/// Makes the runs of one row at the same time.
+fn side_by_side(runs: &[Run], lab: &(impl Fn(&[String]) -> Result<Ended> + Sync)) -> Ended {
+    let mut total = Ended::default();
+    thread::scope(|scope| {
+        let handles: Vec<_> = runs
+            .iter()
+            .map(|&(label, words)| scope.spawn(move || one(label, words, lab)))
+            .collect();
+        for (handle, (_, words)) in handles.into_iter().zip(runs) {
+            match handle.join() {
+                Ok(ended) => total += ended,
+                Err(_) => total.fault(format!("{}: the lab panicked", words.join(" "))),
+            }
+        }
+    });
+    total
+}
+
+/// Makes one run on a thread of its own.
+fn one(label: &'static str, words: &[&str], lab: &impl Fn(&[String]) -> Result<Ended>) -> Ended {
+    log::label(label);
+    say!("== cargo lab {}", words.join(" "));
+    let owned: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+    lab(&owned).unwrap_or_else(|error| {
+        say!("error: {error:#}");
+        let mut ended = Ended::default();
+        ended.fault(format!("{}: {error:#}", words.join(" ")));
+        ended
+    })
 }
 
 fn cargo() -> Command {
@@ -84,12 +131,16 @@ fn cargo() -> Command {
 }
 
 /// Runs one test command of cargo on the host.
-fn host(arguments: &[&str], reader: Reader) -> Result<Counts> {
-    say!("== cargo {}", arguments.join(" "));
-    let mut total = Counts::default();
+fn host(arguments: &[&str], reader: Reader) -> Result<Ended> {
+    let command = format!("cargo {}", arguments.join(" "));
+    say!("== {command}");
+    let mut total = Ended::default();
     let status = process::run_any_status(cargo().args(arguments), LIMIT, |_, line| {
         if let Some(counts) = reader(line) {
-            total += counts;
+            total.counts += counts;
+        }
+        if let Some(name) = counts::failed_test(line) {
+            total.name(name.to_owned());
         }
         if !line.trim().is_empty() {
             say!("  {line}");
@@ -100,14 +151,14 @@ fn host(arguments: &[&str], reader: Reader) -> Result<Counts> {
         Ok(status) if status.success() => {}
         Ok(status) => {
             say!("cargo ended with {status}");
-            total = total.with_failure();
+            total.fault(format!("{command} ended with {status}"));
         }
         Err(error) => {
             say!("error: {error:#}");
-            total = total.with_failure();
+            total.fault(format!("{command}: {error:#}"));
         }
     }
-    say!("{total}");
+    say!("{}", total.counts);
     Ok(total)
 }
 
@@ -124,8 +175,10 @@ mod tests {
     fn every_release_of_xen_is_tested() {
         let tested: BTreeSet<_> = LAB
             .iter()
+            .copied()
+            .flatten()
             .map(
-                |words| match words.iter().position(|&word| word == "--xen") {
+                |(_, words)| match words.iter().position(|&word| word == "--xen") {
                     Some(option) => words[option + 1],
                     None => XenVersion::DEFAULT.packages().xen,
                 },

@@ -1,9 +1,9 @@
-//! `test`: every case, one after the other, in one boot of Xen.
+//! `test`: every case, or a share of them, one after the other in one boot of Xen.
 
 use std::time::Instant;
 
 use agent::protocol::{Job, Outcome};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,8 @@ struct Params {
     cases: Cases,
     /// The cases to run of these; empty for all.
     only: Vec<String>,
+    /// Which share of these, as (number from 1 on, of how many); other machines take the others.
+    share: Option<(usize, usize)>,
     /// The channel's mode in the cases that can do with several; they read it themselves.
     #[serde(rename = "mode")]
     _mode: Option<String>,
@@ -44,16 +46,20 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
     if let Some(name) = params.only.iter().find(|name| cases::named(name).is_none()) {
         bail!("no case is called {name:?}");
     }
+    let (number, of) = params.share.unwrap_or((1, 1));
+    ensure!(
+        (1..=of).contains(&number),
+        "share {number} of {of} is none: the first is 1"
+    );
     let live = can_migrate_live()?;
     let start = Instant::now();
     let mut took = Map::new();
     let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
-    for case in cases::all() {
-        let listed = params.only.is_empty() || params.only.iter().any(|name| name == case.name);
-        let wanted = params.cases == Cases::All || cases::RELEASE.contains(&case.name);
-        if !listed || !wanted {
-            continue;
-        }
+    let wanted = cases::all().filter(|case| {
+        (params.only.is_empty() || params.only.iter().any(|name| name == case.name))
+            && (params.cases == Cases::All || cases::RELEASE.contains(&case.name))
+    });
+    for case in wanted.skip(number - 1).step_by(of) {
         if case.live && !live {
             let why = "this Xen cannot migrate PV guests live";
             report.case(case.name, Outcome::Skipped, why);
