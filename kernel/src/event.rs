@@ -12,14 +12,11 @@ use crate::DomId;
 use crate::lifecycle::{self, Generation};
 use crate::pv::hypercall::{Refused, event_channel_op, sched_op};
 use crate::pv::window::shared_info;
-use crate::time;
 use crate::vcpu_cell::VcpuCell;
 use core::fmt;
 use core::future::poll_fn;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::task::{Context, Poll};
-use core::time::Duration;
 use table::{Slot, Table};
 use xen_sys::abi;
 
@@ -312,23 +309,6 @@ pub(crate) fn renew(console_port: u32, store_port: u32) {
     }
 }
 
-/// Nanoseconds that this guest has spent in [`block`] while that was measured.
-static BLOCKED: AtomicU64 = AtomicU64::new(0);
-
-/// Whether the time in [`block`] is measured, which costs two readings of the
-/// clock each time.
-static MEASURED: AtomicBool = AtomicBool::new(false);
-
-/// Begins or ends to measure how long this guest has nothing to do.
-pub(crate) fn measure(on: bool) {
-    MEASURED.store(on, Ordering::Relaxed);
-}
-
-/// How long this guest had nothing to do while that was measured.
-pub(crate) fn blocked() -> Duration {
-    Duration::from_nanos(BLOCKED.load(Ordering::Relaxed))
-}
-
 /// Gives the processor away until an event comes on a port that a task waits
 /// on, or until `deadline` in nanoseconds of Xen's system time.
 pub(crate) fn block(deadline: Option<u64>) {
@@ -349,15 +329,10 @@ pub(crate) fn block(deadline: Option<u64>) {
         nr_ports: count as u32,
         timeout: deadline.map_or(0, |nanos| nanos.max(1)),
     };
-    let before = MEASURED.load(Ordering::Relaxed).then(time::now);
     // Xen looks at the pending bits after it marked this vCPU as polling, so an
     // event between our look and the call is not missed (`do_poll`).
     // SAFETY: the structure of this command; `ports` outlives the call, and its
     // first `nr_ports` entries are written.
     let polled = unsafe { sched_op(abi::SCHEDOP_poll, &raw const argument) };
     debug_assert!(polled.is_ok(), "SCHEDOP_poll refused a valid list");
-    if let Some(before) = before {
-        let idle = time::now().saturating_duration_since(before);
-        BLOCKED.fetch_add(idle.as_nanos() as u64, Ordering::Relaxed);
-    }
 }

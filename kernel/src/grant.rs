@@ -9,6 +9,7 @@ mod region;
 mod table;
 
 pub use mapping::Mapping;
+pub(crate) use mapping::gather as gather_mappings;
 pub use region::GrantedRegion;
 pub(crate) use table::GrantTable;
 pub use table::{in_use, quarantined_pages};

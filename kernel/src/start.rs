@@ -5,6 +5,7 @@ use crate::event::{EventChannel, Origin};
 use crate::power::{self, Reason, Stopping};
 use crate::pv::{self, StartInfo, hypercall};
 use crate::shared::SharedMemory;
+use crate::task::Role;
 use crate::xenstore::Xenstore;
 use crate::{PAGE_SIZE, console, grant, lifecycle, logger, mem, task, time};
 use alloc::boxed::Box;
@@ -67,14 +68,14 @@ where
         };
         task::spawn(mem::upkeep::serve()).detach();
         let xenstore = Xenstore::start(Box::new(store_page), store_channel);
-        task::spawn(lifecycle::serve(xenstore.clone())).detach();
+        task::spawn_as(Role::Lifecycle, lifecycle::serve(xenstore.clone())).detach();
         log::debug!(
             "kernel: up after {:?}",
             time::now().saturating_duration_since(booted)
         );
         let stopping = Stopping::default();
         let requests = stopping.clone().serve(xenstore.clone());
-        task::spawn(async move {
+        task::spawn_as(Role::Lifecycle, async move {
             if let Err(error) = requests.await {
                 log::error!("shutdown: no request will be heard: {error}");
             }

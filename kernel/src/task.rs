@@ -7,23 +7,65 @@
 use crate::vcpu_cell::VcpuCell;
 use crate::{event, lifecycle, mem, time};
 use alloc::collections::VecDeque;
-use async_task::Runnable;
-pub use async_task::Task;
+use async_task::Builder;
 use core::future::{Future, poll_fn};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Poll;
 
+/// What a suspend makes of a task's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It waits its turn.
+    Ordinary,
+    /// The suspend waits for it: from the request to the first frame afterwards it runs before
+    /// ordinary tasks.
+    Lifecycle,
+}
+
+/// The handle of a task.
+pub type Task<T> = async_task::Task<T, Role>;
+
+type Runnable = async_task::Runnable<Role>;
+
 static READY: VcpuCell<VecDeque<Runnable>> = VcpuCell::new(VecDeque::new());
+
+/// Whether those of [`Role::Lifecycle`] come first.
+static HURRY: AtomicBool = AtomicBool::new(false);
 
 fn schedule(task: Runnable) {
     READY.borrow().push_back(task);
 }
 
+/// Takes the task whose turn it is from the queue.
+fn next() -> Option<Runnable> {
+    let mut ready = READY.borrow();
+    let first = if HURRY.load(Ordering::Relaxed) {
+        ready
+            .iter()
+            .position(|task| *task.metadata() == Role::Lifecycle)
+    } else {
+        None
+    };
+    ready.remove(first.unwrap_or(0))
+}
+
+/// A suspend is under way, or over.
+pub(crate) fn hurry(begins: bool) {
+    HURRY.store(begins, Ordering::Relaxed);
+}
+
 /// Starts a task. Dropping the handle cancels it; `detach` lets it run on.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
+    spawn_as(Role::Ordinary, future)
+}
+
+/// Starts a task with a [`Role`].
+pub fn spawn_as<T: 'static>(role: Role, future: impl Future<Output = T> + 'static) -> Task<T> {
+    let builder = Builder::new().metadata(role);
     // SAFETY: `spawn_unchecked` leaves three duties to the caller. The future
     // need not be `Send`, because there is only one vCPU; it and `schedule`
     // borrow nothing; and `schedule` is `Send` and `Sync`, being a function.
-    let (runnable, task) = unsafe { async_task::spawn_unchecked(future, schedule) };
+    let (runnable, task) = unsafe { builder.spawn_unchecked(move |_| future, schedule) };
     runnable.schedule();
     task
 }
@@ -64,8 +106,7 @@ pub(crate) fn run() -> ! {
         // not keep events waiting.
         let ready = READY.borrow().len();
         for _ in 0..ready {
-            let task = READY.borrow().pop_front();
-            if let Some(task) = task {
+            if let Some(task) = next() {
                 task.run();
             }
         }

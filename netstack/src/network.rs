@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use kernel::event::EventError;
 use kernel::lifecycle;
+use kernel::task::Role;
 use kernel::xenbus::BusError;
 use kernel::xenstore::{StoreError, Xenstore};
 use kernel::{PAGE_SIZE, mem, task, time};
@@ -101,7 +102,8 @@ impl Network {
         let shared = Shared::new(&mut device, mac, seed(mac), limits);
         shared.with(|stack| stack.resolver.set_configured(&config.dns));
         let link = Rc::new(Link::default());
-        task::spawn(drive(shared.clone(), device, link.clone())).detach();
+        let driver = drive(shared.clone(), device, link.clone());
+        task::spawn_as(Role::Lifecycle, driver).detach();
         let attendant = Attendant {
             shared: shared.clone(),
             store,
@@ -118,7 +120,7 @@ impl Network {
         }));
         #[cfg(not(test))]
         crate::channel::start(&attendant.store, &shared, &config.channel).await?;
-        task::spawn(attendant.run(frontend)).detach();
+        task::spawn_as(Role::Lifecycle, attendant.run(frontend)).detach();
         if config.dhcp {
             shared.start_dhcp(config.fixed, config.hostname);
             time::timeout(LEASE_PATIENCE, poll_fn(|cx| shared.poll_lease(cx)))

@@ -6,6 +6,7 @@ use crate::config::Mode;
 use crate::connection::{Conn, ConnId, Fin, Path};
 use crate::platform::Platform;
 use crate::stream::FourTuple;
+use crate::vms::control::OPEN;
 
 impl<P: Platform> Vmc<P> {
     /// Takes a connection into care, after `sent` bytes were put into its TCP
@@ -20,7 +21,8 @@ impl<P: Platform> Vmc<P> {
             return None;
         }
         let mut conn = Conn::new(tuple, sent, received);
-        conn.link = self.vms.link(tuple.remote.ip());
+        let index = self.vms.link(tuple.remote.ip());
+        conn.link = index.and_then(|index| self.links.key(index));
         let id = ConnId(self.conns.insert(conn)?);
         // A predecessor of the same name has lost its socket.
         self.tuples.insert(tuple, id);
@@ -37,9 +39,13 @@ impl<P: Platform> Vmc<P> {
         if sender.path != Path::Tcp || sender.refused || sender.fin != Fin::Open {
             return sender.path;
         }
-        let Some(link) = conn.link.and_then(|index| self.links.get(index)) else {
+        let Some(link) = conn.link.and_then(|key| self.links.named(key)) else {
             return Path::Tcp;
         };
+        if link.peer_migrates && link.peer_state() != OPEN {
+            // It stopped without an event, and another guest may have its address by now.
+            return Path::Tcp;
+        }
         if !link.is_open() || link.fault.is_some() || link.outbox.is_behind() {
             return Path::Tcp;
         }

@@ -138,6 +138,7 @@ impl<P: Platform> Vmc<P> {
 
     /// Whether the peer lives, and takes its messages.
     fn look_after(&mut self, index: usize, now: Instant) {
+        let key = self.links.key(index);
         let Some(link) = self.links.get_mut(index) else {
             return;
         };
@@ -145,9 +146,10 @@ impl<P: Platform> Vmc<P> {
             link.fault = Some(Cause::Stuck);
         } else if now >= link.look_at {
             link.look_at = link.next_look(now);
-            for (_, conn) in self.conns.iter_mut() {
-                if conn.link == Some(index) {
-                    conn.looked = conn.moved();
+            if !self.forewarned {
+                let linked = self.conns.iter_mut();
+                for (_, conn) in linked.filter(|(_, conn)| conn.link == key) {
+                    conn.look();
                 }
             }
             let cause = match self.platform.port_state(&link.port) {

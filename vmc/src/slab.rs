@@ -66,6 +66,16 @@ impl<T> Slab<T> {
         (slot.generation == key.generation && slot.value.is_some()).then_some(key.index as usize)
     }
 
+    /// What `key` names, unless it is stale.
+    pub(crate) fn named(&self, key: Key) -> Option<&T> {
+        self.find(key).and_then(|index| self.get(index))
+    }
+
+    /// What `key` names, unless it is stale.
+    pub(crate) fn named_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.find(key).and_then(|index| self.get_mut(index))
+    }
+
     /// The present name of a place.
     pub(crate) fn key(&self, index: usize) -> Option<Key> {
         let slot = self.slots.get(index)?;

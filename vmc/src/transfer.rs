@@ -92,7 +92,8 @@ impl<P: Platform> Vmc<P> {
             return Err(StreamEnd::Reset);
         };
         let sender = &mut conn.sender;
-        let (Some(index), Some(&number)) = (conn.link, sender.rings.last()) else {
+        let index = conn.link.and_then(|key| self.links.find(key));
+        let (Some(index), Some(&number)) = (index, sender.rings.last()) else {
             return Err(StreamEnd::Reset);
         };
         if sender.fin != Fin::Open {

@@ -1,14 +1,43 @@
 //! Pages of a peer that we use.
+//!
+//! Between the first part's quiesce and the grant table's, mappings that are
+//! dropped are gathered and unmapped in one hypercall.
 
 use super::{Access, GrantError};
 use crate::pv::hypercall::grant_table_op;
 use crate::pv::window;
 use crate::shared::SharedMemory;
+use crate::vcpu_cell::VcpuCell;
 use crate::{DomId, PAGE_SIZE};
 use alloc::vec::Vec;
 use core::ops::Deref;
 use core::ptr::NonNull;
 use xen_sys::abi;
+
+/// What was dropped since the suspend began, with the places it has in the
+/// window; `None` while there is no suspend.
+static DROPPED: VcpuCell<Option<Dropped>> = VcpuCell::new(None);
+
+#[derive(Default)]
+struct Dropped {
+    /// (address, handle) of each page.
+    pages: Vec<(u64, u32)>,
+    slots: Vec<window::Slots>,
+}
+
+/// From now on mappings are gathered.
+pub(crate) fn gather() {
+    *DROPPED.borrow() = Some(Dropped::default());
+}
+
+/// Unmaps what was gathered; from now on each mapping ends by itself again.
+pub(super) fn unmap_gathered() {
+    let dropped = DROPPED.borrow().take();
+    if let Some(dropped) = dropped {
+        unmap(&dropped.pages);
+        drop(dropped.slots);
+    }
+}
 
 /// Pages of another domain, adjacent in the foreign window; unmapped in one
 /// batch when dropped.
@@ -16,7 +45,8 @@ use xen_sys::abi;
 pub struct Mapping {
     memory: SharedMemory,
     handles: Vec<u32>,
-    slots: window::Slots,
+    /// Taken in the drop only.
+    slots: Option<window::Slots>,
 }
 
 impl Mapping {
@@ -67,7 +97,7 @@ impl Mapping {
         Ok(Self {
             memory,
             handles,
-            slots,
+            slots: Some(slots),
         })
     }
 }
@@ -98,13 +128,17 @@ impl Deref for Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        let base = self.slots.address();
-        let pages: Vec<_> = self
-            .handles
-            .iter()
-            .enumerate()
-            .map(|(index, &handle)| ((base + index * PAGE_SIZE) as u64, handle))
-            .collect();
-        unmap(&pages);
+        let Some(slots) = self.slots.take() else {
+            return;
+        };
+        let base = slots.address();
+        let handles = self.handles.iter().enumerate();
+        let pages = handles.map(|(index, &handle)| ((base + index * PAGE_SIZE) as u64, handle));
+        if let Some(dropped) = DROPPED.borrow().as_mut() {
+            dropped.pages.extend(pages);
+            dropped.slots.push(slots);
+            return;
+        }
+        unmap(&pages.collect::<Vec<_>>());
     }
 }

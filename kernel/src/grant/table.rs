@@ -1,7 +1,7 @@
 //! The grant table: which entries are free, how it grows, what becomes of it
 //! in a suspend.
 
-use super::{Access, GrantError};
+use super::{Access, GrantError, mapping};
 use crate::lifecycle::{Lifecycle, Outcome};
 use crate::mem::run::Run;
 use crate::pv::hypercall::grant_table_op;
@@ -77,8 +77,10 @@ impl Lifecycle for GrantTable {
         "grant table"
     }
 
-    /// Takes the table's frames, which are Xen's, out of the address space.
+    /// Takes pages of others and the table's frames, which are Xen's, out of
+    /// the address space.
     fn quiesce(&self) {
+        mapping::unmap_gathered();
         for number in 0..TABLE.borrow().frames.len() {
             window::unmap_grant_frame(number);
         }

@@ -5,7 +5,7 @@ use crate::event::{self, ChannelStatus, EventChannel, EventError};
 use crate::pv::{self, Returned};
 use crate::trace::{self, Event};
 use crate::xenstore::Xenstore;
-use crate::{task, time};
+use crate::{grant, task, time};
 use alloc::rc::Rc;
 use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use core::time::Duration;
@@ -166,13 +166,15 @@ async fn settled() -> Result<(), Rc<dyn Lifecycle>> {
 /// Everything between the last task before the suspend and the first one after it.
 fn stop_and_go_on() {
     let parts = parts();
+    grant::gather_mappings();
     for part in parts.iter().rev() {
         part.quiesce();
     }
     timing::reached(Phase::Quiesced);
     let left = time::unix_time();
-    timing::reached(Phase::Hypercall);
+    timing::leave();
     let returned = pv::suspend();
+    timing::come_back();
     let away = time::unix_time().saturating_sub(left);
     let outcome = match returned {
         Returned::Cancelled => Outcome::Cancelled,

@@ -1,10 +1,11 @@
 //! When each phase of the present suspend was reached, and the line that says so.
 
 use super::{Asked, Outcome, Phase};
+use crate::pv::hypercall::time_running;
+use crate::task;
 use crate::time::{self, Instant};
 use crate::trace::{self, Event};
 use crate::vcpu_cell::VcpuCell;
-use crate::{event, task};
 use alloc::string::String;
 use core::fmt::Write;
 use core::future::poll_fn;
@@ -40,8 +41,13 @@ struct Table {
     outcome: Outcome,
     /// By [`Phase`] as a number.
     reached: [Option<Instant>; Phase::ALL.len()],
-    /// Time blocked before the request, and between it and the first frame.
-    blocked: (Duration, Option<Duration>),
+    /// For how long the vCPU has run, as Xen says; nothing before the first
+    /// suspend, so that what only notes phases needs no Xen.
+    running: fn() -> Duration,
+    /// That when it was last asked, and what the vCPU has used since the request.
+    ran: (Duration, Duration),
+    /// That up to the first frame.
+    own: Option<Duration>,
     away: Duration,
     /// Whether the present suspend has a table that was not printed.
     open: bool,
@@ -49,6 +55,13 @@ struct Table {
 }
 
 impl Table {
+    /// Counts what the vCPU has used since it was last asked.
+    fn charge(&mut self) {
+        let running = (self.running)();
+        self.ran.1 += running.saturating_sub(self.ran.0);
+        self.ran.0 = running;
+    }
+
     fn is_full(&self) -> bool {
         COLUMNS
             .iter()
@@ -64,7 +77,9 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     asked: Asked::Xenstore,
     outcome: Outcome::Cancelled,
     reached: [None; Phase::ALL.len()],
-    blocked: (Duration::ZERO, None),
+    running: || Duration::ZERO,
+    ran: (Duration::ZERO, Duration::ZERO),
+    own: None,
     away: Duration::ZERO,
     open: false,
     printer: None,
@@ -89,8 +104,9 @@ pub fn reached(phase: Phase) {
     table.reached[slot] = Some(now);
     trace::record(Event::Phase(phase));
     if phase == Phase::FirstFrame {
-        table.blocked.1 = Some(event::blocked().saturating_sub(table.blocked.0));
-        event::measure(false);
+        table.charge();
+        table.own = Some(table.ran.1);
+        task::hurry(false);
     }
     let printer = if table.is_full() {
         table.printer.take()
@@ -106,17 +122,31 @@ pub fn reached(phase: Phase) {
 /// A suspend begins: the table of the one before, if it still waits, is printed.
 pub(super) fn begin(asked: Asked) {
     print();
-    event::measure(true);
+    task::hurry(true);
     let mut table = TABLE.borrow();
     table.counts.suspends += 1;
     table.asked = asked;
     table.outcome = Outcome::Cancelled;
     table.reached[Phase::Request as usize..].fill(None);
-    table.blocked = (event::blocked(), None);
+    table.running = time_running;
+    table.ran = (time_running(), Duration::ZERO);
+    table.own = None;
     table.away = Duration::ZERO;
     table.open = true;
     drop(table);
     reached(Phase::Request);
+}
+
+/// The next thing is the hypercall; the domain behind it may be another one,
+/// where the vCPU has not run yet.
+pub(super) fn leave() {
+    TABLE.borrow().charge();
+    reached(Phase::Hypercall);
+}
+
+/// The hypercall has returned.
+pub(super) fn come_back() {
+    TABLE.borrow().ran.0 = time_running();
 }
 
 /// The guest goes on, after it was `away` by the wall clock.
@@ -128,7 +158,6 @@ pub(super) fn end(outcome: Outcome, away: Duration) {
         table.counts.cancelled += u32::from(outcome == Outcome::Cancelled);
     }
     if outcome == Outcome::Cancelled {
-        event::measure(false);
         print();
         return;
     }
@@ -161,6 +190,7 @@ fn print() {
     if !core::mem::take(&mut table.open) {
         return;
     }
+    task::hurry(false);
     let Some(request) = table.reached[Phase::Request as usize] else {
         return;
     };
@@ -176,17 +206,10 @@ fn print() {
             None => write!(line, "{comma} {phase} -"),
         };
     }
-    let first_frame = table.reached[Phase::FirstFrame as usize];
-    match (first_frame, table.blocked.1) {
-        (Some(at), Some(blocked)) => {
-            let own = at
-                .saturating_duration_since(request)
-                .saturating_sub(blocked)
-                .as_micros();
-            let _ = write!(line, "; own {own} us");
-        }
-        _ => line.push_str("; own - us"),
-    }
+    let _ = match table.own {
+        Some(own) => write!(line, "; own {} us", own.as_micros()),
+        None => line.write_str("; own - us"),
+    };
     let (counts, asked, away) = (table.counts, table.asked, table.away.as_millis());
     let outcome = table.outcome;
     drop(table);

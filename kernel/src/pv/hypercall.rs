@@ -5,6 +5,7 @@ use super::calls::{self, Kind};
 use core::arch::asm;
 use core::ffi::c_void;
 use core::fmt;
+use core::time::Duration;
 use xen_sys::abi;
 
 unsafe extern "C" {
@@ -256,6 +257,28 @@ pub(super) unsafe fn decrease_reservation(frames: *const [u64]) -> usize {
 pub(crate) unsafe fn set_trap_table(table: *const abi::trap_info) -> Result<(), Refused> {
     // SAFETY: the caller's promise.
     unsafe { call::<{ abi::__HYPERVISOR_set_trap_table }>([address(table), 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `VCPUOP_get_runstate_info`: for how long this vCPU has run in this domain,
+/// its hypercalls included (`xen/common/schedule.c:vcpu_runstate_get`).
+pub(crate) fn time_running() -> Duration {
+    let mut info = abi::vcpu_runstate_info {
+        state: 0,
+        state_entry_time: 0,
+        time: [0; 4],
+    };
+    // SAFETY: Xen writes the structure of this command; vCPU 0 is this one.
+    let asked = unsafe {
+        call::<{ abi::__HYPERVISOR_vcpu_op }>([
+            u64::from(abi::VCPUOP_get_runstate_info),
+            0,
+            address(&raw mut info),
+            0,
+            0,
+        ])
+    };
+    debug_assert!(asked.is_ok(), "a vCPU may ask for its own state");
+    Duration::from_nanos(info.time[abi::RUNSTATE_running as usize])
 }
 
 /// Version of the hypervisor, as (major, minor).

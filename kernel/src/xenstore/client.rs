@@ -13,7 +13,8 @@ use super::{
     wire::{self, Operation},
 };
 use crate::lifecycle::{self, Lifecycle, Outcome};
-use crate::{event::EventChannel, shared::SharedMemory, task};
+use crate::task::{self, Role};
+use crate::{event::EventChannel, shared::SharedMemory};
 
 /// This guest's connection to xenstored; clones are cheap and share it.
 ///
@@ -42,7 +43,8 @@ impl Xenstore {
         P: Deref<Target = SharedMemory> + 'static,
     {
         let connection = Rc::new(Connection::default());
-        task::spawn(driver::run(page, channel, Rc::clone(&connection))).detach();
+        let driver = driver::run(page, channel, Rc::clone(&connection));
+        task::spawn_as(Role::Lifecycle, driver).detach();
         lifecycle::register(Rc::new(Part(Rc::clone(&connection))));
         Self::over(connection)
     }

@@ -29,7 +29,7 @@ impl<P: Platform> Vmc<P> {
                 tcp.close();
             }
             Path::Ring => {
-                let link = conn.link.and_then(|index| self.links.get_mut(index));
+                let link = conn.link.and_then(|key| self.links.named_mut(key));
                 if let Some((link, &number)) = link.zip(conn.sender.rings.last())
                     && let Some(ring) = link.own_of(number, at)
                 {
@@ -111,7 +111,7 @@ impl<P: Platform> Vmc<P> {
         let Some(conn) = self.conns.find(conn.0).and_then(|at| self.conns.get(at)) else {
             return 0;
         };
-        let link = conn.link.and_then(|index| self.links.get(index));
+        let link = conn.link.and_then(|key| self.links.named(key));
         let in_ring = |number: &u16| {
             let ring = link?.own.get(usize::from(*number))?.as_ref()?;
             Some(ring.producer.unconsumed(&ring.memory))
@@ -125,7 +125,7 @@ impl<P: Platform> Vmc<P> {
         let Some(conn) = self.conns.get_mut(at) else {
             return;
         };
-        let Some(link) = conn.link.and_then(|index| self.links.get_mut(index)) else {
+        let Some(link) = conn.link.and_then(|key| self.links.named_mut(key)) else {
             return;
         };
         for number in core::mem::take(&mut conn.sender.rings) {

@@ -20,7 +20,7 @@ impl<P: Platform> Vmc<P> {
         let Some(conn) = self.conns.get_mut(at) else {
             return;
         };
-        let Some(link) = conn.link.and_then(|index| self.links.get_mut(index)) else {
+        let Some(link) = conn.link.and_then(|key| self.links.named_mut(key)) else {
             return;
         };
         match let_go_of_rings(conn, link) {

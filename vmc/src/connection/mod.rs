@@ -35,8 +35,10 @@ impl ConnId {
 /// A connection with a guest that is, or may turn out to be, on this host.
 pub(crate) struct Conn<P: Platform> {
     pub(crate) tuple: FourTuple,
-    /// The open link with the peer.
-    pub(crate) link: Option<usize>,
+    /// The open link with the peer; stale when that has ended. A connection
+    /// without rings is not written to when its link ends: in pre-copy each page
+    /// written to for the first time costs the guest a trap, and is sent again.
+    pub(crate) link: Option<Key>,
     pub(crate) sender: Sender,
     pub(crate) recver: Recver,
     /// It was reset, by either side, or lost with its link.
@@ -180,6 +182,16 @@ impl<P: Platform> Conn<P> {
     /// Bytes that it has moved, both ways together.
     pub(crate) const fn moved(&self) -> u64 {
         self.sender.written.wrapping_add(self.recver.received)
+    }
+
+    /// Whether it has moved bytes since the last look.
+    pub(crate) fn look(&mut self) -> bool {
+        let moved = self.moved();
+        let has_moved = self.looked != moved;
+        if has_moved {
+            self.looked = moved;
+        }
+        has_moved
     }
 
     /// Whether a direction of it depends on shared memory.

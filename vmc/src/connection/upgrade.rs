@@ -32,7 +32,8 @@ impl<P: Platform> Vmc<P> {
             return false;
         };
         conn.sender.waits = 0;
-        let (Some(index), &[number]) = (conn.link, conn.sender.rings.as_slice()) else {
+        let index = conn.link.and_then(|key| self.links.find(key));
+        let (Some(index), &[number]) = (index, conn.sender.rings.as_slice()) else {
             return false;
         };
         let largest = self.largest_log2().min(self.most_log2(index));
@@ -54,7 +55,8 @@ impl<P: Platform> Vmc<P> {
 
     /// SWITCH to another ring, at the offset that the writer has come to.
     pub(crate) fn switch(&mut self, at: usize, log2: u8, more_than: Option<u8>) -> bool {
-        let Some(index) = self.conns.get(at).and_then(|conn| conn.link) else {
+        let key = self.conns.get(at).and_then(|conn| conn.link);
+        let Some(index) = key.and_then(|key| self.links.find(key)) else {
             return false;
         };
         let Some(own) = self.take_ring(index, log2, more_than) else {
@@ -96,6 +98,7 @@ impl<P: Platform> Vmc<P> {
         tuple: FourTuple,
         base: u64,
     ) -> Result<(), Cause> {
+        let key = self.links.key(index);
         let Some(link) = self.links.get_mut(index) else {
             return Ok(());
         };
@@ -121,14 +124,14 @@ impl<P: Platform> Vmc<P> {
             (Some((_, conn)), _) if conn.ended || conn.recver.finished => {
                 Some(Reason::NoConnection)
             }
-            (Some((_, conn)), _) if conn.link != Some(index) => Some(Reason::NoConnection),
+            (Some((_, conn)), _) if conn.link != key => Some(Reason::NoConnection),
             (_, None) => Some(Reason::Unmapped),
             _ => None,
         };
         if let Some(reason) = refusal {
             // A ring before this one is given up with it.
             if let Some((at, conn)) = conn
-                && conn.link == Some(index)
+                && conn.link == key
                 && !conn.recver.rings.is_empty()
             {
                 self.confirm(at, reason);

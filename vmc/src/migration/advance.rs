@@ -76,12 +76,14 @@ impl<P: Platform> Vmc<P> {
     /// MIGRATING: the peer is about to migrate, or no longer. What is written
     /// to it moves out of its pages.
     pub(crate) fn peer_migrates(&mut self, index: usize, migrates: bool) {
+        let now = self.platform.now();
         let Some(link) = self.links.get_mut(index) else {
             return;
         };
         if core::mem::replace(&mut link.peer_migrates, migrates) == migrates {
             return;
         }
+        link.look_at = link.next_look(now);
         let (uuid, address) = (link.uuid, link.address);
         link.is_lean = migrates || self.forewarned;
         if link.is_lean && link.is_open() {
@@ -118,15 +120,15 @@ impl<P: Platform> Vmc<P> {
         link.lean_at = None;
         link.retire_idle();
         self.go_home(index);
+        let key = self.links.key(index);
         for at in 0..self.conns.end() {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;
             };
-            if conn.link != Some(index) {
+            if conn.link != key {
                 continue;
             }
-            let moved = conn.moved();
-            if core::mem::replace(&mut conn.looked, moved) == moved && conn.uses_rings() {
+            if !conn.look() && conn.uses_rings() {
                 if !conn.recver.rings.is_empty() {
                     self.confirm(at, Reason::Fallback);
                 }

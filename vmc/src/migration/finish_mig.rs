@@ -16,6 +16,7 @@ use crate::limits::{
 };
 use crate::output::{Cause, Output, Step};
 use crate::platform::{Instant, Platform, PortState};
+use crate::slab::Key;
 use crate::stream::FourTuple;
 use crate::vms::control::{CLOSED, FROZEN};
 use crate::vms::link::Link;
@@ -38,11 +39,12 @@ pub(crate) struct Pending {
 }
 
 impl<P: Platform> Vmc<P> {
-    /// All connections of a link outlive it.
-    pub(crate) fn cast_off_conns(&mut self, index: usize, link: &mut Link<P>, cause: Cause) {
+    /// All connections of a link outlive it. Those without rings on either side
+    /// have nothing to settle; where only the peer knows of a ring, it asks.
+    pub(crate) fn cast_off_conns(&mut self, key: Key, link: &mut Link<P>, cause: Cause) {
         // Its peer may have connections on it that this side does not know yet.
         let mut pending = cause == Cause::Suspended;
-        for at in self.unlink_conns(index) {
+        for at in self.stranded(key) {
             if self.conns.get(at).is_some_and(|conn| !conn.ended) {
                 self.cast_off(at, link);
                 pending = true;

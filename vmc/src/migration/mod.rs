@@ -120,11 +120,12 @@ impl<P: Platform> Vmc<P> {
 
     /// Confirms every ring that is read on a link, and says LEAVE.
     fn part(&mut self, index: usize, leave: Leave, heard: bool, cause: Cause, now: Instant) {
+        let key = self.links.key(index);
         for at in 0..self.conns.end() {
             let uses = self
                 .conns
                 .get(at)
-                .is_some_and(|conn| conn.link == Some(index) && !conn.recver.rings.is_empty());
+                .is_some_and(|conn| conn.link == key && !conn.recver.rings.is_empty());
             if uses {
                 self.confirm(at, Reason::Leaving);
             }

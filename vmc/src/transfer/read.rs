@@ -103,7 +103,8 @@ impl<P: Platform> Vmc<P> {
             return Err(StreamEnd::Reset);
         };
         let recver = &mut conn.recver;
-        let (Some(index), Some(&source)) = (conn.link, recver.rings.first()) else {
+        let index = conn.link.and_then(|key| self.links.find(key));
+        let (Some(index), Some(&source)) = (index, recver.rings.first()) else {
             return Err(StreamEnd::Reset);
         };
         let end = recver.rings.get(1).map_or(u64::MAX, |next| next.base);
@@ -170,7 +171,7 @@ impl<P: Platform> Vmc<P> {
         let source = conn.recver.rings.remove(0);
         let offset = conn.recver.received;
         conn.recver.confirmed = offset;
-        if let Some(link) = conn.link.and_then(|index| self.links.get_mut(index)) {
+        if let Some(link) = conn.link.and_then(|key| self.links.named_mut(key)) {
             link.let_go(
                 source.ring,
                 &Message::Done {

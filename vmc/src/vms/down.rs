@@ -12,13 +12,15 @@ use crate::limits::REMOTE;
 use crate::output::{Cause, Output, Step};
 use crate::platform::{Platform, PortState};
 use crate::publisher::MemberEvent;
+use crate::slab::Key;
 use crate::vms::rings::pages;
 
 impl<P: Platform> Vmc<P> {
     /// Ends a link that was up. Connections whose bytes were on it and whose
     /// offsets are not agreed upon are lost; all others go on over TCP.
     pub(crate) fn close_link(&mut self, index: usize, cause: Cause) {
-        let Some(mut link) = self.links.remove(index) else {
+        let key = self.links.key(index);
+        let (Some(key), Some(mut link)) = (key, self.links.remove(index)) else {
             return;
         };
         let (address, uuid, domid) = (link.address, link.uuid, link.domid);
@@ -31,14 +33,14 @@ impl<P: Platform> Vmc<P> {
             _ => cause,
         };
         if matches!(cause, Cause::Suspended | Cause::PeerSuspended) {
-            self.cast_off_conns(index, &mut link, cause);
+            self.cast_off_conns(key, &mut link, cause);
         } else {
             let is_over = match state {
                 PortState::Connected => link.peer_state() == CLOSED,
                 PortState::Unbound => true,
                 PortState::Stale => false,
             };
-            self.detach_conns(index, &link, is_over);
+            self.detach_conns(key, &link, is_over);
         }
         self.let_link_go(&mut link, cause);
         if cause == Cause::PeerSuspended {
@@ -85,7 +87,7 @@ impl<P: Platform> Vmc<P> {
         }
         if cause == Cause::Suspended {
             // The peer looks at everything that there is.
-            link.set_state(FROZEN, &self.platform);
+            link.freeze(self.forewarned, &self.platform);
         } else {
             link.flush(&self.platform);
             link.set_state(CLOSED, &self.platform);
@@ -120,40 +122,33 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// Takes the connections of a link that ends from it.
-    pub(crate) fn unlink_conns(&mut self, index: usize) -> Vec<usize> {
-        let linked = self.conns.iter_mut();
-        let linked = linked.filter(|(_, conn)| conn.link == Some(index));
-        linked
-            .map(|(key, conn)| {
-                conn.link = None;
-                key.index as usize
-            })
-            .collect()
+    /// The connections that have rings on a link that has ended.
+    pub(crate) fn stranded(&self, link: Key) -> Vec<usize> {
+        let conns = self.conns.iter();
+        let with_rings = conns.filter(|(_, conn)| conn.link == Some(link) && conn.uses_rings());
+        with_rings.map(|(key, _)| key.index as usize).collect()
     }
 
     /// The connections of a link that ends. `is_over`: the peer has closed it,
     /// or is dead; what it has not attached by now it will never read.
-    fn detach_conns(&mut self, index: usize, link: &Link<P>, is_over: bool) {
-        for at in self.unlink_conns(index) {
+    fn detach_conns(&mut self, key: Key, link: &Link<P>, is_over: bool) {
+        for at in self.stranded(key) {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;
             };
-            if conn.uses_rings() {
-                let is_untouched = is_over && conn.recver.rings.is_empty();
-                let residue = is_untouched
-                    .then(|| untouched(link, &conn.sender))
-                    .flatten();
-                conn.sender.rings.clear();
-                conn.recver.rings.clear();
-                if let Some(residue) = residue {
-                    conn.sender.residue = residue;
-                    conn.sender.path = Path::Residue;
-                    self.stats.fallbacks += 1;
-                    self.leave_ring(at);
-                } else {
-                    self.lose(at);
-                }
+            let is_untouched = is_over && conn.recver.rings.is_empty();
+            let residue = is_untouched
+                .then(|| untouched(link, &conn.sender))
+                .flatten();
+            conn.sender.rings.clear();
+            conn.recver.rings.clear();
+            if let Some(residue) = residue {
+                conn.sender.residue = residue;
+                conn.sender.path = Path::Residue;
+                self.stats.fallbacks += 1;
+                self.leave_ring(at);
+            } else {
+                self.lose(at);
             }
         }
     }
@@ -168,6 +163,7 @@ impl<P: Platform> Vmc<P> {
 
     /// A link is up: its connections may use it.
     pub(super) fn attach_conns(&mut self, index: usize, address: IpAddr) {
+        let key = self.links.key(index);
         for at in 0..self.conns.end() {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;
@@ -175,7 +171,7 @@ impl<P: Platform> Vmc<P> {
             if conn.tuple.remote.ip() != address || conn.ended {
                 continue;
             }
-            conn.link = Some(index);
+            conn.link = key;
             self.wake_writer(at);
         }
     }

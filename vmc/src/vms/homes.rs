@@ -114,11 +114,10 @@ impl<P: Platform> Vmc<P> {
             let ring = link.and_then(|link| link.own.get(usize::from(*number))?.as_ref());
             ring.is_some_and(|ring| ring.memory.is_own())
         };
+        let key = self.links.key(index);
         let mut conns = self.conns.iter();
         conns.any(|(_, conn)| {
-            conn.link == Some(index)
-                && conn.sender.fin == Fin::Open
-                && conn.sender.rings.iter().any(uses)
+            conn.link == key && conn.sender.fin == Fin::Open && conn.sender.rings.iter().any(uses)
         })
     }
 
@@ -130,7 +129,7 @@ impl<P: Platform> Vmc<P> {
     /// The size of ring that a connection's sender needs elsewhere.
     fn misplaced(&self, index: usize, at: usize, home: bool) -> Option<u8> {
         let conn = self.conns.get(at)?;
-        if conn.link != Some(index) || conn.ended || conn.sender.fin != Fin::Open {
+        if conn.link != self.links.key(index) || conn.ended || conn.sender.fin != Fin::Open {
             return None;
         }
         if conn.sender.path != Path::Ring || conn.sender.sunk {

@@ -10,7 +10,7 @@ use super::datagram::Nonce;
 use super::memory::Pages;
 use super::peer_rings::PeerRing;
 use super::rings::OwnRing;
-use crate::limits::{ASKED, FLOOD_WINDOW, LOOK_IDLE, LOOK_USED};
+use crate::limits::{ASKED, FLOOD_WINDOW, LOOK_IDLE, LOOK_MIGRATING, LOOK_USED};
 use crate::message::Message;
 use crate::message::inbox::Inbox;
 use crate::message::outbox::Outbox;
@@ -187,7 +187,11 @@ impl<P: Platform> Link<P> {
 
     /// When to look for a dead peer next.
     pub(crate) const fn next_look(&self, now: Instant) -> Instant {
-        now.after(if self.used > 0 { LOOK_USED } else { LOOK_IDLE })
+        now.after(match (self.peer_migrates, self.used) {
+            (true, _) => LOOK_MIGRATING,
+            (false, 0) => LOOK_IDLE,
+            (false, _) => LOOK_USED,
+        })
     }
 
     /// Counts an event with an effect.
@@ -212,6 +216,16 @@ impl<P: Platform> Link<P> {
     pub(crate) fn set_state(&mut self, state: u64, platform: &P) {
         control::set_state(&self.memory, self.side, state);
         self.notify(platform);
+    }
+
+    /// Says that this side is suspended. A peer that was told of it before looks by itself: an
+    /// event would have it run on this guest's processor in the middle of the suspend.
+    pub(crate) fn freeze(&mut self, was_told: bool, platform: &P) {
+        if was_told {
+            control::set_state(&self.memory, self.side, control::FROZEN);
+        } else {
+            self.set_state(control::FROZEN, platform);
+        }
     }
 
     pub(crate) fn peer_state(&self) -> u64 {

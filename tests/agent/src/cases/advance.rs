@@ -25,9 +25,7 @@ pub(super) const CASES: &[Case] = &[
 /// Where a stream is cut, in percent of the bytes of a whole migration.
 const CUT_PERCENT: u64 = 50;
 
-/// The bandwidth of a migration in whose pre-copy something happens, in Mbit/s: about 240 pages a
-/// second; and after how many pages it does. Even an idle guest has some 1300.
-const SLOW_MBIT: u64 = 8;
+/// After how many pages of pre-copy something happens. Even an idle guest has some 1300.
 const AT_PAGE: u64 = 300;
 
 /// How long a migration may take on an emulated machine.
@@ -39,10 +37,10 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How soon a guest knows that a peer it shares memory with is gone.
 const GONE: Duration = Duration::from_secs(20);
 
-fn slow() -> Options {
+/// A migration that stands still in its pre-copy until it is released.
+fn held() -> Options {
     Options {
-        bandwidth_mbit: Some(SLOW_MBIT),
-        bandwidth_rounds: Some(1),
+        hold_page: Some(AT_PAGE),
         progress: true,
         limit: LIMIT,
         ..Options::default()
@@ -99,7 +97,7 @@ fn failures(lab: &Lab) -> Result<String> {
     ensure!(ended == Ended::ByCut, "not cut, but {ended:?}");
     unharmed(lab, &mut pair, domid, "a cut at 50 %")?;
 
-    let mut running = start(&pair.b.domain, &slow())?;
+    let mut running = start(&pair.b.domain, &held())?;
     running.wait_for_page(AT_PAGE, Deadline::after(LIMIT))?;
     running.kill(Kill::Xl);
     running.wait()?.expect_failure()?;
@@ -134,7 +132,7 @@ fn destroyed(lab: &Lab) -> Result<String> {
     sleep(Duration::from_secs(1));
     pair.flow()?;
     let mut witness = Witness::of(&pair.a.domain)?;
-    let mut running = start(&pair.a.domain, &slow())?;
+    let mut running = start(&pair.a.domain, &held())?;
     running.wait_for_page(AT_PAGE, Deadline::after(LIMIT))?;
     drop(peer);
     let destroyed = Instant::now();
@@ -155,6 +153,7 @@ fn destroyed(lab: &Lab) -> Result<String> {
         }
     };
     flows(&mut pair.a.control).context("the other stream")?;
+    running.release()?;
     running.wait()?.expect_success()?;
     witness.moved()?;
     pair.share().context("after the migration")?;

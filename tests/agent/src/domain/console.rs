@@ -66,9 +66,10 @@ impl Console {
         file.map_or(0, |file| file.len())
     }
 
-    /// Everything so far, without carriage returns; empty before the first byte.
+    /// All whole lines so far, without carriage returns. What the guest is still writing is not
+    /// among them: half a line would be taken for one that says less.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.contents()).replace('\r', "")
+        self.since(0, false).0
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
@@ -91,7 +92,7 @@ impl Console {
 
     /// Its last lines, for an error message.
     pub(crate) fn tail(&self) -> String {
-        tail(&self.text(), 15)
+        tail(&self.since(0, true).0, 15)
     }
 
     /// The whole lines from byte `offset` on, and where the next call continues. With `rest`, also
@@ -168,6 +169,9 @@ mod tests {
         fs::write(&first, "booted\r\nrestored\n").expect("a scratch file");
         assert_eq!(clone.text(), "booted\nmigrated\nrestored\n");
         assert_eq!(console.since(8, false).0, "migrated\nrestored\n");
+        fs::write(&first, "booted\r\nrestored\nand then").expect("a scratch file");
+        assert_eq!(clone.text(), "booted\nmigrated\nrestored\n", "half a line");
+        assert!(clone.tail().ends_with("and then"));
         clone.clear();
         assert!(!first.exists() && !second.exists());
     }

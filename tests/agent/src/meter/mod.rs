@@ -37,6 +37,12 @@ struct Options {
     /// Hold only this many rounds to it, and let the others go as fast as they can.
     #[arg(long, value_name = "N", requires = "bandwidth")]
     bandwidth_rounds: Option<usize>,
+    /// Stop after this many page contents for as long as the file of --hold is there.
+    #[arg(long, value_name = "N", requires = "hold")]
+    hold_page: Option<u64>,
+    /// The file that holds the stream up at --hold-page, for two minutes at most.
+    #[arg(long, value_name = "FILE", requires = "hold_page")]
+    hold: Option<PathBuf>,
     /// Name the pfns of each round in the report.
     #[arg(long)]
     pfns: bool,

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,9 @@ const TARGET_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often the end of the target is looked for.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long the stream may be held up.
+const HOLD_LIMIT: Duration = Duration::from_secs(120);
 
 /// How a direction came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +81,11 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
         let rounds = options.bandwidth_rounds.unwrap_or(usize::MAX);
         let throttle = throttle.map(|throttle| (throttle, rounds));
         let progress = options.progress.clone();
-        thread::spawn(move || forward(input, throttle, progress.as_deref(), &shared, &sender));
+        let hold = options.hold_page.zip(options.hold.clone());
+        thread::spawn(move || {
+            let onlooker = Onlooker { progress, hold };
+            forward(input, throttle, onlooker, &shared, &sender);
+        });
     }
     if let Some(output) = target.stdout.take() {
         let shared = shared.clone();
@@ -121,11 +128,34 @@ fn start(command: &[String]) -> Result<Child> {
         .with_context(|| format!("`{program}` cannot be started"))
 }
 
+/// Who follows the stream from outside.
+struct Onlooker {
+    /// Where it reads how far the stream is.
+    progress: Option<PathBuf>,
+    /// After how many pages the stream stops, for as long as there is a file of this name.
+    hold: Option<(u64, PathBuf)>,
+}
+
+impl Onlooker {
+    fn see(&mut self, bytes: u64, pages: u64) {
+        if let Some(path) = &self.progress {
+            // Only for an onlooker: a full disk does not stop the stream.
+            let _ = replace(path, format!("{bytes} {pages}\n").as_bytes());
+        }
+        if let Some((_, file)) = self.hold.take_if(|(at, _)| pages >= *at) {
+            let until = Instant::now() + HOLD_LIMIT;
+            while file.exists() && Instant::now() < until {
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+}
+
 /// From the source to the target. The throttle holds up that many rounds.
 fn forward(
     mut target: ChildStdin,
     mut throttle: Option<(Throttle, usize)>,
-    progress: Option<&Path>,
+    mut onlooker: Onlooker,
     shared: &Shared,
     ends: &Sender<End>,
 ) {
@@ -152,10 +182,7 @@ fn forward(
         if target.write_all(&buffer[..passed]).is_err() {
             break End::Deaf;
         }
-        if let Some(path) = progress {
-            // Only for an onlooker: a full disk does not stop the stream.
-            let _ = replace(path, format!("{bytes} {pages}\n").as_bytes());
-        }
+        onlooker.see(bytes, pages);
         if passed < count {
             break End::Cut;
         }

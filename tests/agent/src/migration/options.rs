@@ -14,6 +14,9 @@ pub(crate) struct Options {
     pub(crate) bandwidth_mbit: Option<u64>,
     /// How many rounds are held to it; all of them where it does not say.
     pub(crate) bandwidth_rounds: Option<usize>,
+    /// After how many pages the stream stops until [`super::running::Running::release`]. Needs the
+    /// meter.
+    pub(crate) hold_page: Option<u64>,
     /// Whether the report names the pfns of each round. Needs the meter.
     pub(crate) pfns: bool,
     /// After how many bytes from the source the stream is to be cut, if at all: both directions
@@ -36,6 +39,7 @@ impl Default for Options {
             target: Target::ThisHost,
             bandwidth_mbit: None,
             bandwidth_rounds: None,
+            hold_page: None,
             pfns: false,
             cut_after: None,
             debug: false,
@@ -61,6 +65,7 @@ pub(crate) enum Target {
 pub(super) struct MeterFiles<'a> {
     pub(super) report: &'a Path,
     pub(super) progress: &'a Path,
+    pub(super) hold: &'a Path,
 }
 
 impl Options {
@@ -68,11 +73,12 @@ impl Options {
     pub(super) fn transport(&self, files: &MeterFiles<'_>) -> Result<String> {
         if !self.meter
             && (self.bandwidth_mbit.is_some()
+                || self.hold_page.is_some()
                 || self.cut_after.is_some()
                 || self.progress
                 || self.pfns)
         {
-            bail!("a bandwidth, a cut, pfns and the progress need the meter");
+            bail!("a bandwidth, a hold, a cut, pfns and the progress need the meter");
         }
         let target = match &self.target {
             Target::ThisHost => "xl migrate-receive".to_owned(),
@@ -96,6 +102,10 @@ impl Options {
         }
         if let Some(rounds) = self.bandwidth_rounds {
             command.push_str(&format!(" --bandwidth-rounds {rounds}"));
+        }
+        if let Some(pages) = self.hold_page {
+            let file = path_quoted(files.hold);
+            command.push_str(&format!(" --hold-page {pages} --hold {file}"));
         }
         if self.pfns {
             command.push_str(" --pfns");
@@ -127,6 +137,7 @@ mod tests {
         MeterFiles {
             report: Path::new("/tmp/r"),
             progress: Path::new("/tmp/p"),
+            hold: Path::new("/tmp/h"),
         }
     }
 
@@ -134,6 +145,7 @@ mod tests {
     fn the_meter_stands_between_the_two_ends() {
         let options = Options {
             bandwidth_mbit: Some(8),
+            hold_page: Some(7),
             cut_after: Some(99),
             ..Options::default()
         };
@@ -141,7 +153,7 @@ mod tests {
         let (_, arguments) = command.split_once(" meter ").expect("the meter");
         assert_eq!(
             arguments,
-            "--report '/tmp/r' --bandwidth 8 --cut 99 -- xl migrate-receive"
+            "--report '/tmp/r' --bandwidth 8 --hold-page 7 --hold '/tmp/h' --cut 99 -- xl migrate-receive"
         );
     }
 

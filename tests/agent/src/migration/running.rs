@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::options::MeterFiles;
 use super::{Migration, Options, Target};
@@ -37,6 +37,7 @@ pub(crate) struct Running {
     limit: Duration,
     report: PathBuf,
     progress: PathBuf,
+    hold: PathBuf,
     /// The domain's console, and where it goes on if the migration succeeds.
     console: Option<(Console, Console, u64)>,
     meter: bool,
@@ -67,9 +68,14 @@ pub(crate) fn start(domain: &Domain, options: &Options) -> Result<Running> {
 pub(crate) fn start_named(name: &str, options: &Options) -> Result<Running> {
     let report = scratch_file("stream.json");
     let progress = scratch_file("stream.progress");
+    let hold = scratch_file("stream.hold");
+    if options.hold_page.is_some() {
+        fs::write(&hold, "").with_context(|| hold.display().to_string())?;
+    }
     let files = MeterFiles {
         report: &report,
         progress: &progress,
+        hold: &hold,
     };
     let transport = options.transport(&files)?;
     let mut arguments = vec!["migrate"];
@@ -85,6 +91,7 @@ pub(crate) fn start_named(name: &str, options: &Options) -> Result<Running> {
         limit: options.limit,
         report,
         progress,
+        hold,
         console: None,
         meter: options.meter,
         killed: false,
@@ -113,6 +120,11 @@ impl Running {
             self.process.check_running()?;
             Ok(None)
         })
+    }
+
+    /// Lets a stream go on that is held up ([`Options::hold_page`]).
+    pub(crate) fn release(&self) -> Result<()> {
+        fs::remove_file(&self.hold).with_context(|| self.hold.display().to_string())
     }
 
     /// Kills it, as an operator's `kill -9` would.
@@ -171,7 +183,7 @@ impl Drop for Running {
         if !self.ended {
             self.process.kill_group();
         }
-        for file in [&self.report, &self.progress] {
+        for file in [&self.report, &self.progress, &self.hold] {
             // What the migration did not come to write is not there.
             let _ = fs::remove_file(file);
         }
