@@ -95,6 +95,11 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
         Order::Connect { peer, count } => bench.connections(peer, count).await,
         Order::Udp { peer, size, rounds } => bench.udp(peer, size, rounds).await,
         Order::Hold { peer, count } => bench.hold(peer, count).await.map(|n| format!("held={n}")),
+        Order::OpenBell { peer } => bench.open_bell(peer).map(|port| format!("port={port}")),
+        Order::AnswerBell { peer, port } => {
+            Bench::answer_bell(peer, port).map(|()| "answering=1".to_string())
+        }
+        Order::RingBell { rounds } => bench.ring_bell(rounds).await,
         Order::Release => bench.release().await.map(|n| format!("released={n}")),
         Order::Flow => Ok(bench.state().flow.report()),
         Order::Counters => Ok(counters(bench)),

@@ -1,6 +1,7 @@
 //! Why an order was not carried out.
 
 use core::fmt;
+use kernel::event::EventError;
 use netstack::{BindError, ConnectError, DatagramError, StreamError};
 
 /// What went wrong with a measurement.
@@ -10,6 +11,9 @@ pub(crate) enum Failure {
     Bind(BindError),
     Stream(StreamError),
     Datagram(DatagramError),
+    Event(EventError),
+    /// No event channel was opened.
+    NoBell,
     /// The peer closed its side at this byte.
     EndedAt(u64),
     /// At this byte of the stream stands another one than was sent.
@@ -29,6 +33,8 @@ impl fmt::Display for Failure {
             Self::Bind(error) => write!(f, "socket: {error}"),
             Self::Stream(error) => write!(f, "stream: {error}"),
             Self::Datagram(error) => write!(f, "datagram: {error}"),
+            Self::Event(error) => write!(f, "event channel: {error}"),
+            Self::NoBell => f.write_str("no event channel is open: bell-open comes first"),
             Self::EndedAt(offset) => write!(f, "the peer's stream ended at byte {offset}"),
             Self::CorruptAt(offset) => write!(f, "corrupt at byte {offset}"),
             Self::Surplus(offset) => write!(f, "more came back than was sent: byte {offset}"),
@@ -53,6 +59,12 @@ impl From<BindError> for Failure {
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
         Self::Stream(error)
+    }
+}
+
+impl From<EventError> for Failure {
+    fn from(error: EventError) -> Self {
+        Self::Event(error)
     }
 }
 

@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod bells;
 mod control;
 mod failure;
 mod flow;

@@ -14,6 +14,7 @@ use embedded_io_async::{Read, ReadExactError, Write};
 use kernel::time::{self, Instant};
 use netstack::{DatagramError, Network, ReadHalf, TcpOptions, TcpStream, WriteHalf};
 
+use crate::bells::Bells;
 use crate::failure::Failure;
 use crate::flow::Flow;
 use crate::held::Held;
@@ -42,9 +43,10 @@ pub(crate) struct State {
     stops: Cell<u64>,
     pub(crate) flow: Flow,
     pub(crate) held: Held,
+    pub(crate) bells: Bells,
 }
 
-fn since(start: Instant) -> u128 {
+pub(crate) fn since(start: Instant) -> u128 {
     time::now().saturating_duration_since(start).as_nanos()
 }
 

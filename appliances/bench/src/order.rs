@@ -7,6 +7,8 @@ use core::ops::RangeInclusive;
 use core::str::{FromStr, SplitWhitespace};
 use core::time::Duration;
 
+use kernel::DomId;
+
 /// Bytes of one write, or of one question.
 const WRITE: RangeInclusive<u64> = 1..=1 << 20;
 /// Bytes of a whole stream.
@@ -17,6 +19,10 @@ const ROUNDS: RangeInclusive<u64> = 1..=10_000_000;
 const CONNECTIONS: RangeInclusive<u64> = 1..=256;
 /// Bytes of a datagram: what one packet carries.
 const DATAGRAM: RangeInclusive<u64> = 1..=1472;
+/// A domain's number: those above name no domain (`xen.h`, DOMID_FIRST_RESERVED).
+const DOMAIN: RangeInclusive<u64> = 0..=0x7fef;
+/// An event channel's port: as many as the 2-level interface has.
+const PORT: RangeInclusive<u64> = 1..=4095;
 /// Microseconds between two writes.
 const PAUSE: RangeInclusive<u64> = 0..=1_000_000;
 
@@ -53,6 +59,12 @@ pub(crate) enum Order {
     },
     /// `count` connections more to an echo service that stay open, without traffic.
     Hold { peer: SocketAddr, count: u64 },
+    /// An event channel that domain `peer` may bind.
+    OpenBell { peer: DomId },
+    /// Event for event an answer, on port `port` of domain `peer`.
+    AnswerBell { peer: DomId, port: u32 },
+    /// `rounds` events and their answers, one after the other, on the channel that was opened.
+    RingBell { rounds: u64 },
     /// The end of all that are held, after a byte has come back on each.
     Release,
     /// How many bytes have been compared, by the guest's clock, and the longest time without any
@@ -78,8 +90,8 @@ impl fmt::Display for OrderError {
         match self {
             Self::Unknown(word) => write!(
                 f,
-                "no order is called {word:?}: stream, verify, pingpong, connect, udp, hold, release, flow, \
-                 counters, stop are"
+                "no order is called {word:?}: stream, verify, pingpong, connect, udp, hold, release, \
+                 bell-open, bell-answer, bell, flow, counters, stop are"
             ),
             Self::Usage(usage) => write!(f, "the order is: {usage}"),
             Self::Peer(text) => write!(f, "{text:?} is not ADDRESS:PORT"),
@@ -130,6 +142,11 @@ impl Words<'_> {
         self.number(what, range).map(|number| number as usize)
     }
 
+    fn domain(&mut self) -> Result<DomId, OrderError> {
+        // The range ends within what a domain's number holds.
+        self.number("DOMID", DOMAIN).map(|number| number as DomId)
+    }
+
     fn end(mut self) -> Result<(), OrderError> {
         match self.words.next() {
             None => Ok(()),
@@ -151,6 +168,9 @@ impl FromStr for Order {
             "connect" => "connect PEER:PORT COUNT",
             "udp" => "udp PEER:PORT BYTES ROUNDS",
             "hold" => "hold PEER:PORT COUNT",
+            "bell-open" => "bell-open DOMID",
+            "bell-answer" => "bell-answer DOMID PORT",
+            "bell" => "bell ROUNDS",
             "release" => "release",
             "flow" => "flow",
             "counters" => "counters",
@@ -187,6 +207,16 @@ impl FromStr for Order {
             "hold" => Self::Hold {
                 peer: words.peer()?,
                 count: words.number("COUNT", CONNECTIONS)?,
+            },
+            "bell-open" => Self::OpenBell {
+                peer: words.domain()?,
+            },
+            "bell-answer" => Self::AnswerBell {
+                peer: words.domain()?,
+                port: words.number("PORT", PORT)? as u32,
+            },
+            "bell" => Self::RingBell {
+                rounds: words.number("ROUNDS", ROUNDS)?,
             },
             "release" => Self::Release,
             "flow" => Self::Flow,

@@ -101,6 +101,7 @@ pub(crate) async fn suspend(asked: Asked) {
     }
     timing::begin(asked);
     if settle().await {
+        timing::reached(Phase::Settled);
         stop_and_go_on();
     } else {
         trace::record(Event::Abandoned);

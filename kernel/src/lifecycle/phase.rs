@@ -13,6 +13,8 @@ pub enum Phase {
     NoticeWithdrawn,
     /// The toolstack asked for the suspend.
     Request,
+    /// No part has anything under way.
+    Settled,
     /// Every part is quiet.
     Quiesced,
     /// `SCHEDOP_shutdown` is issued.
@@ -31,10 +33,11 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::EarlyNotice,
         Self::NoticeWithdrawn,
         Self::Request,
+        Self::Settled,
         Self::Quiesced,
         Self::Hypercall,
         Self::Return,
@@ -51,6 +54,7 @@ impl fmt::Display for Phase {
             Self::EarlyNotice => "early notice",
             Self::NoticeWithdrawn => "notice withdrawn",
             Self::Request => "request",
+            Self::Settled => "settled",
             Self::Quiesced => "quiesced",
             Self::Hypercall => "hypercall",
             Self::Return => "return",

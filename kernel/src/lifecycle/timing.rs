@@ -16,7 +16,8 @@ use core::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The phases of the table, which counts from the request on.
-const COLUMNS: [Phase; 7] = [
+const COLUMNS: [Phase; 8] = [
+    Phase::Settled,
     Phase::Quiesced,
     Phase::Hypercall,
     Phase::Return,

@@ -23,6 +23,9 @@ const WRONG: &[(&str, &str)] = &[
     ("hold 10.0.0.3:7 0", "COUNT"),
     ("udp 10.0.0.3:7 1473 1", "BYTES"),
     ("connect 10.0.0.3:4 1", "refused"),
+    ("bell-open 99999", "DOMID"),
+    ("bell-answer 0 1", "event channel"),
+    ("bell 10", "bell-open"),
 ];
 
 fn orders(lab: &Lab) -> Result<String> {

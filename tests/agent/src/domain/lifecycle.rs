@@ -36,6 +36,8 @@ pub(crate) struct Suspend {
     pub(crate) outcome: Outcome,
     /// How it was asked for.
     pub(crate) channel: Channel,
+    /// Microseconds between the request and the end of what was under way.
+    pub(crate) settled_us: Option<u64>,
     /// Everything is at rest.
     pub(crate) quiesced_us: Option<u64>,
     /// SCHEDOP_shutdown is called.
@@ -95,6 +97,7 @@ impl Suspend {
                 "xenstore" => Channel::Xenstore,
                 other => bail!("channel {other:?}"),
             },
+            settled_us: time("settled ")?,
             quiesced_us: time("quiesced ")?,
             hypercall_us: time("hypercall ")?,
             return_us: time("return ")?,
@@ -190,11 +193,11 @@ mod tests {
     use super::{Channel, Counts, Outcome, Suspend};
 
     const MOVED: &str = "[   12.345678] INFO lifecycle: suspend 3: new domain 17, asked by event \
-        channel; us since request: quiesced 80, hypercall 110, return 130, xenstore up 400, vif \
+        channel; us since request: settled 30, quiesced 80, hypercall 110, return 130, xenstore up 400, vif \
         connected 9000, first frame 9100, first ack 9500; own 850 us; away 321 ms";
 
     const CANCELLED: &str = "lifecycle: suspend 4: cancelled, asked by xenstore; us since request: \
-        quiesced 80, hypercall 110, return 130, xenstore up -, vif connected -, first frame -, \
+        settled 30, quiesced 80, hypercall 110, return 130, xenstore up -, vif connected -, first frame -, \
         first ack -; own 85 us; away 40 ms";
 
     #[test]
@@ -203,6 +206,7 @@ mod tests {
         assert_eq!(moved.number, 3);
         assert_eq!(moved.outcome, Outcome::NewDomain(17));
         assert_eq!(moved.channel, Channel::Event);
+        assert_eq!(moved.settled_us, Some(30));
         assert_eq!(moved.quiesced_us, Some(80));
         assert_eq!(moved.first_ack_us, Some(9500));
         assert_eq!((moved.own_us, moved.away_ms), (Some(850), Some(321)));

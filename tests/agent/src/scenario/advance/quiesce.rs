@@ -37,8 +37,8 @@ pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Ro
             pair.linked()?;
             let zombies = pair.zombies()?;
             lab.report.log(format!(
-                "{connections} connections: quiesced after {:?} us, own {:?} us, {zombies} zombies",
-                suspend.quiesced_us, suspend.own_us
+                "{connections} connections: settled after {:?} us, quiesced after {:?} us, own {:?} us, {zombies} zombies",
+                suspend.settled_us, suspend.quiesced_us, suspend.own_us
             ));
             rows.quiesced(connections, &suspend, zombies);
         }

@@ -59,7 +59,8 @@ impl fmt::Display for Once {
         write!(
             f,
             "{}: {:.0} Mbit/s, {:.0} in {:.0} ms of pre-copy; switch {:.1} ms, {:?} ms of it away, \
-             longest gap {:.1} ms until {:.0} ms after pre-copy; own {:?} us, quiesced {:?} us; pages {pages:?}; rings in use {:?}, sent {:?}; {} zombies",
+             longest gap {:.1} ms until {:.0} ms after pre-copy; own {:?} us, settled {:?} us, \
+             quiesced {:?} us; pages {pages:?}; rings in use {:?}, sent {:?}; {} zombies",
             self.moved,
             self.throughput_before,
             self.throughput_precopy,
@@ -69,6 +70,7 @@ impl fmt::Display for Once {
             self.longest_gap_ms,
             self.longest_gap_at_ms,
             self.suspend.own_us,
+            self.suspend.settled_us,
             self.suspend.quiesced_us,
             self.rings
                 .as_ref()

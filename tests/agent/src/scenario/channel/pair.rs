@@ -18,6 +18,9 @@ const CONNECTIONS: usize = 16;
 /// How long guests may take to become acquainted after their first connection.
 const ACQUAINTANCE: Duration = Duration::from_millis(200);
 
+/// Events and their answers, which carry nothing: what no question can undercut.
+const EVENTS: u64 = 2000;
+
 /// Datagrams of one measurement.
 const DATAGRAMS: u64 = 1000;
 
@@ -101,6 +104,11 @@ fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
         let answer = a.order(&format!("pingpong {echo} {size} {rounds}"))?;
         keep(format!("pingpong_{size}_per_s"), answer.rounds_s()?);
     }
+    let (asks, answers) = (a.domain.running()?.id, b.domain.running()?.id);
+    let port = a.order(&format!("bell-open {answers}"))?.number("port")?;
+    b.order(&format!("bell-answer {asks} {port}"))?;
+    let answer = a.order(&format!("bell {EVENTS}"))?;
+    keep("events_per_s".into(), answer.rounds_s()?);
     for size in [64, 1024] {
         let answer = a.order(&format!("udp {echo} {size} {DATAGRAMS}"))?;
         match answer.number("lost")? {
