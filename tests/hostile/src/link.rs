@@ -30,6 +30,7 @@ const MAPPER_BELL: usize = 0x400;
 // States of a side.
 pub(crate) const OPEN: u64 = 1;
 pub(crate) const CLOSED: u64 = 2;
+pub(crate) const FROZEN: u64 = 3;
 
 // Offsets in a doorbell.
 const DATA: usize = 0x40;

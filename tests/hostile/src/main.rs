@@ -2,7 +2,7 @@
 //! protocol of docs/protocol.md, which it implements a second time.
 //!
 //! Read `wire.rs`, `ring.rs`, `link.rs` and `talk.rs` for what an honest guest does, `greeting.rs`,
-//! `messages.rs`, `connection.rs` and `leaving.rs` for the attacks. Its own stack keeps out of it with
+//! `messages.rs`, `connection.rs`, `migrating.rs` and `leaving.rs` for the attacks. Its own stack keeps out of it with
 //! `vmc=off`.
 //!
 //! Besides the network's options it knows `attack=`, the attack's name; `victim=` and `other=`, the
@@ -20,6 +20,7 @@ mod greeting;
 mod leaving;
 mod link;
 mod messages;
+mod migrating;
 mod ring;
 mod talk;
 mod wire;
@@ -87,6 +88,10 @@ const ATTACKS: &[(&str, Attack)] = attacks![
     connection::references,
     connection::offsets,
     connection::stall,
+    migrating::asks,
+    migrating::migrating,
+    migrating::frozen,
+    migrating::resume,
     leaving::never_unmap,
     leaving::die,
 ];

@@ -119,10 +119,14 @@ impl Consumer {
         self.place.store(memory, CONSUMER_STATE, 1);
     }
 
+    /// How many bytes there are.
+    pub(crate) fn ready(&self, memory: &SharedMemory) -> usize {
+        (self.place.load(memory, TAIL) - self.head) as usize
+    }
+
     /// Reads what there is. The count, and whether the producer is to be notified.
     pub(crate) fn read(&mut self, memory: &SharedMemory, into: &mut [u8]) -> (usize, bool) {
-        let ready = (self.place.load(memory, TAIL) - self.head) as usize;
-        let count = into.len().min(ready);
+        let count = into.len().min(self.ready(memory));
         let (at, whole) = self.place.piece(self.head);
         let (first, rest) = into[..count].split_at_mut(whole.min(count));
         memory.read(at, first);

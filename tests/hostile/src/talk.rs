@@ -102,7 +102,8 @@ pub(crate) fn pattern(offset: u64, len: usize) -> Vec<u8> {
 }
 
 impl Talk {
-    async fn begin(mut link: Link, stream: TcpStream) -> Result<Self, String> {
+    /// Moves a connection onto rings of a link.
+    pub(crate) async fn begin(mut link: Link, stream: TcpStream) -> Result<Self, String> {
         let mut own = offer(&mut link, 0, 0).await?;
         link.post(&wire::switch(0, ends(&stream), 0)).await?;
         let bytes = pattern(0, 100);

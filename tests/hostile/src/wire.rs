@@ -4,12 +4,16 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use crate::Scene;
+
 /// The UDP port of both sides.
 pub(crate) const PORT: u16 = 22605;
 
 pub(crate) const HELLO: u8 = 1;
 pub(crate) const WELCOME: u8 = 2;
 pub(crate) const REFUSED: u8 = 3;
+pub(crate) const RESUME: u8 = 4;
+pub(crate) const RESUMED: u8 = 5;
 
 pub(crate) const FRAME: u8 = 1;
 pub(crate) const RING: u8 = 2;
@@ -17,6 +21,8 @@ pub(crate) const SWITCH: u8 = 3;
 pub(crate) const CONFIRM: u8 = 4;
 pub(crate) const DONE: u8 = 6;
 pub(crate) const LEAVE: u8 = 10;
+pub(crate) const ASK: u8 = 11;
+pub(crate) const HOME: u8 = 12;
 
 /// A datagram that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,15 +89,28 @@ pub(crate) fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn ring(number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
+/// What begins RING, ASK and HOME, with grant references.
+fn described(kind: u8, number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.extend_from_slice(&number.to_le_bytes());
-    // The granter is the producer.
+    // In a RING: the granter is the producer.
     payload.extend_from_slice(&[log2, 0]);
     for reference in references {
         payload.extend_from_slice(&reference.to_le_bytes());
     }
-    message(RING, &payload)
+    message(kind, &payload)
+}
+
+pub(crate) fn ring(number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
+    described(RING, number, log2, references)
+}
+
+pub(crate) fn ask(number: u16, log2: u8) -> Vec<u8> {
+    described(ASK, number, log2, &[])
+}
+
+pub(crate) fn home(number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
+    described(HOME, number, log2, references)
 }
 
 /// The ends of a connection as the sender of a message sees them.
@@ -105,12 +124,7 @@ pub(crate) fn switch(number: u16, ends: Ends, base: u64) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.extend_from_slice(&number.to_le_bytes());
     payload.extend_from_slice(&[0, 0]);
-    let family = if ends.sender.is_ipv4() { 4 } else { 6 };
-    payload.extend_from_slice(&[family, 0, 0, 0]);
-    payload.extend_from_slice(&ends.sender.port().to_le_bytes());
-    payload.extend_from_slice(&ends.receiver.port().to_le_bytes());
-    payload.extend_from_slice(&address(ends.sender.ip()));
-    payload.extend_from_slice(&address(ends.receiver.ip()));
+    put_tuple(&mut payload, ends);
     payload.extend_from_slice(&base.to_le_bytes());
     message(SWITCH, &payload)
 }
@@ -125,6 +139,33 @@ pub(crate) fn confirm(ring: u16, reason: u16, offset: u64) -> Vec<u8> {
 
 pub(crate) fn leave(reason: u16) -> Vec<u8> {
     message(LEAVE, &reason.to_le_bytes())
+}
+
+/// A four-tuple.
+fn put_tuple(into: &mut Vec<u8>, ends: Ends) {
+    let family = if ends.sender.is_ipv4() { 4 } else { 6 };
+    into.extend_from_slice(&[family, 0, 0, 0]);
+    into.extend_from_slice(&ends.sender.port().to_le_bytes());
+    into.extend_from_slice(&ends.receiver.port().to_le_bytes());
+    into.extend_from_slice(&address(ends.sender.ip()));
+    into.extend_from_slice(&address(ends.receiver.ip()));
+}
+
+impl Scene {
+    /// RESUME or RESUMED of this guest for the link whose nonce B is `epoch`.
+    pub(crate) fn resume(&self, kind: u8, epoch: [u8; 16], entries: &[(Ends, u64)]) -> Vec<u8> {
+        let mut bytes = Hello {
+            nonce: epoch,
+            ..self.hello()
+        }
+        .encode();
+        bytes[5] = kind;
+        for (ends, offset) in entries {
+            put_tuple(&mut bytes, *ends);
+            bytes.extend_from_slice(&offset.to_le_bytes());
+        }
+        bytes
+    }
 }
 
 fn address(address: IpAddr) -> [u8; 16] {

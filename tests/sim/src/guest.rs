@@ -42,8 +42,8 @@ pub struct Wires {
 /// A notice about a link that went up, for the world to judge.
 #[derive(Debug, Clone, Copy)]
 pub struct Linked {
-    /// Number of the guest that says so.
-    pub by: usize,
+    /// When: the guest may be judged later, if it was kept from running.
+    pub at: u64,
     /// The address it has a link with.
     pub address: IpAddr,
 }
@@ -287,10 +287,7 @@ impl Guest {
                     self.with(id, |endpoint, _| endpoint.failed(&log, now));
                 }
                 Output::LinkUp { address } => {
-                    self.linked.push(Linked {
-                        by: self.number,
-                        address,
-                    });
+                    self.linked.push(Linked { at: now, address });
                     for endpoint in &mut self.endpoints {
                         if endpoint.tuple.remote.ip() == address && endpoint.id.is_none() {
                             endpoint.track(&mut self.vmc, &wires.log);

@@ -310,14 +310,13 @@ impl World {
 
     /// What holds after every turn.
     fn judge(&mut self, number: usize) {
-        let now = self.now();
         let guest = &mut self.guests[number];
         let host = Rc::clone(guest.vmc.platform().host());
         for linked in std::mem::take(&mut guest.linked) {
             let peer = (0..self.guests.len()).find(|&peer| self.address(peer) == linked.address);
             let is_near = peer.is_some_and(|peer| {
                 let other = self.guests[peer].vmc.platform().host();
-                Rc::ptr_eq(&host, other) || now < self.moved[peer].max(self.moved[number])
+                Rc::ptr_eq(&host, other) || linked.at < self.moved[peer].max(self.moved[number])
             });
             if !is_near {
                 let log = &self.wires.log;

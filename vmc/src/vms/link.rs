@@ -188,8 +188,8 @@ impl<P: Platform> Link<P> {
     /// When to look for a dead peer next.
     pub(crate) const fn next_look(&self, now: Instant) -> Instant {
         now.after(match (self.peer_migrates, self.used) {
+            (_, 0) => LOOK_IDLE,
             (true, _) => LOOK_MIGRATING,
-            (false, 0) => LOOK_IDLE,
             (false, _) => LOOK_USED,
         })
     }
@@ -218,10 +218,11 @@ impl<P: Platform> Link<P> {
         self.notify(platform);
     }
 
-    /// Says that this side is suspended. A peer that was told of it before looks by itself: an
-    /// event would have it run on this guest's processor in the middle of the suspend.
+    /// Says that this side is suspended. A peer that was told of it before, and uses the link,
+    /// looks by itself: an event would have it run on this guest's processor in the middle of the
+    /// suspend.
     pub(crate) fn freeze(&mut self, was_told: bool, platform: &P) {
-        if was_told {
+        if was_told && self.used > 0 {
             control::set_state(&self.memory, self.side, control::FROZEN);
         } else {
             self.set_state(control::FROZEN, platform);

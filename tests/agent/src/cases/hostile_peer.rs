@@ -54,6 +54,10 @@ const ATTACKS: &[Attack] = &[
     attack("references", &[]),
     attack("offsets", &[("BadMessage", 4)]),
     attack("stall", &[]),
+    attack("asks", &[("BadMessage", 4)]),
+    attack("migrating", &[("BadMessage", 1)]),
+    attack("frozen", &[]),
+    attack("resume", &[("WrongAddress", 3)]),
     Attack {
         name: "never_unmap",
         causes: &[("BadMessage", 2), ("PeerLeft", 1)],

@@ -1,0 +1,200 @@
+//! Attacks on what a migration has for messages and datagrams: MIGRATING, ASK and HOME, the frozen
+//! state, RESUME. The first of [`resume`] is none: all of it as docs/protocol.md has it.
+
+use alloc::format;
+use core::time::Duration;
+
+use embedded_io_async::Read;
+use kernel::time;
+use netstack::TcpStream;
+
+use crate::link::{CLOSED, FROZEN, Link, PATIENCE};
+use crate::talk::{Talk, ends, pattern, receive, send};
+use crate::wire::{self, Ends, HOME, RESUME, RESUMED, message, u16_at};
+use crate::{Outcome, Scene};
+
+/// Rings that a link has numbers for.
+const NUMBERS: u16 = 512;
+
+/// Asks for rings that there cannot be, twice for one, and for all that there are.
+pub(crate) async fn asks(scene: &Scene) -> Outcome {
+    for bytes in [
+        wire::ask(NUMBERS, 2),
+        wire::ask(0, 200),
+        wire::home(0, 2, &[1; 5]),
+    ] {
+        let mut link = scene.link().await?;
+        let offended = link.offend(&bytes).await;
+        offended.map_err(|why| format!("kind {}: {why}", bytes[0]))?;
+    }
+    let mut link = scene.link().await?;
+    link.post(&wire::ask(7, 2)).await?;
+    link.expect(HOME).await?;
+    link.offend(&wire::ask(7, 2)).await?;
+    drop(link);
+
+    let mut link = scene.link().await?;
+    let (mut granted, mut refused) = (0, 0);
+    for number in 0..NUMBERS {
+        // Every other one larger than the victim's largest.
+        let log2 = if number % 2 == 0 { 2 } else { 8 };
+        link.post(&wire::ask(number, log2)).await?;
+        let home = link.expect(HOME).await?;
+        if u16_at(&home, 0) != Some(number) {
+            return Err(format!("ASK for {number} was answered by {home:?}"));
+        }
+        *(if home.len() > 4 {
+            &mut granted
+        } else {
+            &mut refused
+        }) += 1;
+    }
+    if granted == 0 || granted >= refused {
+        return Err(format!("{granted} rings were granted, {refused} were not"));
+    }
+    link.set_state(CLOSED);
+    link.wait_for_state(CLOSED).await?;
+    Ok(format!("{granted} rings were granted, {refused} were not"))
+}
+
+/// Is about to migrate, and no longer, again and again, with bytes on rings all the time.
+pub(crate) async fn migrating(scene: &Scene) -> Outcome {
+    const TURNS: u8 = 250;
+    const CHUNK: usize = 500;
+    let mut talk = scene.talk().await?;
+    let mut offset = 100;
+    for turn in 0..TURNS {
+        // Twice the same says nothing new.
+        for _ in 0..1 + turn % 2 {
+            talk.link.post(&message(13, &[1, 0])).await?;
+        }
+        talk.write(&pattern(offset, CHUNK)).await?;
+        talk.expect_echo(offset, CHUNK).await?;
+        offset += CHUNK as u64;
+        talk.link.post(&message(13, &[0, 0])).await?;
+    }
+    talk.link.offend(&message(13, &[2, 0])).await?;
+    Ok(format!("{TURNS} times, {offset} bytes"))
+}
+
+/// Says that it is suspended and goes on: overwrites both rings, and never resumes.
+pub(crate) async fn frozen(scene: &Scene) -> Outcome {
+    for byte in [0xff, 0x00, 0x5a] {
+        let mut talk = scene.talk().await?;
+        talk.write(&pattern(100, 10_000)).await?;
+        talk.link.set_state(FROZEN);
+        talk.own.scribble(byte);
+        talk.theirs.scribble(byte);
+        talk.link.ring_data(talk.own.number);
+        talk.link.wait_for_state(CLOSED).await?;
+        let Talk { link, stream, .. } = talk;
+        drop(link);
+        // TCP ends it: what the victim kept for it is of no use any more.
+        drop(stream);
+    }
+    Ok("three times".into())
+}
+
+/// A connection whose link ends as in a suspend: 100 bytes were echoed, and what was asked behind
+/// them lies in the victim's ring.
+async fn suspended(
+    scene: &Scene,
+    asked: usize,
+) -> Result<(TcpStream, [u8; 16]), alloc::string::String> {
+    let stream = scene.connect().await?;
+    let hello = scene.hello();
+    let welcome = scene.welcome(&hello).await?;
+    let link = Link::map(&hello, &welcome)?;
+    link.prove(&welcome.nonce_b);
+    let mut talk = Talk::begin(link, stream).await?;
+    talk.write(&pattern(100, asked)).await?;
+    let deadline = time::now() + PATIENCE;
+    while talk.theirs.end.ready(&talk.theirs.memory) < asked {
+        if time::now() >= deadline {
+            return Err(format!("the echo of {asked} bytes is not there"));
+        }
+        talk.link.event().await;
+    }
+    let Talk { link, stream, .. } = talk;
+    link.set_state(FROZEN);
+    link.wait_for_state(CLOSED).await?;
+    Ok((stream, welcome.nonce_b))
+}
+
+/// RESUME as it should be, and in every other way.
+pub(crate) async fn resume(scene: &Scene) -> Outcome {
+    const ASKED: usize = 4000;
+    const FLOOD: usize = 500;
+    // As it should be: the victim sends by TCP what was left in its ring.
+    let (mut stream, epoch) = suspended(scene, ASKED).await?;
+    let right = [(ends(&stream), 100)];
+    scene.send(&scene.resume(RESUME, epoch, &right)).await?;
+    receive(&mut stream, 100, ASKED).await?;
+    let mut offset = 100 + ASKED as u64;
+    send(&mut stream, offset, 3000).await?;
+    receive(&mut stream, offset, 3000).await?;
+    offset += 3000;
+
+    // Once more, with other offsets: it was settled.
+    for wrong in [0, offset, u64::MAX] {
+        let entries = [(ends(&stream), wrong)];
+        scene.send(&scene.resume(RESUME, epoch, &entries)).await?;
+        scene.send(&scene.resume(RESUMED, epoch, &entries)).await?;
+    }
+    send(&mut stream, offset, 1000).await?;
+    receive(&mut stream, offset, 1000).await?;
+
+    // For other guests' connections.
+    let others = [7, 9, 4242].map(|port| {
+        let ends = Ends {
+            sender: (scene.other, port).into(),
+            receiver: (scene.victim, 7).into(),
+        };
+        (ends, 0)
+    });
+    scene.send(&scene.resume(RESUME, epoch, &others)).await?;
+
+    // An offset that the victim has not come to ends the connection.
+    let (mut stream, epoch) = suspended(scene, ASKED).await?;
+    let beyond = [(ends(&stream), 1 << 60)];
+    scene.send(&scene.resume(RESUME, epoch, &beyond)).await?;
+    match time::timeout(PATIENCE, stream.read(&mut [0])).await {
+        Ok(Err(_)) => {}
+        other => return Err(format!("an offset beyond the tail: {other:?}")),
+    }
+
+    // Of a link that is up nothing is believed.
+    let stream = scene.connect().await?;
+    let hello = scene.hello();
+    let welcome = scene.welcome(&hello).await?;
+    let link = Link::map(&hello, &welcome)?;
+    link.prove(&welcome.nonce_b);
+    let mut talk = Talk::begin(link, stream).await?;
+    let entries = [(ends(&talk.stream), 0)];
+    for kind in [RESUME, RESUMED] {
+        let datagram = scene.resume(kind, welcome.nonce_b, &entries);
+        scene.send(&datagram).await?;
+    }
+
+    // Links that never were, connections that never were, datagrams of every length.
+    let nowhere = Ends {
+        sender: ends(&talk.stream).sender,
+        receiver: (scene.victim, 1).into(),
+    };
+    for number in 0..FLOOD {
+        let kind = if number % 2 == 0 { RESUME } else { RESUMED };
+        let many = [(nowhere, number as u64); 24];
+        let mut datagram = scene.resume(kind, scene.nonce(), &many[..number % 25]);
+        if number % 5 == 4 {
+            datagram.truncate(number % datagram.len());
+        }
+        scene.send(&datagram).await?;
+        if number % 16 == 0 {
+            time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    talk.write(&pattern(100, ASKED)).await?;
+    talk.expect_echo(100, ASKED).await?;
+    talk.link.set_state(CLOSED);
+    Ok(format!("once in order, {FLOOD} without meaning"))
+}
