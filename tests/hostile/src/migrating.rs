@@ -83,10 +83,11 @@ pub(crate) async fn frozen(scene: &Scene) -> Outcome {
         let mut talk = scene.talk().await?;
         talk.write(&pattern(100, 10_000)).await?;
         talk.link.set_state(FROZEN);
+        talk.link.wait_for_state(CLOSED).await?;
+        // What the victim keeps of the connection is still mapped here.
         talk.own.scribble(byte);
         talk.theirs.scribble(byte);
         talk.link.ring_data(talk.own.number);
-        talk.link.wait_for_state(CLOSED).await?;
         let Talk { link, stream, .. } = talk;
         drop(link);
         // TCP ends it: what the victim kept for it is of no use any more.

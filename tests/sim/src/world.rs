@@ -214,9 +214,11 @@ impl World {
             if self.wires.log.is_violated() {
                 return;
             }
-            if self.scenario.is_hostile() && self.now() > limit - PATIENCE + USER_TIMEOUT {
+            let end = (limit - PATIENCE + USER_TIMEOUT).max(self.now());
+            if self.scenario.is_hostile() && self.next(true).is_none_or(|at| at > end) {
                 // Whoever waits for a liar gives up in the end.
-                self.die(self.guests.len() - 1);
+                self.wires.clock.set(end);
+                self.give_up_liar();
             }
             let is_patient = self.now() < limit && self.report.turns < TURNS;
             if !is_patient || !self.step(self.scenario.kind != Kind::Plain) {

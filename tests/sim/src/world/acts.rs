@@ -198,6 +198,32 @@ impl World {
         guest.renew(&mut self.wires);
     }
 
+    /// The hostile guest dies, and whoever still waits for it gives up: also where it has ended its
+    /// own side, with bytes on the way that the other has by a ring already.
+    pub(super) fn give_up_liar(&mut self) {
+        let liar = self.guests.len() - 1;
+        if self.guests[liar].life == Life::Dead {
+            return;
+        }
+        let now = self.now();
+        let left: Vec<_> = self
+            .flows
+            .iter()
+            .filter_map(|flow| {
+                let ledger = flow.ledger.borrow();
+                let side = ledger.guests.iter().position(|&guest| guest == liar)?;
+                ledger.gone[side].then(|| Event::GiveUp {
+                    tcp: Rc::clone(&flow.tcp),
+                    side: 1 - side,
+                })
+            })
+            .collect();
+        for give_up in left {
+            self.at(now + TCP_PATIENCE, give_up);
+        }
+        self.die(liar);
+    }
+
     pub(super) fn die(&mut self, number: usize) {
         let now = self.now();
         let guest = &mut self.guests[number];
