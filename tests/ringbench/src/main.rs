@@ -9,6 +9,7 @@
 //! checked), `table` (what is told).
 #![forbid(unsafe_code)]
 
+mod bare;
 mod figures;
 mod memory;
 mod path;

@@ -8,7 +8,7 @@ use kernel::shared::SharedFile;
 use rustix::fs::{MemfdFlags, SealFlags};
 use vmc::ring::Geometry;
 
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// A ring of `capacity` bytes lies as a connection's does: a page for the
 /// header, then the data.

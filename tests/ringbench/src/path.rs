@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use vmc::ring::Producer;
 
+use crate::bare::Bare;
 use crate::memory::{self, geometry};
 use crate::processor::keep_to;
 use crate::ring::{Reader, Side, Writer};
@@ -29,6 +30,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) enum Path {
     /// One thread copies them into a buffer of the ring's size and out again.
     Memcpy,
+    /// The same between two threads, each with a processor: one copies in, the other out.
+    TwoProcessors,
     RingThreads,
     RingProcesses,
     /// Between processes on one processor; who waits sleeps at once.
@@ -41,6 +44,7 @@ impl Path {
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Memcpy => "memcpy in, out",
+            Self::TwoProcessors => "two CPUs",
             Self::RingThreads => "ring, threads",
             Self::RingProcesses => "ring, processes",
             Self::RingOneProcessor => "ring, one CPU",
@@ -123,6 +127,7 @@ impl Peer {
 /// The near end of a path.
 pub(crate) enum Source {
     Copy(Copies),
+    Bare(Bare),
     Ring(Box<Reader>),
     Unix(UnixStream),
     Tcp(TcpStream),
@@ -142,9 +147,18 @@ impl Read for Source {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Copy(copies) => copies.read(into),
+            Self::Bare(bare) => bare.read(into),
             Self::Ring(reader) => reader.read(into),
             Self::Unix(socket) => socket.read(into),
             Self::Tcp(socket) => socket.read(into),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Self::Bare(bare) = self {
+            bare.close();
         }
     }
 }
@@ -177,6 +191,18 @@ pub(crate) fn open(job: Job) -> Result<(Source, Peer)> {
                 at: 0,
             };
             (Source::Copy(copies), Peer::Nobody)
+        }
+        Path::TwoProcessors => {
+            let file = memory::file(job.capacity)?;
+            let theirs = Bare::new(memory::map(&file, job.capacity)?, job.capacity);
+            let writer = std::thread::spawn(move || {
+                if let Some(processor) = job.processor {
+                    keep_to(processor)?;
+                }
+                Ok(theirs.write(&Buffer::new(job.message))?)
+            });
+            let ours = Bare::new(memory::map(&file, job.capacity)?, job.capacity);
+            (Source::Bare(ours), Peer::Thread(writer))
         }
         Path::RingThreads => {
             let file = memory::file(job.capacity)?;
@@ -244,7 +270,9 @@ pub(crate) fn write(job: Job) -> Result<()> {
         }
         Path::UnixSocket => write_to(UnixStream::from(carrier), job),
         Path::LoopbackTcp => write_to(TcpStream::from(carrier), job),
-        Path::Memcpy | Path::RingThreads => bail!("this path has no writing process"),
+        Path::Memcpy | Path::TwoProcessors | Path::RingThreads => {
+            bail!("this path has no writing process")
+        }
     }
 }
 
