@@ -2,6 +2,7 @@
 //! state, RESUME. The first of [`resume`] is none: all of it as docs/protocol.md has it.
 
 use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
 
 use embedded_io_async::Read;
@@ -97,18 +98,20 @@ pub(crate) async fn frozen(scene: &Scene) -> Outcome {
     Ok("three times".into())
 }
 
-/// A connection whose link ends as in a suspend: 100 bytes were echoed, and what was asked behind
-/// them lies in the victim's ring.
-async fn suspended(
-    scene: &Scene,
-    asked: usize,
-) -> Result<(TcpStream, [u8; 16]), alloc::string::String> {
+/// As [`Scene::talk`], with the link's nonce B.
+async fn talk(scene: &Scene) -> Result<(Talk, [u8; 16]), String> {
     let stream = scene.connect().await?;
     let hello = scene.hello();
     let welcome = scene.welcome(&hello).await?;
     let link = Link::map(&hello, &welcome)?;
     link.prove(&welcome.nonce_b);
-    let mut talk = Talk::begin(link, stream).await?;
+    Ok((Talk::begin(link, stream).await?, welcome.nonce_b))
+}
+
+/// A connection whose link ends as in a suspend: 100 bytes were echoed, and what was asked behind
+/// them lies in the victim's ring.
+async fn suspended(scene: &Scene, asked: usize) -> Result<(TcpStream, [u8; 16]), String> {
+    let (mut talk, epoch) = talk(scene).await?;
     talk.write(&pattern(100, asked)).await?;
     let deadline = time::now() + PATIENCE;
     while talk.theirs.end.ready(&talk.theirs.memory) < asked {
@@ -120,7 +123,7 @@ async fn suspended(
     let Talk { link, stream, .. } = talk;
     link.set_state(FROZEN);
     link.wait_for_state(CLOSED).await?;
-    Ok((stream, welcome.nonce_b))
+    Ok((stream, epoch))
 }
 
 /// RESUME as it should be, and in every other way.
@@ -166,16 +169,10 @@ pub(crate) async fn resume(scene: &Scene) -> Outcome {
     }
 
     // Of a link that is up nothing is believed.
-    let stream = scene.connect().await?;
-    let hello = scene.hello();
-    let welcome = scene.welcome(&hello).await?;
-    let link = Link::map(&hello, &welcome)?;
-    link.prove(&welcome.nonce_b);
-    let mut talk = Talk::begin(link, stream).await?;
+    let (mut talk, epoch) = talk(scene).await?;
     let entries = [(ends(&talk.stream), 0)];
     for kind in [RESUME, RESUMED] {
-        let datagram = scene.resume(kind, welcome.nonce_b, &entries);
-        scene.send(&datagram).await?;
+        scene.send(&scene.resume(kind, epoch, &entries)).await?;
     }
 
     // Links that never were, connections that never were, datagrams of every length.
