@@ -11,7 +11,7 @@ use netstack::TcpStream;
 
 use crate::link::{CLOSED, FROZEN, Link, PATIENCE};
 use crate::talk::{Talk, ends, pattern, receive, send};
-use crate::wire::{self, Ends, HOME, RESUME, RESUMED, message, u16_at};
+use crate::wire::{self, Ends, HOME, MIGRATING, RESUME, RESUMED, message, u16_at};
 use crate::{Outcome, Scene};
 
 /// Rings that a link has numbers for.
@@ -67,14 +67,14 @@ pub(crate) async fn migrating(scene: &Scene) -> Outcome {
     for turn in 0..TURNS {
         // Twice the same says nothing new.
         for _ in 0..1 + turn % 2 {
-            talk.link.post(&message(13, &[1, 0])).await?;
+            talk.link.post(&message(MIGRATING, &[1, 0])).await?;
         }
         talk.write(&pattern(offset, CHUNK)).await?;
         talk.expect_echo(offset, CHUNK).await?;
         offset += CHUNK as u64;
-        talk.link.post(&message(13, &[0, 0])).await?;
+        talk.link.post(&message(MIGRATING, &[0, 0])).await?;
     }
-    talk.link.offend(&message(13, &[2, 0])).await?;
+    talk.link.offend(&message(MIGRATING, &[2, 0])).await?;
     Ok(format!("{TURNS} times, {offset} bytes"))
 }
 

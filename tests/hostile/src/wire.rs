@@ -23,6 +23,7 @@ pub(crate) const DONE: u8 = 6;
 pub(crate) const LEAVE: u8 = 10;
 pub(crate) const ASK: u8 = 11;
 pub(crate) const HOME: u8 = 12;
+pub(crate) const MIGRATING: u8 = 13;
 
 /// A datagram that came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
