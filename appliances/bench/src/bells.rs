@@ -1,5 +1,5 @@
 //! Events alone between two guests, without anything shared: what a question and its answer cost
-//! when they carry nothing. No path between two guests can be faster.
+//! when they carry nothing. No question whose guest blocks until the answer's event can be faster.
 
 use alloc::string::String;
 use core::cell::RefCell;

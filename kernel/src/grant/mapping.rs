@@ -33,7 +33,7 @@ pub(crate) fn gather() {
 /// Unmaps what was gathered; from now on each mapping ends by itself again.
 pub(super) fn unmap_gathered() {
     let dropped = DROPPED.borrow().take();
-    if let Some(dropped) = dropped {
+    if let Some(dropped) = dropped.filter(|dropped| !dropped.pages.is_empty()) {
         unmap(&dropped.pages);
         drop(dropped.slots);
     }
