@@ -57,13 +57,12 @@ impl ChannelStatus {
     /// Asks `domain`.
     pub(crate) fn of(domain: &Domain) -> Result<Self> {
         let console = domain.console();
-        let asked = console.text().matches(LAST).count();
+        let asked = console.end();
         domain.type_line("status")?;
-        let deadline = Deadline::seconds(15);
-        console.wait_for_times(LAST, asked + 1, deadline)?;
+        console.wait_since(asked, LAST, Deadline::seconds(15))?;
         // The channel's lines may come behind the last of the others.
         std::thread::sleep(std::time::Duration::from_millis(100));
-        Ok(Self::read(&console.text()))
+        Ok(Self::read(&console.since(asked, false).0))
     }
 
     /// The lines of the last answer in `console`.

@@ -1,5 +1,6 @@
 //! Whether a guest has survived a suspend, by its own account and by the toolstack's.
 
+use std::collections::VecDeque;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -29,15 +30,22 @@ pub(crate) const BAD: [&str; 2] = ["panic at ", "] ERROR "];
 pub(crate) struct Witness<'a> {
     domain: &'a Domain,
     suspends: usize,
+    /// The console as far as it was read, and suspends that it tells of and nobody has asked about.
+    read: usize,
+    told: VecDeque<Suspend>,
     domid: u32,
 }
 
 impl<'a> Witness<'a> {
     /// Begins with what `domain` is now.
     pub(crate) fn of(domain: &'a Domain) -> Result<Self> {
+        let (text, read) = domain.console().since(0, false);
+        nothing_bad(&text)?;
         Ok(Self {
             domain,
-            suspends: Suspend::all(&domain.console().text())?.len(),
+            suspends: Suspend::all(&text)?.len(),
+            read,
+            told: VecDeque::new(),
             domid: domain.running()?.id,
         })
     }
@@ -79,10 +87,11 @@ impl<'a> Witness<'a> {
         let what = format!("the guest's line about suspend {}", self.suspends + 1);
         let suspend = Deadline::after(ACCOUNT)
             .poll(PAUSE, &what, || {
-                healthy(self.domain)?;
-                Ok(Suspend::all(&console.text())?
-                    .into_iter()
-                    .nth(self.suspends))
+                let (text, next) = console.since(self.read, false);
+                self.read = next;
+                nothing_bad(&text)?;
+                self.told.extend(Suspend::all(&text)?);
+                Ok(self.told.pop_front())
             })
             .with_context(|| console.tail())?;
         self.suspends += 1;
@@ -95,7 +104,10 @@ impl<'a> Witness<'a> {
 
 /// Complains when the guest's console has a panic or an error on it.
 pub(crate) fn healthy(domain: &Domain) -> Result<()> {
-    let text = domain.console().text();
+    nothing_bad(&domain.console().text())
+}
+
+fn nothing_bad(text: &str) -> Result<()> {
     match text
         .lines()
         .find(|line| BAD.iter().any(|bad| line.contains(bad)))
@@ -123,8 +135,8 @@ pub(crate) fn zombies(known: &[&Domain]) -> Result<Vec<Entry>> {
 /// What the guest counts of itself, asked for on its console.
 pub(crate) fn counts(domain: &Domain) -> Result<Counts> {
     let console = domain.console();
-    let answers = console.text().matches(COUNTS).count();
+    let asked = console.end();
     domain.type_line("status")?;
-    let line = console.wait_for_times(COUNTS, answers + 1, Deadline::seconds(15))?;
+    let line = console.wait_since(asked, COUNTS, Deadline::seconds(15))?;
     Counts::parse(&line)
 }

@@ -50,10 +50,11 @@ fn reboot(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
     let before = domain.running()?.id;
+    let booted = domain.console().end();
     domain.reboot()?;
     domain
         .console()
-        .wait_for_times("echo: ready", 2, Deadline::seconds(30))?;
+        .wait_since(booted, "echo: ready", Deadline::seconds(30))?;
     let after = domain.running()?.id;
     if before == after {
         bail!("the domain still has domid {before}");

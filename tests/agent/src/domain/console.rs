@@ -1,6 +1,8 @@
 //! A guest's console, as xenconsoled keeps it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -76,16 +78,47 @@ impl Console {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes of all parts, in order.
-    fn contents(&self) -> Vec<u8> {
+    /// How many bytes there are in all, as an offset for [`Self::since`].
+    pub(crate) fn end(&self) -> usize {
+        let bounds = self.bounds();
+        bounds.iter().map(|(_, piece)| piece.len()).sum()
+    }
+
+    /// The files of all parts, in order, and where in each the part begins and ends.
+    fn bounds(&self) -> Vec<(PathBuf, Range<usize>)> {
         let parts = self.parts();
+        let bounds = parts.iter().enumerate().map(|(number, part)| {
+            let mut later = parts[number + 1..].iter();
+            let end = later.find(|later| later.path == part.path);
+            let end = end.map_or_else(
+                || fs::metadata(&part.path).map_or(0, |file| file.len()),
+                |later| later.offset,
+            );
+            let begin = part.offset as usize;
+            (part.path.clone(), begin..(end as usize).max(begin))
+        });
+        bounds.collect()
+    }
+
+    /// The bytes of all parts, in order, from byte `offset` on. What lies before is not read: the
+    /// guests share their processor with this, and a console grows.
+    fn contents(&self, offset: usize) -> Vec<u8> {
         let mut contents = Vec::new();
-        for (number, part) in parts.iter().enumerate() {
-            let bytes = fs::read(&part.path).unwrap_or_default();
-            let later = parts[number + 1..].iter();
-            let end = later.clone().find(|later| later.path == part.path);
-            let end = end.map_or(bytes.len(), |later| later.offset as usize);
-            contents.extend(bytes.get(part.offset as usize..end).unwrap_or_default());
+        let mut skip = offset;
+        for (path, piece) in self.bounds() {
+            let skipped = skip.min(piece.len());
+            skip -= skipped;
+            let wanted = piece.len() - skipped;
+            let begin = (piece.start + skipped) as u64;
+            let mut read = || {
+                let mut file = File::open(&path)?;
+                file.seek(SeekFrom::Start(begin))?;
+                file.take(wanted as u64).read_to_end(&mut contents)
+            };
+            // A file that cannot be read has nothing in it yet.
+            if wanted > 0 {
+                read().unwrap_or_default();
+            }
         }
         contents
     }
@@ -98,14 +131,12 @@ impl Console {
     /// The whole lines from byte `offset` on, and where the next call continues. With `rest`, also
     /// a line that has no end yet.
     pub(crate) fn since(&self, offset: usize, rest: bool) -> (String, usize) {
-        let bytes = self.contents();
-        let new = bytes.get(offset..).unwrap_or_default();
-        let whole = new
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let new = if rest { new } else { &new[..whole] };
-        let text = String::from_utf8_lossy(new).replace('\r', "");
+        let mut new = self.contents(offset);
+        if !rest {
+            let end = new.iter().rposition(|&byte| byte == b'\n');
+            new.truncate(end.map_or(0, |at| at + 1));
+        }
+        let text = String::from_utf8_lossy(&new).replace('\r', "");
         (text, offset + new.len())
     }
 
@@ -119,22 +150,20 @@ impl Console {
 
     /// Waits until `text` has been printed and returns its whole line.
     pub(crate) fn wait_for(&self, text: &str, deadline: Deadline) -> Result<String> {
-        self.wait_for_times(text, 1, deadline)
+        self.wait_since(0, text, deadline)
     }
 
-    /// Waits until `text` has been printed in `times` lines and returns the last of them.
-    pub(crate) fn wait_for_times(
+    /// Waits until `text` has been printed behind byte `offset` and returns its whole line.
+    pub(crate) fn wait_since(
         &self,
+        mut offset: usize,
         text: &str,
-        times: usize,
         deadline: Deadline,
     ) -> Result<String> {
         let found = deadline.poll(PAUSE, &format!("{text:?} on the console"), || {
-            let console = self.text();
-            let line = console
-                .lines()
-                .filter(|line| line.contains(text))
-                .nth(times - 1);
+            let (new, next) = self.since(offset, false);
+            offset = next;
+            let line = new.lines().find(|line| line.contains(text));
             Ok(line.map(str::to_owned))
         });
         match found {

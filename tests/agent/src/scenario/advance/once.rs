@@ -39,7 +39,10 @@ pub(super) fn migrate(
     rows: &mut Rows,
 ) -> Result<()> {
     let stays = pair.benches[1 - which].guest.port(CONTROL);
-    let told = pair.benches.each_ref().map(|bench| handovers(bench).len());
+    let told = pair
+        .benches
+        .each_ref()
+        .map(|bench| bench.domain.console().end());
     let sampler = Sampler::start(stays)?;
     let begin = unix_ms();
     let moved = &pair.benches[which];
@@ -59,9 +62,9 @@ pub(super) fn migrate(
     let away_ms = suspend.away_ms.unwrap_or(0) as f64;
     let switch = gap_after(&samples, stopped, away_ms / 2.0).context("no byte came back")?;
     let longest = longest_gap(&samples).context("no samples")?;
-    let [there, back] = [0, 1].map(|number: usize| {
-        let all = handovers(&pair.benches[number]).into_iter();
-        all.skip(told[number]).collect::<Vec<_>>()
+    let handovers = [0, 1].map(|number: usize| {
+        let console = pair.benches[number].domain.console();
+        Handover::all(&console.since(told[number], false).0)
     });
     let once = Once {
         moved: pair.benches[which].guest.ip(),
@@ -76,16 +79,11 @@ pub(super) fn migrate(
         zombies: pair.zombies()?,
         precopy_ms: last - first,
         stream,
-        handovers: [there, back].concat(),
+        handovers: handovers.concat(),
     };
     lab.report.log(once.to_string());
     rows.once(once);
     Ok(())
-}
-
-/// What the guest has told of hand-overs.
-fn handovers(bench: &Bench) -> Vec<Handover> {
-    Handover::all(&bench.domain.console().text())
 }
 
 /// Migrates it; also returns the rings that were in use during pre-copy, where it tells them.
