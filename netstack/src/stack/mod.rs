@@ -8,6 +8,7 @@
 //! Read in this order: this file, `poll.rs` (the loop), `addresses.rs`, then [`crate::tcp`].
 
 mod addresses;
+mod mend;
 mod poll;
 
 use alloc::rc::Rc;
@@ -46,6 +47,7 @@ pub(crate) struct Stack {
     pub(crate) channel: Option<Channel>,
     /// Largest IP packet that the link carries, in bytes.
     pub(crate) ip_mtu: usize,
+    mending: mend::Mending,
     mac: EthernetAddress,
     kicked: bool,
     poller: Option<Waker>,
@@ -90,6 +92,7 @@ impl Shared {
             counters: Counters::default(),
             channel: None,
             ip_mtu: device.capabilities().ip_mtu(),
+            mending: mend::Mending::default(),
             mac,
             kicked: false,
             poller: None,

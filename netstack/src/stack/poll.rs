@@ -7,6 +7,7 @@ use smoltcp::phy::Device;
 use smoltcp::time::Instant;
 
 use super::Stack;
+use super::mend::Mended;
 use crate::channel::Routed;
 use crate::tcp::Phase;
 
@@ -36,10 +37,13 @@ impl Stack {
 
         let mut received = 0;
         while received < RECEIVE_BATCH {
-            let mut routed = Routed::new(device, self.channel.as_mut());
+            let mut mended = Mended {
+                device: Routed::new(device, self.channel.as_mut()),
+                mending: &self.mending,
+            };
             match self
                 .iface
-                .poll_ingress_single(now, &mut routed, &mut self.sockets)
+                .poll_ingress_single(now, &mut mended, &mut self.sockets)
             {
                 PollIngressSingleResult::None => break,
                 PollIngressSingleResult::PacketProcessed
@@ -76,7 +80,10 @@ impl Stack {
 
         let again = received == RECEIVE_BATCH || sent_rounds == SEND_ROUNDS;
         let idle = received == 0 && sent_rounds == 0;
+        // What waits for room in the device is not announced by it.
+        let held = self.mending.has_more().then_some(now);
         let deadline = [
+            held,
             self.iface.poll_at(now, &self.sockets),
             self.tcp.deadline(),
             self.announcer.deadline(),

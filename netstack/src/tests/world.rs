@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::Range;
 use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
@@ -24,9 +25,12 @@ use crate::stack::{Addressing, Shared};
 /// Virtual time after which a test has failed to finish.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
+/// Bytes of a frame at most.
+const FRAME: usize = 1514;
+
 /// A device whose two ends are queues.
-#[derive(Default)]
 pub(super) struct Wire {
+    frame: usize,
     pub(super) inbox: VecDeque<Vec<u8>>,
     pub(super) outbox: Vec<Vec<u8>>,
 }
@@ -48,7 +52,7 @@ impl Device for Wire {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
+        capabilities.max_transmission_unit = self.frame;
         capabilities
     }
 }
@@ -140,6 +144,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     /// One-way delay of the link.
     pub(super) latency: Duration,
+    /// Times in which the link carries nothing, as while a guest is moved.
+    pub(super) dark: Vec<Range<Duration>>,
     /// Frames carried so far.
     pub(super) carried: usize,
     /// The first frames that went to B.
@@ -176,7 +182,12 @@ pub(super) fn mac(host: usize) -> EthernetAddress {
 impl World {
     /// Hosts A and B with addresses.
     pub(super) fn new(seed: u64) -> Self {
-        let world = Self::bare(seed, Limits::default());
+        Self::with_frames(seed, FRAME)
+    }
+
+    /// The same, with frames of up to so many bytes.
+    pub(super) fn with_frames(seed: u64, frame: usize) -> Self {
+        let world = Self::build(seed, Limits::default(), frame);
         for (host, ipv4, ipv6) in [(0, A4, A6), (1, B4, B6)] {
             world.hosts[host].shared.with(|stack| {
                 stack.set_addresses(&Addressing {
@@ -191,8 +202,16 @@ impl World {
 
     /// Hosts A and B without addresses.
     pub(super) fn bare(seed: u64, limits: Limits) -> Self {
+        Self::build(seed, limits, FRAME)
+    }
+
+    fn build(seed: u64, limits: Limits, frame: usize) -> Self {
         let host = |index| {
-            let mut wire = Wire::default();
+            let mut wire = Wire {
+                frame,
+                inbox: VecDeque::new(),
+                outbox: Vec::new(),
+            };
             let shared = Shared::new(&mut wire, mac(index), seed + index as u64, limits);
             Host {
                 shared,
@@ -205,6 +224,7 @@ impl World {
             clock: Clock(Rc::new(RefCell::new((Instant::ZERO, Vec::new())))),
             faults: Faults::default(),
             latency: Duration::from_micros(100),
+            dark: Vec::new(),
             carried: 0,
             recorded: Vec::new(),
             machine: None,
@@ -283,7 +303,8 @@ impl World {
         if to == 1 && self.recorded.len() < 64 {
             self.recorded.push(frame.clone());
         }
-        if self.happens(self.faults.lose) {
+        let now = Duration::from_micros(self.clock.now().total_micros() as u64);
+        if self.dark.iter().any(|dark| dark.contains(&now)) || self.happens(self.faults.lose) {
             return;
         }
         let copies = 1 + usize::from(self.happens(self.faults.duplicate));

@@ -89,16 +89,14 @@ impl<P: Platform> Part<P> {
             },
         }
     }
+}
 
-    /// Writes one word of every page as it stands. What a peer has written
-    /// through its mapping is not in the log of pages to send
-    /// (`xen/arch/x86/mm/paging.c`, log-dirty mode); what this guest writes is.
-    pub(crate) fn touch(&self) {
-        if let Store::Ring { memory, .. } = &self.store {
-            for offset in (0..memory.len()).step_by(PAGE) {
-                memory.fetch_or(offset, 0);
-            }
-        }
+/// Writes one word of every page as it stands. What a peer has written through
+/// its mapping is not in the log of pages to send (`xen/arch/x86/mm/paging.c`,
+/// log-dirty mode); what this guest writes is.
+fn touch<P: Platform>(memory: &P::Region) {
+    for offset in (0..memory.len()).step_by(PAGE) {
+        memory.fetch_or(offset, 0);
     }
 }
 
@@ -164,6 +162,10 @@ fn sealed<P: Platform>(link: &mut Link<P>, number: u16, start: u64) -> Result<Pa
         }) => {
             link.granted_pages -= pages(log2);
             link.used = link.used.saturating_sub(1);
+            if start < end {
+                // The peer writes no more that counts.
+                touch::<P>(&memory);
+            }
             Ok(Part {
                 start,
                 end,

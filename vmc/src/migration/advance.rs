@@ -173,11 +173,5 @@ impl<P: Platform> Vmc<P> {
                 }
             }
         }
-        // What peers have written into these pages is to go along.
-        for (_, conn) in self.conns.iter() {
-            for part in &conn.rest {
-                part.touch();
-            }
-        }
     }
 }

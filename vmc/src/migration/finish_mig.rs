@@ -44,7 +44,7 @@ impl<P: Platform> Vmc<P> {
     pub(crate) fn cast_off_conns(&mut self, key: Key, link: &mut Link<P>, cause: Cause) {
         // Its peer may have connections on it that this side does not know yet.
         let mut pending = cause == Cause::Suspended;
-        for at in self.stranded(key) {
+        for at in self.stranded(key, link) {
             if self.conns.get(at).is_some_and(|conn| !conn.ended) {
                 self.cast_off(at, link);
                 pending = true;

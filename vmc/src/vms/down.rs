@@ -13,7 +13,7 @@ use crate::output::{Cause, Output, Step};
 use crate::platform::{Platform, PortState};
 use crate::publisher::MemberEvent;
 use crate::slab::Key;
-use crate::vms::rings::pages;
+use crate::vms::rings::{User, pages};
 
 impl<P: Platform> Vmc<P> {
     /// Ends a link that was up. Connections whose bytes were on it and whose
@@ -122,17 +122,29 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// The connections that have rings on a link that has ended.
-    pub(crate) fn stranded(&self, link: Key) -> Vec<usize> {
-        let conns = self.conns.iter();
-        let with_rings = conns.filter(|(_, conn)| conn.link == Some(link) && conn.uses_rings());
-        with_rings.map(|(key, _)| key.index as usize).collect()
+    /// The connections that have rings on a link that has ended. They are found
+    /// by the rings: to look at every connection is to touch every page of them,
+    /// and in pre-copy that is a trap for each.
+    pub(crate) fn stranded(&self, key: Key, link: &Link<P>) -> Vec<usize> {
+        let own = link.own.iter().flatten().map(|ring| match ring.user {
+            User::Conn(at) => Some(at),
+            User::Idle | User::Over | User::Retiring => None,
+        });
+        let peers = link.peers.iter().flatten().map(|ring| ring.user);
+        let mut users: Vec<usize> = own.chain(peers).flatten().collect();
+        users.sort_unstable();
+        users.dedup();
+        users.retain(|&at| {
+            let conn = self.conns.get(at);
+            conn.is_some_and(|conn| conn.link == Some(key) && conn.uses_rings())
+        });
+        users
     }
 
     /// The connections of a link that ends. `is_over`: the peer has closed it,
     /// or is dead; what it has not attached by now it will never read.
     fn detach_conns(&mut self, key: Key, link: &Link<P>, is_over: bool) {
-        for at in self.stranded(key) {
+        for at in self.stranded(key, link) {
             let Some(conn) = self.conns.get_mut(at) else {
                 continue;
             };

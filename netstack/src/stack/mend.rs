@@ -1,0 +1,305 @@
+//! What smoltcp 0.14 does wrong with TCP segments, put right on their way in and out. Each is a
+//! change that a network or a correct peer could have made, so it is right with any peer.
+//!
+//! It does not look at the acknowledgement, nor at the window, in a segment that it does not take.
+//! That may be all that there is to learn from: after a retransmission time-out smoltcp counts from
+//! the first unacknowledged byte again (`Socket::dispatch`), and numbers everything so, where RFC
+//! 9293 section 3.10.7.4 has SND.NXT, which never goes back. Where both ends have lost
+//! acknowledgements, as in the migration of one of them, each sends what the other has, and neither
+//! ever learns it; and a peer that has no room itself (section 3.8.6.1) learns nothing from probes.
+//! The connection stands still until its user timeout. So where smoltcp answers a segment that it
+//! did not take, what the segment acknowledges comes once more, alone, with the number that the
+//! answer asks for.
+//!
+//! It takes a FIN too early. Of a segment that is longer than its window it takes the bytes that
+//! fit, and the FIN behind those that do not (`Socket::process`): the stream ends early, and is
+//! never acknowledged in whole. So data and FIN come to it one after the other: a FIN alone
+//! beyond the window is not taken.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::ops::Range;
+
+use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
+use smoltcp::time::Instant;
+use smoltcp::wire::{
+    EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
+};
+
+use crate::options::Buffers;
+
+/// Bytes of the longest headers: Ethernet, IPv4 and TCP with all options.
+const HEADERS: usize = 14 + 60 + 60;
+
+/// What is kept between two frames.
+#[derive(Default)]
+pub(super) struct Mending {
+    /// What comes before anything else from the device: at most an acknowledgement and a FIN.
+    next: RefCell<VecDeque<Vec<u8>>>,
+    /// The segment that came in last, for what is sent in answer to it.
+    heard: RefCell<Option<Heard>>,
+}
+
+impl Mending {
+    /// Whether there is more to receive than the device has.
+    pub(super) fn has_more(&self) -> bool {
+        !self.next.borrow().is_empty()
+    }
+}
+
+/// A segment that came in: its headers, and how many bytes it has.
+struct Heard {
+    headers: heapless::Vec<u8, HEADERS>,
+    bytes: usize,
+}
+
+/// A device whose segments smoltcp gets along with.
+pub(super) struct Mended<'a, D> {
+    pub(super) device: D,
+    pub(super) mending: &'a Mending,
+}
+
+impl<D: Device> Device for Mended<'_, D> {
+    type RxToken<'t>
+        = RxToken<'t, D::RxToken<'t>>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = TxToken<'t, D::TxToken<'t>>
+    where
+        Self: 't;
+
+    fn receive(&mut self, now: Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
+        let mending = self.mending;
+        let checksums = self.device.capabilities().checksum.tcp;
+        *mending.heard.borrow_mut() = None;
+        let (frame, device) = if mending.has_more() {
+            // It waits for room to answer it.
+            let device = self.device.transmit(now)?;
+            (Frame::Kept(mending.next.borrow_mut().pop_front()?), device)
+        } else {
+            let (frame, device) = self.device.receive(now)?;
+            (Frame::Device(frame), device)
+        };
+        let receive = RxToken {
+            frame,
+            mending,
+            check: checksums.rx(),
+        };
+        let transmit = TxToken {
+            device,
+            answers: Some(mending),
+            check: checksums.rx(),
+        };
+        Some((receive, transmit))
+    }
+
+    fn transmit(&mut self, now: Instant) -> Option<Self::TxToken<'_>> {
+        let device = self.device.transmit(now)?;
+        Some(TxToken {
+            device,
+            answers: None,
+            check: false,
+        })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        self.device.capabilities()
+    }
+}
+
+enum Frame<R> {
+    Device(R),
+    Kept(Vec<u8>),
+}
+
+/// A frame that came in.
+pub(super) struct RxToken<'a, R> {
+    frame: Frame<R>,
+    mending: &'a Mending,
+    /// Whether smoltcp looks at the checksum.
+    check: bool,
+}
+
+impl<R: phy::RxToken> phy::RxToken for RxToken<'_, R> {
+    fn consume<T, F: FnOnce(&[u8]) -> T>(self, f: F) -> T {
+        let token = match self.frame {
+            Frame::Kept(frame) => return f(&frame),
+            Frame::Device(token) => token,
+        };
+        token.consume(|frame| {
+            let Some((start, segment)) = segment(frame) else {
+                return f(frame);
+            };
+            let headers = start + usize::from(segment.header_len());
+            let bytes = segment.payload().len();
+            let is_plain = !segment.syn() && !segment.rst();
+            if is_plain && let Ok(headers) = frame[..headers].try_into() {
+                *self.mending.heard.borrow_mut() = Some(Heard { headers, bytes });
+            }
+            if !is_plain || !segment.fin() || bytes == 0 {
+                return f(frame);
+            }
+            match apart(frame, headers, bytes, self.check) {
+                Some((data, fin)) => {
+                    self.mending.next.borrow_mut().push_back(fin);
+                    f(&data)
+                }
+                // Without memory it comes as it is.
+                None => f(frame),
+            }
+        })
+    }
+
+    fn meta(&self) -> PacketMeta {
+        match &self.frame {
+            Frame::Device(token) => token.meta(),
+            Frame::Kept(_) => PacketMeta::default(),
+        }
+    }
+}
+
+/// The right to send one frame.
+pub(super) struct TxToken<'a, T> {
+    device: T,
+    /// Where the frame answers one that came in.
+    answers: Option<&'a Mending>,
+    /// Whether smoltcp looks at checksums.
+    check: bool,
+}
+
+impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        self.device.consume(len, |frame| {
+            let result = f(frame);
+            if let Some(mending) = self.answers
+                && let Some(heard) = mending.heard.take()
+                && let Some(alone) = acknowledgement(heard, frame, self.check)
+            {
+                mending.next.borrow_mut().push_front(alone);
+            }
+            result
+        })
+    }
+
+    fn set_meta(&mut self, meta: PacketMeta) {
+        self.device.set_meta(meta);
+    }
+}
+
+/// The addresses of a packet with TCP in it, and where in its frame the segment is.
+fn place(frame: &[u8]) -> Option<(IpAddress, IpAddress, Range<usize>)> {
+    let link = EthernetFrame::new_checked(frame).ok()?;
+    let start = EthernetFrame::<&[u8]>::header_len();
+    match link.ethertype() {
+        EthernetProtocol::Ipv4 => {
+            let packet = Ipv4Packet::new_checked(link.payload()).ok()?;
+            let whole = !packet.more_frags() && packet.frag_offset() == 0;
+            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
+            let first = start + usize::from(packet.header_len());
+            let end = start + usize::from(packet.total_len());
+            (whole && packet.next_header() == IpProtocol::Tcp).then_some((from, to, first..end))
+        }
+        EthernetProtocol::Ipv6 => {
+            let packet = Ipv6Packet::new_checked(link.payload()).ok()?;
+            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
+            let first = start + packet.header_len();
+            let end = start + packet.total_len();
+            (packet.next_header() == IpProtocol::Tcp).then_some((from, to, first..end))
+        }
+        _ => None,
+    }
+}
+
+/// A frame's TCP segment, and where it begins.
+fn segment(frame: &[u8]) -> Option<(usize, TcpPacket<&[u8]>)> {
+    let (_, _, range) = place(frame)?;
+    let start = range.start;
+    let segment = TcpPacket::new_checked(frame.get(range)?).ok()?;
+    Some((start, segment))
+}
+
+/// A segment with data and FIN as two of them: headers of so many bytes, and so many bytes of data.
+fn apart(frame: &[u8], headers: usize, bytes: usize, check: bool) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (mut data, mut fin) = (copy(frame)?, copy(frame.get(..headers)?)?);
+    let without_fin = |segment: &mut TcpPacket<&mut [u8]>| segment.set_fin(false);
+    change(&mut data, check, without_fin)?;
+    shorten(&mut fin)?;
+    change(&mut fin, check, |segment| {
+        let behind = segment.seq_number() + bytes;
+        segment.set_seq_number(behind);
+    })?;
+    Some((data, fin))
+}
+
+/// Has the IP header say what is left of a frame that was cut off.
+fn shorten(frame: &mut [u8]) -> Option<()> {
+    let start = EthernetFrame::<&[u8]>::header_len();
+    let left = u16::try_from(frame.len().checked_sub(start)?).ok()?;
+    let is_v4 = EthernetFrame::new_unchecked(&*frame).ethertype() == EthernetProtocol::Ipv4;
+    let packet = frame.get_mut(start..)?;
+    if is_v4 {
+        let mut packet = Ipv4Packet::new_unchecked(packet);
+        packet.set_total_len(left);
+        packet.fill_checksum();
+    } else {
+        let mut packet = Ipv6Packet::new_unchecked(packet);
+        let headers = u16::try_from(packet.header_len()).ok()?;
+        packet.set_payload_len(left.checked_sub(headers)?);
+    }
+    Some(())
+}
+
+/// Changes a frame's segment, and its checksum where there has to be one.
+fn change(frame: &mut [u8], fill: bool, how: impl FnOnce(&mut TcpPacket<&mut [u8]>)) -> Option<()> {
+    let (from, to, range) = place(frame)?;
+    let mut segment = TcpPacket::new_checked(frame.get_mut(range)?).ok()?;
+    how(&mut segment);
+    if fill {
+        segment.fill_checksum(&from, &to);
+    }
+    Some(())
+}
+
+/// What `heard` acknowledges, as a segment of its own, where `answer` says that it was not taken:
+/// that all of it is old, or that there is no room.
+fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> {
+    let (_, answer) = segment(answer)?;
+    let mut alone = copy(&heard.headers)?;
+    shorten(&mut alone)?;
+    let (_, found) = segment(&alone)?;
+    let is_bare = answer.ack() && !answer.syn() && !answer.fin() && !answer.rst();
+    let (ports, mirrored) = (
+        (answer.src_port(), answer.dst_port()),
+        (found.dst_port(), found.src_port()),
+    );
+    if !is_bare || !answer.payload().is_empty() || ports != mirrored || !found.ack() {
+        return None;
+    }
+    let (begin, wanted) = (found.seq_number(), answer.ack_number());
+    let end = begin + heard.bytes;
+    // A number that is far off is not from a peer that has merely gone back.
+    let is_old = begin < wanted && end <= wanted && wanted - begin <= Buffers::MAX;
+    let has_no_room = answer.window_len() == 0 && begin == wanted && heard.bytes > 0;
+    // Less than smoltcp counts as sent tells it nothing new, but would be taken for a duplicate
+    // acknowledgement, three of which are a loss.
+    let (known, acknowledged) = (answer.seq_number(), found.ack_number());
+    let is_news = acknowledged >= known && acknowledged - known <= Buffers::MAX;
+    if !(is_old || has_no_room) || !is_news {
+        return None;
+    }
+    change(&mut alone, check, |segment| {
+        segment.set_seq_number(wanted);
+        segment.set_fin(false);
+        segment.set_psh(false);
+    })?;
+    Some(alone)
+}
+
+fn copy(part: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(part.len()).ok()?;
+    copy.extend_from_slice(part);
+    Some(copy)
+}
