@@ -303,3 +303,128 @@ fn copy(part: &[u8]) -> Option<Vec<u8>> {
     copy.extend_from_slice(part);
     Some(copy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use smoltcp::wire::{EthernetAddress, TcpSeqNumber};
+
+    /// A segment of `bytes` bytes from port 1 to port 2, numbered 1000, that acknowledges 5000 and
+    /// has the FIN.
+    fn frame(is_v4: bool, bytes: usize) -> Vec<u8> {
+        let (ip, tcp) = (if is_v4 { 20 } else { 40 }, 20);
+        let mut frame = vec![0; 14 + ip + tcp + bytes];
+        let mut link = EthernetFrame::new_unchecked(&mut frame[..]);
+        link.set_src_addr(EthernetAddress([2, 0, 0, 0, 0, 1]));
+        link.set_dst_addr(EthernetAddress([2, 0, 0, 0, 0, 2]));
+        let (from, to): (IpAddress, IpAddress) = if is_v4 {
+            link.set_ethertype(EthernetProtocol::Ipv4);
+            let (from, to) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+            let mut packet = Ipv4Packet::new_unchecked(link.payload_mut());
+            packet.set_version(4);
+            packet.set_header_len(20);
+            packet.set_total_len((ip + tcp + bytes) as u16);
+            packet.set_hop_limit(64);
+            packet.set_next_header(IpProtocol::Tcp);
+            packet.set_src_addr(from);
+            packet.set_dst_addr(to);
+            packet.fill_checksum();
+            (from.into(), to.into())
+        } else {
+            link.set_ethertype(EthernetProtocol::Ipv6);
+            let (from, to) = ([1u16; 8].into(), [2u16; 8].into());
+            let mut packet = Ipv6Packet::new_unchecked(link.payload_mut());
+            packet.set_version(6);
+            packet.set_payload_len((tcp + bytes) as u16);
+            packet.set_next_header(IpProtocol::Tcp);
+            packet.set_src_addr(from);
+            packet.set_dst_addr(to);
+            (from.into(), to.into())
+        };
+        let mut segment = TcpPacket::new_unchecked(&mut frame[14 + ip..]);
+        segment.set_src_port(1);
+        segment.set_dst_port(2);
+        segment.set_header_len(20);
+        segment.set_seq_number(TcpSeqNumber(1000));
+        segment.set_ack_number(TcpSeqNumber(5000));
+        segment.set_ack(true);
+        segment.set_fin(true);
+        segment.set_window_len(700);
+        segment.payload_mut().fill(7);
+        segment.fill_checksum(&from, &to);
+        frame
+    }
+
+    /// Number, bytes and FIN of a frame whose checksums and lengths are right.
+    fn read(frame: &[u8]) -> (i32, usize, bool) {
+        let (from, to, range) = place(frame).expect("TCP");
+        assert_eq!(range.end, frame.len(), "the length that IP says");
+        if let IpAddress::Ipv4(_) = from {
+            assert!(Ipv4Packet::new_unchecked(&frame[14..]).verify_checksum());
+        }
+        let (_, segment) = segment(frame).expect("TCP");
+        assert!(segment.verify_checksum(&from, &to));
+        assert_eq!((segment.ack_number().0, segment.window_len()), (5000, 700));
+        let bytes = segment.payload();
+        assert!(bytes.iter().all(|byte| *byte == 7));
+        (segment.seq_number().0, bytes.len(), segment.fin())
+    }
+
+    #[test]
+    fn data_and_fin_come_apart() {
+        for is_v4 in [true, false] {
+            let frame = frame(is_v4, 300);
+            assert_eq!(read(&frame), (1000, 300, true));
+            let (data, fin) = apart(&frame, frame.len() - 300, 300, true).expect("memory");
+            assert_eq!(read(&data), (1000, 300, false));
+            assert_eq!(read(&fin), (1300, 0, true));
+        }
+    }
+
+    /// What comes of the segment above when it is answered with this number, for this byte, with
+    /// room for so many.
+    fn answered(is_v4: bool, bytes: usize, seq: i32, ack: i32, window: u16) -> Option<Vec<u8>> {
+        let found = frame(is_v4, bytes);
+        let headers = found[..found.len() - bytes].try_into().expect("short");
+        let mut answer = frame(is_v4, 0);
+        change(&mut answer, true, |segment| {
+            segment.set_src_port(2);
+            segment.set_dst_port(1);
+            segment.set_fin(false);
+            segment.set_seq_number(TcpSeqNumber(seq));
+            segment.set_ack_number(TcpSeqNumber(ack));
+            segment.set_window_len(window);
+        })
+        .expect("TCP");
+        acknowledgement(Heard { headers, bytes }, &answer, true)
+    }
+
+    #[test]
+    fn what_is_not_taken_is_heard_once_more() {
+        for is_v4 in [true, false] {
+            // All of it is old, and it acknowledges more than was sent again, or just that.
+            for seq in [4000, 5000] {
+                let alone = answered(is_v4, 300, seq, 2000, 900).expect("news");
+                assert_eq!(read(&alone), (2000, 0, false));
+            }
+            // There is no room for it.
+            let alone = answered(is_v4, 1, 4000, 1000, 0).expect("news");
+            assert_eq!(read(&alone), (1000, 0, false));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_or_says_nothing_new_is_not() {
+        // It begins where bytes are wanted, or behind that, or is old in part.
+        for (ack, window) in [(1000, 900), (900, 900), (1200, 900), (900, 0)] {
+            assert!(answered(true, 300, 4000, ack, window).is_none(), "{ack}");
+        }
+        // More was sent than it acknowledges; and what it acknowledges cannot have been sent.
+        for seq in [5001, 5000 - (17 << 20)] {
+            assert!(answered(true, 300, seq, 2000, 900).is_none(), "{seq}");
+        }
+        // It is older than anything that a peer would send again.
+        assert!(answered(true, 300, 4000, 1000 + (17 << 20), 900).is_none());
+    }
+}

@@ -328,6 +328,22 @@ impl Dark {
     }
 }
 
+/// Both hosts send again what the other has: neither learns so from a segment that it takes.
+#[test]
+fn acknowledgements_in_segments_outside_the_window_count() {
+    let dark = Dark {
+        seed: 0,
+        apart: vec![329_001, 0],
+        buffers: 131_072,
+        frame: 65_014,
+        slow: 1,
+        echoes: true,
+    };
+    for (sent, received) in dark.streams().unwrap() {
+        assert_eq!(sent, received);
+    }
+}
+
 /// Always the same cases: on a link that reorders, smoltcp 0.14 stalls until the user timeout in
 /// about one of some hundred. It takes window updates in the order of their arrival (RFC 9293
 /// section 3.10.7.4 has SND.WL1 and SND.WL2 for it); where a stale one says that there is no room
