@@ -18,26 +18,33 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// A run in the lab: what its lines in the log begin with, and the arguments of `cargo lab`.
 type Run = (&'static str, &'static [&'static str]);
 
-/// The runs in the lab, those of a row side by side. A machine of the lab has one processor, as
+/// Runs that are made one after the other.
+type Lane = &'static [Run];
+
+/// The runs in the lab, the lanes of a row side by side. A machine of the lab has one processor, as
 /// many machines run at a time as this one has at least: two.
 ///
 /// Every case is run on the default Xen, and on the others those that show that a guest boots,
 /// serves, is saved and comes back there too. Between two hosts guests go out and come back once.
-const LAB: &[&[Run]] = &[
+const LAB: &[&[Lane]] = &[
     &[
-        ("1:", &["test", "--param", "share=[1,2]"]),
-        ("2:", &["test", "--param", "share=[2,2]"]),
+        &[("1:", &["test", "--param", "share=[1,2]"])],
+        &[("2:", &["test", "--param", "share=[2,2]"])],
     ],
-    &[("", &["hosts", "--param", "round_trips=1"])],
+    &[&[("", &["hosts", "--param", "round_trips=1"])]],
     &[
-        (
-            "4.17:",
-            &["test", "--xen", "4.17", "--param", "cases=release"],
-        ),
-        (
-            "4.20:",
-            &["test", "--xen", "4.20", "--param", "cases=release"],
-        ),
+        &[
+            (
+                "4.17:",
+                &["test", "--xen", "4.17", "--param", "cases=release"],
+            ),
+            (
+                "4.20:",
+                &["test", "--xen", "4.20", "--param", "cases=release"],
+            ),
+        ],
+        // In virtual time, which what runs beside it does not change.
+        &[("hostile:", &["hostile", "--virtual-time"])],
     ],
 ];
 
@@ -82,8 +89,8 @@ pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Ended> + Sync) -> Result<boo
     for (arguments, reader) in parts {
         total += host(arguments, *reader)?;
     }
-    for runs in LAB {
-        total += side_by_side(runs, &lab);
+    for lanes in LAB {
+        total += side_by_side(lanes, &lab);
         interrupt::check()?;
     }
     for fault in &total.faults {
@@ -93,25 +100,38 @@ pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Ended> + Sync) -> Result<boo
     Ok(total.counts.failed == 0)
 }
 
-/// Makes the runs of one row at the same time.
-fn side_by_side(runs: &[Run], lab: &(impl Fn(&[String]) -> Result<Ended> + Sync)) -> Ended {
+/// Goes through the lanes of one row at the same time.
+fn side_by_side(lanes: &[Lane], lab: &(impl Fn(&[String]) -> Result<Ended> + Sync)) -> Ended {
     let mut total = Ended::default();
     thread::scope(|scope| {
-        let handles: Vec<_> = runs
+        let through = |lane: Lane| {
+            let mut ended = Ended::default();
+            for &(label, words) in lane {
+                ended += one(label, words, lab);
+                if interrupt::check().is_err() {
+                    break;
+                }
+            }
+            ended
+        };
+        let handles: Vec<_> = lanes
             .iter()
-            .map(|&(label, words)| scope.spawn(move || one(label, words, lab)))
+            .map(|&lane| scope.spawn(move || through(lane)))
             .collect();
-        for (handle, (_, words)) in handles.into_iter().zip(runs) {
+        for (handle, lane) in handles.into_iter().zip(lanes) {
             match handle.join() {
                 Ok(ended) => total += ended,
-                Err(_) => total.fault(format!("{}: the lab panicked", words.join(" "))),
+                Err(_) => {
+                    let runs: Vec<_> = lane.iter().map(|(_, words)| words.join(" ")).collect();
+                    total.fault(format!("{}: the lab panicked", runs.join(", ")));
+                }
             }
         }
     });
     total
 }
 
-/// Makes one run on a thread of its own.
+/// Makes one run; the log's lines begin with `label` from then on, on this thread.
 fn one(label: &'static str, words: &[&str], lab: &impl Fn(&[String]) -> Result<Ended>) -> Ended {
     log::label(label);
     say!("== cargo lab {}", words.join(" "));
@@ -175,6 +195,8 @@ mod tests {
     fn every_release_of_xen_is_tested() {
         let tested: BTreeSet<_> = LAB
             .iter()
+            .copied()
+            .flatten()
             .copied()
             .flatten()
             .map(
