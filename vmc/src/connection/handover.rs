@@ -4,6 +4,7 @@
 //! not read. When the two have named their offsets to each other (`finish_mig`),
 //! they go on over TCP from there.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{Conn, Path};
@@ -153,7 +154,7 @@ fn sealed<P: Platform>(link: &mut Link<P>, number: u16, start: u64) -> Result<Pa
         },
         None => return Err(Cause::BadMessage),
     };
-    match place.take() {
+    match place.take().map(|ring| *ring) {
         Some(PeerRing {
             memory: Some(Pages::Own(memory)),
             consumer: Some(consumer),
@@ -177,7 +178,7 @@ fn sealed<P: Platform>(link: &mut Link<P>, number: u16, start: u64) -> Result<Pa
             })
         }
         other => {
-            *place = other;
+            *place = other.map(Box::new);
             Err(Cause::BadMessage)
         }
     }

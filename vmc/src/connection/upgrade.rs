@@ -156,7 +156,7 @@ impl<P: Platform> Vmc<P> {
                 memory: Some(memory),
                 log2,
                 ..
-            }) = ring
+            }) = ring.map(|ring| *ring)
             {
                 self.dispose_ring(index, memory, pages(log2));
             }

@@ -2,6 +2,8 @@
 //! nothing of the traffic in its own (design rule R9). It asks for a ring, its
 //! peer grants one, and the direction switches to it as to a larger ring.
 
+use alloc::boxed::Box;
+
 use super::link::Link;
 use super::memory::Pages;
 use super::rings::{OwnRing, User, geometry, pages, reference_bytes};
@@ -248,13 +250,13 @@ impl<P: Platform> Vmc<P> {
         if link.own.len() <= at {
             link.own.resize_with(at + 1, || None);
         }
-        link.own[at] = Some(OwnRing {
+        link.own[at] = Some(Box::new(OwnRing {
             producer: Producer::sealable(&mapping, geometry(log2), 0),
             memory: Pages::Peers(mapping),
             log2,
             user: User::Idle,
             noted: false,
-        });
+        }));
         link.idle.push(number);
         self.go_home(index);
         Ok(())

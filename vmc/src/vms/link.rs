@@ -1,6 +1,7 @@
 //! A link: the shared memory, the event channel and the rings that this guest
 //! has in common with one peer.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -53,12 +54,13 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) nonce_b: Nonce,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
-    /// Rings that this side writes, by number.
-    pub(crate) own: Vec<Option<OwnRing<P>>>,
+    /// Rings that this side writes, by number; apart from each other, so that a
+    /// suspend touches those only that there are.
+    pub(crate) own: Vec<Option<Box<OwnRing<P>>>>,
     /// Numbers of those that no connection uses, the last used last.
     pub(crate) idle: Vec<u16>,
     /// Rings that the peer writes, by its numbers.
-    pub(crate) peers: Vec<Option<PeerRing<P>>>,
+    pub(crate) peers: Vec<Option<Box<PeerRing<P>>>>,
     /// Rings in use, in both directions.
     pub(crate) used: usize,
     pub(crate) granted_pages: usize,

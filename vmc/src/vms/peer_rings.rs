@@ -1,6 +1,7 @@
 //! The rings of a link that the peer writes. They stay when a connection is
 //! done with them, until the peer wants no more of them.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::link::Link;
@@ -44,14 +45,14 @@ impl<P: Platform> Link<P> {
         if self.peers.len() <= at {
             self.peers.resize_with(at + 1, || None);
         }
-        self.peers[at] = Some(PeerRing {
+        self.peers[at] = Some(Box::new(PeerRing {
             memory,
             log2,
             user: None,
             consumer: None,
             noted: false,
             unannounced: 0,
-        });
+        }));
     }
 
     /// Whether this guest granted the pages of a ring of the peer's.

@@ -2,6 +2,7 @@
 //! they stay granted when a connection is done with them, for the next one;
 //! those of a guest that migrates lie in pages of its peer (`homes`).
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::link::Link;
@@ -194,7 +195,7 @@ impl<P: Platform> Vmc<P> {
         if link.own.len() <= number {
             link.own.resize_with(number + 1, || None);
         }
-        link.own[number] = Some(ring);
+        link.own[number] = Some(Box::new(ring));
         link.granted_pages += pages;
         link.counters.rings_granted += 1;
         self.stats.granted_pages += pages;
