@@ -135,7 +135,10 @@ impl<R: phy::RxToken> phy::RxToken for RxToken<'_, R> {
             let headers = start + usize::from(segment.header_len());
             let bytes = segment.payload().len();
             let is_plain = !segment.syn() && !segment.rst();
-            if is_plain && let Ok(headers) = frame[..headers].try_into() {
+            if is_plain
+                && let Some(headers) = frame.get(..headers)
+                && let Ok(headers) = headers.try_into()
+            {
                 *self.mending.heard.borrow_mut() = Some(Heard { headers, bytes });
             }
             if !is_plain || !segment.fin() || bytes == 0 {
