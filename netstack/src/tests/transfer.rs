@@ -345,12 +345,12 @@ fn acknowledgements_in_segments_outside_the_window_count() {
 }
 
 /// Always the same cases: on a link that reorders, smoltcp 0.14 stalls until the user timeout in
-/// about one of some hundred. It takes window updates in the order of their arrival (RFC 9293
-/// section 3.10.7.4 has SND.WL1 and SND.WL2 for it); where a stale one says that there is no room
-/// and a retransmission is due, it sends nothing and sets no timer (`Socket::dispatch`). For
-/// instance with seed 4840300775532129512, 44,877 bytes in pieces of 1, 10 ‰ lost, 25 ‰ doubled,
-/// 282 ‰ delayed and buffers of 3,770 and 17,698 bytes. The stall ends in
-/// [`StreamError::TimedOut`]; no wrong byte was ever seen.
+/// about one of some hundred. Where a window update is overtaken by the segment before it, which
+/// says that there is no room, and a retransmission is due, it sends nothing and sets no timer
+/// (`Socket::dispatch`: probes begin with what comes in or is written only). For instance with
+/// seed 4840300775532129512, 44,877 bytes in pieces of 1, 10 ‰ lost, 25 ‰ doubled, 282 ‰ delayed
+/// and buffers of 3,770 and 17,698 bytes. The stall ends in [`StreamError::TimedOut`], or in a
+/// reset where the other end lingers; no wrong byte was ever seen.
 fn same_cases() -> ProptestConfig {
     ProptestConfig {
         cases: 24,
