@@ -22,6 +22,7 @@ mod error;
 mod netfront;
 mod network;
 mod options;
+mod packet;
 mod stack;
 mod status;
 mod tcp;

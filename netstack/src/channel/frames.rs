@@ -9,10 +9,10 @@
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
 
-use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, UdpPacket,
-};
+use smoltcp::wire::{IpProtocol, TcpPacket, UdpPacket};
 use vmc::FourTuple;
+
+use crate::packet::Packet;
 
 /// Connections that have sent nothing by netfront, as this side names them, and how many segments
 /// they have sent by a link. Only those in the channel's care, of which there is a bound.
@@ -31,52 +31,20 @@ pub(super) enum Kind {
     Data(FourTuple),
 }
 
-/// What of an IP packet matters here.
-struct Packet<'a> {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: IpProtocol,
-    payload: &'a [u8],
-}
-
-fn ip_packet(frame: &[u8]) -> Option<Packet<'_>> {
-    let frame = EthernetFrame::new_checked(frame).ok()?;
-    match frame.ethertype() {
-        EthernetProtocol::Ipv4 => {
-            let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
-            Some(Packet {
-                source: IpAddr::V4(packet.src_addr()),
-                destination: IpAddr::V4(packet.dst_addr()),
-                protocol: packet.next_header(),
-                payload: packet.payload(),
-            })
-        }
-        EthernetProtocol::Ipv6 => {
-            let packet = Ipv6Packet::new_checked(frame.payload()).ok()?;
-            Some(Packet {
-                source: IpAddr::V6(packet.src_addr()),
-                destination: IpAddr::V6(packet.dst_addr()),
-                protocol: packet.next_header(),
-                payload: packet.payload(),
-            })
-        }
-        _ => None,
-    }
-}
-
 /// What a frame is that goes out.
 pub(super) fn kind(frame: &[u8]) -> Kind {
     let known = || {
-        let packet = ip_packet(frame)?;
+        let packet = Packet::find(frame)?;
+        let payload = frame.get(packet.payload)?;
         match packet.protocol {
             IpProtocol::Udp => {
-                let datagram = UdpPacket::new_checked(packet.payload).ok()?;
+                let datagram = UdpPacket::new_checked(payload).ok()?;
                 // What proves where a peer lives must go where the address is.
                 let may = datagram.dst_port() != vmc::PORT;
                 may.then_some(Kind::Datagram(packet.destination))
             }
             IpProtocol::Tcp => {
-                let segment = TcpPacket::new_checked(packet.payload).ok()?;
+                let segment = TcpPacket::new_checked(payload).ok()?;
                 let tuple = FourTuple {
                     local: SocketAddr::new(packet.source, segment.src_port()),
                     remote: SocketAddr::new(packet.destination, segment.dst_port()),

@@ -3,8 +3,7 @@
 
 use core::ops::Range;
 
-/// Bytes of an Ethernet header.
-pub(super) const ETHERNET: usize = 14;
+pub(super) use crate::packet::ETHERNET;
 
 /// Protocol numbers (IANA "Assigned Internet Protocol Numbers").
 pub(super) mod protocol {

@@ -16,18 +16,17 @@
 //! never acknowledged in whole. So data and FIN come to it one after the other: a FIN alone
 //! beyond the window is not taken.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::ops::Range;
 
 use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
 use smoltcp::time::Instant;
 use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket,
+    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber,
 };
 
 use crate::options::Buffers;
+use crate::packet::{ETHERNET, Packet};
 
 /// Bytes of the longest headers: Ethernet, IPv4 and TCP with all options.
 const HEADERS: usize = 14 + 60 + 60;
@@ -35,8 +34,8 @@ const HEADERS: usize = 14 + 60 + 60;
 /// What is kept between two frames.
 #[derive(Default)]
 pub(super) struct Mending {
-    /// What comes before anything else from the device: at most an acknowledgement and a FIN.
-    next: RefCell<VecDeque<Vec<u8>>>,
+    /// What comes before anything else from the device: an acknowledgement and a FIN.
+    next: RefCell<heapless::Deque<Vec<u8>, 2>>,
     /// The segment that came in last, for what is sent in answer to it.
     heard: RefCell<Option<Heard>>,
 }
@@ -146,7 +145,8 @@ impl<R: phy::RxToken> phy::RxToken for RxToken<'_, R> {
             }
             match apart(frame, headers, bytes, self.check) {
                 Some((data, fin)) => {
-                    self.mending.next.borrow_mut().push_back(fin);
+                    // There is room: nothing comes from the device before all is taken.
+                    let _ = self.mending.next.borrow_mut().push_back(fin);
                     f(&data)
                 }
                 // Without memory it comes as it is.
@@ -180,7 +180,8 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
                 && let Some(heard) = mending.heard.take()
                 && let Some(alone) = acknowledgement(heard, frame, self.check)
             {
-                mending.next.borrow_mut().push_front(alone);
+                // There is room, as for a FIN.
+                let _ = mending.next.borrow_mut().push_front(alone);
             }
             result
         })
@@ -191,33 +192,14 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
     }
 }
 
-/// The addresses of a packet with TCP in it, and where in its frame the segment is.
-fn place(frame: &[u8]) -> Option<(IpAddress, IpAddress, Range<usize>)> {
-    let link = EthernetFrame::new_checked(frame).ok()?;
-    let start = EthernetFrame::<&[u8]>::header_len();
-    match link.ethertype() {
-        EthernetProtocol::Ipv4 => {
-            let packet = Ipv4Packet::new_checked(link.payload()).ok()?;
-            let whole = !packet.more_frags() && packet.frag_offset() == 0;
-            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
-            let first = start + usize::from(packet.header_len());
-            let end = start + usize::from(packet.total_len());
-            (whole && packet.next_header() == IpProtocol::Tcp).then_some((from, to, first..end))
-        }
-        EthernetProtocol::Ipv6 => {
-            let packet = Ipv6Packet::new_checked(link.payload()).ok()?;
-            let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
-            let first = start + packet.header_len();
-            let end = start + packet.total_len();
-            (packet.next_header() == IpProtocol::Tcp).then_some((from, to, first..end))
-        }
-        _ => None,
-    }
+/// The packet of a frame that has TCP in it.
+fn place(frame: &[u8]) -> Option<Packet> {
+    Packet::find(frame).filter(|packet| packet.protocol == IpProtocol::Tcp)
 }
 
 /// A frame's TCP segment, and where it begins.
 fn segment(frame: &[u8]) -> Option<(usize, TcpPacket<&[u8]>)> {
-    let (_, _, range) = place(frame)?;
+    let range = place(frame)?.payload;
     let start = range.start;
     let segment = TcpPacket::new_checked(frame.get(range)?).ok()?;
     Some((start, segment))
@@ -238,10 +220,9 @@ fn apart(frame: &[u8], headers: usize, bytes: usize, check: bool) -> Option<(Vec
 
 /// Has the IP header say what is left of a frame that was cut off.
 fn shorten(frame: &mut [u8]) -> Option<()> {
-    let start = EthernetFrame::<&[u8]>::header_len();
-    let left = u16::try_from(frame.len().checked_sub(start)?).ok()?;
+    let left = u16::try_from(frame.len().checked_sub(ETHERNET)?).ok()?;
     let is_v4 = EthernetFrame::new_unchecked(&*frame).ethertype() == EthernetProtocol::Ipv4;
-    let packet = frame.get_mut(start..)?;
+    let packet = frame.get_mut(ETHERNET..)?;
     if is_v4 {
         let mut packet = Ipv4Packet::new_unchecked(packet);
         packet.set_total_len(left);
@@ -256,11 +237,11 @@ fn shorten(frame: &mut [u8]) -> Option<()> {
 
 /// Changes a frame's segment, and its checksum where there has to be one.
 fn change(frame: &mut [u8], fill: bool, how: impl FnOnce(&mut TcpPacket<&mut [u8]>)) -> Option<()> {
-    let (from, to, range) = place(frame)?;
-    let mut segment = TcpPacket::new_checked(frame.get_mut(range)?).ok()?;
+    let packet = place(frame)?;
+    let mut segment = TcpPacket::new_checked(frame.get_mut(packet.payload)?).ok()?;
     how(&mut segment);
     if fill {
-        segment.fill_checksum(&from, &to);
+        segment.fill_checksum(&packet.source.into(), &packet.destination.into());
     }
     Some(())
 }
@@ -281,14 +262,12 @@ fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> 
         return None;
     }
     let (begin, wanted) = (found.seq_number(), answer.ack_number());
-    let end = begin + heard.bytes;
     // A number that is far off is not from a peer that has merely gone back.
-    let is_old = begin < wanted && end <= wanted && wanted - begin <= Buffers::MAX;
+    let is_old = ahead(begin, wanted).is_some_and(|by| by > 0 && heard.bytes <= by);
     let has_no_room = answer.window_len() == 0 && begin == wanted && heard.bytes > 0;
     // Less than smoltcp counts as sent tells it nothing new, but would be taken for a duplicate
     // acknowledgement, three of which are a loss.
-    let (known, acknowledged) = (answer.seq_number(), found.ack_number());
-    let is_news = acknowledged >= known && acknowledged - known <= Buffers::MAX;
+    let is_news = ahead(answer.seq_number(), found.ack_number()).is_some();
     if !(is_old || has_no_room) || !is_news {
         return None;
     }
@@ -298,6 +277,13 @@ fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> 
         segment.set_psh(false);
     })?;
     Some(alone)
+}
+
+/// By how much `to` is ahead of `from`, at most what a buffer may hold. Either may be anything: the
+/// operators of smoltcp panic where two numbers are half of all apart.
+fn ahead(from: TcpSeqNumber, to: TcpSeqNumber) -> Option<usize> {
+    let by = usize::try_from(to.0.wrapping_sub(from.0)).ok()?;
+    (by <= Buffers::MAX).then_some(by)
 }
 
 fn copy(part: &[u8]) -> Option<Vec<u8>> {
@@ -311,7 +297,7 @@ fn copy(part: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use alloc::vec;
-    use smoltcp::wire::{EthernetAddress, TcpSeqNumber};
+    use smoltcp::wire::{EthernetAddress, IpAddress};
 
     /// A segment of `bytes` bytes from port 1 to port 2, numbered 1000, that acknowledges 5000 and
     /// has the FIN.
@@ -361,9 +347,10 @@ mod tests {
 
     /// Number, bytes and FIN of a frame whose checksums and lengths are right.
     fn read(frame: &[u8]) -> (i32, usize, bool) {
-        let (from, to, range) = place(frame).expect("TCP");
-        assert_eq!(range.end, frame.len(), "the length that IP says");
-        if let IpAddress::Ipv4(_) = from {
+        let packet = place(frame).expect("TCP");
+        let (from, to) = (packet.source.into(), packet.destination.into());
+        assert_eq!(packet.payload.end, frame.len(), "the length that IP says");
+        if packet.source.is_ipv4() {
             assert!(Ipv4Packet::new_unchecked(&frame[14..]).verify_checksum());
         }
         let (_, segment) = segment(frame).expect("TCP");
@@ -426,6 +413,10 @@ mod tests {
         // More was sent than it acknowledges; and what it acknowledges cannot have been sent.
         for seq in [5001, 5000 - (17 << 20)] {
             assert!(answered(true, 300, seq, 2000, 900).is_none(), "{seq}");
+        }
+        // Half of all numbers are between them.
+        for (seq, ack) in [(4000, 1000 + i32::MIN), (5000 + i32::MIN, 2000)] {
+            assert!(answered(true, 300, seq, ack, 900).is_none());
         }
         // It is older than anything that a peer would send again.
         assert!(answered(true, 300, 4000, 1000 + (17 << 20), 900).is_none());
