@@ -168,7 +168,7 @@ impl SharedMemory {
 }
 
 /// What the channel of co-resident guests (`vmc`) does with such memory.
-impl vmc::Memory for SharedMemory {
+impl shared_memory::Memory for SharedMemory {
     #[inline]
     fn len(&self) -> usize {
         self.len

@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::connection::resend::Resend;
 use crate::connection::{Conn, ConnId};
 use crate::limits::{CONNECTIONS, DISCARD_BUFFER, OUTPUTS, PAGE, UNPROVED};
-use crate::memory::Memory;
 use crate::migration::Pending;
 use crate::output::{Cause, Output};
 use crate::platform::{DomId, Instant, Platform, PortState};
@@ -19,6 +18,7 @@ use crate::vms::memory::Pages;
 use crate::vms::retiring::Retiring;
 use crate::vms::rings::User;
 use crate::vms::{LinkId, Vms};
+use shared_memory::Memory;
 
 /// The channel of one guest.
 ///

@@ -28,7 +28,6 @@ mod channel;
 mod config;
 mod connection;
 mod limits;
-pub mod memory;
 mod message;
 mod migration;
 mod output;
@@ -38,15 +37,12 @@ pub mod ring;
 mod slab;
 mod statistics;
 mod stream;
-#[cfg(any(test, feature = "testing"))]
-pub mod testing;
 mod transfer;
 mod vms;
 
 pub use channel::Vmc;
 pub use config::{Config, LeaveReason, Mode};
 pub use connection::ConnId;
-pub use memory::Memory;
 pub use output::{Cause, Output, Step};
 pub use platform::{DomId, Instant, Platform, PlatformError, PortState, Uuid};
 pub use publisher::{MemberEvent, Membership};

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use crate::memory::Memory;
+use shared_memory::Memory;
 
 /// Number of a domain on its host (Xen's `domid_t`); it changes in a migration.
 pub type DomId = u16;

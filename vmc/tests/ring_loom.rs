@@ -10,7 +10,7 @@ use loom::model::Builder;
 use loom::sync::Notify;
 use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use loom::thread;
-use vmc::memory::Memory;
+use shared_memory::Memory;
 use vmc::ring::{Consumer, Geometry, HEADER_BYTES, Producer, Taken};
 
 /// What a memory lacks.

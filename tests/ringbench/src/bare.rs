@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use kernel::shared::SharedFile;
-use vmc::memory::Memory;
+use shared_memory::Memory;
 
 use crate::memory::PAGE;
 

@@ -1,7 +1,8 @@
 //! The fake hypervisor does what Xen does, where the channel depends on it.
 
+use shared_memory::Memory;
 use sim::xen::{Clock, Dom, Holdings, Host, Limits, SharedHost};
-use vmc::{Memory, Platform, PlatformError, PortState};
+use vmc::{Platform, PlatformError, PortState};
 
 fn two() -> (SharedHost, Dom, Dom) {
     let host = Host::new(1);

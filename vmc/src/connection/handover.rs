@@ -10,7 +10,6 @@ use alloc::vec::Vec;
 use super::{Conn, Path};
 use crate::channel::Vmc;
 use crate::limits::PAGE;
-use crate::memory::Memory;
 use crate::output::{Cause, Step};
 use crate::platform::Platform;
 use crate::ring::{Consumer, Producer, Taken};
@@ -20,6 +19,7 @@ use crate::vms::link::Link;
 use crate::vms::memory::Pages;
 use crate::vms::peer_rings::PeerRing;
 use crate::vms::rings::pages;
+use shared_memory::Memory;
 
 /// Names a link that has ended in a suspend: its nonce B, which two guests know.
 pub(crate) type Epoch = Nonce;

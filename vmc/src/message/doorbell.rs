@@ -1,6 +1,6 @@
 //! The doorbell: what an event is about (docs/protocol.md, "Doorbell").
 
-use crate::memory::Memory;
+use shared_memory::Memory;
 
 /// Words of each kind; a ring has one bit.
 pub(crate) const WORDS: usize = 8;

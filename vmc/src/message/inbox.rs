@@ -5,9 +5,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{HEADER, PAYLOAD};
-use crate::memory::Memory;
 use crate::output::Cause;
 use crate::ring::{Consumer, Taken};
+use shared_memory::Memory;
 
 pub(crate) struct Inbox {
     pub(crate) consumer: Consumer,

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 
 use super::{HEADER, Message};
 use crate::limits::BACKLOG;
-use crate::memory::Memory;
 use crate::output::Cause;
 use crate::ring::{IndexLie, Producer};
+use shared_memory::Memory;
 
 /// Bytes of the ring that frames leave free for messages.
 const RESERVED: usize = 4096;

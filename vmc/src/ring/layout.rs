@@ -1,6 +1,6 @@
 //! What lies where in a ring, and the rule of notification.
 
-use crate::memory::Memory;
+use shared_memory::Memory;
 
 /// Size of a ring's header in bytes.
 pub const HEADER_BYTES: usize = 0x100;

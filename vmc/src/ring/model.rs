@@ -8,8 +8,8 @@ use proptest::collection::vec as sequence;
 use proptest::prelude::*;
 
 use super::{Consumer, Geometry, Producer, Taken};
-use crate::memory::Memory;
-use crate::testing::Words;
+use shared_memory::Memory;
+use shared_memory::Words;
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -6,7 +6,7 @@ use super::layout::{
     SPACE_AT, TAIL, reaches,
 };
 use super::lie;
-use crate::memory::Memory;
+use shared_memory::Memory;
 
 /// What the consumer says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::vec::Vec;
 
 use super::layout::{DATA_AT, HEAD, PRODUCER_STATE, RESET, TAIL};
 use super::{Consumer, Geometry, IndexLie, Producer, Taken};
-use crate::memory::Memory;
-use crate::testing::Words;
+use shared_memory::Memory;
+use shared_memory::Words;
 
 const GEOMETRY: Geometry = Geometry {
     header: 0x100,

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use super::pair::{Pair, config};
-use crate::memory::Memory;
 use crate::message::Message;
 use crate::vms::control;
 use crate::{Cause, Output, PeerState, Vmc};
+use shared_memory::Memory;
 
 fn down(pair: &mut Pair, at: usize) -> Option<Cause> {
     pair.take_outputs(at)

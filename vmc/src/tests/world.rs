@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::vec::Vec;
 
-use crate::memory::Memory;
 use crate::platform::{DomId, Instant, Platform, PlatformError, PortState};
-use crate::testing::Words;
+use shared_memory::Memory;
+use shared_memory::Words;
 
 const PAGE: usize = 4096;
 

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::limits::PAGE;
-use crate::memory::Memory;
 use crate::ring::Geometry;
+use shared_memory::Memory;
 
 /// Pages of the link region.
 pub(crate) const LINK_PAGES: usize = 9;

@@ -1,7 +1,7 @@
 //! Shared pages as a side holds them: its own, or mapped.
 
-use crate::memory::Memory;
 use crate::platform::Platform;
+use shared_memory::Memory;
 
 /// Pages that two guests share, whoever granted them.
 pub(crate) enum Pages<P: Platform> {

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use vmc::memory::Memory;
+use shared_memory::Memory;
 use vmc::ring::{Geometry, HEADER_BYTES};
 
 use super::MARGIN;

@@ -1,6 +1,7 @@
 //! The peer: both roles of making a link, and raw access to everything after.
 
-use vmc::{Memory, Platform};
+use shared_memory::Memory;
+use vmc::Platform;
 
 use crate::xen::{Dom, Mapping, PAGE, Port, Region};
 

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use vmc::{
-    Config, ConnId, FourTuple, LeaveReason, Memory, Mode, Output, Platform, Statistics, Uuid, Vmc,
-};
+use shared_memory::Memory;
+use vmc::{Config, ConnId, FourTuple, LeaveReason, Mode, Output, Platform, Statistics, Uuid, Vmc};
 
 use super::peer::{HELLO, Peer, WELCOME};
 use crate::endpoint::Socket;

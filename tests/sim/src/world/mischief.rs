@@ -3,7 +3,8 @@
 
 use std::rc::Rc;
 
-use vmc::{Memory, Platform};
+use shared_memory::Memory;
+use vmc::Platform;
 
 use super::World;
 use crate::network::Datagram;

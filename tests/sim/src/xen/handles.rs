@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use vmc::memory::Memory;
+use shared_memory::Memory;
 use vmc::platform::{DomId, PortState};
 
 use super::{Pages, SharedHost};

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use vmc::memory::Memory;
+use shared_memory::Memory;
 
 /// Bytes in a page.
 pub const PAGE: usize = 4096;

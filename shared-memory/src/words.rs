@@ -1,14 +1,14 @@
-//! What tests, of this crate and of others, share: memory without a hypervisor.
+//! Memory without a hypervisor, for tests.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
-use crate::memory::Memory;
+use crate::Memory;
 
 const WORD: usize = size_of::<u64>();
 
-/// Shared memory that is a slice of atomic words. Clones are the same memory,
-/// as the two sides of a grant are.
+/// Shared memory made of atomic words. Clones are the same memory, like the two
+/// sides of a grant.
 #[derive(Debug, Clone)]
 pub struct Words(Arc<[AtomicU64]>);
 
@@ -28,9 +28,9 @@ impl Words {
         &self.0[offset / WORD]
     }
 
-    /// Calls `each` for every word that the bytes from `offset` to
-    /// `offset + len` touch: with the word, the bytes of it that are meant, and where
-    /// these stand among the bytes.
+    /// Calls `each` for every word that overlaps the bytes from `offset` to
+    /// `offset + len`, with the word, the range of its bytes that overlap, and
+    /// the position of that range in the caller's buffer.
     fn touch(
         &self,
         offset: usize,
@@ -67,7 +67,7 @@ impl Memory for Words {
     fn write(&self, offset: usize, from: &[u8]) {
         self.touch(offset, from.len(), |word, bytes, at| {
             let mut value = word.load(Ordering::Relaxed);
-            // Somebody else may write the other bytes of the word meanwhile.
+            // Another thread may write the word's other bytes meanwhile.
             loop {
                 let mut new = value.to_le_bytes();
                 new[bytes.clone()].copy_from_slice(&from[at..at + bytes.len()]);
@@ -104,7 +104,7 @@ impl Memory for Words {
 #[cfg(test)]
 mod tests {
     use super::Words;
-    use crate::memory::Memory;
+    use crate::Memory;
 
     #[test]
     fn bytes_and_words_are_one_memory() {

@@ -1,46 +1,60 @@
-//! Memory that a peer can change at any moment.
+//! Access to memory that another domain can write at any moment.
 //!
-//! Nobody holds a reference into it: words are fetched once, bytes are copied.
-//! What was fetched is an allegation until it has been checked.
+//! The kernel implements [`Memory`] for pages shared through grants, the
+//! simulator for pages of its fake hypervisor; the channel (`vmc`) is generic
+//! over it. There are no references into such memory: words are fetched once,
+//! bytes are copied, and a fetched value is an allegation until it is checked.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(test, feature = "testing"))]
+extern crate alloc;
+
+#[cfg(any(test, feature = "testing"))]
+mod words;
+
+#[cfg(any(test, feature = "testing"))]
+pub use words::Words;
 
 use core::ops::Deref;
 
-/// A range of shared memory, whoever owns its pages.
+/// A range of shared memory, regardless of which domain owns its pages.
 ///
-/// Offsets and lengths are ours: one out of bounds, or a word that is not
-/// aligned to 8 bytes, is a bug of the caller and may panic.
+/// The caller chooses offsets and lengths, never the peer: an offset out of
+/// bounds, or a word that is not aligned to 8 bytes, is the caller's bug and
+/// may panic.
 pub trait Memory {
     /// Length in bytes.
     fn len(&self) -> usize;
 
-    /// Whether there is nothing in it; there always is.
+    /// Whether the range has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Copies bytes out, from byte `offset` on.
+    /// Copies bytes out, starting at byte `offset`.
     fn read(&self, offset: usize, into: &mut [u8]);
 
-    /// Copies bytes in, from byte `offset` on.
+    /// Copies bytes in, starting at byte `offset`.
     fn write(&self, offset: usize, from: &[u8]);
 
-    /// Fetches the word at `offset`; what comes after stays after (acquire).
+    /// Fetches the word at `offset` with acquire ordering.
     fn load(&self, offset: usize) -> u64;
 
-    /// Stores the word at `offset`; what came before stays before (release).
+    /// Stores the word at `offset` with release ordering.
     fn store(&self, offset: usize, value: u64);
 
-    /// Sets bits of the word at `offset` and returns what it was; a full fence.
+    /// Sets bits of the word at `offset` and returns its old value; a full fence.
     fn fetch_or(&self, offset: usize, bits: u64) -> u64;
 
-    /// Replaces the word at `offset` and returns what it was; a full fence.
+    /// Replaces the word at `offset` and returns its old value; a full fence.
     fn swap(&self, offset: usize, value: u64) -> u64;
 
     /// A full fence (sequentially consistent).
     fn fence(&self);
 }
 
-/// Whatever holds such memory is such memory.
+/// A smart pointer to shared memory is shared memory.
 impl<T: Deref> Memory for T
 where
     T::Target: Memory,
