@@ -12,8 +12,6 @@ use smoltcp::wire::{
     Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Packet, Ipv6Repr, NdiscNeighborFlags, NdiscRepr,
 };
 
-use crate::stack::Stack;
-
 /// All nodes on the link (RFC 4291 section 2.7.1).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The Ethernet group of [`ALL_NODES`] (RFC 2464 section 7).
@@ -41,12 +39,13 @@ impl Announcer {
         };
     }
 
-    /// The time of the next one, if the series has begun and is not over.
+    /// Returns the time of the next announcement, unless the series is over or has not begun.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next.filter(|_| self.left > 0)
     }
 
-    fn is_due(&mut self, now: Instant) -> bool {
+    /// Whether to announce now; if so, counts it as done.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
         if self.left == 0 || self.next.is_some_and(|next| now < next) {
             return false;
         }
@@ -56,26 +55,21 @@ impl Announcer {
     }
 }
 
-impl Stack {
-    /// Announces the addresses when that is due.
-    pub(crate) fn run_announcer<D: Device>(&mut self, device: &mut D, now: Instant) {
-        if self.announcer.is_due(now) {
-            self.announce(device, now);
-        }
-    }
-
-    /// Announces every address once. What the device has no room for is left out: the caller
-    /// repeats the announcement.
-    fn announce<D: Device>(&self, device: &mut D, now: Instant) {
-        let mac = self.mac();
-        for (address, _) in self.addresses() {
-            let Some(token) = device.transmit(now) else {
-                return;
-            };
-            match address {
-                IpAddr::V4(ipv4) => gratuitous_arp(token, mac, ipv4),
-                IpAddr::V6(ipv6) => unsolicited_advertisement(token, mac, ipv6),
-            }
+/// Announces each of `addresses` once. Announcements that the device has no room for are left
+/// out: the series repeats them.
+pub(crate) fn announce<D: Device>(
+    device: &mut D,
+    now: Instant,
+    mac: EthernetAddress,
+    addresses: impl IntoIterator<Item = IpAddr>,
+) {
+    for address in addresses {
+        let Some(token) = device.transmit(now) else {
+            return;
+        };
+        match address {
+            IpAddr::V4(ipv4) => gratuitous_arp(token, mac, ipv4),
+            IpAddr::V6(ipv6) => unsolicited_advertisement(token, mac, ipv6),
         }
     }
 }

@@ -13,10 +13,10 @@ use kernel::task;
 use kernel::xenbus::{BusError, Frontend, State};
 use kernel::xenstore::Xenstore;
 
+use crate::error::NetError;
 use crate::netfront::{
     Connection, Domain, Features, Former, LinkStatistics, reattach, wait_connected,
 };
-use crate::network::NetError;
 use crate::stack::Shared;
 
 /// What the driving task, the attending task and the handles share about the device.

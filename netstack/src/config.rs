@@ -7,9 +7,9 @@ use core::str::FromStr;
 
 use kernel::cmdline::{CommandLine, OptionError};
 
+use crate::addressing::{Addressing, is_host};
 use crate::channel::ChannelOptions;
 use crate::options::Limits;
-use crate::stack::Addressing;
 
 /// DNS servers that can be named.
 const MAX_DNS: usize = 3;
@@ -50,7 +50,7 @@ impl Config {
             Some("dhcp") => config.dhcp = true,
             Some(text) => {
                 let valid = |(address, prefix): &(Ipv4Addr, u8)| {
-                    crate::stack::is_host(*address) && !address.is_loopback() && *prefix <= 32
+                    is_host(*address) && !address.is_loopback() && *prefix <= 32
                 };
                 let address = cidr(text).filter(valid);
                 config.fixed.ipv4 =

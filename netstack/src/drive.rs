@@ -7,7 +7,7 @@ use core::task::Poll;
 use core::time::Duration;
 
 use kernel::event::EventChannel;
-use kernel::{lifecycle, task, time};
+use kernel::{task, time};
 
 use crate::attend::{Link, Order};
 use crate::netfront::{Domain, Netfront};
@@ -54,16 +54,7 @@ pub(crate) async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc
             Some(Order::Connect(connection)) => {
                 device.reconnect(*connection);
                 clock.nudge();
-                shared.with(|stack| {
-                    stack.announcer.restart();
-                    // What was asked before could not reach anybody.
-                    if let Some(channel) = &mut stack.channel
-                        && lifecycle::domid() != 0
-                    {
-                        channel.vmc.reach_out();
-                        channel.kick();
-                    }
-                });
+                shared.with(|stack| stack.network_is_back());
             }
         }
         if link.settling.get() && !device.has_received() {

@@ -1,9 +1,16 @@
 //! Errors of the socket API: one small enum per concern, each variant a reason that a caller can
 //! act on.
 
+use alloc::string::String;
 use core::fmt;
+use core::time::Duration;
 
 use embedded_io::{Error, ErrorKind};
+use kernel::event::EventError;
+use kernel::xenbus::BusError;
+use kernel::xenstore::StoreError;
+
+use crate::netfront::PageError;
 
 /// Why a socket could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +83,27 @@ pub enum ResolveError {
     Busy,
 }
 
+/// Why the network did not come up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetError {
+    /// No device, or its backend does not come up.
+    Bus(BusError),
+    /// The device's MAC address, from xenstore, means nothing.
+    Mac(String),
+    /// The device's MTU, from xenstore, is outside 1280 to 9216.
+    Mtu(String),
+    /// The backend cannot copy into our pages (`feature-rx-copy`).
+    NoRxCopy,
+    /// No pages for the rings.
+    Pages(PageError),
+    /// No event channel.
+    Event(EventError),
+    /// xenstore does not tell the guest's UUID, by which its peers know it.
+    Identity(StoreError),
+    /// DHCP gave no lease in time.
+    NoLease(Duration),
+}
+
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -134,11 +162,47 @@ impl fmt::Display for ResolveError {
     }
 }
 
+impl fmt::Display for NetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bus(error) => write!(f, "network: {error}"),
+            Self::Mac(text) => write!(f, "network: MAC address {text:?} means nothing"),
+            Self::Mtu(text) => write!(f, "network: MTU {text:?} is not within 1280 to 9216"),
+            Self::NoRxCopy => f.write_str("network: the backend cannot copy received packets"),
+            Self::Pages(error) => write!(f, "network: {error}"),
+            Self::Event(error) => write!(f, "network: {error}"),
+            Self::Identity(error) => write!(f, "network: the domain's UUID: {error}"),
+            Self::NoLease(waited) => {
+                write!(f, "network: no DHCP lease within {} s", waited.as_secs())
+            }
+        }
+    }
+}
+
 impl core::error::Error for BindError {}
 impl core::error::Error for ConnectError {}
 impl core::error::Error for StreamError {}
 impl core::error::Error for DatagramError {}
 impl core::error::Error for ResolveError {}
+impl core::error::Error for NetError {}
+
+impl From<BusError> for NetError {
+    fn from(error: BusError) -> Self {
+        Self::Bus(error)
+    }
+}
+
+impl From<PageError> for NetError {
+    fn from(error: PageError) -> Self {
+        Self::Pages(error)
+    }
+}
+
+impl From<EventError> for NetError {
+    fn from(error: EventError) -> Self {
+        Self::Event(error)
+    }
+}
 
 impl Error for BindError {
     fn kind(&self) -> ErrorKind {

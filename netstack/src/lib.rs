@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod addressing;
 mod announce;
 mod attend;
 mod channel;
@@ -28,11 +29,11 @@ mod status;
 mod tcp;
 mod udp;
 
-pub use channel::ChannelOptions;
+pub use channel::{ChannelOptions, Xen};
 pub use config::Config;
-pub use error::{BindError, ConnectError, DatagramError, ResolveError, StreamError};
+pub use error::{BindError, ConnectError, DatagramError, NetError, ResolveError, StreamError};
 pub use netfront::{LinkStatistics, PageError};
-pub use network::{NetError, Network, Statistics};
+pub use network::{Network, Statistics};
 pub use options::{Buffers, Limits, TcpOptions};
 pub use tcp::{ReadHalf, TcpListener, TcpStream, WriteHalf};
 pub use udp::UdpSocket;

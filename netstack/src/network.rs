@@ -2,26 +2,25 @@
 //! one that keeps its device connected.
 
 use alloc::rc::Rc;
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use kernel::event::EventError;
+use kernel::grant::GrantedRegion;
 use kernel::lifecycle;
 use kernel::task::Role;
-use kernel::xenbus::BusError;
-use kernel::xenstore::{StoreError, Xenstore};
+use kernel::xenstore::Xenstore;
 use kernel::{PAGE_SIZE, mem, task, time};
 use smoltcp::wire::EthernetAddress;
+use vmc::Uuid;
 
 use crate::attend::{Attendant, Link, Part};
+use crate::channel::{self, ChannelOptions, Started, Xen};
 use crate::config::Config;
 use crate::drive::drive;
-use crate::error::{BindError, ConnectError, ResolveError};
-use crate::netfront::{Attached, Former, LinkStatistics, Netfront, PageError, attach};
+use crate::error::{BindError, ConnectError, NetError, ResolveError};
+use crate::netfront::{Attached, Former, LinkStatistics, Netfront, attach};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Shared;
 use crate::tcp::{TcpListener, TcpStream};
@@ -54,27 +53,6 @@ pub struct Statistics {
     pub sockets: usize,
     /// Bytes in their buffers.
     pub socket_bytes: usize,
-}
-
-/// Why the network did not come up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetError {
-    /// No device, or its backend does not come up.
-    Bus(BusError),
-    /// The device's MAC address, from xenstore, means nothing.
-    Mac(String),
-    /// The device's MTU, from xenstore, is outside 1280 to 9216.
-    Mtu(String),
-    /// The backend cannot copy into our pages (`feature-rx-copy`).
-    NoRxCopy,
-    /// No pages for the rings.
-    Pages(PageError),
-    /// No event channel.
-    Event(EventError),
-    /// xenstore does not tell the guest's UUID, by which its peers know it.
-    Identity(StoreError),
-    /// DHCP gave no lease in time.
-    NoLease(Duration),
 }
 
 impl Network {
@@ -118,8 +96,10 @@ impl Network {
             shared: shared.clone(),
             link: link.clone(),
         }));
-        #[cfg(not(test))]
-        crate::channel::start(&attendant.store, &shared, &config.channel).await?;
+        if config.channel.is_on() {
+            let uuid = attendant.store.uuid().await.map_err(NetError::Identity)?;
+            start_channel(&shared, Uuid(uuid), &config.channel);
+        }
         task::spawn_as(Role::Lifecycle, attendant.run(frontend)).detach();
         if config.dhcp {
             shared.start_dhcp(config.fixed, config.hostname);
@@ -213,10 +193,10 @@ impl Network {
         self.shared.with(|stack| stack.addresses())
     }
 
-    /// Logs what the channel has counted, where there is one.
+    /// Logs what the channel has counted, or that there is none.
     pub(crate) fn log_channel(&self) {
         self.shared.with(|stack| match &stack.channel {
-            Some(channel) => channel.log_status(),
+            Some(channel) => channel.log_status(GrantedRegion::frames),
             None => log::info!("status: vmc off"),
         });
     }
@@ -228,14 +208,22 @@ impl Network {
             let (sockets, socket_bytes) = stack.tcp.usage();
             Statistics {
                 link,
-                accepted: stack.counters.accepted,
-                connected: stack.counters.connected,
-                backlog_full: stack.counters.backlog_full,
-                linger_resets: stack.counters.linger_resets,
+                accepted: stack.tcp.counters.accepted,
+                connected: stack.tcp.counters.connected,
+                backlog_full: stack.tcp.counters.backlog_full,
+                linger_resets: stack.tcp.counters.linger_resets,
                 sockets,
                 socket_bytes,
             }
         })
+    }
+}
+
+/// Starts the channel of the guest `uuid`, unless the command line says `vmc=off`.
+fn start_channel(shared: &Shared, uuid: Uuid, options: &ChannelOptions) {
+    if let Some(Started { part, task }) = channel::start(shared, Xen, Xen, uuid, options) {
+        lifecycle::register(part);
+        task::spawn(task).detach();
     }
 }
 
@@ -250,41 +238,4 @@ fn seed(mac: EthernetAddress) -> u64 {
     seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     seed ^ (seed >> 31)
-}
-
-impl fmt::Display for NetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bus(error) => write!(f, "network: {error}"),
-            Self::Mac(text) => write!(f, "network: MAC address {text:?} means nothing"),
-            Self::Mtu(text) => write!(f, "network: MTU {text:?} is not within 1280 to 9216"),
-            Self::NoRxCopy => f.write_str("network: the backend cannot copy received packets"),
-            Self::Pages(error) => write!(f, "network: {error}"),
-            Self::Event(error) => write!(f, "network: {error}"),
-            Self::Identity(error) => write!(f, "network: the domain's UUID: {error}"),
-            Self::NoLease(waited) => {
-                write!(f, "network: no DHCP lease within {} s", waited.as_secs())
-            }
-        }
-    }
-}
-
-impl core::error::Error for NetError {}
-
-impl From<BusError> for NetError {
-    fn from(error: BusError) -> Self {
-        Self::Bus(error)
-    }
-}
-
-impl From<PageError> for NetError {
-    fn from(error: PageError) -> Self {
-        Self::Pages(error)
-    }
-}
-
-impl From<EventError> for NetError {
-    fn from(error: EventError) -> Self {
-        Self::Event(error)
-    }
 }

@@ -9,7 +9,9 @@ use core::task::{Context, Poll};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
 use smoltcp::wire::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpEndpoint, UDP_HEADER_LEN};
+use vmc::Platform;
 
+use crate::channel::Xen;
 use crate::error::{BindError, DatagramError};
 use crate::stack::{Shared, Stack};
 
@@ -20,15 +22,15 @@ const QUEUE_BYTES: usize = 16 * 1024;
 
 /// A UDP port. Datagrams keep their boundaries. Closed on drop; what is still queued for sending
 /// then is lost.
-pub struct UdpSocket {
-    shared: Shared,
+pub struct UdpSocket<P: Platform = Xen> {
+    shared: Shared<P>,
     handle: SocketHandle,
     port: u16,
 }
 
-impl Shared {
+impl<P: Platform> Shared<P> {
     /// Binds `port` on every address; 0 picks an ephemeral one.
-    pub(crate) fn bind_udp(&self, port: u16) -> Result<UdpSocket, BindError> {
+    pub(crate) fn bind_udp(&self, port: u16) -> Result<UdpSocket<P>, BindError> {
         self.with(|stack| {
             let port = match port {
                 0 => stack.free_udp_port().ok_or(BindError::NoFreePort)?,
@@ -52,7 +54,7 @@ impl Shared {
     }
 }
 
-impl Stack {
+impl<P: Platform> Stack<P> {
     fn udp_port_in_use(&self, port: u16) -> bool {
         self.sockets.iter().any(|(_, socket)| {
             matches!(socket, smoltcp::socket::Socket::Udp(udp) if udp.endpoint().port == port)
@@ -64,7 +66,7 @@ impl Stack {
     }
 }
 
-impl UdpSocket {
+impl<P: Platform> UdpSocket<P> {
     /// The port bound.
     pub fn port(&self) -> u16 {
         self.port
@@ -144,7 +146,7 @@ impl UdpSocket {
     }
 }
 
-impl Drop for UdpSocket {
+impl<P: Platform> Drop for UdpSocket<P> {
     fn drop(&mut self) {
         self.shared.with(|stack| {
             stack.sockets.remove(self.handle);
@@ -152,7 +154,7 @@ impl Drop for UdpSocket {
     }
 }
 
-impl fmt::Debug for UdpSocket {
+impl<P: Platform> fmt::Debug for UdpSocket<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "UdpSocket({})", self.port)
     }

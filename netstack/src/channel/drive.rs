@@ -5,16 +5,20 @@ use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use kernel::time::{self, Sleep};
+use vmc::{Instant, Platform};
 
-use crate::stack::{Shared, Stack};
+use super::Turn;
+use super::platform::WakeSources;
+use crate::stack::Shared;
 
-/// Serves the channel for ever.
-pub(crate) async fn drive(shared: Shared) {
-    let mut timer = Timer::default();
+/// Serves the channel of `shared`, woken by `sources`; never completes.
+pub(super) async fn drive<P: Platform, S: WakeSources<P>>(shared: Shared<P>, sources: S) {
+    let mut timer = Timer { set: None };
     poll_fn(|cx| {
-        let deadline = shared.with(|stack| stack.run_channel(cx));
-        if timer.poll_until(deadline, cx).is_ready() {
+        let Some((turn, now)) = turn(&shared, &sources, cx) else {
+            return Poll::Pending;
+        };
+        if turn.again || timer.poll(&sources, turn.deadline, now, cx).is_ready() {
             cx.waker().wake_by_ref();
         }
         Poll::<()>::Pending
@@ -22,39 +26,48 @@ pub(crate) async fn drive(shared: Shared) {
     .await;
 }
 
-impl Stack {
-    /// One turn of the channel; says when the next timer is due. What comes before that wakes the
-    /// task.
-    fn run_channel(&mut self, cx: &mut Context<'_>) -> Option<time::Instant> {
-        let turn = self.turn_channel(|port| port.poll_event(cx).is_ready());
-        match &mut self.channel {
-            Some(channel) if !turn.again => channel.driver = Some(cx.waker().clone()),
-            _ => cx.waker().wake_by_ref(),
+/// Takes one turn of the channel. Returns what it left to do, and the time; `None` if there is no
+/// channel.
+fn turn<P: Platform, S: WakeSources<P>>(
+    shared: &Shared<P>,
+    sources: &S,
+    cx: &mut Context<'_>,
+) -> Option<(Turn, Instant)> {
+    shared.with(|stack| {
+        let turn = stack.turn_channel(|port| sources.poll_event(port, cx).is_ready());
+        let channel = stack.channel.as_mut()?;
+        if !turn.again {
+            channel.driver = Some(cx.waker().clone());
         }
-        let deadline = turn.deadline?;
-        Some(time::Instant::from_nanos(deadline.0))
-    }
+        Some((turn, channel.vmc.platform().now()))
+    })
 }
 
-/// A timer that is set anew only when its time changes. One task has it.
-#[derive(Default)]
-struct Timer {
-    set: Option<(time::Instant, Sleep)>,
+/// A timer that is set anew only if its time changes.
+struct Timer<S> {
+    set: Option<(Instant, S)>,
 }
 
-impl Timer {
-    fn poll_until(&mut self, deadline: Option<time::Instant>, cx: &mut Context<'_>) -> Poll<()> {
+impl<S: Future<Output = ()> + Unpin> Timer<S> {
+    /// Completes once `deadline` has passed; at `None` it is given up.
+    fn poll<P: Platform>(
+        &mut self,
+        sources: &impl WakeSources<P, Sleep = S>,
+        deadline: Option<Instant>,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
         let Some(deadline) = deadline else {
             self.set = None;
             return Poll::Pending;
         };
         if let Some((at, _)) = self.set
             && at == deadline
-            && time::turn() < at
+            && now < at
         {
             return Poll::Pending;
         }
-        let mut sleep = time::sleep_until(deadline);
+        let mut sleep = sources.sleep_until(deadline);
         let result = Pin::new(&mut sleep).poll(cx);
         self.set = result.is_pending().then_some((deadline, sleep));
         result

@@ -3,22 +3,19 @@
 //!
 //! Read in this order: this file (what the stack keeps about the channel), `outputs.rs` (what the
 //! channel wants done), `socket.rs` (a connection's reads and writes), `route.rs` and `frames.rs`
-//! (frames that need not go through netfront), `start.rs` and `drive.rs` (the task that serves the peers' events),
-//! `part.rs` (a suspend), `options.rs`, `platform.rs` (grants and event channels). Host tests have
-//! the simulator's platform in place of Xen's, and drive the channel themselves.
+//! (frames that need not go through netfront), `start.rs` and `drive.rs` (the task that
+//! serves the peers' events), `part.rs` (a suspend), `options.rs`, `platform.rs` (grants and event
+//! channels). All but the last is generic over `vmc`'s [`Platform`], which is [`Xen`] in a guest
+//! and the simulator's fake hypervisor in host tests.
 
-#[cfg(not(test))]
 mod drive;
 mod frames;
 mod options;
 mod outputs;
-#[cfg(not(test))]
 mod part;
-#[cfg(not(test))]
-mod platform;
+pub(crate) mod platform;
 mod route;
 mod socket;
-#[cfg(not(test))]
 mod start;
 mod status;
 
@@ -31,19 +28,16 @@ use core::task::Waker;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
-use vmc::{ConnId, FourTuple, LinkId, PeerState, Vmc};
+use vmc::{ConnId, FourTuple, LinkId, PeerState, Platform, Vmc};
 
 use crate::tcp::Record;
 
 pub use options::ChannelOptions;
-#[cfg(not(test))]
-pub(crate) use platform::Xen as World;
+pub(crate) use outputs::Turn;
+pub use platform::Xen;
 pub(crate) use route::Routed;
-#[cfg(test)]
-pub(crate) use sim::xen::Dom as World;
 pub(crate) use socket::TcpSocket;
-#[cfg(not(test))]
-pub(crate) use start::start;
+pub(crate) use start::{Started, start};
 
 /// Frames from peers that wait for the interface.
 const INBOX: usize = 256;
@@ -69,8 +63,8 @@ pub(crate) enum Stage {
 }
 
 /// The channel, and what the stack keeps beside it.
-pub(crate) struct Channel {
-    pub(crate) vmc: Vmc<World>,
+pub(crate) struct Channel<P: Platform> {
+    pub(crate) vmc: Vmc<P>,
     /// By [`ConnId::index`].
     connections: Vec<Option<Care>>,
     inbox: VecDeque<Vec<u8>>,
@@ -89,9 +83,9 @@ pub(crate) struct Channel {
     driver: Option<Waker>,
 }
 
-impl Channel {
+impl<P: Platform> Channel<P> {
     /// A channel without peers, with a UDP socket of its own.
-    pub(crate) fn new(vmc: Vmc<World>, sockets: &mut SocketSet<'static>) -> Self {
+    pub(crate) fn new(vmc: Vmc<P>, sockets: &mut SocketSet<'static>) -> Self {
         let buffer = || {
             PacketBuffer::new(
                 vec![PacketMetadata::EMPTY; DATAGRAMS],

@@ -15,7 +15,8 @@ const MEMORY: &str =
 /// What the command line says about the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
-    mode: Mode,
+    /// What becomes of the channel in a migration; `None` if there is to be no channel.
+    mode: Option<Mode>,
     peers: usize,
     rings: usize,
     /// Bytes.
@@ -27,7 +28,7 @@ pub struct ChannelOptions {
 impl Default for ChannelOptions {
     fn default() -> Self {
         Self {
-            mode: Mode::Advance,
+            mode: Some(Mode::Advance),
             peers: 16,
             rings: 256,
             ring: 256 * 1024,
@@ -42,9 +43,9 @@ impl ChannelOptions {
         let mut options = Self::default();
         options.mode = match line.take("vmc").as_deref() {
             None => options.mode,
-            Some("off") => Mode::Off,
-            Some("original") => Mode::Original,
-            Some("advance") => Mode::Advance,
+            Some("off") => None,
+            Some("original") => Some(Mode::Original),
+            Some("advance") => Some(Mode::Advance),
             Some(other) => return Err(OptionError::invalid("vmc", other, MODE)),
         };
         let mut number = |key: &str, expected: &str, valid: fn(usize) -> bool| match line
@@ -74,28 +75,23 @@ impl ChannelOptions {
         Ok(options)
     }
 
-    /// What becomes of the channel in a migration.
-    #[cfg(not(test))]
-    pub(crate) fn mode(&self) -> Mode {
-        self.mode
+    /// Returns the channel's configuration for the guest `uuid`, or `None` with `vmc=off`. Without
+    /// `vmc_memory` the channel may use a quarter of the memory that is free now.
+    pub(crate) fn config(&self, uuid: Uuid) -> Option<Config> {
+        let share = || mem::frames::usage().free * PAGE_SIZE / 4;
+        Some(Config {
+            uuid,
+            mode: self.mode?,
+            max_peers: self.peers,
+            max_rings: self.rings,
+            largest_ring: self.ring,
+            memory: self.memory.unwrap_or_else(share),
+        })
     }
 
     /// Whether there is to be a channel.
     pub(crate) fn is_on(&self) -> bool {
-        self.mode != Mode::Off
-    }
-
-    /// The same for the guest `uuid`, which has so much memory free now.
-    pub(crate) fn config(&self, uuid: Uuid) -> Config {
-        let share = mem::frames::usage().free * PAGE_SIZE / 4;
-        Config {
-            uuid,
-            mode: self.mode,
-            max_peers: self.peers,
-            max_rings: self.rings,
-            largest_ring: self.ring,
-            memory: self.memory.unwrap_or(share),
-        }
+        self.mode.is_some()
     }
 }
 
@@ -113,15 +109,20 @@ mod tests {
 
     #[test]
     fn the_channel_is_on_unless_told_otherwise() {
-        assert!(take("").expect("valid").is_on());
-        assert!(take("vmc=original").expect("valid").is_on());
-        assert!(!take("vmc=off").expect("valid").is_on());
+        let mode = |line: &str| {
+            let config = take(line).expect("valid").config(Uuid([0; 16]));
+            config.map(|config| config.mode)
+        };
+        assert_eq!(mode(""), Some(Mode::Advance));
+        assert_eq!(mode("vmc=advance"), Some(Mode::Advance));
+        assert_eq!(mode("vmc=original"), Some(Mode::Original));
+        assert_eq!(mode("vmc=off"), None);
     }
 
     #[test]
     fn limits_are_taken_in_kib() {
         let options = take("vmc_peers=2 vmc_rings=3 vmc_ring=64 vmc_memory=512").expect("valid");
-        let config = options.config(Uuid([0; 16]));
+        let config = options.config(Uuid([0; 16])).expect("on");
         assert_eq!((config.max_peers, config.max_rings), (2, 3));
         assert_eq!((config.largest_ring, config.memory), (64 << 10, 512 << 10));
     }

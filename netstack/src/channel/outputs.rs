@@ -2,13 +2,15 @@
 
 use core::net::IpAddr;
 
+use smoltcp::iface::SocketSet;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::IpEndpoint;
 use vmc::{Output, Platform, Step};
 
-use super::{INBOX, Stage, TcpSocket, World};
+use super::{Channel, INBOX, Stage, TcpSocket};
 use crate::error::StreamError;
-use crate::stack::Stack;
+use crate::stack::Poller;
+use crate::tcp::Table;
 
 /// Datagrams taken in one go.
 const DATAGRAM_BATCH: usize = 16;
@@ -22,143 +24,134 @@ pub(crate) struct Turn {
     pub(crate) deadline: Option<vmc::Instant>,
 }
 
-impl Stack {
+impl<P: Platform> Channel<P> {
     /// Serves the links that have rung, runs the timers that are due, does what follows from both,
     /// and rings the peers for all that was written since the last turn. `rang` says whether a link
     /// has rung, and sees to it that there is a turn when it rings next.
-    pub(crate) fn turn_channel(
+    pub(crate) fn turn(
         &mut self,
-        mut rang: impl FnMut(&<World as Platform>::Port) -> bool,
+        sockets: &mut SocketSet<'static>,
+        tcp: &Table,
+        poller: &mut Poller,
+        mut rang: impl FnMut(&P::Port) -> bool,
     ) -> Turn {
-        let Some(channel) = &mut self.channel else {
-            return Turn::default();
-        };
-        channel.kicked = false;
-        let mut rung = core::mem::take(&mut channel.rung);
+        self.kicked = false;
+        let mut rung = core::mem::take(&mut self.rung);
         rung.extend(
-            channel
-                .vmc
+            self.vmc
                 .links()
                 .filter_map(|(link, port)| rang(port).then_some(link)),
         );
-        // Who has rung asks to be heard again: the turn after this finds nothing.
+        // A link that has rung asks to be heard again: the turn after this finds nothing.
         let again = !rung.is_empty();
         for link in rung.drain(..) {
-            channel.vmc.event(link);
+            self.vmc.event(link);
         }
-        channel.rung = rung;
-        channel.vmc.poll();
-        self.do_outputs();
-        let Some(channel) = &mut self.channel else {
-            return Turn::default();
-        };
-        channel.vmc.flush();
+        self.rung = rung;
+        self.vmc.poll();
+        self.do_outputs(sockets, tcp, poller);
+        self.vmc.flush();
         Turn {
-            again: again || channel.kicked || channel.vmc.has_work(),
-            deadline: channel.vmc.deadline(),
+            again: again || self.kicked || self.vmc.has_work(),
+            deadline: self.vmc.deadline(),
         }
     }
 
-    /// Gives the channel the datagrams that came in, and does what it asks for.
-    pub(crate) fn serve_channel(&mut self) {
-        let Some(channel) = &mut self.channel else {
-            return;
-        };
-        let socket = self.sockets.get_mut::<udp::Socket<'_>>(channel.datagrams);
-        let mut served = false;
+    /// Takes the datagrams that came in, and does what follows from them.
+    pub(crate) fn serve(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        tcp: &Table,
+        poller: &mut Poller,
+    ) {
+        let socket = sockets.get_mut::<udp::Socket<'_>>(self.datagrams);
+        let mut is_served = false;
         for _ in 0..DATAGRAM_BATCH {
             let Ok((bytes, meta)) = socket.recv() else {
                 break;
             };
-            channel.vmc.datagram(meta.endpoint.addr.into(), bytes);
-            served = true;
+            self.vmc.datagram(meta.endpoint.addr.into(), bytes);
+            is_served = true;
         }
-        if served {
+        if is_served {
             // There may be another event channel to wait for, and another timer.
-            channel.kick();
+            self.kick();
         }
-        self.do_outputs();
+        self.do_outputs(sockets, tcp, poller);
     }
 
-    /// Tells the channel what became of its connections in a poll, and sends on what frames were
+    /// Takes note of what became of the connections in a poll, and sends on what frames were
     /// written to links.
-    pub(crate) fn finish_channel(&mut self) {
-        while let Some(conn) = self.tcp.take_gone() {
-            if let Some(channel) = &mut self.channel {
-                channel.forget(conn);
-            }
+    pub(crate) fn finish(&mut self, tcp: &mut Table) {
+        while let Some(conn) = tcp.take_gone() {
+            self.forget(conn);
         }
-        if let Some(channel) = &mut self.channel
-            && core::mem::take(&mut channel.framed)
-        {
-            channel.kick();
+        if core::mem::take(&mut self.framed) {
+            self.kick();
         }
     }
 
     /// Does what the channel asks for, until it asks for nothing. What it can have queued is
     /// bounded, and nothing done here makes it queue more than one step further.
-    fn do_outputs(&mut self) {
-        while let Some(output) = self
-            .channel
-            .as_mut()
-            .and_then(|channel| channel.vmc.output())
-        {
-            self.do_output(output);
+    fn do_outputs(&mut self, sockets: &mut SocketSet<'static>, tcp: &Table, poller: &mut Poller) {
+        while let Some(output) = self.vmc.output() {
+            self.do_output(sockets, tcp, poller, output);
         }
     }
 
-    fn do_output(&mut self, output: Output) {
-        let Some(channel) = &mut self.channel else {
-            return;
-        };
+    fn do_output(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        tcp: &Table,
+        poller: &mut Poller,
+        output: Output,
+    ) {
         match output {
             Output::Datagram { to, bytes } => {
-                let socket = self.sockets.get_mut::<udp::Socket<'_>>(channel.datagrams);
+                let socket = sockets.get_mut::<udp::Socket<'_>>(self.datagrams);
                 // One that finds no room is lost, as on any network; HELLO is repeated.
                 let _ = socket.send_slice(&bytes, IpEndpoint::new(to.into(), vmc::PORT));
-                self.kick();
+                poller.kick();
             }
             Output::Frame(frame) => {
-                if channel.inbox.len() < INBOX {
-                    channel.inbox.push_back(frame);
+                if self.inbox.len() < INBOX {
+                    self.inbox.push_back(frame);
                 }
-                self.kick();
+                poller.kick();
             }
             Output::Readable(conn) => {
-                if let Some(record) = channel.record(conn) {
+                if let Some(record) = self.record(conn) {
                     record.reader.wake();
                 }
             }
             Output::Writable(conn) => {
-                if let Some(record) = channel.record(conn) {
+                if let Some(record) = self.record(conn) {
                     record.writer.wake();
                 }
             }
             Output::Advance(conn) => {
-                if let Some(record) = channel.record(conn) {
-                    let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
-                    channel.vmc.advance(conn, &mut TcpSocket(socket));
-                    self.kick();
+                if let Some(record) = self.record(conn) {
+                    let socket = sockets.get_mut::<tcp::Socket<'_>>(record.handle);
+                    self.vmc.advance(conn, &mut TcpSocket(socket));
+                    poller.kick();
                 }
             }
             Output::Failed(conn) => {
-                if let Some(record) = channel.record(conn) {
+                if let Some(record) = self.record(conn) {
                     record.fail(StreamError::Reset);
-                    self.sockets
-                        .get_mut::<tcp::Socket<'_>>(record.handle)
-                        .abort();
+                    sockets.get_mut::<tcp::Socket<'_>>(record.handle).abort();
                     record.reader.wake();
                     record.writer.wake();
-                    self.kick();
+                    poller.kick();
                 }
             }
             Output::LinkUp { address } => {
                 log::info!("vmc: {address} is on this host");
-                self.consider_all(address);
+                self.consider_all(sockets, tcp, address);
             }
             Output::LinkDown { address, cause } => {
                 log::info!("vmc: no channel to {address} any more: {cause}");
-                channel.send_by_netfront(address);
+                self.send_by_netfront(address);
             }
             Output::Handover {
                 address,
@@ -167,29 +160,26 @@ impl Stack {
                 at,
             } => {
                 if step == Step::Notice {
-                    channel.noticed = at;
+                    self.noticed = at;
                 }
-                let micros = at.0.saturating_sub(channel.noticed.0) / 1000;
+                let micros = at.0.saturating_sub(self.noticed.0) / 1000;
                 log::info!("handover: peer {address} phase {step} offset {bytes} us {micros}");
             }
             Output::Member(membership) => log::debug!("vmc: {membership}"),
         }
     }
 
-    /// Puts all connections with a new peer into the channel's care, but for those that nobody
-    /// owns any more: TCP finishes them.
-    fn consider_all(&mut self, address: IpAddr) {
-        let Some(channel) = &mut self.channel else {
-            return;
-        };
-        for record in self.tcp.records() {
-            let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
+    /// Puts all connections with a new peer into the channel's care, except those without an
+    /// owner: TCP finishes them.
+    fn consider_all(&mut self, sockets: &mut SocketSet<'static>, tcp: &Table, address: IpAddr) {
+        for record in tcp.records() {
+            let socket = sockets.get_mut::<tcp::Socket<'_>>(record.handle);
             let remote = socket
                 .remote_endpoint()
                 .map(|remote| IpAddr::from(remote.addr));
-            let is_owned = !self.tcp.is_lingering(record);
+            let is_owned = !tcp.is_lingering(record);
             if remote == Some(address) && socket.is_active() && is_owned {
-                channel.consider(record, &TcpSocket(socket), Stage::UnderWay);
+                self.consider(record, &TcpSocket(socket), Stage::UnderWay);
                 // A writer that waits for TCP may go on at once.
                 record.writer.wake();
             }

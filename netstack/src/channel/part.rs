@@ -3,20 +3,23 @@
 //! XENVMC does (design rule R16). Either way they are found again after it.
 
 use kernel::lifecycle::{Lifecycle, Outcome};
-use vmc::{LeaveReason, Mode};
+use vmc::{LeaveReason, Mode, Platform};
 
 use super::Channel;
 use crate::stack::Shared;
 
-/// Registered after the network, so that it settles before it: what leaves a link goes on over
-/// TCP.
-pub(crate) struct Part {
-    pub(crate) shared: Shared,
-    pub(crate) mode: Mode,
+/// The channel, as the guest's lifecycle sees it.
+pub(crate) struct Part<P: Platform> {
+    shared: Shared<P>,
+    mode: Mode,
 }
 
-impl Part {
-    fn with(&self, action: impl FnOnce(&mut Channel)) {
+impl<P: Platform> Part<P> {
+    pub(super) fn new(shared: Shared<P>, mode: Mode) -> Self {
+        Self { shared, mode }
+    }
+
+    fn with(&self, action: impl FnOnce(&mut Channel<P>)) {
         self.shared.with(|stack| {
             if let Some(channel) = &mut stack.channel {
                 action(channel);
@@ -34,22 +37,24 @@ impl Part {
     }
 }
 
-impl Lifecycle for Part {
+impl<P: Platform> Lifecycle for Part<P> {
     fn name(&self) -> &'static str {
         "channel"
     }
 
     fn early_notice(&self) {
-        match self.mode {
-            Mode::Advance => self.with(|channel| channel.vmc.forewarn()),
-            Mode::Original | Mode::Off => self.leave(),
+        if self.mode == Mode::Original {
+            self.leave();
+        } else {
+            self.with(|channel| channel.vmc.forewarn());
         }
     }
 
     fn notice_withdrawn(&self) {
-        match self.mode {
-            Mode::Advance => self.with(|channel| channel.vmc.stay()),
-            Mode::Original | Mode::Off => self.renew(),
+        if self.mode == Mode::Original {
+            self.renew();
+        } else {
+            self.with(|channel| channel.vmc.stay());
         }
     }
 

@@ -1,7 +1,8 @@
-//! What the channel needs of the world, on Xen: the kernel's grants, mappings
-//! and event channels.
+//! What the channel needs of the world: on Xen, the kernel's grants, mappings, event channels and
+//! timers.
 
 use alloc::vec::Vec;
+use core::future::Future;
 use core::task::{Context, Poll};
 
 use kernel::event::{ChannelStatus, EventChannel, EventError};
@@ -9,29 +10,39 @@ use kernel::grant::{Access, GrantError, GrantedRegion, Mapping};
 use kernel::{lifecycle, random, time};
 use vmc::platform::{DomId, Instant, Platform, PlatformError, PortState};
 
-/// The hypervisor that this guest runs on.
-#[derive(Debug, Default)]
-pub(crate) struct Xen;
+/// What wakes the channel's task: event channels and timers.
+pub(crate) trait WakeSources<P: Platform> {
+    /// A timer; dropping it gives it up.
+    type Sleep: Future<Output = ()> + Unpin;
 
-impl Xen {
-    /// There is one.
-    pub(crate) const fn new() -> Self {
-        Self
-    }
+    /// Takes the event that is pending on `port`. If there is none, the next one wakes the task. A
+    /// stale port never has one.
+    fn poll_event(&self, port: &P::Port, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Returns a timer that completes at `deadline`, on the clock of [`Platform::now`].
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
 }
+
+/// The hypervisor that this guest runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Xen;
 
 /// One end of an event channel.
 #[derive(Debug)]
-pub(crate) struct Port(EventChannel);
+pub struct Port(EventChannel);
 
-impl Port {
-    /// Takes the event that waits on this port; where there is none, the task
-    /// is woken by the next one. A stale port never has one.
-    pub(crate) fn poll_event(&self, context: &mut Context<'_>) -> Poll<()> {
-        match self.0.poll_wait(context) {
+impl WakeSources<Self> for Xen {
+    type Sleep = time::Sleep;
+
+    fn poll_event(&self, port: &Port, context: &mut Context<'_>) -> Poll<()> {
+        match port.0.poll_wait(context) {
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> time::Sleep {
+        time::sleep_until(time::Instant::from_nanos(deadline.0))
     }
 }
 
@@ -61,8 +72,8 @@ impl Platform for Xen {
         lifecycle::domid()
     }
 
-    /// The run loop's time: the channel's timers are in milliseconds, and a
-    /// reading of the counter can be a trap into Xen.
+    /// The run loop's time: the channel's timers are in milliseconds, and reading the counter can
+    /// trap into Xen.
     fn now(&self) -> Instant {
         Instant(time::turn().as_nanos())
     }
@@ -71,8 +82,8 @@ impl Platform for Xen {
         random::fill(bytes);
     }
 
-    /// From the frame pool, which asks Xen for more where it may: not between
-    /// an early notice and the resume.
+    /// Takes the pages from the frame pool, which may ask Xen for more, except between an early
+    /// notice and the resume.
     fn grant(&mut self, peer: DomId, pages: usize) -> Result<GrantedRegion, PlatformError> {
         GrantedRegion::new(peer, pages).map_err(of_grant)
     }

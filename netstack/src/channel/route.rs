@@ -7,22 +7,22 @@ use alloc::vec::Vec;
 
 use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
 use smoltcp::time::Instant;
-use vmc::Vmc;
+use vmc::{Platform, Vmc};
 
+use super::Channel;
 use super::frames::{Kind, OffNetfront, kind};
-use super::{Channel, World};
 
 /// The longest frame that may take a link: an ordinary Ethernet frame.
 const LONGEST: usize = 1514;
 
 /// The device, and beside it the links.
-pub(crate) struct Routed<'a, D> {
+pub(crate) struct Routed<'a, D, P: Platform> {
     device: &'a mut D,
-    links: Option<Links<'a>>,
+    links: Option<Links<'a, P>>,
 }
 
-struct Links<'a> {
-    vmc: &'a mut Vmc<World>,
+struct Links<'a, P: Platform> {
+    vmc: &'a mut Vmc<P>,
     inbox: &'a mut VecDeque<Vec<u8>>,
     scratch: &'a mut Vec<u8>,
     off_netfront: &'a mut OffNetfront,
@@ -30,9 +30,9 @@ struct Links<'a> {
     used: &'a mut bool,
 }
 
-impl<'a, D: Device> Routed<'a, D> {
+impl<'a, D: Device, P: Platform> Routed<'a, D, P> {
     /// Routes past the links of `channel`, where there are any.
-    pub(crate) fn new(device: &'a mut D, channel: Option<&'a mut Channel>) -> Self {
+    pub(crate) fn new(device: &'a mut D, channel: Option<&'a mut Channel<P>>) -> Self {
         let links = channel
             .filter(|channel| !channel.vmc.is_alone() || !channel.inbox.is_empty())
             .map(|channel| Links {
@@ -46,8 +46,8 @@ impl<'a, D: Device> Routed<'a, D> {
     }
 }
 
-impl Links<'_> {
-    fn again(&mut self) -> Links<'_> {
+impl<P: Platform> Links<'_, P> {
+    fn again(&mut self) -> Links<'_, P> {
         Links {
             vmc: self.vmc,
             inbox: self.inbox,
@@ -91,13 +91,13 @@ impl Links<'_> {
     }
 }
 
-impl<D: Device> Device for Routed<'_, D> {
+impl<D: Device, P: Platform> Device for Routed<'_, D, P> {
     type RxToken<'t>
         = RxToken<D::RxToken<'t>>
     where
         Self: 't;
     type TxToken<'t>
-        = TxToken<'t, D::TxToken<'t>>
+        = TxToken<'t, D::TxToken<'t>, P>
     where
         Self: 't;
 
@@ -150,14 +150,14 @@ impl<R: phy::RxToken> phy::RxToken for RxToken<R> {
 }
 
 /// The right to send one frame, either way.
-pub(crate) struct TxToken<'a, T> {
+pub(crate) struct TxToken<'a, T, P: Platform> {
     /// Lacking only where a frame from a link is answered while the device has no room.
     device: Option<T>,
-    links: Option<Links<'a>>,
+    links: Option<Links<'a, P>>,
     meta: PacketMeta,
 }
 
-impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
+impl<T: phy::TxToken, P: Platform> phy::TxToken for TxToken<'_, T, P> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, len: usize, f: F) -> R {
         if let Some(device) = &mut self.device {
             device.set_meta(self.meta);

@@ -1,36 +1,39 @@
-//! The channel of a guest, from its identity to its task.
+//! The channel of a guest, from its options to its task.
 
 use alloc::rc::Rc;
+use core::future::Future;
 
-use kernel::xenstore::Xenstore;
-use kernel::{lifecycle, task};
-use vmc::{Uuid, Vmc};
+use vmc::{Platform, Uuid, Vmc};
 
+use super::ChannelOptions;
 use super::drive::drive;
 use super::part::Part;
-use super::{ChannelOptions, World};
-use crate::network::NetError;
+use super::platform::WakeSources;
 use crate::stack::Shared;
 
-/// Gives the stack its channel, unless the command line says `vmc=off`.
-///
-/// # Errors
-/// xenstore does not say who this guest is.
-pub(crate) async fn start(
-    store: &Xenstore,
-    shared: &Shared,
+/// What a stack with a channel needs run beside it.
+pub(crate) struct Started<P: Platform, F> {
+    /// The channel's part in a suspend, to be registered after the network's: so it settles
+    /// before the network, and what leaves a link goes on over TCP.
+    pub(crate) part: Rc<Part<P>>,
+    /// The channel's task, to be spawned; it never completes.
+    pub(crate) task: F,
+}
+
+/// Gives the stack the channel of the guest `uuid`; `None`, and no channel, with `vmc=off`.
+pub(crate) fn start<P: Platform, S: WakeSources<P>>(
+    shared: &Shared<P>,
+    platform: P,
+    sources: S,
+    uuid: Uuid,
     options: &ChannelOptions,
-) -> Result<(), NetError> {
-    if !options.is_on() {
-        return Ok(());
-    }
-    let uuid = store.uuid().await.map_err(NetError::Identity)?;
-    let vmc = Vmc::new(World::new(), options.config(Uuid(uuid)));
+) -> Option<Started<P, impl Future<Output = ()> + use<P, S>>> {
+    let config = options.config(uuid)?;
+    let mode = config.mode;
+    let vmc = Vmc::new(platform, config);
     shared.with(|stack| stack.set_channel(vmc));
-    lifecycle::register(Rc::new(Part {
-        shared: shared.clone(),
-        mode: options.mode(),
-    }));
-    task::spawn(drive(shared.clone())).detach();
-    Ok(())
+    Some(Started {
+        part: Rc::new(Part::new(shared.clone(), mode)),
+        task: drive(shared.clone(), sources),
+    })
 }

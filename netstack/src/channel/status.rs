@@ -2,8 +2,10 @@
 
 use alloc::string::String;
 use core::fmt::Write;
+use core::ops::Range;
 
-use vmc::{Cause, Refusals};
+use kernel::pv::Pfn;
+use vmc::{Cause, Platform, Refusals};
 
 use super::Channel;
 
@@ -27,9 +29,10 @@ const CAUSES: [Cause; Cause::COUNT] = [
     Cause::WrongAddress,
 ];
 
-impl Channel {
-    /// Logs what the channel has counted.
-    pub(crate) fn log_status(&self) {
+impl<P: Platform> Channel<P> {
+    /// Logs what the channel has counted. `frames` names the frames of a region, as a migration
+    /// does.
+    pub(crate) fn log_status(&self, frames: impl Fn(&P::Region) -> Range<Pfn>) {
         let all = self.vmc.statistics();
         log::info!(
             "status: vmc links {} upgrades {} fallbacks {} growths {} rehomed {} failed {}; notifications {} \
@@ -84,7 +87,7 @@ impl Channel {
                 counters.rings_reused,
             );
         }
-        self.log_rings();
+        self.log_rings(frames);
         for (_, conn) in self.vmc.connection_statistics().take(LISTED) {
             let path = |ring: bool| if ring { "ring" } else { "TCP" };
             log::info!(
@@ -102,15 +105,12 @@ impl Channel {
             );
         }
     }
-}
 
-#[cfg(not(test))]
-impl Channel {
     /// Which rings are in use, and where: what a migration sends, and what not.
-    fn log_rings(&self) {
+    fn log_rings(&self, frames: impl Fn(&P::Region) -> Range<Pfn>) {
         let mut own = String::new();
         for region in self.vmc.own_rings() {
-            let frames = region.frames();
+            let frames = frames(region);
             let comma = if own.is_empty() { "" } else { "," };
             // Writing to a String does not fail.
             let _ = write!(own, "{comma}{:x}-{:x}", frames.start, frames.end - 1);
@@ -123,12 +123,6 @@ impl Channel {
             self.vmc.foreign_ring_pages()
         );
     }
-}
-
-#[cfg(test)]
-impl Channel {
-    /// Rings of the simulator's have no frames.
-    fn log_rings(&self) {}
 }
 
 fn log_refusals(title: &str, refusals: &Refusals) {

@@ -13,7 +13,7 @@ use smoltcp::wire::EthernetAddress;
 
 use super::device::{Connection, Features};
 use super::pages::Domain;
-use crate::network::NetError;
+use crate::error::NetError;
 
 /// How long the backend, and the hotplug script behind it, may take for each step.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,26 +1,57 @@
-//! The interface's addresses, routes and DNS servers, from the command line or from DHCP.
+//! The interface's addresses, routes and DNS servers, whether from the command line or from DHCP.
 
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
+use core::task::{Context, Poll};
 
-use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv4Cidr, Ipv6Cidr};
+use smoltcp::wire::{IpAddress, IpCidr, Ipv4Cidr, Ipv6Cidr};
+use vmc::Platform;
 
-use super::Stack;
+use super::{Shared, Stack};
+use crate::addressing::{Addressing, is_host, link_local};
+use crate::dhcp::{Dhcp, LeaseChange};
 
-/// An IPv4 or IPv6 address of the interface with what belongs to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Addressing {
-    /// IPv4 address and prefix length in bits.
-    pub(crate) ipv4: Option<(Ipv4Addr, u8)>,
-    /// IPv4 default gateway.
-    pub(crate) gateway4: Option<Ipv4Addr>,
-    /// IPv6 address and prefix length in bits, beside the link-local one.
-    pub(crate) ipv6: Option<(Ipv6Addr, u8)>,
-    /// IPv6 default gateway.
-    pub(crate) gateway6: Option<Ipv6Addr>,
+impl<P: Platform> Shared<P> {
+    /// Starts the DHCP client. `fixed` holds what stays as it is (IPv6); `hostname` is sent to
+    /// the server.
+    pub(crate) fn start_dhcp(&self, fixed: Addressing, hostname: Option<String>) {
+        self.with(|stack| {
+            stack.set_addresses(&fixed);
+            stack.dhcp = Some(Dhcp::new(&mut stack.sockets, fixed, hostname));
+            stack.kick();
+        });
+    }
+
+    /// Completes once a lease has been applied.
+    pub(crate) fn poll_lease(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.with(|stack| match &mut stack.dhcp {
+            Some(dhcp) => dhcp.poll_leased(cx),
+            None => Poll::Ready(()),
+        })
+    }
 }
 
-impl Stack {
+impl<P: Platform> Stack<P> {
+    /// Applies what the DHCP client has learned or lost since the last call.
+    pub(super) fn apply_lease(&mut self) {
+        let Some(dhcp) = &mut self.dhcp else { return };
+        match dhcp.poll(&mut self.sockets) {
+            None => {}
+            Some(LeaseChange::Leased {
+                addressing,
+                servers,
+            }) => {
+                self.set_addresses(&addressing);
+                self.resolver.set_leased(&servers);
+            }
+            Some(LeaseChange::Lost { addressing }) => {
+                self.set_addresses(&addressing);
+                self.resolver.set_leased(&[]);
+            }
+        }
+    }
+
     /// Sets the interface's addresses and routes to `addressing` and the link-local address of
     /// its MAC. Connections bound to an address that is gone end with `AddressLost`.
     pub(crate) fn set_addresses(&mut self, addressing: &Addressing) {
@@ -72,52 +103,5 @@ impl Stack {
     /// Whether `address` is one of the interface's.
     pub(crate) fn is_own(&self, address: IpAddr) -> bool {
         self.iface.has_ip_addr(IpAddress::from(address))
-    }
-
-    /// The interface's MAC address.
-    pub(crate) fn mac(&self) -> EthernetAddress {
-        self.mac
-    }
-}
-
-/// Whether `address` can be that of one host.
-pub(crate) fn is_host(address: Ipv4Addr) -> bool {
-    !address.is_unspecified() && !address.is_broadcast() && !address.is_multicast()
-}
-
-/// The link-local address with the modified EUI-64 of `mac` (RFC 4291 appendix A).
-fn link_local(mac: EthernetAddress) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::from([
-        0xfe,
-        0x80,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        a ^ 0x02,
-        b,
-        c,
-        0xff,
-        0xfe,
-        d,
-        e,
-        f,
-    ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn link_local_follows_rfc_4291() {
-        let mac = EthernetAddress([0x00, 0x16, 0x3e, 0x12, 0x34, 0x56]);
-        assert_eq!(
-            link_local(mac),
-            Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0216, 0x3eff, 0xfe12, 0x3456)
-        );
     }
 }

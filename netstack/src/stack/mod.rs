@@ -5,17 +5,19 @@
 //! task does that ([`crate::network`]); in host tests a virtual clock does.
 //! Sockets share the stack by reference count and wait by wakers only.
 //!
-//! Read in this order: this file, `poll.rs` (the loop), `addresses.rs`, then [`crate::tcp`].
+//! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `mend.rs`,
+//! `addresses.rs`, then [`crate::tcp`].
 
 mod addresses;
 mod mend;
 mod poll;
+mod poller;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::net::IpAddr;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::Device;
@@ -23,54 +25,44 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
-use vmc::Vmc;
+use vmc::{Platform, Vmc};
 
 use crate::announce::Announcer;
-use crate::channel::{Channel, TcpSocket, World};
+use crate::channel::{Channel, TcpSocket, Turn, Xen};
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
 use crate::options::Limits;
 use crate::tcp::{Record, Table};
 
-pub(crate) use addresses::{Addressing, is_host};
+pub(crate) use poller::Poller;
 
-/// Interface, sockets and their book-keeping.
-pub(crate) struct Stack {
+/// Interface, sockets and their book-keeping. `P` is what the channel runs on: Xen in a guest.
+pub(crate) struct Stack<P: Platform = Xen> {
     pub(crate) iface: Interface,
     pub(crate) sockets: SocketSet<'static>,
     pub(crate) tcp: Table,
     pub(crate) resolver: Resolver,
     pub(crate) dhcp: Option<Dhcp>,
     pub(crate) announcer: Announcer,
-    pub(crate) counters: Counters,
-    /// Shared memory with guests of this host; none with `vmc=off`.
-    pub(crate) channel: Option<Channel>,
+    /// Shared memory with guests of this host; `None` with `vmc=off`.
+    pub(crate) channel: Option<Channel<P>>,
     /// Largest IP packet that the link carries, in bytes.
     pub(crate) ip_mtu: usize,
     mending: mend::Mending,
     mac: EthernetAddress,
-    kicked: bool,
-    poller: Option<Waker>,
-}
-
-/// What the stack counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    /// TCP connections accepted.
-    pub(crate) accepted: u64,
-    /// TCP connections opened.
-    pub(crate) connected: u64,
-    /// Times that a listener had no room, in its backlog or in memory, for another connection.
-    pub(crate) backlog_full: u64,
-    /// Closed connections reset because they did not finish within their linger time.
-    pub(crate) linger_resets: u64,
+    poller: Poller,
 }
 
 /// A stack that several sockets and one poller share.
-#[derive(Clone)]
-pub(crate) struct Shared(Rc<RefCell<Stack>>);
+pub(crate) struct Shared<P: Platform = Xen>(Rc<RefCell<Stack<P>>>);
 
-impl Shared {
+impl<P: Platform> Clone for Shared<P> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<P: Platform> Shared<P> {
     /// A stack without addresses on `device`. `seed` feeds sequence numbers and port choice and
     /// must differ between boots.
     pub(crate) fn new<D: Device>(
@@ -89,52 +81,61 @@ impl Shared {
             resolver: Resolver::default(),
             dhcp: None,
             announcer: Announcer::default(),
-            counters: Counters::default(),
             channel: None,
             ip_mtu: device.capabilities().ip_mtu(),
             mending: mend::Mending::default(),
             mac,
-            kicked: false,
-            poller: None,
+            poller: Poller::default(),
         })))
     }
 
     /// Runs `f` on the stack. No waker runs code of its own here, so `f` cannot be re-entered.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Stack) -> T) -> T {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Stack<P>) -> T) -> T {
         f(&mut self.0.borrow_mut())
     }
 
-    /// Ready when a socket operation has left work for the poller since the last call.
+    /// Completes if a socket operation has left work for the poller since the last call.
     pub(crate) fn poll_kicked(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.with(|stack| {
-            if core::mem::take(&mut stack.kicked) {
-                Poll::Ready(())
-            } else {
-                stack.poller = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        })
+        self.with(|stack| stack.poller.poll_kicked(cx))
     }
 }
 
-impl Stack {
-    /// Says that there is something to send or to settle: the poller is woken.
+impl<P: Platform> Stack<P> {
+    /// Wakes the poller, because there is something to send or to settle.
     pub(crate) fn kick(&mut self) {
-        self.kicked = true;
-        if let Some(waker) = self.poller.take() {
-            waker.wake();
-        }
+        self.poller.kick();
     }
 
     /// Whether [`Self::kick`] was called since the last poll.
     #[cfg(test)]
     pub(crate) fn is_kicked(&self) -> bool {
-        self.kicked
+        self.poller.is_kicked()
     }
 
     /// Begins to share memory with guests of this host.
-    pub(crate) fn set_channel(&mut self, vmc: Vmc<World>) {
+    pub(crate) fn set_channel(&mut self, vmc: Vmc<P>) {
         self.channel = Some(Channel::new(vmc, &mut self.sockets));
+    }
+
+    /// Takes one turn of the channel; see [`Channel::turn`].
+    pub(crate) fn turn_channel(&mut self, rang: impl FnMut(&P::Port) -> bool) -> Turn {
+        let Some(channel) = &mut self.channel else {
+            return Turn::default();
+        };
+        channel.turn(&mut self.sockets, &self.tcp, &mut self.poller, rang)
+    }
+
+    /// Takes note that the network is back after a migration: neighbours and bridges are told where
+    /// the guest is now, and what the channel asked before is asked again, because it could not
+    /// reach anybody.
+    pub(crate) fn network_is_back(&mut self) {
+        self.announcer.restart();
+        if let Some(channel) = &mut self.channel
+            && channel.vmc.platform().domid() != 0
+        {
+            channel.vmc.reach_out();
+            channel.kick();
+        }
     }
 
     /// Lets go of a connection: what was written is still delivered.

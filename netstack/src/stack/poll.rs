@@ -5,9 +5,11 @@ use core::time::Duration;
 use smoltcp::iface::{PollIngressSingleResult, PollResult};
 use smoltcp::phy::Device;
 use smoltcp::time::Instant;
+use vmc::Platform;
 
 use super::Stack;
 use super::mend::Mended;
+use crate::announce::announce;
 use crate::channel::Routed;
 use crate::tcp::Phase;
 
@@ -29,10 +31,10 @@ pub(crate) struct Progress {
     pub(crate) deadline: Option<Instant>,
 }
 
-impl Stack {
+impl<P: Platform> Stack<P> {
     /// Receives and sends what there is, up to a bound, and runs the timers that are due at `now`.
     pub(crate) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Progress {
-        self.kicked = false;
+        self.poller.begin();
         self.iface.poll_maintenance(now);
 
         let mut received = 0;
@@ -51,11 +53,13 @@ impl Stack {
             }
             // One segment can use up at most one listening socket, so one spare per listener is
             // enough for any burst of connection requests.
-            self.tcp.replenish(&mut self.sockets, &mut self.counters);
+            self.tcp.replenish(&mut self.sockets);
         }
         if received > 0 {
             self.observe(now, Phase::Received);
-            self.serve_channel();
+            if let Some(channel) = &mut self.channel {
+                channel.serve(&mut self.sockets, &self.tcp, &mut self.poller);
+            }
         }
 
         let mut sent_rounds = 0;
@@ -68,15 +72,16 @@ impl Stack {
             sent_rounds += 1;
         }
         self.observe(now, Phase::Sent);
-        self.tcp.settle(
-            &mut self.sockets,
-            now,
-            &mut self.counters,
-            &mut self.channel,
-        );
-        self.finish_channel();
+        self.tcp.settle(&mut self.sockets, now, &mut self.channel);
+        if let Some(channel) = &mut self.channel {
+            channel.finish(&mut self.tcp);
+        }
         self.apply_lease();
-        self.run_announcer(device, now);
+        if self.announcer.is_due(now) {
+            let addresses = self.addresses();
+            let addresses = addresses.into_iter().map(|(address, _)| address);
+            announce(device, now, self.mac, addresses);
+        }
 
         let again = received == RECEIVE_BATCH || sent_rounds == SEND_ROUNDS;
         let idle = received == 0 && sent_rounds == 0;

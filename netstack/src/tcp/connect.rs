@@ -7,6 +7,7 @@ use core::task::Poll;
 use core::time::Duration;
 
 use smoltcp::socket::tcp::{self, Socket, State};
+use vmc::Platform;
 
 use super::connection::Connection;
 use super::record::Record;
@@ -16,7 +17,7 @@ use crate::error::{ConnectError, StreamError};
 use crate::options::TcpOptions;
 use crate::stack::{Shared, Stack};
 
-impl Shared {
+impl<P: Platform> Shared<P> {
     /// Opens a connection to `peer`; `timeout` bounds the handshake. Dropping the future gives
     /// the attempt up.
     pub(crate) async fn connect(
@@ -24,7 +25,7 @@ impl Shared {
         peer: SocketAddr,
         options: TcpOptions,
         timeout: Duration,
-    ) -> Result<TcpStream, ConnectError> {
+    ) -> Result<TcpStream<P>, ConnectError> {
         let record = self.with(|stack| stack.start_connect(peer, options, timeout))?;
         let attempt = Attempt {
             shared: self,
@@ -34,7 +35,7 @@ impl Shared {
     }
 }
 
-impl Stack {
+impl<P: Platform> Stack<P> {
     fn start_connect(
         &mut self,
         peer: SocketAddr,
@@ -82,13 +83,13 @@ impl Stack {
 }
 
 /// A handshake under way; dropping it gives it up.
-struct Attempt<'a> {
-    shared: &'a Shared,
+struct Attempt<'a, P: Platform> {
+    shared: &'a Shared<P>,
     record: Option<Rc<Record>>,
 }
 
-impl Attempt<'_> {
-    async fn finish(mut self) -> Result<TcpStream, ConnectError> {
+impl<P: Platform> Attempt<'_, P> {
+    async fn finish(mut self) -> Result<TcpStream<P>, ConnectError> {
         poll_fn(|cx| {
             let Some(record) = &self.record else {
                 return Poll::Ready(());
@@ -110,7 +111,7 @@ impl Attempt<'_> {
         };
         match Connection::new(self.shared, record.clone()) {
             Some(connection) => {
-                self.shared.with(|stack| stack.counters.connected += 1);
+                self.shared.with(|stack| stack.tcp.counters.connected += 1);
                 Ok(TcpStream::new(connection))
             }
             None => Err(match record.error() {
@@ -124,7 +125,7 @@ impl Attempt<'_> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl<P: Platform> Drop for Attempt<'_, P> {
     fn drop(&mut self) {
         if let Some(record) = self.record.take() {
             self.shared.with(|stack| {

@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
 use smoltcp::socket::tcp::{RecvError, Socket};
-use vmc::{Received, StreamEnd};
+use vmc::{Platform, Received, StreamEnd};
 
 use super::record::Record;
 use crate::channel::TcpSocket;
@@ -14,18 +14,18 @@ use crate::error::StreamError;
 use crate::stack::{Shared, Stack};
 
 /// The last owner lets go: TCP finishes in the background ([`super::linger`]).
-pub(crate) struct Connection {
-    shared: Shared,
+pub(crate) struct Connection<P: Platform> {
+    shared: Shared<P>,
     record: Rc<Record>,
     local: SocketAddr,
     peer: SocketAddr,
     write_closed: Cell<bool>,
 }
 
-impl Connection {
+impl<P: Platform> Connection<P> {
     /// Takes over `record`; `None`, and the socket is released, if it is not connected (any
     /// more).
-    pub(super) fn new(shared: &Shared, record: Rc<Record>) -> Option<Rc<Self>> {
+    pub(super) fn new(shared: &Shared<P>, record: Rc<Record>) -> Option<Rc<Self>> {
         let endpoints = shared.with(|stack| {
             let socket = stack.sockets.get::<Socket<'_>>(record.handle);
             let endpoints = socket.local_endpoint().zip(socket.remote_endpoint());
@@ -118,7 +118,7 @@ impl Connection {
     /// The same for a connection in the channel's care; `None` where it is not.
     fn read_channel(
         &self,
-        stack: &mut Stack,
+        stack: &mut Stack<P>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Option<Poll<Result<usize, StreamError>>> {
@@ -148,7 +148,7 @@ impl Connection {
     /// The same for a connection in the channel's care; `None` where it is not.
     fn write_channel(
         &self,
-        stack: &mut Stack,
+        stack: &mut Stack<P>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Option<Poll<Result<usize, StreamError>>> {
@@ -206,20 +206,6 @@ impl Connection {
         }
     }
 
-    /// Ready when the peer has acknowledged everything written and the FIN, or never will.
-    pub(super) fn poll_delivered(
-        record: &Record,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), StreamError>> {
-        match record.delivered.get() {
-            Some(result) => Poll::Ready(result),
-            None => {
-                record.closer.register(cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
     pub(super) fn record(&self) -> Rc<Record> {
         self.record.clone()
     }
@@ -256,7 +242,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl<P: Platform> Drop for Connection<P> {
     fn drop(&mut self) {
         self.shared.with(|stack| {
             stack.release(&self.record);

@@ -1,23 +1,32 @@
 //! Connections that the application has let go of and TCP has not: they deliver what was
-//! written, wait out TIME-WAIT, and are reset when that takes too long. Their number is bounded.
+//! written, wait out TIME-WAIT, and are reset if that takes too long. Their number is bounded.
 
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 
 use smoltcp::iface::SocketSet;
 use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::{Duration, Instant};
+use vmc::Platform;
 
+use super::counters::Counters;
+use super::pool::{Pool, is_dead};
 use super::record::Record;
-use super::table::{Table, is_dead};
 use crate::channel::{Channel, TcpSocket};
 use crate::error::StreamError;
-use crate::stack::Counters;
 
 /// How long the reset of a lingering connection may wait for the device or for ARP.
 const RESET_PATIENCE: Duration = Duration::from_secs(2);
 
+/// All lingering connections, the one that has lingered longest first.
+pub(super) struct Linger {
+    queue: VecDeque<Lingering>,
+    /// Connections at most.
+    limit: usize,
+}
+
 /// A connection without an owner.
-pub(crate) struct Lingering {
+struct Lingering {
     record: Rc<Record>,
     stage: Stage,
 }
@@ -33,7 +42,7 @@ enum Stage {
 }
 
 impl Lingering {
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    fn deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::New => None,
             Stage::Closing(at) | Stage::Resetting(at) => Some(at),
@@ -41,9 +50,22 @@ impl Lingering {
     }
 }
 
-impl Table {
+impl Linger {
+    /// Has room for `limit` connections, at least one.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            limit: limit.max(1),
+        }
+    }
+
     /// Takes over a connection that its owner is done with: what was written is still delivered.
-    pub(crate) fn release(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
+    pub(super) fn release(
+        &mut self,
+        pool: &mut Pool,
+        sockets: &mut SocketSet<'static>,
+        record: &Rc<Record>,
+    ) {
         let socket = sockets.get_mut::<Socket<'_>>(record.handle);
         // The channel closes the socket itself, once it is through with its ring.
         if record.channel.get().is_none() || socket.state() == State::Listen {
@@ -52,81 +74,92 @@ impl Table {
         if is_dead(socket) {
             let result = record.failure.get().map_or(Ok(()), Err);
             record.report_delivery(result);
-            self.remove(sockets, record);
+            pool.remove(sockets, record);
             return;
         }
-        self.lingering.push_back(Lingering {
+        self.queue.push_back(Lingering {
             record: record.clone(),
             stage: Stage::New,
         });
-        while self.lingering.len() > self.limits.lingering.max(1) {
-            if !self.forget_time_wait(sockets) {
-                self.forget_oldest(sockets);
+        while self.queue.len() > self.limit {
+            if !self.forget_time_wait(pool, sockets) {
+                self.forget_oldest(pool, sockets);
             }
         }
     }
 
     /// Whether a connection has no owner any more.
-    pub(crate) fn is_lingering(&self, record: &Rc<Record>) -> bool {
-        let mut lingering = self.lingering.iter();
+    pub(super) fn holds(&self, record: &Rc<Record>) -> bool {
+        let mut lingering = self.queue.iter();
         lingering.any(|lingering| Rc::ptr_eq(&lingering.record, record))
     }
 
-    /// Gives up the oldest connection in TIME-WAIT; false when there is none.
-    pub(super) fn forget_time_wait(&mut self, sockets: &mut SocketSet<'static>) -> bool {
-        let oldest = self.lingering.iter().position(|lingering| {
+    /// Gives up the oldest connection in TIME-WAIT; false if there is none.
+    pub(super) fn forget_time_wait(
+        &mut self,
+        pool: &mut Pool,
+        sockets: &mut SocketSet<'static>,
+    ) -> bool {
+        let oldest = self.queue.iter().position(|lingering| {
             sockets.get::<Socket<'_>>(lingering.record.handle).state() == State::TimeWait
         });
-        let Some(lingering) = oldest.and_then(|index| self.lingering.remove(index)) else {
+        let Some(lingering) = oldest.and_then(|index| self.queue.remove(index)) else {
             return false;
         };
         lingering.record.report_delivery(Ok(()));
-        self.remove(sockets, &lingering.record);
+        pool.remove(sockets, &lingering.record);
         true
     }
 
     /// Gives up the connection that has lingered longest. Its peer learns by the reset that
     /// answers its next segment.
-    fn forget_oldest(&mut self, sockets: &mut SocketSet<'static>) {
-        if let Some(lingering) = self.lingering.pop_front() {
+    fn forget_oldest(&mut self, pool: &mut Pool, sockets: &mut SocketSet<'static>) {
+        if let Some(lingering) = self.queue.pop_front() {
             lingering.record.report_delivery(Err(StreamError::Aborted));
-            self.remove(sockets, &lingering.record);
+            pool.remove(sockets, &lingering.record);
         }
     }
 
-    pub(super) fn settle_lingering(
+    /// Moves every connection on, and forgets those that are done.
+    pub(super) fn settle<P: Platform>(
         &mut self,
+        pool: &mut Pool,
         sockets: &mut SocketSet<'static>,
         now: Instant,
         counters: &mut Counters,
-        channel: &mut Option<Channel>,
+        channel: &mut Option<Channel<P>>,
     ) {
         let mut index = 0;
-        while let Some(lingering) = self.lingering.get_mut(index) {
+        while let Some(lingering) = self.queue.get_mut(index) {
             let socket = sockets.get_mut::<Socket<'_>>(lingering.record.handle);
             if lingering.step(socket, now, counters, channel.as_mut()) {
                 index += 1;
-            } else if let Some(lingering) = self.lingering.remove(index) {
-                self.remove(sockets, &lingering.record);
+            } else if let Some(lingering) = self.queue.remove(index) {
+                pool.remove(sockets, &lingering.record);
             }
         }
     }
 
-    /// The number of lingering connections and its bound.
+    /// Returns the time of the next timer.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.queue.iter().filter_map(Lingering::deadline).min()
+    }
+
+    /// The number of lingering connections.
     #[cfg(test)]
-    pub(crate) fn lingering(&self) -> (usize, crate::options::Limits) {
-        (self.lingering.len(), self.limits)
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
     }
 }
 
 impl Lingering {
-    /// Moves the connection on; false when it can be forgotten.
-    fn step(
+    /// Moves the connection on; false once it can be forgotten.
+    fn step<P: Platform>(
         &mut self,
         socket: &mut Socket<'_>,
         now: Instant,
         counters: &mut Counters,
-        channel: Option<&mut Channel>,
+        channel: Option<&mut Channel<P>>,
     ) -> bool {
         let mut shared = self.record.channel.get().zip(channel);
         match &mut shared {

@@ -1,7 +1,7 @@
 //! What is kept per TCP connection beside smoltcp's socket.
 
 use core::cell::{Cell, RefCell};
-use core::task::Waker;
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use smoltcp::iface::SocketHandle;
@@ -168,6 +168,17 @@ impl Record {
             self.delivered.set(Some(result));
         }
         self.closer.wake();
+    }
+
+    /// Completes once the peer has acknowledged everything written and the FIN, or never will.
+    pub(super) fn poll_delivered(&self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        match self.delivered.get() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                self.closer.register(cx.waker());
+                Poll::Pending
+            }
+        }
     }
 
     /// Counts bytes that the application read from TCP.

@@ -11,8 +11,10 @@ use core::net::SocketAddr;
 
 use embedded_io::ErrorType;
 use embedded_io_async::{BufRead, Read, Write};
+use vmc::Platform;
 
 use super::connection::Connection;
+use crate::channel::Xen;
 use crate::error::StreamError;
 
 /// Size of the buffer behind `fill_buf`, in bytes; allocated when first used.
@@ -28,20 +30,20 @@ const READ_AHEAD: usize = 4096;
 ///
 /// Dropping the stream closes it in the background: what was written is delivered, bounded by
 /// [`TcpOptions::linger`](crate::TcpOptions::linger).
-pub struct TcpStream {
-    read: ReadHalf,
-    write: WriteHalf,
+pub struct TcpStream<P: Platform = Xen> {
+    read: ReadHalf<P>,
+    write: WriteHalf<P>,
 }
 
 /// The reading half of a [`TcpStream`].
-pub struct ReadHalf {
-    connection: Rc<Connection>,
+pub struct ReadHalf<P: Platform = Xen> {
+    connection: Rc<Connection<P>>,
     ahead: Option<Box<ReadAhead>>,
 }
 
 /// The writing half of a [`TcpStream`]; dropping it sends a FIN.
-pub struct WriteHalf {
-    connection: Rc<Connection>,
+pub struct WriteHalf<P: Platform = Xen> {
+    connection: Rc<Connection<P>>,
 }
 
 /// Bytes taken from TCP and not yet consumed.
@@ -51,8 +53,8 @@ struct ReadAhead {
     end: usize,
 }
 
-impl TcpStream {
-    pub(crate) fn new(connection: Rc<Connection>) -> Self {
+impl<P: Platform> TcpStream<P> {
+    pub(crate) fn new(connection: Rc<Connection<P>>) -> Self {
         Self {
             read: ReadHalf {
                 connection: connection.clone(),
@@ -63,7 +65,7 @@ impl TcpStream {
     }
 
     /// The two directions, for two tasks. The connection closes when both are dropped.
-    pub fn split(self) -> (ReadHalf, WriteHalf) {
+    pub fn split(self) -> (ReadHalf<P>, WriteHalf<P>) {
         (self.read, self.write)
     }
 
@@ -92,7 +94,7 @@ impl TcpStream {
     pub async fn close(self) -> Result<(), StreamError> {
         let record = self.read.connection.record();
         drop(self);
-        poll_fn(|cx| Connection::poll_delivered(&record, cx)).await
+        poll_fn(|cx| record.poll_delivered(cx)).await
     }
 
     /// Resets the connection; what was not yet delivered is lost.
@@ -112,7 +114,7 @@ impl TcpStream {
     }
 }
 
-impl ReadHalf {
+impl<P: Platform> ReadHalf<P> {
     /// Our address and port.
     pub fn local_addr(&self) -> SocketAddr {
         self.connection.local_addr()
@@ -128,7 +130,7 @@ impl ReadHalf {
     }
 }
 
-impl WriteHalf {
+impl<P: Platform> WriteHalf<P> {
     /// Sends a FIN after what was written. Later writes fail with [`StreamError::WriteClosed`].
     pub fn shutdown(&mut self) {
         self.connection.shutdown_write();
@@ -145,25 +147,25 @@ impl WriteHalf {
     }
 }
 
-impl Drop for WriteHalf {
+impl<P: Platform> Drop for WriteHalf<P> {
     fn drop(&mut self) {
         self.connection.shutdown_write();
     }
 }
 
-impl ErrorType for TcpStream {
+impl<P: Platform> ErrorType for TcpStream<P> {
     type Error = StreamError;
 }
 
-impl ErrorType for ReadHalf {
+impl<P: Platform> ErrorType for ReadHalf<P> {
     type Error = StreamError;
 }
 
-impl ErrorType for WriteHalf {
+impl<P: Platform> ErrorType for WriteHalf<P> {
     type Error = StreamError;
 }
 
-impl Read for ReadHalf {
+impl<P: Platform> Read for ReadHalf<P> {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, StreamError> {
         if buf.is_empty() {
             return Ok(0);
@@ -179,7 +181,7 @@ impl Read for ReadHalf {
     }
 }
 
-impl BufRead for ReadHalf {
+impl<P: Platform> BufRead for ReadHalf<P> {
     async fn fill_buf(&mut self) -> Result<&[u8], StreamError> {
         let ahead = self.ahead.get_or_insert_with(|| {
             Box::new(ReadAhead {
@@ -204,7 +206,7 @@ impl BufRead for ReadHalf {
     }
 }
 
-impl Write for WriteHalf {
+impl<P: Platform> Write for WriteHalf<P> {
     async fn write(&mut self, buf: &[u8]) -> Result<usize, StreamError> {
         if buf.is_empty() {
             return Ok(0);
@@ -217,13 +219,13 @@ impl Write for WriteHalf {
     }
 }
 
-impl Read for TcpStream {
+impl<P: Platform> Read for TcpStream<P> {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, StreamError> {
         self.read.read(buf).await
     }
 }
 
-impl BufRead for TcpStream {
+impl<P: Platform> BufRead for TcpStream<P> {
     async fn fill_buf(&mut self) -> Result<&[u8], StreamError> {
         self.read.fill_buf().await
     }
@@ -233,7 +235,7 @@ impl BufRead for TcpStream {
     }
 }
 
-impl Write for TcpStream {
+impl<P: Platform> Write for TcpStream<P> {
     async fn write(&mut self, buf: &[u8]) -> Result<usize, StreamError> {
         self.write.write(buf).await
     }
@@ -243,7 +245,7 @@ impl Write for TcpStream {
     }
 }
 
-impl fmt::Debug for TcpStream {
+impl<P: Platform> fmt::Debug for TcpStream<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

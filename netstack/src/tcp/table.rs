@@ -1,30 +1,28 @@
-//! All TCP sockets of a stack: memory, ports, and the walk over them at every poll.
+//! All TCP sockets of a stack: listeners, ports, memory, and the walk over them at every poll.
 
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::task::Waker;
 
 use smoltcp::iface::{Interface, SocketSet};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::IpListenEndpoint;
-use vmc::ConnId;
+use vmc::{ConnId, Platform};
 
-use super::linger::Lingering;
-use super::listener::Listening;
+use super::backlog::{Backlog, Need};
+use super::counters::Counters;
+use super::linger::Linger;
+use super::pool::{OutOfMemory, Pool};
 use super::record::Record;
 use crate::channel::{Channel, Stage, TcpSocket};
+use crate::error::BindError;
 use crate::options::{Limits, TcpOptions};
-use crate::stack::Counters;
 
 /// First ephemeral port (RFC 6335 section 6).
 const EPHEMERAL_FIRST: u16 = 49152;
 /// Number of ephemeral ports.
 const EPHEMERAL_COUNT: u16 = 16384;
-
-/// The buffers of another connection do not fit the limits or the heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory;
 
 /// When in a poll the sockets are observed: a socket that closed while segments came in was
 /// reset by its peer, one that closed while timers ran had timed out.
@@ -38,39 +36,36 @@ pub(crate) enum Phase {
 
 /// The TCP sockets of one stack.
 pub(crate) struct Table {
-    pub(super) limits: Limits,
-    pub(super) records: Vec<Rc<Record>>,
-    pub(super) listeners: Vec<Listening>,
-    pub(super) lingering: VecDeque<Lingering>,
-    /// Bytes in the buffers of `records`.
-    bytes: usize,
+    pub(crate) counters: Counters,
+    /// Bytes at most in the buffers of all sockets.
+    max_bytes: usize,
+    pool: Pool,
+    backlogs: Vec<Backlog>,
+    linger: Linger,
     next_port: u16,
-    /// Connections whose sockets are gone and of which the channel has not been told.
-    gone: Vec<ConnId>,
 }
 
 impl Table {
     pub(crate) fn new(limits: Limits, seed: u64) -> Self {
         Self {
-            limits,
-            records: Vec::new(),
-            listeners: Vec::new(),
-            lingering: VecDeque::new(),
-            bytes: 0,
+            counters: Counters::default(),
+            max_bytes: limits.tcp_bytes,
+            pool: Pool::default(),
+            backlogs: Vec::new(),
+            linger: Linger::new(limits.lingering),
             // Any mixing of the seed will do: RFC 6056 asks for a start that differs.
             next_port: (seed ^ (seed >> 32)) as u16 % EPHEMERAL_COUNT,
-            gone: Vec::new(),
         }
     }
 
-    /// All connections and sockets.
+    /// All sockets, lingering and listening ones included.
     pub(crate) fn records(&self) -> &[Rc<Record>] {
-        &self.records
+        self.pool.records()
     }
 
-    /// The next connection whose socket is gone, for the channel to forget.
+    /// Returns a connection whose socket is gone, for the channel to forget.
     pub(crate) fn take_gone(&mut self) -> Option<ConnId> {
-        self.gone.pop()
+        self.pool.take_gone()
     }
 
     /// Makes a closed socket with the buffers that `options` ask for.
@@ -83,20 +78,12 @@ impl Table {
             buffers: options.buffers.clamped(),
             ..options
         };
-        let bytes = options.buffers.total();
-        self.make_room(sockets, bytes)?;
-        let receive = zeroed(options.buffers.receive)?;
-        let transmit = zeroed(options.buffers.transmit)?;
-        let mut socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(transmit));
-        Record::configure(&options, &mut socket);
-        let record = Rc::new(Record::new(sockets.add(socket), options));
-        self.records.push(record.clone());
-        self.bytes += bytes;
-        Ok(record)
+        self.make_room(sockets, options.buffers.total())?;
+        self.pool.add(sockets, options)
     }
 
     /// As [`Self::open`], listening on `port`.
-    pub(super) fn open_listening(
+    fn open_listening(
         &mut self,
         sockets: &mut SocketSet<'static>,
         options: TcpOptions,
@@ -105,8 +92,9 @@ impl Table {
         let record = self.open(sockets, options)?;
         let socket = sockets.get_mut::<Socket<'_>>(record.handle);
         let endpoint = IpListenEndpoint { addr: None, port };
-        // The socket is fresh and the port not 0: smoltcp knows no other reason to refuse.
+        // smoltcp refuses a socket that is in use, and port 0.
         if socket.listen(endpoint).is_err() {
+            debug_assert!(false, "a fresh socket refused to listen on {port}");
             log::error!("net: a fresh socket refused to listen on {port}");
         }
         record.state.set(socket.state());
@@ -115,23 +103,28 @@ impl Table {
 
     /// Takes a socket out, whatever its state.
     pub(super) fn remove(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
-        if let Some(index) = self.records.iter().position(|r| Rc::ptr_eq(r, record)) {
-            self.records.swap_remove(index);
-            self.bytes -= record.options.buffers.total();
-            self.gone.extend(record.channel.take());
-            sockets.remove(record.handle);
-        }
+        self.pool.remove(sockets, record);
     }
 
-    /// Sees to it that `bytes` more fit the limit: TIME-WAIT gives way, oldest first, since it
-    /// guards against segments of a connection that both sides have finished.
+    /// Takes over a connection that its owner is done with: what was written is still delivered.
+    pub(crate) fn release(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
+        self.linger.release(&mut self.pool, sockets, record);
+    }
+
+    /// Whether a connection has no owner any more.
+    pub(crate) fn is_lingering(&self, record: &Rc<Record>) -> bool {
+        self.linger.holds(record)
+    }
+
+    /// Makes `bytes` more fit the limit: TIME-WAIT gives way, oldest first, since it guards
+    /// against segments of a connection that both sides have finished.
     fn make_room(
         &mut self,
         sockets: &mut SocketSet<'static>,
         bytes: usize,
     ) -> Result<(), OutOfMemory> {
-        while self.bytes + bytes > self.limits.tcp_bytes {
-            if !self.forget_time_wait(sockets) {
+        while self.pool.bytes() + bytes > self.max_bytes {
+            if !self.linger.forget_time_wait(&mut self.pool, sockets) {
                 return Err(OutOfMemory);
             }
         }
@@ -140,8 +133,8 @@ impl Table {
 
     /// Whether a listener or a connection has `port`.
     pub(super) fn port_in_use(&self, sockets: &SocketSet<'static>, port: u16) -> bool {
-        self.listeners.iter().any(|listener| listener.port == port)
-            || self.records.iter().any(|record| {
+        self.backlogs.iter().any(|backlog| backlog.port == port)
+            || self.records().iter().any(|record| {
                 sockets
                     .get::<Socket<'_>>(record.handle)
                     .local_endpoint()
@@ -149,7 +142,7 @@ impl Table {
             })
     }
 
-    /// A port for an outgoing connection, or `None` when all are taken.
+    /// Returns a port for an outgoing connection, or `None` if all are taken.
     pub(super) fn ephemeral_port(&mut self, sockets: &SocketSet<'static>) -> Option<u16> {
         for _ in 0..EPHEMERAL_COUNT {
             let port = EPHEMERAL_FIRST + self.next_port;
@@ -161,16 +154,86 @@ impl Table {
         None
     }
 
+    /// Listens on `port`; at most `limit` connections wait to be accepted.
+    pub(super) fn listen(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        port: u16,
+        limit: usize,
+        options: TcpOptions,
+    ) -> Result<(), BindError> {
+        if port == 0 {
+            return Err(BindError::InvalidPort);
+        }
+        if self.backlogs.iter().any(|backlog| backlog.port == port) {
+            return Err(BindError::InUse);
+        }
+        let spare = self
+            .open_listening(sockets, options, port)
+            .map_err(|OutOfMemory| BindError::OutOfMemory)?;
+        self.backlogs
+            .push(Backlog::new(port, limit, options, spare));
+        Ok(())
+    }
+
+    /// Takes the oldest complete connection of the listener on `port`. If there is none, the
+    /// next one wakes `acceptor`.
+    pub(super) fn accept(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        port: u16,
+        acceptor: &Waker,
+    ) -> Option<Rc<Record>> {
+        let mut backlogs = self.backlogs.iter_mut();
+        let backlog = backlogs.find(|backlog| backlog.port == port)?;
+        let record = backlog.accept(sockets, acceptor)?;
+        self.counters.accepted += 1;
+        self.replenish(sockets);
+        Some(record)
+    }
+
+    /// Stops listening on `port`. Returns the sockets of its backlog, for the caller to reset
+    /// and release.
+    pub(super) fn stop_listening(&mut self, port: u16) -> Vec<Rc<Record>> {
+        let index = self
+            .backlogs
+            .iter()
+            .position(|backlog| backlog.port == port);
+        let backlog = index.map(|index| self.backlogs.swap_remove(index));
+        backlog
+            .into_iter()
+            .flat_map(Backlog::into_records)
+            .collect()
+    }
+
+    /// Gives every listener whose spare socket was taken a new one.
+    pub(crate) fn replenish(&mut self, sockets: &mut SocketSet<'static>) {
+        for index in 0..self.backlogs.len() {
+            let backlog = &mut self.backlogs[index];
+            let need = backlog.needs_spare(sockets);
+            let (options, port) = (backlog.options, backlog.port);
+            let spare = match need {
+                Need::Nothing => continue,
+                Need::Room => None,
+                Need::Spare => self.open_listening(sockets, options, port).ok(),
+            };
+            if self.backlogs[index].set_spare(spare) {
+                self.counters.backlog_full += 1;
+                log::debug!("net: port {port} has no room for another connection");
+            }
+        }
+    }
+
     /// Notes what became of every socket in the part of the poll that just ended.
-    pub(crate) fn observe(
+    pub(crate) fn observe<P: Platform>(
         &mut self,
         iface: &mut Interface,
         sockets: &mut SocketSet<'static>,
         now: Instant,
         phase: Phase,
-        channel: &mut Option<Channel>,
+        channel: &mut Option<Channel<P>>,
     ) {
-        for record in &self.records {
+        for record in self.pool.records() {
             let socket = sockets.get_mut::<Socket<'_>>(record.handle);
             match phase {
                 Phase::Received => {
@@ -196,41 +259,37 @@ impl Table {
     }
 
     /// Moves on whatever waits for a state: listeners' queues and lingering connections.
-    pub(crate) fn settle(
+    pub(crate) fn settle<P: Platform>(
         &mut self,
         sockets: &mut SocketSet<'static>,
         now: Instant,
-        counters: &mut Counters,
-        channel: &mut Option<Channel>,
+        channel: &mut Option<Channel<P>>,
     ) {
-        self.settle_listeners(sockets);
-        self.replenish(sockets, counters);
-        self.settle_lingering(sockets, now, counters, channel);
+        for backlog in &mut self.backlogs {
+            for failed in backlog.settle(sockets) {
+                self.linger.release(&mut self.pool, sockets, &failed);
+            }
+        }
+        self.replenish(sockets);
+        let counters = &mut self.counters;
+        self.linger
+            .settle(&mut self.pool, sockets, now, counters, channel);
     }
 
-    /// The time of the table's next timer.
+    /// Returns the time of the table's next timer.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stalled = self.records.iter().filter_map(|record| record.deadline());
-        let lingering = self.lingering.iter().filter_map(Lingering::deadline);
-        stalled.chain(lingering).min()
+        let stalled = self.records().iter().filter_map(|record| record.deadline());
+        stalled.chain(self.linger.deadline()).min()
     }
 
-    /// Sockets there are, lingering ones included, and the bytes in their buffers.
+    /// Returns the number of sockets, lingering ones included, and the bytes in their buffers.
     pub(crate) fn usage(&self) -> (usize, usize) {
-        (self.records.len(), self.bytes)
+        (self.records().len(), self.pool.bytes())
     }
-}
 
-/// Whether smoltcp will neither send nor receive on the socket any more.
-pub(super) fn is_dead(socket: &Socket<'_>) -> bool {
-    // A closed socket with a peer still owes it a reset.
-    socket.state() == State::Closed && socket.remote_endpoint().is_none()
-}
-
-/// `len` zero bytes, or an error instead of a panic where the heap has no such piece.
-fn zeroed(len: usize) -> Result<Vec<u8>, OutOfMemory> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    bytes.resize(len, 0);
-    Ok(bytes)
+    /// Returns the number of lingering connections.
+    #[cfg(test)]
+    pub(crate) fn lingering(&self) -> usize {
+        self.linger.len()
+    }
 }

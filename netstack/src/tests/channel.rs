@@ -2,6 +2,8 @@
 //! Ethernet for what does not go through it.
 
 mod segments;
+mod suspend;
+mod task;
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -16,12 +18,10 @@ use core::time::Duration;
 use embedded_io_async::{Read, Write};
 use vmc::{Cause, LeaveReason, Statistics};
 
-use super::world::{World, b, join};
+use super::world::{Shared, TcpStream, World, b, join};
 use super::{pattern, read_to_end};
 use crate::error::{ConnectError, StreamError};
 use crate::options::{Buffers, TcpOptions};
-use crate::stack::Shared;
-use crate::tcp::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -400,7 +400,7 @@ fn datagrams_take_the_link_and_keep_their_boundaries() {
 #[test]
 fn a_peer_without_a_channel_keeps_tcp() {
     let mut world = World::new(12);
-    world.share_memory_alone(12);
+    world.share_memory_alone(12, "vmc=original");
     let data = pattern(100_000);
     assert!(round_trip(&mut world, &data, TcpOptions::default()) == data);
     let counted = statistics(&world.a());

@@ -13,8 +13,8 @@ use smoltcp::wire::{
 };
 
 use super::world::{World, mac};
+use crate::addressing::Addressing;
 use crate::options::Limits;
-use crate::stack::Addressing;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const LEASED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 50);

@@ -4,10 +4,8 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::world::{B4, World};
+use super::world::{B4, Shared, UdpSocket, World};
 use crate::error::ResolveError;
-use crate::stack::Shared;
-use crate::udp::UdpSocket;
 
 /// The answer to `query`: `alias.test` is an alias of `mail.test`, which has an A record;
 /// `six.test` has only an AAAA record; nothing else exists.

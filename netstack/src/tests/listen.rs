@@ -6,11 +6,10 @@ use core::time::Duration;
 
 use embedded_io_async::{Read, Write};
 
-use super::world::{World, b, join};
+use super::world::{TcpStream, World, b, join};
+use crate::addressing::Addressing;
 use crate::error::{BindError, ConnectError};
 use crate::options::{Buffers, Limits, TcpOptions};
-use crate::stack::Addressing;
-use crate::tcp::TcpStream;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -57,7 +56,7 @@ fn a_burst_fits_the_backlog_and_the_rest_is_refused() {
             .iter()
             .all(|result| matches!(result, Err(ConnectError::Refused)))
     );
-    assert_eq!(world.b().with(|stack| stack.counters.backlog_full), 1);
+    assert_eq!(world.b().with(|stack| stack.tcp.counters.backlog_full), 1);
     // Accepting makes room, and every connection that was open works.
     let mut open: Vec<_> = open.into_iter().map(Result::unwrap).collect();
     world.run(async {

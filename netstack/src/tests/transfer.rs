@@ -10,12 +10,10 @@ use embedded_io_async::{BufRead, Read, Write};
 use proptest::prelude::{ProptestConfig, Strategy, TestCaseError, any, prop, proptest};
 use proptest::test_runner::RngSeed;
 
-use super::world::{A4, B4, B6, Faults, World, b, join};
+use super::world::{A4, B4, B6, Faults, ReadHalf, Shared, TcpStream, World, b, join};
 use super::{pattern, read_to_end};
 use crate::error::StreamError;
 use crate::options::{Buffers, TcpOptions};
-use crate::stack::Shared;
-use crate::tcp::{ReadHalf, TcpStream};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

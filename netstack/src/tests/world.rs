@@ -19,8 +19,22 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
+use kernel::cmdline::CommandLine;
+use kernel::lifecycle::Lifecycle;
+use sim::xen::{Dom, Port, SharedHost};
+use vmc::Platform;
+
+use crate::addressing::Addressing;
+use crate::channel::platform::WakeSources;
+use crate::channel::{self, ChannelOptions, Started};
 use crate::options::Limits;
-use crate::stack::{Addressing, Shared};
+
+/// A stack whose channel runs on the simulator's hypervisor, and what it hands out.
+pub(super) type Shared = crate::stack::Shared<Dom>;
+pub(super) type TcpStream = crate::tcp::TcpStream<Dom>;
+pub(super) type ReadHalf = crate::tcp::ReadHalf<Dom>;
+pub(super) type TcpListener = crate::tcp::TcpListener<Dom>;
+pub(super) type UdpSocket = crate::udp::UdpSocket<Dom>;
 
 /// Virtual time after which a test has failed to finish.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -84,43 +98,103 @@ pub(super) struct Faults {
     pub(super) delay: u32,
 }
 
-/// A virtual clock that tests can sleep on.
+/// A virtual clock that tests can sleep on. It counts microseconds.
 #[derive(Clone)]
-pub(super) struct Clock(Rc<RefCell<(Instant, Vec<Sleeper>)>>);
+pub(super) struct Clock(Rc<RefCell<Timers>>);
 
-type Sleeper = (Instant, Waker);
+struct Timers {
+    now: Instant,
+    sleepers: BTreeMap<(Instant, u64), Waker>,
+    next: u64,
+}
+
+/// Completes at its deadline; dropping it gives the timer up.
+pub(super) struct Sleep {
+    clock: Clock,
+    deadline: Instant,
+    number: u64,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut timers = self.clock.0.borrow_mut();
+        if timers.now >= self.deadline {
+            return Poll::Ready(());
+        }
+        let key = (self.deadline, self.number);
+        timers.sleepers.insert(key, cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        let key = (self.deadline, self.number);
+        self.clock.0.borrow_mut().sleepers.remove(&key);
+    }
+}
 
 impl Clock {
+    fn new() -> Self {
+        Self(Rc::new(RefCell::new(Timers {
+            now: Instant::ZERO,
+            sleepers: BTreeMap::new(),
+            next: 0,
+        })))
+    }
+
     pub(super) fn now(&self) -> Instant {
-        self.0.borrow().0
+        self.0.borrow().now
     }
 
-    pub(super) async fn sleep(&self, time: Duration) {
-        let until = self.now() + time.into();
-        poll_fn(|cx| {
-            let mut clock = self.0.borrow_mut();
-            if clock.0 >= until {
-                return Poll::Ready(());
-            }
-            clock.1.push((until, cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+    pub(super) fn sleep(&self, time: Duration) -> Sleep {
+        self.sleep_until(self.now() + time.into())
     }
 
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        let mut timers = self.0.borrow_mut();
+        timers.next += 1;
+        Sleep {
+            clock: self.clone(),
+            deadline,
+            number: timers.next,
+        }
+    }
+
+    /// Returns the time of the next timer.
     fn next(&self) -> Option<Instant> {
-        self.0.borrow().1.iter().map(|(at, _)| *at).min()
+        let timers = self.0.borrow();
+        timers.sleepers.keys().next().map(|(at, _)| *at)
     }
 
     fn set(&self, now: Instant) {
-        let mut clock = self.0.borrow_mut();
-        clock.0 = now;
-        let (due, later) = core::mem::take(&mut clock.1)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        clock.1 = later;
-        let due: Vec<_> = due;
-        due.into_iter().for_each(|(_, waker)| waker.wake());
+        let mut timers = self.0.borrow_mut();
+        timers.now = now;
+        while let Some(first) = timers.sleepers.first_entry()
+            && first.key().0 <= now
+        {
+            first.remove().wake();
+        }
+    }
+}
+
+impl WakeSources<Dom> for Clock {
+    type Sleep = Sleep;
+
+    /// The world polls a host's task whenever one of its ports is pending: no waker is kept.
+    fn poll_event(&self, port: &Port, _: &mut Context<'_>) -> Poll<()> {
+        if port.take_pending() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn sleep_until(&self, deadline: vmc::Instant) -> Sleep {
+        let micros = i64::try_from(deadline.0.div_ceil(1000)).unwrap();
+        Self::sleep_until(self, Instant::from_micros(micros))
     }
 }
 
@@ -129,11 +203,57 @@ pub(super) struct Host {
     pub(super) shared: Shared,
     pub(super) wire: Wire,
     deadline: Option<Instant>,
+    pub(super) channel: Option<ChannelTask>,
 }
 
-/// The machine that both hosts' guests live on, where they do.
+/// What a host runs beside its stack when it has a channel.
+pub(super) struct ChannelTask {
+    /// The channel's part in a suspend.
+    pub(super) part: Rc<dyn Lifecycle>,
+    task: Pin<Box<dyn Future<Output = ()>>>,
+    flag: Arc<Flag>,
+    /// Times that the task was polled.
+    pub(super) polls: usize,
+}
+
+impl ChannelTask {
+    fn is_woken(&self) -> bool {
+        self.flag.0.load(Ordering::Relaxed)
+    }
+
+    /// Polls the task, as the kernel's run loop does after a wake.
+    fn poll(&mut self) {
+        self.flag.0.store(false, Ordering::Relaxed);
+        self.polls += 1;
+        let waker = Waker::from(self.flag.clone());
+        let polled = self.task.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending(), "the channel's task never completes");
+    }
+}
+
+impl Host {
+    /// Whether a peer has rung and was not heard yet.
+    fn is_rung(&self) -> bool {
+        self.shared.with(|stack| {
+            let mut links = stack.channel.iter().flat_map(|channel| channel.vmc.links());
+            links.any(|(_, port)| port.is_pending())
+        })
+    }
+
+    /// Runs the channel's task if something has woken it.
+    fn run_channel(&mut self) {
+        let is_rung = self.is_rung();
+        if let Some(channel) = &mut self.channel
+            && (is_rung || channel.is_woken())
+        {
+            channel.poll();
+        }
+    }
+}
+
+/// The machine that the hosts' guests live on.
 pub(super) struct Machine {
-    pub(super) host: sim::xen::SharedHost,
+    pub(super) host: SharedHost,
     clock: sim::xen::Clock,
 }
 
@@ -157,7 +277,7 @@ pub(super) struct World {
     random: u64,
 }
 
-struct Flag(AtomicBool);
+pub(super) struct Flag(AtomicBool);
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
@@ -217,11 +337,12 @@ impl World {
                 shared,
                 wire,
                 deadline: None,
+                channel: None,
             }
         };
         Self {
             hosts: [host(0), host(1)],
-            clock: Clock(Rc::new(RefCell::new((Instant::ZERO, Vec::new())))),
+            clock: Clock::new(),
             faults: Faults::default(),
             latency: Duration::from_micros(100),
             dark: Vec::new(),
@@ -235,36 +356,45 @@ impl World {
         }
     }
 
-    /// Both guests live on one machine and share memory.
+    /// Both guests live on one machine and share memory, as the original protocol does.
     pub(super) fn share_memory(&mut self, seed: u64) {
-        self.share_memory_alone(seed);
-        self.add_channel(1, seed + 1);
+        self.share_memory_with(seed, "vmc=original");
+    }
+
+    /// The same with options of the channel.
+    pub(super) fn share_memory_with(&mut self, seed: u64, options: &str) {
+        self.share_memory_alone(seed, options);
+        self.add_channel(1, seed + 1, options);
     }
 
     /// Guest A would, but guest B knows nothing of it.
-    pub(super) fn share_memory_alone(&mut self, seed: u64) {
+    pub(super) fn share_memory_alone(&mut self, seed: u64, options: &str) {
         self.machine = Some(Machine {
             host: sim::xen::Host::new(5),
             clock: sim::xen::Clock::default(),
         });
-        self.add_channel(0, seed);
+        self.add_channel(0, seed, options);
     }
 
-    fn add_channel(&mut self, index: usize, seed: u64) {
+    fn add_channel(&mut self, index: usize, seed: u64, options: &str) {
         let machine = self.machine.as_ref().unwrap();
-        let platform = sim::xen::Dom::boot(&machine.host, &machine.clock, seed);
-        let config = vmc::Config {
-            uuid: vmc::Uuid([index as u8 + 1; 16]),
-            mode: vmc::Mode::Original,
-            max_peers: 4,
-            max_rings: 64,
-            largest_ring: 256 * 1024,
-            memory: 4 << 20,
-        };
-        let vmc = vmc::Vmc::new(platform, config);
-        self.hosts[index]
-            .shared
-            .with(|stack| stack.set_channel(vmc));
+        let micros = self.clock.now().total_micros() as u64;
+        machine.clock.set(micros * 1000);
+        let platform = Dom::boot(&machine.host, &machine.clock, seed);
+        let line =
+            alloc::format!("vmc_peers=4 vmc_rings=64 vmc_ring=256 vmc_memory=4096 {options}");
+        let mut line = CommandLine::parse(&line).unwrap();
+        let options = ChannelOptions::take(&mut line).unwrap();
+        line.finish().unwrap();
+        let uuid = vmc::Uuid([index as u8 + 1; 16]);
+        let host = &mut self.hosts[index];
+        let started = channel::start(&host.shared, platform, self.clock.clone(), uuid, &options);
+        host.channel = started.map(|Started { part, task }| ChannelTask {
+            part,
+            task: Box::pin(task),
+            flag: Arc::new(Flag(AtomicBool::new(true))),
+            polls: 0,
+        });
     }
 
     /// Ends a guest, as its destruction by the toolstack does: it does nothing any more.
@@ -272,9 +402,10 @@ impl World {
         let machine = self.machine.as_ref().unwrap();
         let domid = self.hosts[index].shared.with(|stack| {
             let channel = stack.channel.as_ref().unwrap();
-            vmc::Platform::domid(channel.vmc.platform())
+            channel.vmc.platform().domid()
         });
         machine.host.borrow_mut().destroy(domid);
+        self.hosts[index].channel = None;
         self.dead[index] = true;
     }
 
@@ -322,18 +453,8 @@ impl World {
     pub(super) fn poll_hosts(&mut self) {
         loop {
             self.poll_each_host();
-            let rung = |host: &Host| {
-                host.shared.with(|stack| {
-                    let mut links = stack.channel.iter().flat_map(|channel| channel.vmc.links());
-                    links.any(|(_, port)| port.is_pending())
-                })
-            };
-            if !self
-                .hosts
-                .iter()
-                .zip(self.dead)
-                .any(|(host, dead)| !dead && rung(host))
-            {
+            let mut alive = self.hosts.iter().zip(self.dead);
+            if !alive.any(|(host, is_dead)| !is_dead && host.is_rung()) {
                 return;
             }
         }
@@ -349,21 +470,16 @@ impl World {
             loop {
                 let host = &mut self.hosts[index];
                 let progress = host.shared.with(|stack| stack.poll(&mut host.wire, now));
-                let turn = host
-                    .shared
-                    .with(|stack| stack.turn_channel(|port| port.take_pending()));
-                // The clock of the tests counts microseconds.
-                let timer = turn
-                    .deadline
-                    .map(|at| Instant::from_micros(i64::try_from(at.0.div_ceil(1000)).unwrap()));
-                host.deadline = [progress.deadline, timer].into_iter().flatten().min();
-                let kicked = host.shared.with(|stack| stack.is_kicked());
+                host.run_channel();
+                host.deadline = progress.deadline;
+                let is_woken = host.channel.as_ref().is_some_and(ChannelTask::is_woken);
+                let is_kicked = host.shared.with(|stack| stack.is_kicked());
                 let frames = core::mem::take(&mut host.wire.outbox);
                 let sent = !frames.is_empty();
                 for frame in frames {
                     self.send(1 - index, frame);
                 }
-                if !progress.again && !sent && !turn.again && !kicked {
+                if !progress.again && !sent && !is_woken && !is_kicked {
                     break;
                 }
             }

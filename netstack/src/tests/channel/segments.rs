@@ -6,9 +6,8 @@ use embedded_io_async::{Read, Write};
 
 use super::{TIMEOUT, connected, frames, leave, neighbours, renew, statistics};
 use crate::options::TcpOptions;
-use crate::tcp::TcpStream;
 use crate::tests::read_to_end;
-use crate::tests::world::{World, b, join};
+use crate::tests::world::{TcpStream, World, b, join};
 
 /// Both ends say goodbye and hear the other's; the time that takes.
 fn part(world: &mut World, client: TcpStream, served: TcpStream) -> smoltcp::time::Duration {

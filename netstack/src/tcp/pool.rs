@@ -1,0 +1,81 @@
+//! The sockets themselves, and the memory in their buffers.
+
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use smoltcp::iface::SocketSet;
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use vmc::ConnId;
+
+use super::record::Record;
+use crate::options::TcpOptions;
+
+/// The buffers of another connection do not fit the limits or the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfMemory;
+
+/// All TCP sockets of a stack, in no order.
+#[derive(Default)]
+pub(super) struct Pool {
+    records: Vec<Rc<Record>>,
+    /// Bytes in the buffers of `records`.
+    bytes: usize,
+    /// Connections whose sockets are gone and of which the channel has not been told.
+    gone: Vec<ConnId>,
+}
+
+impl Pool {
+    /// Makes a closed socket with the buffers that `options` ask for.
+    pub(super) fn add(
+        &mut self,
+        sockets: &mut SocketSet<'static>,
+        options: TcpOptions,
+    ) -> Result<Rc<Record>, OutOfMemory> {
+        let receive = zeroed(options.buffers.receive)?;
+        let transmit = zeroed(options.buffers.transmit)?;
+        let mut socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(transmit));
+        Record::configure(&options, &mut socket);
+        let record = Rc::new(Record::new(sockets.add(socket), options));
+        self.records.push(record.clone());
+        self.bytes += options.buffers.total();
+        Ok(record)
+    }
+
+    /// Takes a socket out, whatever its state.
+    pub(super) fn remove(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
+        if let Some(index) = self.records.iter().position(|r| Rc::ptr_eq(r, record)) {
+            self.records.swap_remove(index);
+            self.bytes -= record.options.buffers.total();
+            self.gone.extend(record.channel.take());
+            sockets.remove(record.handle);
+        }
+    }
+
+    pub(super) fn records(&self) -> &[Rc<Record>] {
+        &self.records
+    }
+
+    /// Bytes in the buffers of all sockets.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns a connection whose socket is gone, for the channel to forget.
+    pub(super) fn take_gone(&mut self) -> Option<ConnId> {
+        self.gone.pop()
+    }
+}
+
+/// Whether smoltcp will neither send nor receive on the socket any more.
+pub(super) fn is_dead(socket: &Socket<'_>) -> bool {
+    // A closed socket with a peer still owes it a reset.
+    socket.state() == State::Closed && socket.remote_endpoint().is_none()
+}
+
+/// Returns `len` zero bytes, or an error instead of a panic if the heap has no room for them.
+fn zeroed(len: usize) -> Result<Vec<u8>, OutOfMemory> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
