@@ -6,12 +6,13 @@
 //! how much is said as soon as there is room.
 
 use crate::event::{self, EventChannel};
+use crate::hypercall::sched_op;
 use crate::lifecycle::{Lifecycle, Outcome};
+use crate::page::PAGE_SIZE;
 use crate::pv::console_port;
-use crate::pv::hypercall::sched_op;
 use crate::shared::SharedMemory;
+use crate::time;
 use crate::vcpu_cell::VcpuCell;
-use crate::{PAGE_SIZE, time};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;

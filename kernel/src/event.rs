@@ -6,12 +6,12 @@
 
 mod table;
 
+pub use table::MAX_CHANNELS;
 pub(crate) use table::Origin;
 
-use crate::DomId;
-use crate::lifecycle::{self, Generation};
-use crate::pv::hypercall::{Refused, event_channel_op, sched_op};
-use crate::pv::window::shared_info;
+use crate::domain::{self, DomId, Generation};
+use crate::hypercall::{Refused, event_channel_op, sched_op};
+use crate::shared_info::shared_info;
 use crate::vcpu_cell::VcpuCell;
 use core::fmt;
 use core::future::poll_fn;
@@ -19,9 +19,6 @@ use core::mem::MaybeUninit;
 use core::task::{Context, Poll};
 use table::{Slot, Table};
 use xen_sys::abi;
-
-/// Most ports of a guest: `SCHEDOP_poll` takes no longer a list.
-pub const MAX_CHANNELS: usize = 128;
 
 /// Why an event channel could not be made or asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +121,7 @@ impl EventChannel {
         });
         Ok(Self {
             slot,
-            generation: (origin == Origin::Own).then(lifecycle::generation),
+            generation: (origin == Origin::Own).then(domain::generation),
         })
     }
 
@@ -135,7 +132,7 @@ impl EventChannel {
     pub fn port(&self) -> Result<u32, EventError> {
         if self
             .generation
-            .is_some_and(|generation| generation != lifecycle::generation())
+            .is_some_and(|generation| generation != domain::generation())
         {
             return Err(EventError::Stale);
         }

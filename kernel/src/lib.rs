@@ -1,15 +1,25 @@
 //! What a Causeway guest needs of Xen.
 //!
-//! In the order in which to read it:
-//! - [`pv`]: everything that only a PV guest needs (hypercalls, start of day,
-//!   p2m, page tables, foreign window, traps);
-//! - [`mem`]: page frames and the heap;
-//! - [`event`], [`time`], [`task`]: what wakes the guest, and what it then runs;
-//! - [`shared`], [`grant`], [`ring`]: memory that another domain can change;
-//! - [`random`][mod@random]: nonces;
-//! - [`console`], [`log`](mod@logger), [`panic()`], [`power`], [`trace`];
-//! - [`lifecycle`]: suspend and resume;
-//! - [`xenstore`], [`xenbus`], [`cmdline`], [`shutdown`]: talking to the toolstack.
+//! In layers, and in the order in which to read them. A module uses only what
+//! stands before it; what is below is told by arguments, or by a trait that it
+//! defines, what is above.
+//!
+//! 1. Words: `page` and `domain` (frame numbers, domain numbers, generations),
+//!    `phase` (the steps of a suspend), `vcpu_cell`, [`cmdline`].
+//! 2. [`hypercall`], and `shared_info`, the page in which Xen writes to the guest.
+//! 3. [`mem`]: page frames and the heap. It does not know where memory comes from.
+//! 4. `pv`: everything that only a PV guest needs (start of day, p2m, page
+//!    tables, foreign window, suspend, traps), the source of `mem`'s memory
+//!    included.
+//! 5. [`event`], [`time`], [`task`]: what wakes the guest, and what it then runs;
+//!    [`trace`], [`random`][mod@random].
+//! 6. [`lifecycle`]: what every part does in a suspend.
+//! 7. [`shared`], [`grant`], [`ring`]: memory that another domain can change.
+//! 8. [`console`], [`log`](mod@logger), [`power`], [`panic()`].
+//! 9. [`xenstore`], [`xenbus`]: talking to the toolstack and to backends.
+//! 10. `suspend`, [`shutdown`], `upkeep`: what the toolstack asks for, and the
+//!     reserve of memory.
+//! 11. `start` puts all of it together.
 //!
 //! A guest has one vCPU and never enables event upcalls, so the whole of it is
 //! one thread of execution. Every wait is a future; when no task can run, the
@@ -24,34 +34,37 @@ extern crate std;
 
 pub mod cmdline;
 pub mod console;
+mod domain;
 pub mod event;
 pub mod grant;
+pub mod hypercall;
 pub mod lifecycle;
 pub mod logger;
 pub mod mem;
+mod page;
 mod panic;
+mod phase;
 pub mod power;
-pub mod pv;
+mod pv;
 pub mod random;
 pub mod ring;
 pub mod shared;
+mod shared_info;
 pub mod shutdown;
 mod start;
+mod suspend;
 pub mod task;
 pub mod time;
 pub mod trace;
+mod upkeep;
 mod vcpu_cell;
 pub mod xenbus;
 pub mod xenstore;
 
+pub use domain::DomId;
+pub use page::{PAGE_SIZE, Pfn};
 pub use panic::panic;
 pub use start::{Guest, start};
-
-/// Number of a domain on its host (`domid_t`); it changes in a migration.
-pub type DomId = u16;
-
-/// Bytes in a page.
-pub const PAGE_SIZE: usize = 4096;
 
 /// Defines what a guest image must: its entry from `boot`, its heap, its panic
 /// handler, all around the given `async fn(kernel::Guest) -> Result<(), E>`.

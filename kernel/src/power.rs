@@ -1,18 +1,7 @@
-//! How a domain ends (`SCHEDOP_shutdown`): by [`stop`], or in order when the
-//! toolstack asks for it ([`Stopping`]).
+//! How a domain ends (`SCHEDOP_shutdown`).
 
 use crate::console;
-use crate::lifecycle::{self, Asked};
-use crate::pv::hypercall::sched_op;
-use crate::shutdown::{Request, Requests};
-use crate::time;
-use crate::xenstore::{StoreError, Xenstore};
-use alloc::collections::BTreeMap;
-use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
-use core::future::Future;
-use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use crate::hypercall::sched_op;
 use core::time::Duration;
 use xen_sys::abi;
 
@@ -44,116 +33,5 @@ pub fn stop(reason: Reason) -> ! {
     loop {
         // SAFETY: the structure of this command.
         let _ = unsafe { sched_op(abi::SCHEDOP_shutdown, &raw const argument) };
-    }
-}
-
-/// Longest time that an appliance gets to finish its work, half of the minute
-/// after which the toolstack gives up (`libxl_domain.c`).
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How often the end of that work is looked for.
-const INTERVAL: Duration = Duration::from_millis(10);
-
-/// The toolstack's wish that the guest stops, shared by all tasks.
-///
-/// An appliance with work to finish takes a [`Hold`], waits for
-/// [`requested`](Self::requested), finishes, and drops the hold; the domain
-/// stops then, or after 30 s at the latest. Without a hold it stops at once.
-#[derive(Clone, Default)]
-pub struct Stopping(Rc<State>);
-
-#[derive(Default)]
-struct State {
-    requested: Cell<bool>,
-    /// Of those who wait, by number.
-    wakers: RefCell<BTreeMap<u64, Waker>>,
-    next: Cell<u64>,
-    holds: Cell<usize>,
-}
-
-/// See [`Stopping::requested`].
-#[must_use = "a future does nothing unless awaited"]
-pub struct Requested {
-    state: Rc<State>,
-    number: Option<u64>,
-}
-
-/// Keeps the domain from stopping before the holder has finished.
-pub struct Hold(Rc<State>);
-
-impl Stopping {
-    /// Postpones the stop, when one is asked for, until the hold is dropped.
-    #[must_use]
-    pub fn hold(&self) -> Hold {
-        self.0.holds.set(self.0.holds.get() + 1);
-        Hold(self.0.clone())
-    }
-
-    /// Waits until the guest is asked to stop.
-    pub fn requested(&self) -> Requested {
-        Requested {
-            state: self.0.clone(),
-            number: None,
-        }
-    }
-
-    /// Serves the toolstack's requests; the guest ends with the first one.
-    pub(crate) async fn serve(self, store: Xenstore) -> Result<(), StoreError> {
-        let request = loop {
-            match Requests::listen(&store).await?.next().await? {
-                Request::Suspend => lifecycle::suspend(Asked::Xenstore).await,
-                request => break request,
-            }
-        };
-        self.0.requested.set(true);
-        let wakers = self.0.wakers.take();
-        wakers.into_values().for_each(Waker::wake);
-        let deadline = time::now() + PATIENCE;
-        while self.0.holds.get() > 0 && time::now() < deadline {
-            time::sleep(INTERVAL).await;
-        }
-        if self.0.holds.get() > 0 {
-            log::warn!("shutdown: work was left unfinished after {PATIENCE:?}");
-        }
-        log::info!("shutdown: {request}");
-        lifecycle::end().await;
-        stop(match request {
-            Request::Reboot => Reason::Reboot,
-            Request::Poweroff | Request::Halt | Request::Suspend => Reason::Poweroff,
-        })
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.0.holds.set(self.0.holds.get() - 1);
-    }
-}
-
-impl Future for Requested {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.state.requested.get() {
-            return Poll::Ready(());
-        }
-        let next = self.state.next.get();
-        let number = *self.number.get_or_insert(next);
-        if number == next {
-            self.state.next.set(next + 1);
-        }
-        let waker = context.waker().clone();
-        let former = self.state.wakers.borrow_mut().insert(number, waker);
-        drop(former);
-        Poll::Pending
-    }
-}
-
-impl Drop for Requested {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            let waker = self.state.wakers.borrow_mut().remove(&number);
-            drop(waker);
-        }
     }
 }

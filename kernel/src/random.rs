@@ -7,7 +7,7 @@
 //! well can narrow them down. Good enough for a nonce that has to be new, not
 //! for a key.
 
-use crate::{lifecycle, pv};
+use crate::{domain, pv};
 use core::arch::x86_64::{_rdrand64_step, _rdtsc};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,7 +26,7 @@ pub fn fill(bytes: &mut [u8]) {
     let clock = unsafe { _rdtsc() };
     let mut state = STATE.load(Ordering::Relaxed)
         ^ clock.rotate_left(16)
-        ^ u64::from(lifecycle::domid()).rotate_left(48);
+        ^ u64::from(domain::domid()).rotate_left(48);
     for chunk in bytes.chunks_mut(8) {
         state = state.wrapping_add(STEP);
         let mut word = mix(state);

@@ -2,12 +2,14 @@
 
 use crate::cmdline::CommandLine;
 use crate::event::{EventChannel, Origin};
-use crate::power::{self, Reason, Stopping};
-use crate::pv::{self, StartInfo, hypercall};
+use crate::page::{PAGE_SIZE, Pfn};
+use crate::power::{self, Reason};
+use crate::pv::{self, StartInfo};
 use crate::shared::SharedMemory;
+use crate::shutdown::Stopping;
 use crate::task::Role;
 use crate::xenstore::Xenstore;
-use crate::{PAGE_SIZE, console, grant, lifecycle, logger, mem, task, time};
+use crate::{console, grant, hypercall, lifecycle, logger, mem, suspend, task, time, upkeep};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::fmt::Display;
@@ -54,21 +56,20 @@ where
     let console_channel = channel(info.console_port(), Origin::Console);
     let store_channel = channel(info.store_port(), Origin::Store);
     let store_page = ring_page(info.store_frame());
-    // The order is that of their resume: time first, then what others print
-    // on, grant pages from and talk through.
-    lifecycle::register(Rc::new(time::Clock));
+    // The order is that of their resume: what others print on, grant pages from
+    // and talk through.
     lifecycle::register(Rc::new(console::Output));
     lifecycle::register(Rc::new(grant::GrantTable));
-    mem::frames::set_gate(lifecycle::may_change_p2m);
+    mem::frames::set_gate(suspend::may_change_memory);
     let outcome = async move {
         task::spawn(console::serve(console_channel)).detach();
         let command_line = match options(info) {
             Ok(command_line) => command_line,
             Err(error) => fail(&error),
         };
-        task::spawn(mem::upkeep::serve()).detach();
+        task::spawn(upkeep::serve()).detach();
         let xenstore = Xenstore::start(Box::new(store_page), store_channel);
-        task::spawn_as(Role::Lifecycle, lifecycle::serve(xenstore.clone())).detach();
+        task::spawn_as(Role::Lifecycle, suspend::serve(xenstore.clone())).detach();
         log::debug!(
             "kernel: up after {:?}",
             time::now().saturating_duration_since(booted)
@@ -88,14 +89,17 @@ where
         };
         match main(guest).await {
             Ok(()) => {
-                lifecycle::end().await;
+                suspend::end().await;
                 power::stop(Reason::Poweroff)
             }
             Err(error) => fail(&error),
         }
     };
     task::spawn(outcome).detach();
-    task::run()
+    task::run(|now| {
+        suspend::look(now);
+        upkeep::look(now);
+    })
 }
 
 /// Parses the command line and takes the kernel's own options.
@@ -104,7 +108,7 @@ fn options(info: StartInfo) -> Result<CommandLine, crate::cmdline::OptionError> 
     let level =
         command_line.take_parsed::<LevelFilter>("log", "off, error, warn, info, debug or trace")?;
     log::set_max_level(level.unwrap_or(LevelFilter::Info));
-    mem::upkeep::options(&mut command_line)?;
+    upkeep::options(&mut command_line)?;
     Ok(command_line)
 }
 
@@ -115,7 +119,7 @@ fn fail(error: &dyn Display) -> ! {
 }
 
 /// The page of a ring that the domain builder made.
-fn ring_page(pfn: pv::Pfn) -> SharedMemory {
+fn ring_page(pfn: Pfn) -> SharedMemory {
     let base = NonNull::new((pfn * PAGE_SIZE) as *mut u8).expect("frame 0 is never a ring");
     // SAFETY: Xen's initial tables map the page at this address, and the
     // frame pool leaves it out (`pv::in_use`).

@@ -4,8 +4,9 @@
 //! that blocks the vCPU when nothing can run. A task is in the queue at most
 //! once, so the queue is bounded by the number of tasks.
 
+use crate::time::Instant;
 use crate::vcpu_cell::VcpuCell;
-use crate::{event, lifecycle, mem, time};
+use crate::{event, time};
 use alloc::collections::VecDeque;
 use async_task::Builder;
 use core::future::{Future, poll_fn};
@@ -88,8 +89,8 @@ pub async fn yield_now() {
 /// late by so many turns.
 const TURNS: u32 = 8;
 
-/// Runs tasks for ever.
-pub(crate) fn run() -> ! {
+/// Runs tasks for ever. Calls `each_turn` with the turn's time before the tasks.
+pub(crate) fn run(mut each_turn: impl FnMut(Instant)) -> ! {
     let mut left = 0;
     loop {
         event::dispatch();
@@ -100,8 +101,7 @@ pub(crate) fn run() -> ! {
             time::turn()
         };
         left -= 1;
-        lifecycle::look(now);
-        mem::upkeep::look(now);
+        each_turn(now);
         // Only what is ready now: a task that makes itself ready again must
         // not keep events waiting.
         let ready = READY.borrow().len();

@@ -5,8 +5,7 @@
 //! while the guest is suspended its clock stands still, whatever the uptime of
 //! the host that it wakes up on.
 
-use crate::lifecycle::{self, Lifecycle, Outcome, Phase};
-use crate::pv::window::{self, shared_info};
+use crate::shared_info::{self, shared_info};
 use crate::vcpu_cell::VcpuCell;
 use alloc::collections::BTreeMap;
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
@@ -59,20 +58,10 @@ static LATEST: AtomicU64 = AtomicU64::new(0);
 /// What is added to Xen's system time, modulo 2^64.
 static OFFSET: AtomicU64 = AtomicU64::new(0);
 
-/// The clock's part in a suspend.
-pub(crate) struct Clock;
-
-impl Lifecycle for Clock {
-    fn name(&self) -> &'static str {
-        "clock"
-    }
-
-    /// Goes on from the last reading.
-    fn resume(&self, _: Outcome) {
-        let latest = LATEST.load(Ordering::Relaxed);
-        OFFSET.store(latest.wrapping_sub(system_time()), Ordering::Relaxed);
-        lifecycle::reached(Phase::Return);
-    }
+/// Lets the clock go on from its last reading, after a suspend.
+pub(crate) fn resume() {
+    let latest = LATEST.load(Ordering::Relaxed);
+    OFFSET.store(latest.wrapping_sub(system_time()), Ordering::Relaxed);
 }
 
 /// Xen's system time in nanoseconds, which starts with the host.
@@ -105,7 +94,7 @@ fn scale(time: &abi::vcpu_time_info, ticks: u64) -> u64 {
 /// The present time; `None` while Xen's record is not mapped: at the very
 /// beginning, and around a suspend.
 pub(crate) fn if_running() -> Option<Instant> {
-    window::is_attached().then(now)
+    shared_info::is_mapped().then(now)
 }
 
 /// The present time.

@@ -1,7 +1,8 @@
 //! The trace ring: the last events of the guest's life, always on. A guest's
 //! memory migrates with it, so the ring tells afterwards what happened before.
 
-use crate::lifecycle::Phase;
+use crate::domain::DomId;
+use crate::phase::Phase;
 use crate::time::{self, Instant};
 use crate::vcpu_cell::VcpuCell;
 use alloc::vec::Vec;
@@ -16,7 +17,7 @@ pub enum Event {
     /// A phase of a suspend.
     Phase(Phase),
     /// The guest has become the domain of this number.
-    Domain(crate::DomId),
+    Domain(DomId),
     /// The first phases of a suspend led nowhere: a part did not settle.
     Abandoned,
 }

@@ -1,7 +1,6 @@
 //! The console commands `status` and `trace`.
 
-use kernel::pv::calls;
-use kernel::{PAGE_SIZE, console, event, grant, lifecycle, mem, trace};
+use kernel::{PAGE_SIZE, console, event, grant, hypercall, lifecycle, mem, trace};
 
 use crate::network::Network;
 
@@ -44,7 +43,7 @@ impl Network {
             frames.total,
             frames.resident,
         );
-        log::info!("status: calls {}", calls::counts());
+        log::info!("status: calls {}", hypercall::counts());
         log::info!(
             "status: memory {} KiB free of {} KiB, {} pages quarantined",
             frames.free * PAGE_SIZE / 1024,

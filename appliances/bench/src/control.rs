@@ -6,8 +6,7 @@ use core::time::Duration;
 
 use embassy_futures::select::{Either, select};
 use embedded_io_async::{BufRead, Write};
-use kernel::pv::calls;
-use kernel::{grant, task, time};
+use kernel::{grant, hypercall, task, time};
 use netstack::{ReadHalf, StreamError, TcpListener, TcpStream};
 
 use crate::failure::Failure;
@@ -118,7 +117,7 @@ fn counters(bench: &Bench) -> String {
     let link = bench.network.statistics().link;
     format!(
         "{} compared={} grants={} quarantined={} rx_frames={} tx_frames={} rx_bytes={} tx_bytes={}",
-        calls::counts(),
+        hypercall::counts(),
         bench.state().flow.bytes(),
         grant::in_use(),
         grant::quarantined_pages(),

@@ -11,7 +11,7 @@ use core::pin::Pin;
 use core::time::Duration;
 use embassy_futures::select::{Either6, select6};
 use embedded_io_async::{BufRead, Write};
-use kernel::power::{Hold, Stopping};
+use kernel::shutdown::{Hold, Stopping};
 use kernel::time::{self, Instant};
 use netstack::{Buffers, Network, ReadHalf, StreamError, TcpOptions, TcpStream, WriteHalf};
 use smtp::{Action, HopEvent, Relay, UnixTime, Wait};

@@ -3,12 +3,13 @@
 //! Between the first part's quiesce and the grant table's, mappings that are
 //! dropped are gathered and unmapped in one hypercall.
 
-use super::{Access, GrantError};
-use crate::pv::hypercall::grant_table_op;
+use super::error::{Access, GrantError};
+use crate::domain::DomId;
+use crate::hypercall::grant_table_op;
+use crate::page::PAGE_SIZE;
 use crate::pv::window;
 use crate::shared::SharedMemory;
 use crate::vcpu_cell::VcpuCell;
-use crate::{DomId, PAGE_SIZE};
 use alloc::vec::Vec;
 use core::ops::Deref;
 use core::ptr::NonNull;

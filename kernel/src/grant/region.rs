@@ -1,12 +1,11 @@
 //! Adjacent pages of ours that a peer may use.
 
+use super::error::{Access, GrantError};
 use super::table::TABLE;
-use super::{Access, GrantError};
-use crate::lifecycle::{self, Generation};
+use crate::domain::{self, DomId, Generation};
 use crate::mem::run::Run;
-use crate::pv::Pfn;
+use crate::page::{PAGE_SIZE, Pfn};
 use crate::shared::SharedMemory;
-use crate::{DomId, PAGE_SIZE};
 use alloc::vec::Vec;
 use core::ops::{Deref, Range};
 
@@ -44,7 +43,7 @@ impl GrantedRegion {
             memory,
             run: Some(run),
             references: Vec::with_capacity(pages),
-            generation: lifecycle::generation(),
+            generation: domain::generation(),
         };
         for pfn in frames {
             let reference = TABLE.borrow().grant(domid, pfn, Access::ReadWrite)?;
@@ -72,7 +71,7 @@ impl GrantedRegion {
     /// the guest's alone then.
     #[must_use]
     pub fn is_stale(&self) -> bool {
-        self.generation != lifecycle::generation()
+        self.generation != domain::generation()
     }
 
     /// Numbers of the frames, which is how a migration names its pages.

@@ -1,14 +1,16 @@
 //! The grant table: which entries are free, how it grows, what becomes of it
 //! in a suspend.
 
-use super::{Access, GrantError, mapping};
+use super::error::{Access, GrantError};
+use super::mapping;
+use crate::domain::DomId;
+use crate::hypercall::grant_table_op;
 use crate::lifecycle::{Lifecycle, Outcome};
 use crate::mem::run::Run;
-use crate::pv::hypercall::grant_table_op;
-use crate::pv::{Pfn, machine_frame, window};
+use crate::page::{Mfn, PAGE_SIZE, Pfn};
+use crate::pv::{machine_frame, window};
 use crate::shared::{SharedMemory, SharedPage};
 use crate::vcpu_cell::VcpuCell;
-use crate::{DomId, PAGE_SIZE};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
@@ -110,7 +112,7 @@ impl Lifecycle for GrantTable {
 impl Table {
     /// Makes the table `count` frames long, where it is not longer already,
     /// and returns their machine frame numbers (`GNTTABOP_setup_table`).
-    fn set_up(count: usize) -> Result<[u64; window::GRANT_TABLE_FRAMES], GrantError> {
+    fn set_up(count: usize) -> Result<[Mfn; window::GRANT_TABLE_FRAMES], GrantError> {
         let mut list = [0u64; window::GRANT_TABLE_FRAMES];
         let mut operation = [abi::gnttab_setup_table {
             dom: abi::DOMID_SELF as DomId,

@@ -1,10 +1,9 @@
 //! Suspend, resume and live migration: what becomes of the guest's parts when
 //! it stops on one host and goes on, perhaps, on another.
 //!
-//! In the order in which to read it: this file has the contract that every
-//! part keeps ([`Lifecycle`]); `phase` names what happens; `control` hears the
-//! toolstack's request and carries it out; `notice` finds out that pre-copy
-//! has begun; `timing` writes down how long everything took.
+//! This file has the contract that every part keeps ([`Lifecycle`]); `timing`
+//! writes down when each [`Phase`] was reached. [`suspend`](crate::suspend),
+//! which hears the toolstack's request and carries it out, calls both.
 //!
 //! The order of events is that of `tools/libs/light/libxl_dom_suspend.c` and
 //! `tools/libs/guest/xg_sr_save.c`:
@@ -17,34 +16,15 @@
 //!                     resume(Cancelled)  <-- 1 ------+------ 0 -->  resume(NewDomain)
 //! ```
 
-mod control;
-mod notice;
-mod phase;
-mod timing;
+pub(crate) mod timing;
 
-pub use control::domid;
-pub(crate) use control::{end, serve, suspend};
-pub(crate) use notice::{is_forewarned, look, may_change_p2m};
-pub use phase::{Asked, Outcome, Phase};
+pub use crate::domain::{Generation, domid, generation};
+pub use crate::phase::{Asked, Outcome, Phase};
 pub use timing::{Counts, counts, reached};
 
 use crate::vcpu_cell::VcpuCell;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
-
-/// How often this guest has become another domain. Whatever belongs to one
-/// domain (event channels, grants, xenstore paths and transactions) remembers
-/// in which generation it was made, and fails as stale in a later one.
-pub type Generation = u32;
-
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-
-/// The present generation.
-#[must_use]
-pub fn generation() -> Generation {
-    GENERATION.load(Ordering::Relaxed)
-}
 
 /// What must quiesce before the guest stops and come back afterwards.
 ///
@@ -107,6 +87,6 @@ pub fn register(part: Rc<dyn Lifecycle>) {
 }
 
 /// All parts in the order of registration; a copy, so that a part may register another.
-fn parts() -> Vec<Rc<dyn Lifecycle>> {
+pub(crate) fn parts() -> Vec<Rc<dyn Lifecycle>> {
     PARTS.borrow().clone()
 }

@@ -1,7 +1,8 @@
 //! When each phase of the present suspend was reached, and the line that says so.
 
-use super::{Asked, Outcome, Phase};
-use crate::pv::hypercall::time_running;
+use crate::domain;
+use crate::hypercall::time_running;
+use crate::phase::{Asked, Outcome, Phase};
 use crate::task;
 use crate::time::{self, Instant};
 use crate::trace::{self, Event};
@@ -121,7 +122,7 @@ pub fn reached(phase: Phase) {
 }
 
 /// A suspend begins: the table of the one before, if it still waits, is printed.
-pub(super) fn begin(asked: Asked) {
+pub(crate) fn begin(asked: Asked) {
     print();
     task::hurry(true);
     let mut table = TABLE.borrow();
@@ -140,18 +141,18 @@ pub(super) fn begin(asked: Asked) {
 
 /// The next thing is the hypercall; the domain behind it may be another one,
 /// where the vCPU has not run yet.
-pub(super) fn leave() {
+pub(crate) fn leave() {
     TABLE.borrow().charge();
     reached(Phase::Hypercall);
 }
 
 /// The hypercall has returned.
-pub(super) fn come_back() {
+pub(crate) fn come_back() {
     TABLE.borrow().ran.0 = time_running();
 }
 
 /// The guest goes on, after it was `away` by the wall clock.
-pub(super) fn end(outcome: Outcome, away: Duration) {
+pub(crate) fn end(outcome: Outcome, away: Duration) {
     {
         let mut table = TABLE.borrow();
         table.outcome = outcome;
@@ -214,7 +215,7 @@ fn print() {
     let (counts, asked, away) = (table.counts, table.asked, table.away.as_millis());
     let outcome = table.outcome;
     drop(table);
-    let domid = super::control::domid();
+    let domid = domain::domid();
     match outcome {
         Outcome::Cancelled => log::info!(
             "lifecycle: suspend {}: cancelled, asked by {asked}; us since request:{line}; away {away} ms",

@@ -7,7 +7,7 @@
 //! again when they have not been wanted for a while.
 
 use super::pool::{BATCH, Pool, batch_of};
-use crate::pv::Pfn;
+use crate::page::Pfn;
 use core::ops::Range;
 
 /// Free frames to keep where the command line says nothing: 1 MiB.
@@ -51,7 +51,7 @@ pub struct Counters {
 }
 
 /// The pool with its way to Xen.
-pub(super) struct Elastic {
+pub(crate) struct Elastic {
     pub(super) pool: Pool,
     reservation: &'static dyn Reservation,
     pub(super) gate: Gate,
@@ -64,7 +64,7 @@ pub(super) struct Elastic {
     spare: Option<Pfn>,
     /// Page tables that are missing, to map all of the domain's frames.
     missing_tables: usize,
-    pub(super) counters: Counters,
+    pub(crate) counters: Counters,
     /// Fewest free frames since [`begin_watch`](Self::begin_watch).
     least_free: usize,
 }
@@ -126,7 +126,7 @@ impl Elastic {
     }
 
     /// Gets a batch for single frames, in the highest place.
-    pub(super) fn grow_top(&mut self) -> bool {
+    pub(crate) fn grow_top(&mut self) -> bool {
         self.pool
             .highest_absent_batch()
             .is_some_and(|batch| self.populate(batch, &(0..0)))
@@ -158,7 +158,7 @@ impl Elastic {
     }
 
     /// Whether there is less free memory than wanted, and more to be had.
-    pub(super) fn is_low(&self) -> bool {
+    pub(crate) fn is_low(&self) -> bool {
         self.pool.free() < self.reserve.max(self.free_for_floor()) && self.pool.absent() > 0
     }
 
@@ -221,18 +221,18 @@ impl Elastic {
     }
 
     /// Whether so much is free that it is worth a look whether it is wanted.
-    pub(super) fn has_plenty(&self) -> bool {
+    pub(crate) fn has_plenty(&self) -> bool {
         self.pool.free() >= self.plenty() + BATCH && self.pool.free_batch().is_some()
     }
 
     /// Begins to note how much free memory is not wanted.
-    pub(super) fn begin_watch(&mut self) {
+    pub(crate) fn begin_watch(&mut self) {
         self.least_free = self.pool.free();
     }
 
     /// Gives back one batch of what was never wanted since
     /// [`begin_watch`](Self::begin_watch); false where there is no more.
-    pub(super) fn release_unused(&mut self) -> bool {
+    pub(crate) fn release_unused(&mut self) -> bool {
         if self.least_free < self.plenty() + BATCH {
             return false;
         }

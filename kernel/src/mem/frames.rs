@@ -10,8 +10,7 @@
 pub use super::elastic::{Counters, Gate};
 use super::elastic::{Elastic, Reservation};
 use super::pool::Pool;
-use crate::PAGE_SIZE;
-use crate::pv::Pfn;
+use crate::page::{PAGE_SIZE, Pfn};
 use alloc::alloc::{alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::fmt;
@@ -71,7 +70,7 @@ pub fn counters() -> Counters {
 }
 
 /// Runs `action` on the pool, where there is one.
-pub(super) fn with<T>(action: impl FnOnce(&mut Elastic) -> T) -> Option<T> {
+pub(crate) fn with<T>(action: impl FnOnce(&mut Elastic) -> T) -> Option<T> {
     POOL.lock().as_mut().map(action)
 }
 

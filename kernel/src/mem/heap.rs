@@ -1,7 +1,7 @@
 //! The global allocator: talc over runs of page frames, taken as needed.
 
-use crate::PAGE_SIZE;
 use crate::mem::frames;
+use crate::page::PAGE_SIZE;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use talc::TalcLock;

@@ -5,7 +5,7 @@
 //! bottom, so that neither cuts up the other. Memory comes and goes by
 //! batches, one word of the bitmaps each.
 
-use crate::pv::Pfn;
+use crate::page::Pfn;
 use core::ops::Range;
 
 /// Frames in a batch.

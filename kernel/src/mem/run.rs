@@ -1,8 +1,7 @@
 //! Runs: adjacent page frames that come and go together.
 
 use super::frames::{self, OutOfMemory};
-use crate::PAGE_SIZE;
-use crate::pv::Pfn;
+use crate::page::{PAGE_SIZE, Pfn};
 use alloc::alloc::{alloc_zeroed, dealloc};
 use core::alloc::Layout;
 use core::ops::Range;

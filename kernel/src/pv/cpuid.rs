@@ -36,5 +36,5 @@ pub(super) fn cpuid(leaf: u32) -> (u32, u32) {
 /// Whether the processor has RDRAND. In a process on a development machine,
 /// where nobody answers for Xen, it counts as missing.
 pub(crate) fn has_rdrand() -> bool {
-    super::window::is_attached() && cpuid(FEATURES).1 & RDRAND != 0
+    crate::shared_info::is_mapped() && cpuid(FEATURES).1 & RDRAND != 0
 }

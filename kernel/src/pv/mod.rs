@@ -1,12 +1,13 @@
-//! Everything that only a PV guest needs; nothing outside this module knows
-//! about machine frames, page tables or the hypercall page.
+//! Everything that only a PV guest needs: its page tables, the machine frames
+//! behind its memory, how it starts and how it suspends.
 //!
-//! Read in this order: [`hypercall`], [`calls`], `start_info`, `p2m`, `page_table`,
-//! `reservation`, `slot_map`, `window`, `suspend`, `trap`, `cpuid`, `vector`.
+//! Read in this order: `hypercall`, `p2m`, `start_info`, `page_table`,
+//! `reservation`, `slot_map`, `window`, `frame_lists`, `suspend`, `trap`, `cpuid`,
+//! `vector`. This file brings all of it up.
 
-pub mod calls;
 mod cpuid;
-pub mod hypercall;
+mod frame_lists;
+mod hypercall;
 mod p2m;
 mod page_table;
 mod reservation;
@@ -20,16 +21,11 @@ pub(crate) mod window;
 pub(crate) use cpuid::has_rdrand;
 pub(crate) use p2m::machine_frame;
 pub(crate) use start_info::StartInfo;
-pub(crate) use suspend::{Returned, suspend};
+pub(crate) use suspend::{Ports, Returned, suspend};
 
 use crate::mem::frames;
+use crate::page::Pfn;
 use core::ops::Range;
-
-/// A pseudo-physical frame number: the guest's own, gapless numbering.
-pub type Pfn = usize;
-
-/// A machine frame number: what Xen and page-table entries use.
-pub type Mfn = u64;
 
 /// Brings up the guest's memory: trap table, frame allocator, shared info,
 /// what Xen has not mapped given back to it, p2m lists published.
@@ -41,6 +37,7 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     vector::init();
     start_info::remember(*info);
     let total = info.pages();
+    p2m::init(info.p2m_list(), total);
     let mapped = page_table::initially_mapped(info);
     // Frame 0 stays unused, so that a null pointer faults.
     frames::init(
@@ -56,7 +53,7 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     window::init(info);
     page_table::ensure_upper_tables(total);
     reservation::unback(mapped..total);
-    p2m::publish(info);
+    frame_lists::publish(info);
 }
 
 /// Event channel of the console ring, in the present domain.

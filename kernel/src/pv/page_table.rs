@@ -2,12 +2,13 @@
 //! ordinary memory, made read-only, and then hooked in
 //! (`xen/arch/x86/mm.c:get_page_type`).
 
-use super::hypercall::{Refused, flush_tlb, mmu_update, update_va_mapping};
-use super::p2m::{self, machine_frame, pseudo_physical_frame};
-use super::{Mfn, Pfn, StartInfo};
-use crate::PAGE_SIZE;
+use super::hypercall::{flush_tlb, mmu_update, update_va_mapping};
+use super::p2m::{machine_frame, pseudo_physical_frame};
+use super::start_info::StartInfo;
+use crate::hypercall::Refused;
 use crate::mem::BATCH;
 use crate::mem::frames::{self, OutOfMemory};
+use crate::page::{Mfn, PAGE_SIZE, Pfn};
 use core::ops::Range;
 use spin::Once;
 use xen_sys::abi;
@@ -75,7 +76,6 @@ fn walk(address: usize, level: u32) -> Option<Pfn> {
 
 /// Frames that Xen's initial page tables map from address 0 on, without a gap.
 pub(super) fn initially_mapped(info: &StartInfo) -> Pfn {
-    p2m::init(info);
     ROOT.call_once(|| info.page_table_base() / PAGE_SIZE);
     let mut pfn = 0;
     while let Some(table) = walk(pfn * PAGE_SIZE, 1) {

@@ -9,10 +9,10 @@
 //! page that is mapped; populated before it is mapped.
 
 use super::hypercall::{decrease_reservation, populate_physmap};
-use super::{Mfn, Pfn, p2m, page_table};
-use crate::PAGE_SIZE;
+use super::{p2m, page_table};
 use crate::mem::BATCH;
 use crate::mem::elastic::Reservation;
+use crate::page::{Mfn, PAGE_SIZE, Pfn};
 use core::ops::Range;
 
 /// Frames that must stay resident in a domain of `total`, so that it can be

@@ -1,8 +1,8 @@
 //! The start-of-day page (`struct start_info` in `xen/include/public/xen.h`)
 //! and the layout of the image.
 
-use super::{Mfn, Pfn, p2m};
-use crate::PAGE_SIZE;
+use super::p2m;
+use crate::page::{Mfn, PAGE_SIZE, Pfn};
 use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr::{addr_of, addr_of_mut};

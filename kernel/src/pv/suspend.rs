@@ -5,8 +5,16 @@
 //! Page tables need nothing: the domain builder pinned the top-level table,
 //! so everything that hangs on it is typed, and the toolstack translates it.
 
-use super::{StartInfo, hypercall, machine_frame, p2m, start_info, window};
-use crate::event::{self, ChannelStatus};
+use super::{frame_lists, hypercall, p2m, start_info, window};
+
+/// Event channels that the domain builder makes.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    /// Of the console ring.
+    pub(crate) console: u32,
+    /// Of the xenstore ring.
+    pub(crate) store: u32,
+}
 
 /// How the hypercall returned.
 pub(crate) enum Returned {
@@ -14,35 +22,35 @@ pub(crate) enum Returned {
     Cancelled,
     /// In a new one. Its p2m list and page tables are right; event channels,
     /// grants and everything that was registered with Xen are gone.
-    NewDomain {
-        /// Event channel of the console ring.
-        console_port: u32,
-        /// Event channel of the xenstore ring.
-        store_port: u32,
-    },
+    NewDomain(Ports),
 }
 
-/// Suspends the domain and returns when it goes on.
+/// Suspends the domain and returns when it goes on. `is_same_domain` is asked
+/// where the hypercall returned 0, which may mean either; it is given the ports
+/// that start_info names then.
 ///
 /// # Panics
 /// When something foreign is still mapped, which is a bug of who mapped it.
-pub(crate) fn suspend() -> Returned {
+pub(crate) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
     let info = start_info::start_info();
     if let Err(address) = window::detach() {
         window::attach(&info);
         panic!("{address:#x} still maps a foreign page: this domain cannot be suspended");
     }
-    let witness = event::own_port();
     info.name_rings_by_frame();
-    let page = machine_frame(info.own_frame());
+    let page = p2m::machine_frame(info.own_frame());
     // SAFETY: the window is empty and the rings are named, see above.
     let result = unsafe { hypercall::suspend(page) };
     if result != Ok(0) {
         info.name_rings_by_machine_frame();
     }
     window::attach(&info);
+    let ports = Ports {
+        console: info.console_port(),
+        store: info.store_port(),
+    };
     match result {
-        Ok(0) if is_same_domain(&info, witness) => return Returned::Cancelled,
+        Ok(0) if is_same_domain(ports) => return Returned::Cancelled,
         Ok(0) => {}
         Ok(_) => return Returned::Cancelled,
         Err(error) => {
@@ -50,29 +58,6 @@ pub(crate) fn suspend() -> Returned {
             return Returned::Cancelled;
         }
     }
-    p2m::publish(&info);
-    Returned::NewDomain {
-        console_port: info.console_port(),
-        store_port: info.store_port(),
-    }
-}
-
-/// Whether a domain whose hypercall returned 0 is the old one after all.
-///
-/// libxl 4.14 forgets, for a PV domain, that a suspend is to be cancelled
-/// (`libxl_dom_suspend.c:libxl__domain_resume`): after `xl save -c` and after
-/// a failed migration it takes the way for guests that do not know of a
-/// cancelled suspend (`xc_resume.c:xc_domain_resume_any`), which puts the
-/// rings' machine frames back into start_info and leaves the returned value
-/// as it is. A channel that this guest made tells the two apart: it exists in
-/// the old domain only.
-fn is_same_domain(info: &StartInfo, witness: Option<u32>) -> bool {
-    witness.is_some_and(|port| {
-        port != info.store_port()
-            && port != info.console_port()
-            && matches!(
-                event::status(port),
-                Ok(ChannelStatus::Unbound | ChannelStatus::Connected)
-            )
-    })
+    frame_lists::publish(&info);
+    Returned::NewDomain(ports)
 }

@@ -2,7 +2,7 @@
 //! panic with what the processor knew.
 
 use super::hypercall::set_trap_table;
-use super::window::shared_info;
+use crate::shared_info::shared_info;
 use xen_sys::abi;
 
 /// Vectors with a stub in `boot`, and the distance between two stubs.

@@ -7,7 +7,7 @@ use std::io;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::SharedMemory;
+use super::memory::SharedMemory;
 
 /// A file, mapped, as shared memory: what one value writes, the others of the
 /// same file read, in this process or in another.

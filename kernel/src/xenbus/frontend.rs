@@ -7,11 +7,9 @@ use alloc::{
 use core::time::Duration;
 
 use super::{error::BusError, state::State};
-use crate::lifecycle::{self, Generation};
-use crate::{
-    DomId, time,
-    xenstore::{Acknowledgement, StoreError, Watch, Xenstore},
-};
+use crate::domain::{self, DomId, Generation};
+use crate::time;
+use crate::xenstore::{Acknowledgement, StoreError, Watch, Xenstore};
 use embassy_futures::join::{join, join_array};
 
 /// One device of this domain, `device/<class>/<index>` in xenstore, with a
@@ -38,7 +36,7 @@ impl Frontend {
     /// # Errors
     /// [`BusError::NoDevice`], [`BusError::Malformed`], [`BusError::Store`].
     pub async fn open(store: &Xenstore, class: &str, index: u32) -> Result<Self, BusError> {
-        let generation = lifecycle::generation();
+        let generation = domain::generation();
         let path = format!("device/{class}/{index}");
         let (node, domid_node) = (format!("{path}/backend"), format!("{path}/backend-id"));
         let (backend_path, domid) = join(store.read(&node), store.read(&domid_node)).await;
@@ -91,7 +89,7 @@ impl Frontend {
     }
 
     fn check(&self) -> Result<(), BusError> {
-        if self.generation == lifecycle::generation() {
+        if self.generation == domain::generation() {
             Ok(())
         } else {
             Err(BusError::Stale)
@@ -257,11 +255,29 @@ impl Frontend {
             // Look before waiting: the event for the present state may have
             // been taken by an earlier wait.
             *last = self.backend_state().await?;
-            if last.satisfies(wanted)? {
+            if satisfies(*last, wanted)? {
                 return Ok(*last);
             }
             self.next_change().await?;
         }
+    }
+}
+
+/// What a frontend that waits for its backend to come to one of `wanted` makes
+/// of finding it in `state`: true where it is there, false where it may still
+/// come.
+///
+/// # Errors
+/// It will not come any more: [`BusError::BackendGone`],
+/// [`BusError::BackendClosing`].
+fn satisfies(state: State, wanted: &[State]) -> Result<bool, BusError> {
+    if wanted.contains(&state) {
+        return Ok(true);
+    }
+    match state {
+        State::Unknown => Err(BusError::BackendGone),
+        State::Closing | State::Closed => Err(BusError::BackendClosing),
+        _ => Ok(false),
     }
 }
 

@@ -2,8 +2,7 @@
 //! (`xen/include/public/io/xenbus.h`): both ends publish what they are in
 //! xenstore and step through a few states.
 //!
-//! `state` has the states and what is to be made of the other end's,
-//! `frontend` the device.
+//! `state` has the states, `frontend` the device.
 
 mod error;
 mod frontend;

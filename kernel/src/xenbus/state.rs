@@ -4,8 +4,6 @@ use core::fmt;
 
 use xen_sys::abi;
 
-use super::error::BusError;
-
 /// What one end of a device is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -30,7 +28,7 @@ pub enum State {
     Reconfigured = abi::XenbusStateReconfigured,
 }
 
-/// All states in the order of their numbers.
+/// All states.
 const ALL: [State; 9] = [
     State::Unknown,
     State::Initialising,
@@ -47,32 +45,14 @@ impl State {
     /// The state whose number a `state` node holds in decimal.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let number: usize = text.parse().ok()?;
-        ALL.get(number).copied()
+        let number: u32 = text.parse().ok()?;
+        ALL.into_iter().find(|state| state.number() == number)
     }
 
     /// The number, as it stands in a `state` node.
     #[must_use]
     pub fn number(self) -> u32 {
         self as u32
-    }
-
-    /// What a frontend that waits for its backend to come to one of `wanted`
-    /// makes of finding it in this state: true where it is there, false where
-    /// it may still come.
-    ///
-    /// # Errors
-    /// It will not come any more: [`BusError::BackendGone`],
-    /// [`BusError::BackendClosing`].
-    pub(super) fn satisfies(self, wanted: &[Self]) -> Result<bool, BusError> {
-        if wanted.contains(&self) {
-            return Ok(true);
-        }
-        match self {
-            Self::Unknown => Err(BusError::BackendGone),
-            Self::Closing | Self::Closed => Err(BusError::BackendClosing),
-            _ => Ok(false),
-        }
     }
 }
 

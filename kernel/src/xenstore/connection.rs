@@ -12,7 +12,7 @@ use core::{
 use super::{
     error::StoreError, requests::Reply, session::Session, statistics::Statistics, wire::Operation,
 };
-use crate::lifecycle::Generation;
+use crate::domain::Generation;
 use crate::time::Instant;
 
 /// One connection to xenstored.

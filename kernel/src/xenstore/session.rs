@@ -15,7 +15,7 @@ use super::{
     watches::{Fired, Watches},
     wire::{self, Decoder, Message, Operation},
 };
-use crate::lifecycle::Generation;
+use crate::domain::Generation;
 use crate::time::Instant;
 
 /// The connection's state.

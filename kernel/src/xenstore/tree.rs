@@ -10,7 +10,7 @@ use super::{
     requests::Reply,
     wire::{self, Operation},
 };
-use crate::lifecycle::Generation;
+use crate::domain::Generation;
 
 /// xenstore's tree as one reader sees it: through
 /// [`Xenstore`](super::Xenstore) as it is, through

@@ -10,7 +10,7 @@ use super::{
     tree::{Errno, Tree},
 };
 use crate::{
-    DomId,
+    domain::DomId,
     xenstore::{
         permission::{Access, Permission},
         wire::{self, Decoder, HEADER_BYTES, Header, Message},

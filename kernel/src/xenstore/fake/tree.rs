@@ -8,7 +8,7 @@ use alloc::{
 };
 
 use crate::{
-    DomId,
+    domain::DomId,
     xenstore::permission::{Access, Permission},
 };
 

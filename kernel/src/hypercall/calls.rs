@@ -17,9 +17,37 @@ pub(super) enum Kind {
     Other,
 }
 
-const KINDS: usize = 6;
+struct Counters {
+    sched: AtomicU64,
+    event_channel: AtomicU64,
+    send: AtomicU64,
+    grant_table: AtomicU64,
+    memory: AtomicU64,
+    other: AtomicU64,
+}
 
-static COUNTS: [AtomicU64; KINDS] = [const { AtomicU64::new(0) }; KINDS];
+static COUNTERS: Counters = Counters {
+    sched: AtomicU64::new(0),
+    event_channel: AtomicU64::new(0),
+    send: AtomicU64::new(0),
+    grant_table: AtomicU64::new(0),
+    memory: AtomicU64::new(0),
+    other: AtomicU64::new(0),
+};
+
+impl Kind {
+    #[inline(always)]
+    fn counter(self) -> &'static AtomicU64 {
+        match self {
+            Self::Sched => &COUNTERS.sched,
+            Self::EventChannel => &COUNTERS.event_channel,
+            Self::Send => &COUNTERS.send,
+            Self::GrantTable => &COUNTERS.grant_table,
+            Self::Memory => &COUNTERS.memory,
+            Self::Other => &COUNTERS.other,
+        }
+    }
+}
 
 /// The kind of hypercall `number`.
 pub(super) const fn kind(number: u32) -> Kind {
@@ -38,7 +66,7 @@ pub(super) const fn kind(number: u32) -> Kind {
 /// Counts one. There is one vCPU, so a load and a store do, without a locked instruction.
 #[inline(always)]
 pub(super) fn count(kind: Kind) {
-    let count = &COUNTS[kind as usize];
+    let count = kind.counter();
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
@@ -62,7 +90,7 @@ pub struct Calls {
 /// What has been counted.
 #[must_use]
 pub fn counts() -> Calls {
-    let of = |kind: Kind| COUNTS[kind as usize].load(Ordering::Relaxed);
+    let of = |kind: Kind| kind.counter().load(Ordering::Relaxed);
     let (sched, event_channel) = (of(Kind::Sched), of(Kind::EventChannel));
     let (grant_table, memory) = (of(Kind::GrantTable), of(Kind::Memory));
     Calls {

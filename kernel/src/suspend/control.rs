@@ -1,13 +1,16 @@
 //! Hears the request for a suspend and carries it out.
 
-use super::{Asked, GENERATION, Lifecycle, Outcome, Phase, notice, parts, timing};
+use super::notice;
+use super::witness::Witness;
+use crate::domain::{self, DomId};
 use crate::event::{self, ChannelStatus, EventChannel, EventError};
+use crate::lifecycle::{Asked, Lifecycle, Outcome, Phase, parts, timing};
 use crate::pv::{self, Returned};
 use crate::trace::{self, Event};
 use crate::xenstore::Xenstore;
 use crate::{grant, task, time};
 use alloc::rc::Rc;
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 /// The node that names the suspend event channel
@@ -22,23 +25,14 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const SETTLE_INTERVAL: Duration = Duration::from_micros(500);
 
-/// This domain's own number, 0 as long as it is not known.
-static DOMID: AtomicU16 = AtomicU16::new(0);
-
-/// Whether a suspend is under way.
-pub(super) fn is_busy() -> bool {
-    BUSY.load(Ordering::Relaxed)
-}
-
-/// This domain's own number, which changes in a migration; 0 until xenstore
-/// has told it, which a part hears by [`Lifecycle::identified`].
-#[must_use]
-pub fn domid() -> crate::DomId {
-    DOMID.load(Ordering::Relaxed)
-}
-
 /// A suspend is under way.
 static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Whether the domain's memory may change, and with it the p2m: not between
+/// the early notice and the resume, because the toolstack reads it meanwhile.
+pub(crate) fn may_change_memory() -> bool {
+    !BUSY.load(Ordering::Relaxed) && !notice::is_given()
+}
 
 /// Offers the suspend event channel and serves it, for ever; in each new
 /// domain again.
@@ -57,10 +51,10 @@ pub(crate) async fn serve(store: Xenstore) {
 /// Makes the channel and names it in xenstore.
 async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
     /// The domain that the toolstack runs in.
-    const TOOLSTACK: crate::DomId = 0;
+    const TOOLSTACK: DomId = 0;
     match store.read("domid").await.map(|text| text.parse()) {
         Ok(Ok(domid)) => {
-            DOMID.store(domid, Ordering::Relaxed);
+            domain::identify(domid);
             trace::record(Event::Domain(domid));
             for part in parts() {
                 part.identified();
@@ -105,9 +99,7 @@ pub(crate) async fn suspend(asked: Asked) {
         stop_and_go_on();
     } else {
         trace::record(Event::Abandoned);
-        for part in parts() {
-            part.resume(Outcome::Cancelled);
-        }
+        resume(Outcome::Cancelled);
         timing::end(Outcome::Cancelled, Duration::ZERO);
     }
     BUSY.store(false, Ordering::Relaxed);
@@ -166,33 +158,35 @@ async fn settled() -> Result<(), Rc<dyn Lifecycle>> {
 
 /// Everything between the last task before the suspend and the first one after it.
 fn stop_and_go_on() {
-    let parts = parts();
     grant::gather_mappings();
-    for part in parts.iter().rev() {
+    for part in parts().iter().rev() {
         part.quiesce();
     }
     timing::reached(Phase::Quiesced);
     let left = time::unix_time();
     timing::leave();
-    let returned = pv::suspend();
+    let witness = Witness::choose();
+    let returned = pv::suspend(|builder| witness.exists_beside(builder));
     timing::come_back();
     let away = time::unix_time().saturating_sub(left);
     let outcome = match returned {
         Returned::Cancelled => Outcome::Cancelled,
-        Returned::NewDomain {
-            console_port,
-            store_port,
-        } => {
-            GENERATION.fetch_add(1, Ordering::Relaxed);
-            DOMID.store(0, Ordering::Relaxed);
+        Returned::NewDomain(ports) => {
+            domain::become_another();
             notice::forget_channel();
-            event::renew(console_port, store_port);
+            event::renew(ports.console, ports.store);
             Outcome::NewDomain
         }
     };
-    // The clock is the first of them: from there on time runs.
-    for part in &parts {
+    resume(outcome);
+    timing::end(outcome, away);
+}
+
+/// Lets the clock run, and then every part.
+fn resume(outcome: Outcome) {
+    time::resume();
+    timing::reached(Phase::Return);
+    for part in parts() {
         part.resume(outcome);
     }
-    timing::end(outcome, away);
 }

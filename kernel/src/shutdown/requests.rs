@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use crate::lifecycle::{self, Generation};
+use crate::domain::{self, Generation};
 use crate::xenstore::{StoreError, Watch, Xenstore};
 
 /// The node that the toolstack writes and the guest answers by emptying it.
@@ -17,7 +17,7 @@ const FEATURES: [&str; 3] = [
 
 /// What the toolstack asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub(super) enum Request {
     /// `xl shutdown`: stop in order.
     Poweroff,
     /// `xl reboot`: stop in order, to be started again.
@@ -52,7 +52,7 @@ impl fmt::Display for Request {
 }
 
 /// The stream of requests.
-pub struct Requests {
+pub(super) struct Requests {
     store: Xenstore,
     watch: Watch,
     /// In which the features were announced.
@@ -65,7 +65,7 @@ impl Requests {
     /// # Errors
     /// Those of [`Xenstore::watch`]. A refused announcement is none: not every
     /// toolstack makes these nodes writable.
-    pub async fn listen(store: &Xenstore) -> Result<Self, StoreError> {
+    pub(super) async fn listen(store: &Xenstore) -> Result<Self, StoreError> {
         let mut requests = Self {
             store: store.clone(),
             watch: store.watch(NODE).await?,
@@ -77,7 +77,7 @@ impl Requests {
 
     /// Tells the toolstack what will be heard, in each new domain again.
     async fn announce(&mut self) {
-        self.generation = lifecycle::generation();
+        self.generation = domain::generation();
         for feature in FEATURES {
             if let Err(error) = self.store.write(feature, "1").await {
                 log::debug!("{feature} not announced: {error}");
@@ -91,11 +91,11 @@ impl Requests {
     /// # Errors
     /// Those of xenstore; [`StoreError::Protocol`] when its connection is
     /// unusable, and no request will be heard any more.
-    pub async fn next(&mut self) -> Result<Request, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Request, StoreError> {
         loop {
             // The watch fires in a new domain, too.
             self.watch.next().await?;
-            if self.generation != lifecycle::generation() {
+            if self.generation != domain::generation() {
                 self.announce().await;
             }
             let text = match self.take().await {

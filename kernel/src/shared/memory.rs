@@ -1,20 +1,7 @@
-//! Memory that another domain can change at any moment.
-//!
-//! Nobody ever holds a reference into it: values are fetched once, bytes are
-//! copied in and out. What was fetched is an allegation until it is checked.
+//! A range of shared memory, and what may be done with it.
 
-use crate::PAGE_SIZE;
-use crate::mem::frames::{self, Frame, OutOfMemory};
-use crate::pv::Pfn;
-use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
-
-#[cfg(feature = "host")]
-mod host;
-
-#[cfg(feature = "host")]
-pub use host::SharedFile;
 
 /// A range of shared memory, whoever owns its pages.
 ///
@@ -207,102 +194,5 @@ impl shared_memory::Memory for SharedMemory {
     #[inline]
     fn fence(&self) {
         Self::fence(self);
-    }
-}
-
-/// A page of this guest that it is going to share.
-#[derive(Debug)]
-pub struct SharedPage {
-    memory: SharedMemory,
-    frame: Frame,
-}
-
-impl SharedPage {
-    /// A page of zeros, so that nothing of the guest leaks to its peer.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`] where no frame is free.
-    pub fn new() -> Result<Self, OutOfMemory> {
-        let frame = frames::take_zeroed()?;
-        // SAFETY: the frame is mapped and this value's alone.
-        let memory = unsafe { SharedMemory::new(frame.address(), PAGE_SIZE) };
-        Ok(Self { memory, frame })
-    }
-
-    /// The page's frame number.
-    #[must_use]
-    pub fn pfn(&self) -> Pfn {
-        self.frame.pfn()
-    }
-}
-
-impl Deref for SharedPage {
-    type Target = SharedMemory;
-
-    fn deref(&self) -> &SharedMemory {
-        &self.memory
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-    use alloc::vec::Vec;
-
-    #[test]
-    fn bytes_and_integers_share_one_memory() {
-        let page = SharedPage::new().expect("memory");
-        page.write(4, &[1, 2, 3, 4]);
-        assert_eq!(page.load_u32(4, Ordering::Relaxed), 0x0403_0201);
-        page.store_u16(4094, 0xabcd, Ordering::Relaxed);
-        let mut tail = [0; 2];
-        page.read(4094, &mut tail);
-        assert_eq!(tail, [0xcd, 0xab]);
-    }
-
-    #[test]
-    fn bits_are_set_and_words_exchanged() {
-        let page = SharedPage::new().expect("memory");
-        assert_eq!(page.fetch_or_u64(8, 0b101), 0);
-        assert_eq!(page.fetch_or_u64(8, 0b010), 0b101);
-        assert_eq!(page.swap_u64(8, 9), 0b111);
-        assert_eq!(page.load_u64(8, Ordering::Relaxed), 9);
-    }
-
-    #[test]
-    fn a_copy_touches_nothing_beside_it() {
-        let bytes: Vec<u8> = (0..PAGE_SIZE).map(|index| (index % 251) as u8).collect();
-        for (at, len) in [(0, PAGE_SIZE), (1, 256), (33, 1000), (31, 513), (4000, 95)] {
-            let page = SharedPage::new().expect("memory");
-            page.write(at, &bytes[..len]);
-            let mut all = vec![0xee; PAGE_SIZE];
-            page.read(0, &mut all);
-            assert_eq!(all[at..at + len], bytes[..len]);
-            assert!(
-                all[..at]
-                    .iter()
-                    .chain(&all[at + len..])
-                    .all(|&byte| byte == 0)
-            );
-            let mut part = vec![0xee; len + 2];
-            page.read(at, &mut part[1..=len]);
-            assert_eq!((part[0], part[len + 1]), (0xee, 0xee));
-            assert_eq!(part[1..=len], bytes[..len]);
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "shared")]
-    fn reading_past_the_end_is_a_bug() {
-        SharedPage::new().expect("memory").read(4090, &mut [0; 7]);
-    }
-
-    #[test]
-    #[should_panic(expected = "shared")]
-    fn an_offset_that_would_wrap_is_a_bug() {
-        SharedPage::new()
-            .expect("memory")
-            .write(usize::MAX, &[0; 2]);
     }
 }

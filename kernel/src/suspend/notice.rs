@@ -8,8 +8,8 @@
 //!
 //! The run loop looks while it runs; an idle guest is not woken for it.
 
-use super::{Phase, control, parts, timing};
 use crate::event::{self, ChannelStatus};
+use crate::lifecycle::{Phase, parts, timing};
 use crate::time::Instant;
 use crate::vcpu_cell::VcpuCell;
 use core::time::Duration;
@@ -74,11 +74,10 @@ pub(crate) fn look(now: Instant) {
     }
 }
 
-/// Whether the p2m may change: not between the early notice and the resume,
-/// because the toolstack reads it meanwhile.
-pub(crate) fn may_change_p2m() -> bool {
+/// Whether the toolstack has bound the channel by now, as Xen says.
+pub(super) fn is_given() -> bool {
     let port = NOTICE.borrow().port;
-    !control::is_busy() && !port.is_some_and(is_bound)
+    port.is_some_and(is_bound)
 }
 
 /// Whether a notice would be seen. Where it would not, nothing may leave the

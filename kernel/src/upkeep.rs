@@ -2,12 +2,13 @@
 //! memory as soon as there is less ([`look`]), back to Xen what nobody wanted
 //! for a while ([`serve`]).
 
-use super::frames;
 use crate::cmdline::{CommandLine, OptionError};
-use crate::lifecycle;
+use crate::mem::frames;
+use crate::page::PAGE_SIZE;
+use crate::suspend;
+use crate::task;
 use crate::time::{self, Instant};
 use crate::vcpu_cell::VcpuCell;
-use crate::{PAGE_SIZE, task};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use core::time::Duration;
@@ -110,7 +111,7 @@ pub(crate) async fn serve() {
         frames::with(|elastic| elastic.begin_watch());
         time::sleep(UNUSED).await;
         // In pieces, so that nobody waits for long.
-        while lifecycle::is_forewarned()
+        while suspend::is_forewarned()
             && frames::with(|elastic| elastic.release_unused()) == Some(true)
         {
             task::yield_now().await;

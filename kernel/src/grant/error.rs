@@ -1,0 +1,65 @@
+//! What a grant allows, and why one fails.
+
+use crate::hypercall::Refused;
+use crate::mem::frames::OutOfMemory;
+use core::fmt;
+
+/// What the other domain may do with a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    ReadOnly,
+    /// Read and write.
+    ReadWrite,
+}
+
+/// Why a grant could not be made or used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantError {
+    /// The grant table is as large as Xen lets it become.
+    TableFull,
+    /// The foreign window has no room for that many pages.
+    WindowFull,
+    /// The page lies beyond what a version 1 entry can name (16 TiB).
+    FrameTooHigh,
+    /// There are no adjacent free pages, or no memory for them now.
+    OutOfMemory,
+    /// The region is being taken back: some of its grants have ended.
+    Ending,
+    /// The grant belonged to the domain that this guest was before it was
+    /// restored or migrated.
+    Stale,
+    /// Xen refused the hypercall.
+    Refused(Refused),
+    /// Xen refused one operation of the batch (`GNTST_*`).
+    Status(i16),
+}
+
+impl fmt::Display for GrantError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TableFull => f.write_str("the grant table is full"),
+            Self::WindowFull => f.write_str("the window for pages of other domains is full"),
+            Self::FrameTooHigh => f.write_str("a page above 16 TiB cannot be granted"),
+            Self::OutOfMemory => f.write_str("no memory to grant"),
+            Self::Ending => f.write_str("some grants of the region have ended"),
+            Self::Stale => f.write_str("the grant ended with a migration"),
+            Self::Refused(error) => write!(f, "Xen refused a grant operation: {error}"),
+            Self::Status(status) => write!(f, "a grant operation failed with status {status}"),
+        }
+    }
+}
+
+impl core::error::Error for GrantError {}
+
+impl From<OutOfMemory> for GrantError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl From<Refused> for GrantError {
+    fn from(error: Refused) -> Self {
+        Self::Refused(error)
+    }
+}
