@@ -1,21 +1,24 @@
 //! XENVMC: the channel between co-resident guests, as sans-I/O state machines.
 //!
-//! The crate knows neither Xen nor smoltcp. The same code runs in the guest
-//! and in the simulator under a virtual clock; what it needs of them is
-//! [`Platform`]. The protocol is described in `docs/protocol.md`.
+//! The crate knows neither Xen nor smoltcp. The same code runs in the guest and
+//! in the simulator under a virtual clock; what it needs of them is
+//! [`Platform`]. docs/protocol.md describes the protocol.
 //!
-//! The modules are those of the XENVMC papers. Read them in this order:
+//! Read in this order:
 //!
-//! | module | duty |
-//! |---|---|
-//! | `channel` | [`Vmc`]: everything together, its timers and outputs |
-//! | `vms` | `VMs[]`: who lives on this host, the proof of it, the links |
-//! | `message` | M3: doorbells, messages on shared memory, frames |
-//! | `connection` | M1: `conn_t` with its `sender` and `recver`; upgrade and fallback |
-//! | `analyzer` | M4: which path a socket's bytes take |
-//! | `transfer` | M2: reads and writes; [`ring`]: the byte ring of one direction |
-//! | `publisher` | M5: announces changes of membership |
-//! | `migration` | M6: what a migration or a shutdown does to all this |
+//! | module | what it holds | module of the paper |
+//! |---|---|---|
+//! | [`wire`] | what bytes mean, without state | M3 |
+//! | [`ring`] | the byte ring of one direction | M2 |
+//! | `link` | what two guests share: memory, events, rings | M3 |
+//! | `flow` | one connection over its link | M1, M2, M4 |
+//! | `peers` | who lives on this host, and the proof of it | `VMs[]` |
+//! | `events` | what an event and a message do; membership | M3, M5 |
+//! | `suspend` | leave, re-home, freeze, resume | M6 |
+//! | `vmc` | [`Vmc`]: the tables, and views of one thing | |
+//!
+//! `keys` names links and connections, `limits` has every bound and time-out,
+//! `error` says whose fault a failure is.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -23,33 +26,37 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod analyzer;
-mod channel;
+mod cause;
 mod config;
-mod connection;
+mod error;
+mod events;
+mod flow;
+mod guest;
+mod keys;
 mod limits;
-mod message;
-mod migration;
+mod link;
+mod membership;
 mod output;
+mod peers;
 pub mod platform;
-mod publisher;
+mod report;
 pub mod ring;
-mod slab;
 mod statistics;
 mod stream;
-mod transfer;
-mod vms;
+mod suspend;
+mod vmc;
+pub mod wire;
 
-pub use channel::Vmc;
+pub use cause::{Cause, CauseCounters};
 pub use config::{Config, LeaveReason, Mode};
-pub use connection::ConnId;
-pub use output::{Cause, Output, Step};
+pub use keys::{ConnKey, LinkKey};
+pub use membership::Membership;
+pub use output::Output;
+pub use peers::PeerState;
 pub use platform::{DomId, Instant, Platform, PlatformError, PortState, Uuid};
-pub use publisher::{MemberEvent, Membership};
+pub use report::Report;
 pub use statistics::{ConnStatistics, LinkCounters, LinkStatistics, Refusals, Statistics};
 pub use stream::{FourTuple, Received, StreamEnd, Tcp};
-pub use vms::resume::LONGEST as DATAGRAM;
-pub use vms::{LinkId, PeerState};
-
-/// UDP port of the datagrams, on both sides.
-pub const PORT: u16 = 22605;
+pub use suspend::Phase;
+pub use vmc::Vmc;
+pub use wire::message::MemberEvent;

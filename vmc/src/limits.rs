@@ -1,89 +1,104 @@
-//! Bounds and time-outs. Those that an operator chooses are in `Config`.
+//! Bounds and time-outs. `Config` has those that an operator chooses.
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// Bytes of a page.
-pub(crate) const PAGE: usize = 4096;
-/// Rings a link has numbers for.
-pub(crate) const RING_NUMBERS: usize = 512;
-/// log2 of the data pages of the largest ring that a message can describe.
-pub(crate) const LARGEST_LOG2: u8 = 8;
-/// log2 of the data pages of a connection's first ring: 16 KiB.
-pub(crate) const FIRST_LOG2: u8 = 2;
-/// A ring grows by this in log2: four times.
-pub(crate) const GROWTH_LOG2: u8 = 2;
-/// Times that a sender waits for space before it takes a larger ring.
-pub(crate) const PATIENCE: u8 = 4;
-/// Writes that stay on TCP after there was no ring for one.
-pub(crate) const RETRY_WRITES: u16 = 64;
+// Rings.
 
-/// log2 of the data pages of the largest ring during a migration, 128 KiB: each
-/// page that is mapped then has to be unmapped at the suspend.
-pub(crate) const LEAN_LOG2: u8 = 5;
-/// A connection without traffic for so long has no ring during a migration.
-pub(crate) const LEAN_AFTER: u64 = 100 * MILLISECOND;
-/// Rings in pages of a peer's that are asked for at a time.
+/// Bytes of data in a connection's first ring.
+pub(crate) const FIRST_RING: usize = 16 * 1024;
+/// log2 of the factor by which a ring grows: four times.
+pub(crate) const GROWTH_LOG2: u8 = 2;
+/// How often a sender waits for space before it takes a larger ring.
+pub(crate) const WAITS_BEFORE_GROWTH: u8 = 4;
+/// Writes that stay on TCP after a ring was wanted and there was no room.
+pub(crate) const WRITES_BEFORE_RETRY: u16 = 64;
+
+// Rings while one side is about to migrate.
+
+/// Bytes of data in the largest ring during a migration: each page that is
+/// mapped then has to be unmapped at the suspend.
+pub(crate) const LARGEST_RING_IN_MIGRATION: usize = 128 * 1024;
+/// After how long without traffic a connection has no ring during a migration.
+pub(crate) const TRIM_AFTER: u64 = 100 * MILLISECOND;
+/// Rings in pages of a peer that are asked for at a time.
 pub(crate) const ASKED: usize = 16;
 
-/// Connections that are known at a time.
+// Tables.
+
+/// Connections known at a time.
 pub(crate) const CONNECTIONS: usize = 4096;
-/// Addresses that are remembered.
+/// Addresses remembered.
 pub(crate) const ADDRESSES: usize = 256;
 /// Identities whose last domid is remembered.
 pub(crate) const IDENTITIES: usize = 64;
-/// Regions that wait for their proof at a time.
+/// Link regions that wait for their proof at a time.
 pub(crate) const UNPROVED: usize = 8;
-/// Outputs that may be lost are dropped beyond this number.
+/// Outputs beyond which those that may be lost are dropped.
 pub(crate) const OUTPUTS: usize = 512;
 
-/// HELLO is sent anew so long after the first.
-pub(crate) const HELLO_AGAIN: [u64; 3] = [100 * MILLISECOND, 300 * MILLISECOND, 900 * MILLISECOND];
-/// Nobody answered within this: the address is remote.
+// Discovery. Times are in nanoseconds.
+
+/// When HELLO is sent again, counted from the first one.
+pub(crate) const HELLO_RETRIES: [u64; 3] =
+    [100 * MILLISECOND, 300 * MILLISECOND, 900 * MILLISECOND];
+/// How long an answer to HELLO is awaited before the address counts as remote.
 pub(crate) const HELLO_TIMEOUT: u64 = 1500 * MILLISECOND;
-/// An address is held for remote so long.
+/// How long an address is assumed to be remote.
 pub(crate) const REMOTE: u64 = 60_000 * MILLISECOND;
-/// An unproved region lives so long.
+/// How long a link region waits for its proof.
 pub(crate) const PROOF_TIMEOUT: u64 = 1000 * MILLISECOND;
-/// Each side waits so long for the other to leave.
+
+// A link.
+
+/// How long each side waits for the other to leave.
 pub(crate) const LEAVE_TIMEOUT: u64 = 500 * MILLISECOND;
-/// RESUME is sent anew so soon …
-pub(crate) const RESUME_AGAIN: u64 = 20 * MILLISECOND;
-/// … and so late at most …
-pub(crate) const RESUME_AGAIN_MOST: u64 = 1000 * MILLISECOND;
-/// … for so long after this guest has gone on.
-pub(crate) const RESUME_TIMEOUT: u64 = 60_000 * MILLISECOND;
-/// … and only for so long where no connection of its own waits for the answer.
-pub(crate) const RESUME_TIMEOUT_IDLE: u64 = 5000 * MILLISECOND;
-/// A peer that was suspended is awaited so long.
-pub(crate) const PEER_TIMEOUT: u64 = 600_000 * MILLISECOND;
-/// A peer that takes no message for so long is stuck.
+/// How long a peer may take no message before it counts as stuck.
 pub(crate) const STUCK_TIMEOUT: u64 = 5000 * MILLISECOND;
-/// A dead peer is looked for so often while a connection uses the link …
-pub(crate) const LOOK_USED: u64 = 250 * MILLISECOND;
-/// … so often while the peer migrates, which does not say when it stops …
-pub(crate) const LOOK_MIGRATING: u64 = 20 * MILLISECOND;
-/// … and so often while none does.
-pub(crate) const LOOK_IDLE: u64 = 5000 * MILLISECOND;
-/// A region that the peer still maps is tried again so often …
-pub(crate) const REVOKE_AGAIN: u64 = 20 * MILLISECOND;
-/// … and given up after this.
+/// How often to check that the peer lives while a connection uses the link.
+pub(crate) const CHECK_USED: u64 = 250 * MILLISECOND;
+/// The same while the peer migrates, which does not tell when it stops.
+pub(crate) const CHECK_MIGRATING: u64 = 20 * MILLISECOND;
+/// The same while no connection uses the link.
+pub(crate) const CHECK_IDLE: u64 = 5000 * MILLISECOND;
+/// How often to try to take back a region that the peer still maps.
+pub(crate) const REVOKE_RETRY: u64 = 20 * MILLISECOND;
+/// How long to try before the region is quarantined.
 pub(crate) const REVOKE_TIMEOUT: u64 = 1000 * MILLISECOND;
-
-/// Residue that finds no room in TCP is tried again so soon …
-pub(crate) const RESEND_AGAIN: u64 = 2 * MILLISECOND;
-/// … and so late at most.
-pub(crate) const RESEND_AGAIN_MOST: u64 = 100 * MILLISECOND;
-
 /// Messages handled before others get their turn.
 pub(crate) const MESSAGES: usize = 32;
-/// Bytes of messages that wait for room in their ring.
+/// Bytes of messages that may wait for room in their ring.
 pub(crate) const BACKLOG: usize = 64 * 1024;
-/// Events without effect within [`FLOOD_WINDOW`] that are borne.
+/// Events without effect within [`FLOOD_WINDOW`] that are tolerated.
 pub(crate) const EMPTY_EVENTS: u32 = 2000;
 /// The window in which events without effect are counted.
 pub(crate) const FLOOD_WINDOW: u64 = 1000 * MILLISECOND;
-/// Bytes thrown away for a connection that nobody reads before others get
-/// their turn.
+
+// After a suspend.
+
+/// Suspends that one connection can have left to settle.
+pub(crate) const UNSETTLED: usize = 4;
+/// When RESUME is first sent again; each wait is twice the last one …
+pub(crate) const RESUME_RETRY: u64 = 20 * MILLISECOND;
+/// … up to this.
+pub(crate) const RESUME_RETRY_MOST: u64 = 1000 * MILLISECOND;
+/// How long a suspended guest asks after it goes on.
+pub(crate) const RESUME_TIMEOUT: u64 = 60_000 * MILLISECOND;
+/// The same if no connection of its own waits for the answer.
+pub(crate) const RESUME_TIMEOUT_IDLE: u64 = 5000 * MILLISECOND;
+/// How long a suspended peer is awaited.
+pub(crate) const PEER_TIMEOUT: u64 = 600_000 * MILLISECOND;
+
+// A connection.
+
+/// When residue that found no room in TCP is first tried again; each wait is
+/// twice the last one …
+pub(crate) const RESEND_RETRY: u64 = 2 * MILLISECOND;
+/// … up to this.
+pub(crate) const RESEND_RETRY_MOST: u64 = 100 * MILLISECOND;
+/// Attempts of one read or write: a peer could otherwise keep it going.
+pub(crate) const ATTEMPTS: usize = 3;
+/// Bytes thrown away for a connection without a reader before others get their
+/// turn.
 pub(crate) const DISCARD: usize = 64 * 1024;
 /// Bytes thrown away at a time.
 pub(crate) const DISCARD_BUFFER: usize = 2048;

@@ -2,38 +2,33 @@
 
 use core::net::IpAddr;
 
-use crate::message::Reason;
-use crate::output::Cause;
+use crate::cause::{Cause, CauseCounters};
 use crate::platform::{DomId, Uuid};
 use crate::stream::FourTuple;
-use crate::vms::LinkId;
+use crate::wire::message::Reason;
 
 /// Upgrades that a receiver refused, by the reason it gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refusals {
     /// It has no such connection.
     pub no_connection: u64,
-    /// It has no room for another ring.
-    pub no_room: u64,
     /// It could not map the ring.
     pub unmapped: u64,
     /// The address named is not the link's.
     pub wrong_address: u64,
     /// It is leaving.
     pub leaving: u64,
-    /// A reason of another kind.
-    pub other: u64,
 }
 
 impl Refusals {
     pub(crate) const fn count(&mut self, reason: Reason) {
         *match reason {
             Reason::NoConnection => &mut self.no_connection,
-            Reason::NoRoom => &mut self.no_room,
             Reason::Unmapped => &mut self.unmapped,
             Reason::WrongAddress => &mut self.wrong_address,
             Reason::Leaving => &mut self.leaving,
-            Reason::Fallback | Reason::Other => &mut self.other,
+            // Not a refusal: the connection may be upgraded again.
+            Reason::Fallback => return,
         } += 1;
     }
 }
@@ -48,7 +43,7 @@ pub struct Statistics {
     /// Links that were up.
     pub links: u64,
     /// Links that ended, by [`Cause`]. `WrongAddress` counts occasions.
-    pub ends: [u64; Cause::COUNT],
+    pub ends: CauseCounters,
     /// Directions that moved to a ring, as the sender counts them.
     pub upgrades: u64,
     /// Directions that moved back to TCP, as the sender counts them.
@@ -70,6 +65,8 @@ pub struct Statistics {
     pub suppressed: u64,
     /// Pages granted at present.
     pub granted_pages: usize,
+    /// Broken invariants of this crate: always 0.
+    pub bugs: u64,
     /// Pages of peers mapped at present.
     pub mapped_pages: usize,
     /// Pages that a peer never gave back. They count against
@@ -83,15 +80,13 @@ impl Statistics {
     /// Links that ended because of `cause`.
     #[must_use]
     pub fn ended(&self, cause: Cause) -> u64 {
-        self.ends[cause as usize]
+        self.ends.get(cause)
     }
 }
 
 /// Counters of one link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkStatistics {
-    /// Its name.
-    pub link: LinkId,
     /// The peer's address.
     pub address: IpAddr,
     /// The peer's identity.

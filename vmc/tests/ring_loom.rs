@@ -284,22 +284,6 @@ fn without_order_bytes_are_read_early() {
     stream(Lacks::Order);
 }
 
-/// A producer that sleeps for want of space is told that nobody reads any more.
-#[test]
-fn closing_wakes() {
-    loom::model(|| {
-        let (memory, mut producer, mut consumer) = ring(Lacks::Nothing);
-        assert_eq!(producer.write(&*memory, &[7, 8]), Ok(2));
-        let theirs = Arc::clone(&memory);
-        let rang = thread::spawn(move || {
-            consumer.close(&*theirs);
-            consumer.must_ring(&*theirs)
-        });
-        let sleeps = !producer.wait_for_space(&*memory, 1).expect("honest");
-        assert!(!sleeps || rang.join().expect("no panic"));
-    });
-}
-
 /// The owner of a ring's memory seals it while the other side writes: both know
 /// the same end, and the bytes before it are whole. `exchanges`: the producer
 /// publishes as it has to.

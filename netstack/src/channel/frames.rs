@@ -40,7 +40,7 @@ pub(super) fn kind(frame: &[u8]) -> Kind {
             IpProtocol::Udp => {
                 let datagram = UdpPacket::new_checked(payload).ok()?;
                 // What proves where a peer lives must go where the address is.
-                let may = datagram.dst_port() != vmc::PORT;
+                let may = datagram.dst_port() != vmc::wire::PORT;
                 may.then_some(Kind::Datagram(packet.destination))
             }
             IpProtocol::Tcp => {

@@ -28,7 +28,7 @@ use core::task::Waker;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
-use vmc::{ConnId, FourTuple, LinkId, PeerState, Platform, Vmc};
+use vmc::{ConnKey, FourTuple, LinkKey, PeerState, Platform, Vmc};
 
 use crate::tcp::Record;
 
@@ -44,11 +44,11 @@ const INBOX: usize = 256;
 /// Datagrams in each queue of the channel's UDP socket.
 const DATAGRAMS: usize = 16;
 /// Bytes in each queue of the channel's UDP socket.
-const DATAGRAM_BYTES: usize = DATAGRAMS * vmc::DATAGRAM;
+const DATAGRAM_BYTES: usize = DATAGRAMS * vmc::wire::resume::LONGEST;
 
 /// A connection in the channel's care.
 struct Care {
-    id: ConnId,
+    id: ConnKey,
     tuple: FourTuple,
     record: Rc<Record>,
 }
@@ -65,7 +65,7 @@ pub(crate) enum Stage {
 /// The channel, and what the stack keeps beside it.
 pub(crate) struct Channel<P: Platform> {
     pub(crate) vmc: Vmc<P>,
-    /// By [`ConnId::index`].
+    /// By [`ConnKey::index`].
     connections: Vec<Option<Care>>,
     inbox: VecDeque<Vec<u8>>,
     /// Where a frame is built before it is known which way it goes.
@@ -76,7 +76,7 @@ pub(crate) struct Channel<P: Platform> {
     /// Where HELLO and its answers come and go.
     datagrams: SocketHandle,
     /// Links that have just rung; kept for its memory.
-    rung: Vec<LinkId>,
+    rung: Vec<LinkKey>,
     kicked: bool,
     /// When this guest last heard that it is to migrate.
     noticed: vmc::Instant,
@@ -93,8 +93,8 @@ impl<P: Platform> Channel<P> {
             )
         };
         let mut socket = Socket::new(buffer(), buffer());
-        if socket.bind(vmc::PORT).is_err() {
-            log::error!("vmc: a fresh socket refused port {}", vmc::PORT);
+        if socket.bind(vmc::wire::PORT).is_err() {
+            log::error!("vmc: a fresh socket refused port {}", vmc::wire::PORT);
         }
         Self {
             vmc,
@@ -189,7 +189,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// The TCP socket of a connection is gone.
-    fn forget(&mut self, conn: ConnId) {
+    fn forget(&mut self, conn: ConnKey) {
         self.vmc.forget(conn);
         if let Some(place) = self.connections.get_mut(conn.index())
             && let Some(care) = place.take_if(|care| care.id == conn)
@@ -200,7 +200,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// The record of a connection in the channel's care.
-    fn record(&self, conn: ConnId) -> Option<Rc<Record>> {
+    fn record(&self, conn: ConnKey) -> Option<Rc<Record>> {
         let care = self.connections.get(conn.index())?.as_ref()?;
         // The socket may be gone, and the channel not told yet.
         (care.record.channel.get() == Some(conn)).then(|| care.record.clone())

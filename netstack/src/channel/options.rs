@@ -75,18 +75,22 @@ impl ChannelOptions {
         Ok(options)
     }
 
-    /// Returns the channel's configuration for the guest `uuid`, or `None` with `vmc=off`. Without
-    /// `vmc_memory` the channel may use a quarter of the memory that is free now.
-    pub(crate) fn config(&self, uuid: Uuid) -> Option<Config> {
+    /// Returns which protocol the guest follows, or `None` with `vmc=off`.
+    pub(crate) const fn mode(&self) -> Option<Mode> {
+        self.mode
+    }
+
+    /// Returns the channel's configuration for the guest `uuid`. Without `vmc_memory` the channel
+    /// may use a quarter of the memory that is free now.
+    pub(crate) fn config(&self, uuid: Uuid) -> Config {
         let share = || mem::frames::usage().free * PAGE_SIZE / 4;
-        Some(Config {
+        Config {
             uuid,
-            mode: self.mode?,
             max_peers: self.peers,
             max_rings: self.rings,
             largest_ring: self.ring,
             memory: self.memory.unwrap_or_else(share),
-        })
+        }
     }
 
     /// Whether there is to be a channel.
@@ -109,10 +113,7 @@ mod tests {
 
     #[test]
     fn the_channel_is_on_unless_told_otherwise() {
-        let mode = |line: &str| {
-            let config = take(line).expect("valid").config(Uuid([0; 16]));
-            config.map(|config| config.mode)
-        };
+        let mode = |line: &str| take(line).expect("valid").mode();
         assert_eq!(mode(""), Some(Mode::Advance));
         assert_eq!(mode("vmc=advance"), Some(Mode::Advance));
         assert_eq!(mode("vmc=original"), Some(Mode::Original));
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn limits_are_taken_in_kib() {
         let options = take("vmc_peers=2 vmc_rings=3 vmc_ring=64 vmc_memory=512").expect("valid");
-        let config = options.config(Uuid([0; 16])).expect("on");
+        let config = options.config(Uuid([0; 16]));
         assert_eq!((config.max_peers, config.max_rings), (2, 3));
         assert_eq!((config.largest_ring, config.memory), (64 << 10, 512 << 10));
     }

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use smoltcp::iface::SocketSet;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::wire::IpEndpoint;
-use vmc::{Output, Platform, Step};
+use vmc::{Output, Phase, Platform};
 
 use super::{Channel, INBOX, Stage, TcpSocket};
 use crate::error::StreamError;
@@ -92,7 +92,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Does what the channel asks for, until it asks for nothing. What it can have queued is
-    /// bounded, and nothing done here makes it queue more than one step further.
+    /// bounded, and nothing done here makes it queue more than one phase further.
     fn do_outputs(&mut self, sockets: &mut SocketSet<'static>, tcp: &Table, poller: &mut Poller) {
         while let Some(output) = self.vmc.output() {
             self.do_output(sockets, tcp, poller, output);
@@ -110,7 +110,7 @@ impl<P: Platform> Channel<P> {
             Output::Datagram { to, bytes } => {
                 let socket = sockets.get_mut::<udp::Socket<'_>>(self.datagrams);
                 // One that finds no room is lost, as on any network; HELLO is repeated.
-                let _ = socket.send_slice(&bytes, IpEndpoint::new(to.into(), vmc::PORT));
+                let _ = socket.send_slice(&bytes, IpEndpoint::new(to.into(), vmc::wire::PORT));
                 poller.kick();
             }
             Output::Frame(frame) => {
@@ -129,10 +129,10 @@ impl<P: Platform> Channel<P> {
                     record.writer.wake();
                 }
             }
-            Output::Advance(conn) => {
+            Output::Service(conn) => {
                 if let Some(record) = self.record(conn) {
                     let socket = sockets.get_mut::<tcp::Socket<'_>>(record.handle);
-                    self.vmc.advance(conn, &mut TcpSocket(socket));
+                    self.vmc.service(conn, &mut TcpSocket(socket));
                     poller.kick();
                 }
             }
@@ -153,17 +153,17 @@ impl<P: Platform> Channel<P> {
                 log::info!("vmc: no channel to {address} any more: {cause}");
                 self.send_by_netfront(address);
             }
-            Output::Handover {
+            Output::Migration {
                 address,
-                step,
+                phase,
                 bytes,
                 at,
             } => {
-                if step == Step::Notice {
+                if phase == Phase::EarlyNotice {
                     self.noticed = at;
                 }
                 let micros = at.0.saturating_sub(self.noticed.0) / 1000;
-                log::info!("handover: peer {address} phase {step} offset {bytes} us {micros}");
+                log::info!("handover: peer {address} phase {phase} offset {bytes} us {micros}");
             }
             Output::Member(membership) => log::debug!("vmc: {membership}"),
         }

@@ -46,7 +46,7 @@ impl<P: Platform> Lifecycle for Part<P> {
         if self.mode == Mode::Original {
             self.leave();
         } else {
-            self.with(|channel| channel.vmc.forewarn());
+            self.with(|channel| channel.vmc.early_notice());
         }
     }
 
@@ -54,7 +54,7 @@ impl<P: Platform> Lifecycle for Part<P> {
         if self.mode == Mode::Original {
             self.renew();
         } else {
-            self.with(|channel| channel.vmc.stay());
+            self.with(|channel| channel.vmc.withdraw_notice());
         }
     }
 

@@ -28,8 +28,8 @@ pub(crate) fn start<P: Platform, S: WakeSources<P>>(
     uuid: Uuid,
     options: &ChannelOptions,
 ) -> Option<Started<P, impl Future<Output = ()> + use<P, S>>> {
-    let config = options.config(uuid)?;
-    let mode = config.mode;
+    let mode = options.mode()?;
+    let config = options.config(uuid);
     let vmc = Vmc::new(platform, config);
     shared.with(|stack| stack.set_channel(vmc));
     Some(Started {

@@ -4,30 +4,13 @@ use alloc::string::String;
 use core::fmt::Write;
 use core::ops::Range;
 
-use kernel::pv::Pfn;
+use kernel::Pfn;
 use vmc::{Cause, Platform, Refusals};
 
 use super::Channel;
 
 /// Connections that are listed one by one.
 const LISTED: usize = 8;
-
-/// All causes, in the order of their counters.
-const CAUSES: [Cause; Cause::COUNT] = [
-    Cause::Left,
-    Cause::PeerLeft,
-    Cause::PeerMigrating,
-    Cause::Gone,
-    Cause::Replaced,
-    Cause::Renewed,
-    Cause::Suspended,
-    Cause::PeerSuspended,
-    Cause::IndexLie,
-    Cause::BadMessage,
-    Cause::Flood,
-    Cause::Stuck,
-    Cause::WrongAddress,
-];
 
 impl<P: Platform> Channel<P> {
     /// Logs what the channel has counted. `frames` names the frames of a region, as a migration
@@ -51,7 +34,7 @@ impl<P: Platform> Channel<P> {
             all.quarantined_pages,
         );
         let mut ends = String::new();
-        for cause in CAUSES {
+        for cause in Cause::ALL {
             // Writing to a String does not fail.
             let _ = write!(ends, " {cause:?} {}", all.ended(cause));
         }
@@ -62,7 +45,7 @@ impl<P: Platform> Channel<P> {
         );
         log_refusals("refused by peers", &all.refused);
         log_refusals("refused here", &all.refusals);
-        for link in self.vmc.link_statistics() {
+        for (_, link) in self.vmc.report().links() {
             let counters = link.counters;
             log::info!(
                 "status: vmc peer {} domid {} uuid {}: bytes sent {} received {}; frames sent {} \
@@ -88,7 +71,7 @@ impl<P: Platform> Channel<P> {
             );
         }
         self.log_rings(frames);
-        for (_, conn) in self.vmc.connection_statistics().take(LISTED) {
+        for (_, conn) in self.vmc.report().connections().take(LISTED) {
             let path = |ring: bool| if ring { "ring" } else { "TCP" };
             log::info!(
                 "status: vmc conn {} to {}: written {} ({} to rings, now {}) read {} ({} from \
@@ -109,7 +92,7 @@ impl<P: Platform> Channel<P> {
     /// Which rings are in use, and where: what a migration sends, and what not.
     fn log_rings(&self, frames: impl Fn(&P::Region) -> Range<Pfn>) {
         let mut own = String::new();
-        for region in self.vmc.own_rings() {
+        for region in self.vmc.report().own_rings() {
             let frames = frames(region);
             let comma = if own.is_empty() { "" } else { "," };
             // Writing to a String does not fail.
@@ -120,20 +103,17 @@ impl<P: Platform> Channel<P> {
         }
         log::info!(
             "vmc: rings in use {} pages of peers', own pfns {own}",
-            self.vmc.foreign_ring_pages()
+            self.vmc.report().foreign_ring_pages()
         );
     }
 }
 
 fn log_refusals(title: &str, refusals: &Refusals) {
     log::info!(
-        "status: vmc {title}: no connection {} no room {} unmapped {} wrong address {} leaving {} \
-         other {}",
+        "status: vmc {title}: no connection {} unmapped {} wrong address {} leaving {}",
         refusals.no_connection,
-        refusals.no_room,
         refusals.unmapped,
         refusals.wrong_address,
         refusals.leaving,
-        refusals.other,
     );
 }

@@ -164,7 +164,7 @@ impl Lingering {
         let mut shared = self.record.channel.get().zip(channel);
         match &mut shared {
             Some((conn, channel)) => {
-                channel.vmc.advance(*conn, &mut TcpSocket(socket));
+                channel.vmc.service(*conn, &mut TcpSocket(socket));
             }
             // Nobody will read it, and a full buffer would keep the peer from finishing.
             None => while socket.can_recv() && socket.recv(|data| (data.len(), ())).is_ok() {},

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use smoltcp::iface::SocketSet;
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
-use vmc::ConnId;
+use vmc::ConnKey;
 
 use super::record::Record;
 use crate::options::TcpOptions;
@@ -21,7 +21,7 @@ pub(super) struct Pool {
     /// Bytes in the buffers of `records`.
     bytes: usize,
     /// Connections whose sockets are gone and of which the channel has not been told.
-    gone: Vec<ConnId>,
+    gone: Vec<ConnKey>,
 }
 
 impl Pool {
@@ -61,7 +61,7 @@ impl Pool {
     }
 
     /// Returns a connection whose socket is gone, for the channel to forget.
-    pub(super) fn take_gone(&mut self) -> Option<ConnId> {
+    pub(super) fn take_gone(&mut self) -> Option<ConnKey> {
         self.gone.pop()
     }
 }

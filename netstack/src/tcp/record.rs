@@ -8,7 +8,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{CongestionControl, Socket, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::IpAddress;
-use vmc::ConnId;
+use vmc::ConnKey;
 
 use crate::error::StreamError;
 use crate::options::TcpOptions;
@@ -31,7 +31,7 @@ pub(crate) struct Record {
     pub(crate) reader: Waiter,
     pub(crate) writer: Waiter,
     /// The connection in the channel's care, if it is there.
-    pub(crate) channel: Cell<Option<ConnId>>,
+    pub(crate) channel: Cell<Option<ConnKey>>,
     /// Bytes of the application put into TCP, and taken out of it, before the channel counts.
     pub(crate) sent: Cell<u64>,
     pub(crate) received: Cell<u64>,

@@ -8,7 +8,7 @@ use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::IpListenEndpoint;
-use vmc::{ConnId, Platform};
+use vmc::{ConnKey, Platform};
 
 use super::backlog::{Backlog, Need};
 use super::counters::Counters;
@@ -64,7 +64,7 @@ impl Table {
     }
 
     /// Returns a connection whose socket is gone, for the channel to forget.
-    pub(crate) fn take_gone(&mut self) -> Option<ConnId> {
+    pub(crate) fn take_gone(&mut self) -> Option<ConnKey> {
         self.pool.take_gone()
     }
 

@@ -147,8 +147,8 @@ fn connected(world: &mut World, port: u16, options: TcpOptions) -> (TcpStream, T
 fn frames(shared: &Shared) -> u64 {
     shared.with(|stack| {
         let channel = stack.channel.as_ref().unwrap();
-        let links = channel.vmc.link_statistics();
-        links.map(|link| link.counters.frames_sent).sum()
+        let links = channel.vmc.report().links();
+        links.map(|(_, link)| link.counters.frames_sent).sum()
     })
 }
 

@@ -47,7 +47,7 @@ impl Side {
 
     fn sleep(&mut self) -> io::Result<()> {
         match self.bell.read(&mut [0; 64])? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => Err(io::ErrorKind::BrokenPipe.into()),
             _ => Ok(()),
         }
     }
@@ -57,7 +57,7 @@ fn lie(lie: IndexLie) -> io::Error {
     io::Error::other(lie)
 }
 
-/// The end that reads. Dropping it closes the ring.
+/// The end that reads. Dropping it closes the doorbell, which the other end notices.
 pub(crate) struct Reader {
     pub(crate) side: Side,
     consumer: Consumer,
@@ -111,14 +111,6 @@ impl Read for Reader {
                 Taken::Reset => return Err(io::ErrorKind::ConnectionReset.into()),
             }
         }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.consumer.close(&self.side.memory);
-        // A writer that is gone need not be told.
-        let _ = self.ring();
     }
 }
 
@@ -178,9 +170,6 @@ impl Write for Writer {
             }
             if count > 0 {
                 return Ok(count);
-            }
-            if self.producer.consumer_state(&self.side.memory).closed {
-                return Err(io::ErrorKind::BrokenPipe.into());
             }
             self.wait()?;
         }

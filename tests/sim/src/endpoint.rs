@@ -2,7 +2,7 @@
 //! tasks of its application.
 
 use vmc::platform::Instant;
-use vmc::{ConnId, FourTuple, Received, StreamEnd, Tcp, Vmc};
+use vmc::{ConnKey, FourTuple, Received, StreamEnd, Tcp, Vmc};
 
 use crate::ledger::SharedLedger;
 use crate::log::Log;
@@ -27,7 +27,7 @@ pub struct Endpoint {
     pub(crate) side: Side,
     pub(crate) tcp: Shared,
     pub(crate) tuple: FourTuple,
-    pub(crate) id: Option<ConnId>,
+    pub(crate) id: Option<ConnKey>,
     plan: Plan,
     reader: Task,
     writer: Task,
@@ -167,7 +167,7 @@ impl Endpoint {
             self.wake_writer();
         }
         if let Some(id) = self.id {
-            vmc.advance(id, &mut self.socket(now));
+            vmc.service(id, &mut self.socket(now));
         } else if self.has_let_go {
             self.drain();
         }
@@ -176,7 +176,7 @@ impl Endpoint {
     /// The channel asks for its turn with TCP.
     pub(crate) fn advance(&mut self, vmc: &mut Vmc<Dom>, now: u64) {
         if let Some(id) = self.id {
-            vmc.advance(id, &mut self.socket(now));
+            vmc.service(id, &mut self.socket(now));
         }
     }
 
@@ -384,7 +384,7 @@ impl Endpoint {
             Some(id) => {
                 vmc.finish(id, &mut self.socket(now));
                 vmc.release(id);
-                vmc.advance(id, &mut self.socket(now));
+                vmc.service(id, &mut self.socket(now));
             }
             None => {
                 self.socket(now).close();

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use vmc::{Config, LeaveReason, LinkId, Output, PeerState, Vmc};
+use vmc::{Config, LeaveReason, LinkKey, Output, PeerState, Vmc};
 
 use crate::endpoint::{Endpoint, nanos};
 use crate::frames::Frames;
@@ -160,7 +160,7 @@ impl Guest {
     /// It hears that it is to be migrated, and keeps its links.
     pub fn forewarn(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} is forewarned", self.number));
-        self.vmc.forewarn();
+        self.vmc.early_notice();
         self.outputs(wires);
     }
 
@@ -168,7 +168,7 @@ impl Guest {
     pub fn stay(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} stays", self.number));
         self.has_notice = false;
-        self.vmc.stay();
+        self.vmc.withdraw_notice();
         self.outputs(wires);
     }
 
@@ -213,7 +213,7 @@ impl Guest {
 
     fn events(&mut self, wires: &Wires) {
         let links = self.vmc.links();
-        let mut rung: Vec<LinkId> = links
+        let mut rung: Vec<LinkKey> = links
             .filter_map(|(link, port)| port.take_pending().then_some(link))
             .collect();
         self.random.shuffle(&mut rung);
@@ -281,7 +281,7 @@ impl Guest {
                 }
                 Output::Readable(id) => self.with(id, |endpoint, _| endpoint.wake_reader()),
                 Output::Writable(id) => self.with(id, |endpoint, _| endpoint.wake_writer()),
-                Output::Advance(id) => self.with(id, |endpoint, vmc| endpoint.advance(vmc, now)),
+                Output::Service(id) => self.with(id, |endpoint, vmc| endpoint.advance(vmc, now)),
                 Output::Failed(id) => {
                     let log = Rc::clone(&wires.log);
                     self.with(id, |endpoint, _| endpoint.failed(&log, now));
@@ -295,12 +295,12 @@ impl Guest {
                         }
                     }
                 }
-                Output::LinkDown { .. } | Output::Member(_) | Output::Handover { .. } => {}
+                Output::LinkDown { .. } | Output::Member(_) | Output::Migration { .. } => {}
             }
         }
     }
 
-    fn with(&mut self, id: vmc::ConnId, then: impl FnOnce(&mut Endpoint, &mut Vmc<Dom>)) {
+    fn with(&mut self, id: vmc::ConnKey, then: impl FnOnce(&mut Endpoint, &mut Vmc<Dom>)) {
         let mut endpoints = self.endpoints.iter_mut();
         if let Some(endpoint) = endpoints.find(|endpoint| endpoint.id == Some(id)) {
             then(endpoint, &mut self.vmc);

@@ -149,7 +149,6 @@ impl World {
             max_rings,
             memory,
             max_peers,
-            mode,
             ..
         } = self.scenario.guests[number];
         let seed = self.random.u64(..);
@@ -160,7 +159,6 @@ impl World {
         (uuid[0], uuid[1], uuid[2]) = (salt, number as u8, life as u8);
         let config = Config {
             uuid: Uuid(uuid),
-            mode,
             max_peers,
             max_rings,
             largest_ring,

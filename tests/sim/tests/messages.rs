@@ -19,15 +19,15 @@ fn no_story_of_the_corpus_harms_the_victim() {
     let mut links = 0;
     let mut upgrades = 0;
     let mut refusals = 0;
-    let mut ends = [0; Cause::COUNT];
+    let mut ends = [0; Cause::ALL.len()];
     for (number, name) in names.iter().enumerate() {
         let story = fs::read(name).expect("readable");
         let counted = sim::puppet::run(&story);
         links += counted.links;
         upgrades += counted.upgrades;
         refusals += counted.refusals.no_connection;
-        for (sum, count) in ends.iter_mut().zip(counted.ends) {
-            *sum += count;
+        for (sum, cause) in ends.iter_mut().zip(Cause::ALL) {
+            *sum += counted.ended(cause);
         }
         for seed in 0..CHANGED {
             let mut random = fastrand::Rng::with_seed(seed << 16 | number as u64);
@@ -42,15 +42,11 @@ fn no_story_of_the_corpus_harms_the_victim() {
         links > 10 && upgrades > 2 && refusals > 0,
         "{links} {upgrades} {refusals}"
     );
-    let lies = [
-        Cause::IndexLie,
-        Cause::BadMessage,
-        Cause::Flood,
-        Cause::Stuck,
-        Cause::WrongAddress,
-    ];
-    for lie in lies {
-        assert!(ends[lie as usize] > 0, "no story is about {lie:?}");
+    for (count, cause) in ends.into_iter().zip(Cause::ALL) {
+        assert!(
+            count > 0 || !cause.is_peer_fault(),
+            "no story is about {cause:?}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::IndexLie;
 use super::layout::{
-    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET, SEALED,
+    ATTACHED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET, SEALED,
     SPACE_AT, TAIL, reaches,
 };
 use super::lie;
@@ -43,8 +43,6 @@ pub struct Consumer {
     /// The head up to which `must_ring` has looked.
     announced: u64,
     end: End,
-    /// It was closed, and the producer not told yet.
-    closing: bool,
 }
 
 impl Consumer {
@@ -61,21 +59,12 @@ impl Consumer {
             tail: base,
             announced: base,
             end: End::NotYet,
-            closing: false,
         }
     }
 
     /// Tells the producer that the ring is mapped and read.
     pub fn attach<M: Memory>(&self, memory: &M) {
         self.geometry.store(memory, CONSUMER_STATE, ATTACHED);
-    }
-
-    /// Tells the producer that nothing more is taken. `must_ring` is true
-    /// after it, for a producer that waits for space.
-    pub fn close<M: Memory>(&mut self, memory: &M) {
-        self.geometry
-            .store(memory, CONSUMER_STATE, ATTACHED | CLOSED);
-        self.closing = true;
     }
 
     /// Ends a ring in memory of this side's where it stands, whatever the
@@ -165,10 +154,6 @@ impl Consumer {
     /// call: then the doorbell is to be rung.
     #[must_use = "a notification that is not sent is lost"]
     pub fn must_ring<M: Memory>(&mut self, memory: &M) -> bool {
-        if core::mem::take(&mut self.closing) {
-            self.announced = self.head;
-            return true;
-        }
         if self.head == self.announced {
             return false;
         }
@@ -208,10 +193,10 @@ impl Consumer {
         self.geometry.capacity
     }
 
-    /// Bytes taken since `must_ring` was last called; closing counts as one.
+    /// Bytes taken since `must_ring` was last called.
     #[must_use]
     pub const fn unannounced(&self) -> usize {
-        self.head.wrapping_sub(self.announced) as usize + self.closing as usize
+        self.head.wrapping_sub(self.announced) as usize
     }
 
     /// Bytes known to be there; at most the capacity, see `lie::tail`.

@@ -22,9 +22,8 @@ pub(super) const RESET: u64 = 1 << 1;
 /// In the tail of a ring that its consumer owns: what is published after it does not count.
 pub(super) const SEALED: u64 = 1 << 63;
 
-// Bits of the consumer's state.
+// Bit of the consumer's state.
 pub(super) const ATTACHED: u64 = 1 << 0;
-pub(super) const CLOSED: u64 = 1 << 1;
 
 /// Where a ring lies in its memory; all in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,4 +24,4 @@ mod tests;
 pub use consumer::{Consumer, Taken};
 pub use layout::{Geometry, HEADER_BYTES};
 pub use lie::IndexLie;
-pub use producer::{ConsumerState, Producer};
+pub use producer::Producer;

@@ -2,20 +2,11 @@
 
 use super::IndexLie;
 use super::layout::{
-    ATTACHED, CLOSED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET, SEALED,
+    ATTACHED, CONSUMER_STATE, DATA_AT, FIN, Geometry, HEAD, PRODUCER_STATE, RESET, SEALED,
     SPACE_AT, TAIL, reaches,
 };
 use super::lie;
 use shared_memory::Memory;
-
-/// What the consumer says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsumerState {
-    /// It has mapped the ring and reads it.
-    pub attached: bool,
-    /// It takes nothing more.
-    pub closed: bool,
-}
 
 /// The producer's end of a ring.
 #[derive(Debug)]
@@ -136,8 +127,7 @@ impl Producer {
     }
 
     /// Asks for a notification when `bytes` fit in (at most the capacity).
-    /// True means: do not wait, there is room already, or the consumer has
-    /// closed.
+    /// Returns `true` if there is room already: do not wait.
     ///
     /// # Errors
     /// [`IndexLie`]; the channel is to be closed.
@@ -155,7 +145,7 @@ impl Producer {
             .store(memory, SPACE_AT, self.head.wrapping_add(missing));
         memory.fence();
         self.head(memory)?;
-        Ok(self.space() >= bytes || self.consumer_state(memory).closed)
+        Ok(self.space() >= bytes)
     }
 
     /// FIN: nothing comes behind the bytes written so far.
@@ -209,13 +199,9 @@ impl Producer {
         self.tail.wrapping_sub(head)
     }
 
-    /// What the consumer says of itself, fetched anew.
-    pub fn consumer_state<M: Memory>(&self, memory: &M) -> ConsumerState {
-        let state = self.geometry.load(memory, CONSUMER_STATE);
-        ConsumerState {
-            attached: state & ATTACHED != 0,
-            closed: state & CLOSED != 0,
-        }
+    /// Whether the consumer has attached the ring, fetched anew.
+    pub fn is_attached<M: Memory>(&self, memory: &M) -> bool {
+        self.geometry.load(memory, CONSUMER_STATE) & ATTACHED != 0
     }
 
     /// Free bytes, as far as was last seen.

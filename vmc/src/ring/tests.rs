@@ -131,21 +131,13 @@ fn reset_makes_what_was_not_read_worthless() {
 }
 
 #[test]
-fn the_consumers_state_is_told() {
+fn the_producer_sees_that_the_ring_is_attached() {
     let memory = Words::new(0x210);
-    let mut producer = Producer::new(&memory, GEOMETRY, 0);
-    let mut consumer = Consumer::new(GEOMETRY, 0);
-    assert!(!producer.consumer_state(&memory).attached);
+    let producer = Producer::new(&memory, GEOMETRY, 0);
+    let consumer = Consumer::new(GEOMETRY, 0);
+    assert!(!producer.is_attached(&memory));
     consumer.attach(&memory);
-    assert!(producer.consumer_state(&memory).attached);
-    assert_eq!(producer.write(&memory, &[0; 16]), Ok(16));
-    assert_eq!(producer.wait_for_space(&memory, 1), Ok(false));
-    consumer.close(&memory);
-    assert!(consumer.must_ring(&memory));
-    assert!(!consumer.must_ring(&memory));
-    let state = producer.consumer_state(&memory);
-    assert!(state.attached && state.closed);
-    assert_eq!(producer.wait_for_space(&memory, 1), Ok(true));
+    assert!(producer.is_attached(&memory));
 }
 
 #[test]

@@ -71,13 +71,7 @@ impl Victim<'_> {
                 let there = self.consumer.wait_for_data(memory)?;
                 assert!(there || !(self.finished || self.reset));
             }
-            6 => {
-                if script.byte() & 1 == 0 {
-                    self.consumer.attach(memory);
-                } else {
-                    self.consumer.close(memory);
-                }
-            }
+            6 => self.consumer.attach(memory),
             _ => {
                 let mine = memory.word(memory.peers());
                 let ahead = mine.wrapping_sub(self.consumer.head());

@@ -74,7 +74,7 @@ impl Victim<'_> {
                     self.ended = true;
                 }
                 _ => {
-                    let _ = self.producer.consumer_state(memory);
+                    let _ = self.producer.is_attached(memory);
                 }
             },
             _ => {

@@ -58,8 +58,16 @@ impl Guest {
 
     /// Pages of rings in use that the guest owns; a migration would send them.
     fn own_rings(&self) -> usize {
-        self.shared
-            .with(|stack| stack.channel.as_ref().unwrap().vmc.own_rings().count())
+        self.shared.with(|stack| {
+            stack
+                .channel
+                .as_ref()
+                .unwrap()
+                .vmc
+                .report()
+                .own_rings()
+                .count()
+        })
     }
 
     /// Migrates the guest to `host` after `pre_copy`.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use shared_memory::Memory;
-use vmc::{Config, ConnId, FourTuple, LeaveReason, Mode, Output, Platform, Statistics, Uuid, Vmc};
+use vmc::{Config, ConnKey, FourTuple, LeaveReason, Output, Platform, Statistics, Uuid, Vmc};
 
 use super::peer::{HELLO, Peer, WELCOME};
 use crate::endpoint::Socket;
@@ -60,7 +60,7 @@ struct Story {
     clock: Clock,
     victim: Vmc<Dom>,
     peer: Peer,
-    connections: Vec<(Shared, Option<ConnId>, FourTuple)>,
+    connections: Vec<(Shared, Option<ConnKey>, FourTuple)>,
     /// Connections whose application writes no more.
     finished: [bool; CONNECTIONS],
     /// Bytes that each connection's peer has put into the last ring.
@@ -91,7 +91,6 @@ impl Story {
         let dom = Dom::boot(&host, &clock, 1);
         let config = Config {
             uuid: Uuid([5; 16]),
-            mode: Mode::Original,
             max_peers: 2,
             max_rings: if flags & 1 == 0 { 4 } else { 256 },
             largest_ring: if flags & 2 == 0 { 16384 } else { 65536 },
@@ -209,7 +208,7 @@ impl Story {
                     _ => {}
                 },
                 Output::LinkUp { .. } => self.track(),
-                Output::Advance(id) => self.with(id, |victim, tcp| victim.advance(id, tcp), now),
+                Output::Service(id) => self.with(id, |victim, tcp| victim.service(id, tcp), now),
                 Output::Failed(id) => self.with(id, |_, tcp| vmc::Tcp::abort(tcp), now),
                 Output::Readable(id) => {
                     self.with(
@@ -223,7 +222,7 @@ impl Story {
         }
     }
 
-    fn with(&mut self, id: ConnId, then: impl FnOnce(&mut Vmc<Dom>, &mut Socket<'_>), now: u64) {
+    fn with(&mut self, id: ConnKey, then: impl FnOnce(&mut Vmc<Dom>, &mut Socket<'_>), now: u64) {
         let mut all = self.connections.iter();
         if let Some((tcp, ..)) = all.find(|(_, own, _)| *own == Some(id)) {
             then(&mut self.victim, &mut Socket::new(tcp, 0, now));
@@ -400,7 +399,7 @@ impl Story {
                 self.finished[which] = true;
                 victim.finish(id, socket);
                 victim.release(id);
-                victim.advance(id, socket);
+                victim.service(id, socket);
             }
             _ => {
                 self.finished[which] = true;

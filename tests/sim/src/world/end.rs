@@ -66,8 +66,14 @@ impl World {
             self.report.upgrades += statistics.upgrades;
             self.report.fallbacks += statistics.fallbacks;
             self.report.links += statistics.links;
-            let lies = vmc::Cause::IndexLie as usize;
-            self.report.lies += statistics.ends[lies..].iter().sum::<u64>();
+            let lies = vmc::Cause::ALL
+                .into_iter()
+                .filter(|cause| cause.is_peer_fault());
+            self.report.lies += lies.map(|cause| statistics.ended(cause)).sum::<u64>();
+            if statistics.bugs > 0 {
+                let log = &self.wires.log;
+                log.violation(|| format!("g{} broke invariants of vmc", guest.number));
+            }
         }
         let hosts = self.hosts.iter();
         self.report.notifications = hosts.map(|host| host.borrow().notifications).sum();

@@ -57,7 +57,7 @@ fn a_reset_reaches_a_blocked_reader_and_frees_the_rings() {
     pair.pump(0, 0, 1);
     pair.pump(1, 0, 1);
     for guest in &pair.guests {
-        let link = guest.vmc.link_statistics().next().expect("a link");
+        let link = guest.vmc.report().links().next().expect("a link").1;
         assert_eq!(link.counters.rings_granted, 1, "used again");
     }
 }

@@ -129,7 +129,12 @@ fn messages_that_do_not_fit_the_state_end_the_link() {
 fn an_index_that_lies_ends_the_link_and_its_connections_only() {
     let mut pair = Pair::linked();
     pair.pump(0, 0, 10);
-    let ring = pair.guests[0].vmc.own_rings().next().expect("a ring");
+    let ring = pair.guests[0]
+        .vmc
+        .report()
+        .own_rings()
+        .next()
+        .expect("a ring");
     ring.store(0, u64::MAX / 2);
     assert!(pair.read(1, 10).is_err());
     assert_eq!(pair.guests[1].vmc.statistics().ended(Cause::IndexLie), 1);

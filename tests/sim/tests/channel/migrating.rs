@@ -2,7 +2,7 @@
 //! waits for nobody, and what both sides settle afterwards.
 
 use sim::xen::Host;
-use vmc::{Cause, MemberEvent, Output, Step};
+use vmc::{Cause, MemberEvent, Output, Phase};
 
 use super::pair::Pair;
 
@@ -10,14 +10,17 @@ const SECOND: u64 = 1_000_000_000;
 
 fn own_pages(pair: &Pair, at: usize) -> (usize, usize) {
     let vmc = &pair.guests[at].vmc;
-    (vmc.own_rings().count(), vmc.foreign_ring_pages())
+    (
+        vmc.report().own_rings().count(),
+        vmc.report().foreign_ring_pages(),
+    )
 }
 
-fn steps(pair: &mut Pair, at: usize) -> Vec<Step> {
+fn steps(pair: &mut Pair, at: usize) -> Vec<Phase> {
     let outputs = pair.take_outputs(at).into_iter();
     outputs
         .filter_map(|output| match output {
-            Output::Handover { step, .. } => Some(step),
+            Output::Migration { phase, .. } => Some(phase),
             _ => None,
         })
         .collect()
@@ -48,15 +51,15 @@ fn settle(pair: &mut Pair) -> [Vec<u8>; 2] {
 fn at_the_notice_what_a_guest_writes_moves_to_pages_of_its_peer() {
     let (mut pair, there, _) = streaming();
     assert_eq!(own_pages(&pair, 0), (1, 5), "one of each");
-    pair.guests[0].vmc.forewarn();
+    pair.guests[0].vmc.early_notice();
     pair.run();
     let got = pair.pump(0, there, 9000);
     assert!(got == Pair::pattern(there, 9000));
     assert_eq!(own_pages(&pair, 0), (0, 10), "all in pages of the other");
     assert_eq!(own_pages(&pair, 1), (2, 0));
-    assert_eq!(steps(&mut pair, 0), [Step::Notice, Step::Rehomed]);
+    assert_eq!(steps(&mut pair, 0), [Phase::EarlyNotice, Phase::Rehomed]);
     // The notice is withdrawn: back again.
-    pair.guests[0].vmc.stay();
+    pair.guests[0].vmc.withdraw_notice();
     pair.run();
     assert!(pair.pump(0, there + 9000, 100) == Pair::pattern(there + 9000, 100));
     assert_eq!(own_pages(&pair, 0), (1, 5));
@@ -76,7 +79,7 @@ fn a_suspend_waits_for_nobody_and_no_byte_is_lost_or_repeated() {
         let (notice, who, is_cancelled) = (case & 1 != 0, case >> 1 & 1, case & 4 != 0);
         let (mut pair, there, back) = streaming();
         if notice {
-            pair.guests[who].vmc.forewarn();
+            pair.guests[who].vmc.early_notice();
             pair.run();
         }
         let more = [Pair::pattern(there, 4000), Pair::pattern(back, 4000)];
@@ -117,7 +120,7 @@ fn both_may_be_suspended_at_once() {
         let (mut pair, there, back) = streaming();
         for at in [0, 1] {
             if notices[at] {
-                pair.guests[at].vmc.forewarn();
+                pair.guests[at].vmc.early_notice();
                 pair.run();
             }
         }
@@ -202,7 +205,7 @@ fn a_network_that_comes_back_shortens_no_ones_time() {
     // The one that stays gets a new network backend; the other is away for long.
     pair.deaf = true;
     pair.guests[1].vmc.reach_out();
-    pair.guests[1].vmc.forewarn();
+    pair.guests[1].vmc.early_notice();
     pair.guests[1].vmc.reach_out();
     for _ in 0..5 * 60 {
         pair.wait(SECOND);

@@ -5,7 +5,7 @@ use vmc::{ConnStatistics, Output, Received};
 
 fn conn_statistics(pair: &Pair, at: usize) -> ConnStatistics {
     let conn = pair.conn(at);
-    let mut all = pair.guests[at].vmc.connection_statistics();
+    let mut all = pair.guests[at].vmc.report().connections();
     all.find(|(id, _)| *id == conn).expect("tracked").1
 }
 
@@ -65,7 +65,13 @@ fn rings_are_used_again() {
         assert!(pair.is_closed(0));
         pair.reconnect();
     }
-    let link = pair.guests[0].vmc.link_statistics().next().expect("a link");
+    let link = pair.guests[0]
+        .vmc
+        .report()
+        .links()
+        .next()
+        .expect("a link")
+        .1;
     assert_eq!(link.counters.rings_granted, 1);
     assert_eq!(link.counters.rings_reused, 49);
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sim::endpoint::Socket;
 use sim::tcp::{Connection, Path, Shared};
 use sim::xen::{Clock, Dom, Host, Limits, SharedHost};
-use vmc::{Config, ConnId, FourTuple, Mode, Output, Received, StreamEnd, Tcp, Uuid, Vmc};
+use vmc::{Config, ConnKey, FourTuple, Output, Received, StreamEnd, Tcp, Uuid, Vmc};
 
 /// TCP that takes no time, with buffers of 1000 bytes.
 const PATH: Path = Path {
@@ -27,7 +27,7 @@ pub(super) fn established(now: u64) -> Shared {
 pub(super) struct Guest {
     pub(super) vmc: Vmc<Dom>,
     pub(super) address: IpAddr,
-    pub(super) conn: Option<ConnId>,
+    pub(super) conn: Option<ConnKey>,
     /// What the channel asked for since [`Pair::take_outputs`].
     pub(super) outputs: Vec<Output>,
 }
@@ -45,7 +45,6 @@ pub(super) struct Pair {
 pub(super) fn config(number: u8) -> Config {
     Config {
         uuid: Uuid([number; 16]),
-        mode: Mode::Original,
         max_peers: 4,
         max_rings: 8,
         largest_ring: 64 * 1024,
@@ -105,7 +104,7 @@ impl Pair {
         self.connect();
     }
 
-    pub(super) fn conn(&self, at: usize) -> ConnId {
+    pub(super) fn conn(&self, at: usize) -> ConnKey {
         self.guests[at].conn.expect("tracked")
     }
 
@@ -118,7 +117,7 @@ impl Pair {
     fn with<R>(
         &mut self,
         at: usize,
-        call: impl FnOnce(&mut Vmc<Dom>, ConnId, &mut Socket<'_>) -> R,
+        call: impl FnOnce(&mut Vmc<Dom>, ConnKey, &mut Socket<'_>) -> R,
     ) -> R {
         let (conn, now) = (self.conn(at), self.clock.get());
         self.tcp.borrow_mut().advance(now);
@@ -149,7 +148,7 @@ impl Pair {
             busy = true;
             match &output {
                 Output::Datagram { to, bytes } => datagrams.push((*to, bytes.clone())),
-                Output::Advance(_) => self.advance(at),
+                Output::Service(_) => self.advance(at),
                 Output::Failed(_) => self.with(at, |_, _, tcp| tcp.abort()),
                 _ => {}
             }
@@ -208,7 +207,7 @@ impl Pair {
     }
 
     pub(super) fn advance(&mut self, at: usize) {
-        self.with(at, |vmc, conn, tcp| vmc.advance(conn, tcp));
+        self.with(at, |vmc, conn, tcp| vmc.service(conn, tcp));
     }
 
     pub(super) fn read(&mut self, at: usize, len: usize) -> Result<Received, StreamEnd> {

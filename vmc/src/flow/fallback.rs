@@ -1,0 +1,165 @@
+//! A direction moves back to TCP (docs/protocol.md, "Fallback", "DONE").
+//!
+//! The receiver names the offset up to which it has consumed; the sender puts
+//! its bytes from there on into TCP, those left in rings first. A ring in use is
+//! answered exactly once, by CONFIRM or by DONE, and messages of a link stay in
+//! order: so nothing that crosses can be taken for something else.
+
+use super::conn::{Fin, Path};
+use super::view::Flow;
+use crate::error::{Bug, Failure, PeerFault};
+use crate::platform::Platform;
+use crate::wire::message::Reason;
+use crate::wire::{Message, RingNumber};
+
+impl<P: Platform> Flow<'_, P> {
+    /// The receiver goes back to TCP: it confirms every ring that it reads, in
+    /// order.
+    pub(crate) fn confirm(&mut self, reason: Reason) {
+        let retained = self.retain_unread();
+        let Some(link) = self.link.as_deref_mut() else {
+            return;
+        };
+        match retained {
+            Ok(answers) => {
+                for (your, offset) in answers {
+                    let answer = Message::Confirm {
+                        your,
+                        reason,
+                        offset,
+                    };
+                    link.answer(your, &answer);
+                }
+                self.wake_reader();
+            }
+            Err(fault) => {
+                link.fault = Some(fault.into());
+                self.lose();
+            }
+        }
+    }
+
+    /// FALLBACK: asks for the ring of a sender without traffic to be confirmed.
+    pub(crate) fn ask_for_fallback(&mut self) {
+        let sender = &mut self.conn.sender;
+        let (Some(link), &[own]) = (self.link.as_deref_mut(), sender.rings.as_slice()) else {
+            return;
+        };
+        if sender.path == Path::Ring && sender.fin == Fin::Open {
+            sender.path = Path::Unconfirmed;
+            link.post(&Message::Fallback {
+                own,
+                reason: Reason::Fallback,
+            });
+        }
+    }
+
+    /// CONFIRM: the receiver takes nothing more from a ring; it has consumed it
+    /// up to `offset`.
+    pub(crate) fn confirmed(
+        &mut self,
+        number: RingNumber,
+        reason: Reason,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        let Self {
+            key,
+            conn,
+            link: Some(link),
+            guest,
+        } = self
+        else {
+            return Err(Bug("the link of a CONFIRM exists").into());
+        };
+        let sender = &mut conn.sender;
+        let ring = link.own_ring_of(number, *key);
+        let ring = ring.ok_or(Bug("a confirmed ring is in use by its sender"))?;
+        let (base, tail) = (ring.producer.base(), ring.producer.tail());
+        let follows_residue = sender.residue.is_empty() || offset == base;
+        let is_oldest = sender.rings.first() == Some(&number);
+        if !is_oldest || offset < base || offset > tail || !follows_residue {
+            return Err(PeerFault::Message.into());
+        }
+        sender.rings.remove(0);
+        // Nothing is read back beyond the capacity.
+        let len = usize::try_from(tail - offset).unwrap_or(usize::MAX);
+        if len > ring.producer.capacity() {
+            return Err(PeerFault::Message.into());
+        }
+        let start = sender.residue.len();
+        let is_lost = sender.residue.try_reserve_exact(len).is_err();
+        if !is_lost {
+            sender.residue.resize(start + len, 0);
+            let into = &mut sender.residue[start..];
+            if ring.producer.read_back(&ring.memory, offset, into) != len {
+                return Err(PeerFault::Message.into());
+            }
+        }
+        let is_own = ring.memory.is_own();
+        sender.refused |= reason.is_refusal();
+        let is_last = sender.rings.is_empty();
+        sender.path = if is_last {
+            Path::Residue
+        } else {
+            Path::Unconfirmed
+        };
+        if !is_own {
+            link.drop_in_peer_pages(guest, number);
+        } else if reason == Reason::Unmapped {
+            link.retire_own(number);
+        } else {
+            link.idle_own(number);
+        }
+        if is_last {
+            link.counters.fallbacks += 1;
+            guest.stats.fallbacks += 1;
+        }
+        if reason.is_refusal() {
+            guest.stats.refused.count(reason);
+        }
+        if is_lost {
+            self.end();
+        } else if is_last {
+            self.leave_ring();
+        }
+        Ok(())
+    }
+
+    /// All rings of the sender were confirmed: what is left goes into TCP.
+    pub(crate) fn leave_ring(&mut self) {
+        let sender = &mut self.conn.sender;
+        if sender.residue.is_empty() && sender.fin == Fin::Open {
+            sender.path = Path::Tcp;
+            self.wake_writer();
+        } else {
+            self.want_service();
+        }
+    }
+
+    /// DONE: the receiver has drained a ring to the next one's base, or to the
+    /// FIN, or wants nothing more of this connection. Returns whether the sender
+    /// has just moved from one ring to the next.
+    pub(crate) fn done(&mut self, number: RingNumber, offset: u64) -> Result<bool, Failure> {
+        let key = self.key;
+        if self.conn.sender.rings.first() != Some(&number) {
+            return Err(PeerFault::Message.into());
+        }
+        let link = self.link()?;
+        let ring = link.own_ring_of(number, key);
+        let ring = ring.ok_or(Bug("a ring that is done with is in use by its sender"))?;
+        let is_complete = offset == ring.producer.tail();
+        link.idle_own(number);
+        let sender = &mut self.conn.sender;
+        sender.rings.remove(0);
+        if is_complete && !sender.rings.is_empty() {
+            return Ok(true);
+        }
+        if is_complete && sender.fin == Fin::Wanted && sender.path == Path::Ring {
+            sender.path = Path::Residue;
+            self.want_service();
+        } else {
+            self.end();
+        }
+        Ok(false)
+    }
+}

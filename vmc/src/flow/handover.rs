@@ -1,0 +1,313 @@
+//! A link ends in a suspend, and nobody waits for the other side (design rules
+//! R8, R10, R11). Each side retains the bytes that it owns. When both have named
+//! their offsets to each other (`finish_mig`, in `suspend::resume`), they go on
+//! over TCP from there.
+
+use alloc::vec::Vec;
+
+use super::conn::{Conn, Path};
+use super::retained::{Bytes, Store, Unconfirmed, Unread, copy_back, residue, touch};
+use super::view::Flow;
+use crate::error::PeerFault;
+use crate::link::budget::Pool;
+use crate::link::{Link, Pages};
+use crate::platform::Platform;
+use crate::ring::Taken;
+use crate::suspend::phase::Phase;
+use crate::wire::RingNumber;
+use crate::wire::control::SideState;
+use crate::wire::resume::Epoch;
+
+/// Rings that a receiver lets go of, and the offsets that it names for them.
+pub(super) type Answers = heapless::Vec<(RingNumber, u64), 2>;
+
+impl<P: Platform> Flow<'_, P> {
+    /// The receiver reads its rings no longer. What lies in rings of its own
+    /// pages is sealed and stays; what it has not taken from others the sender
+    /// has. Returns the offsets to name for the rings.
+    ///
+    /// # Errors
+    /// What the peer has lied about; the connection is lost then.
+    pub(super) fn retain_unread(&mut self) -> Result<Answers, PeerFault> {
+        let Some(link) = self.link.as_deref_mut() else {
+            return Ok(Answers::new());
+        };
+        let recver = &mut self.conn.recver;
+        let sources = core::mem::take(&mut recver.rings);
+        let mut answers = Answers::new();
+        let mut confirmed = None;
+        for (position, source) in sources.iter().enumerate() {
+            let start = recver.consumed(*source);
+            let next = sources.get(position + 1);
+            let unread = if link.owns_peer_ring(source.ring) {
+                Some(seal(link, source.ring, start)?)
+            } else {
+                // The bytes of a next ring in own pages are here already.
+                let next = next.filter(|next| link.owns_peer_ring(next.ring));
+                next.map(|next| copy(link, source.ring, start, next.base))
+                    .transpose()?
+            };
+            let offset = unread.as_ref().map_or(start, |unread| unread.end);
+            let is_whole = next.is_none_or(|next| next.base == offset);
+            if unread.is_some() || confirmed.is_none() {
+                confirmed = Some(offset);
+            }
+            let is_retained = unread.is_some();
+            recver.unread.extend(unread);
+            if is_retained && !is_whole {
+                return Err(PeerFault::Message);
+            }
+            // As many answers as rings: two at most.
+            let _ = answers.push((source.ring, offset));
+        }
+        if let Some(confirmed) = confirmed {
+            recver.confirmed = confirmed;
+        }
+        Ok(answers)
+    }
+
+    /// The connection outlives its link, which ends in a suspend: each side
+    /// retains what it owns until both have named their offsets.
+    pub(crate) fn retain(&mut self) {
+        let mut is_lost = self.retain_unread().is_err();
+        let Some(link) = self.link.as_deref_mut() else {
+            return;
+        };
+        let sender = &mut self.conn.sender;
+        let is_frozen = link.peer_state() == SideState::Frozen;
+        for number in core::mem::take(&mut sender.rings) {
+            let place = link.own.get_mut(number.index());
+            let Some(mut ring) = place.and_then(Option::take) else {
+                is_lost = true;
+                continue;
+            };
+            let bytes = match ring.memory {
+                Pages::Own(region) => Bytes::Region(region),
+                // The owner may not know yet that there is something, or may not
+                // want it.
+                Pages::Peers(mapping) if is_frozen || !ring.producer.is_attached(&mapping) => {
+                    copy_back::<P>(&mut ring.producer, &mapping)
+                }
+                Pages::Peers(_) => Bytes::Arrived,
+            };
+            sender.unconfirmed.push(Unconfirmed {
+                producer: ring.producer,
+                bytes,
+                pages: ring.size.pages(),
+            });
+        }
+        if !sender.unconfirmed.is_empty() {
+            sender.path = Path::Unconfirmed;
+        }
+        if is_lost || self.conn.unsettled.push(link.nonce_b).is_err() {
+            self.lose();
+        } else {
+            self.wake_reader();
+        }
+    }
+
+    /// `finish_mig` for one connection: its peer has named the offset from which
+    /// it takes bytes. What was written behind it goes into TCP.
+    pub(crate) fn settle(&mut self, epoch: &Epoch, offset: u64) {
+        let Some(position) = self.conn.unsettled.iter().position(|one| one == epoch) else {
+            return;
+        };
+        self.conn.unsettled.remove(position);
+        let sender = &mut self.conn.sender;
+        if sender.unconfirmed.is_empty() {
+            return;
+        }
+        let rings = core::mem::take(&mut sender.unconfirmed);
+        match residue(&rings, offset) {
+            Some(residue) => {
+                // What an earlier ring has left comes first.
+                sender.residue.extend_from_slice(&residue);
+                sender.path = Path::Residue;
+                let address = self.conn.tuple.remote.ip();
+                let bytes = residue.len() as u64;
+                self.guest.trace(address, Phase::Confirmed, bytes);
+                self.guest.stats.fallbacks += 1;
+                self.leave_ring();
+            }
+            None => self.lose(),
+        }
+        self.take_back(rings);
+    }
+
+    /// The peer has not named its offset in time.
+    pub(crate) fn give_up(&mut self, epoch: &Epoch) {
+        self.conn.unsettled.retain(|one| one != epoch);
+        if !self.conn.sender.unconfirmed.is_empty() {
+            self.lose();
+        }
+    }
+
+    /// The connection ends as its link does, and both stay on this host.
+    /// `is_over`: the peer has closed the link, or is dead; a ring that it has
+    /// not attached by now it will never read.
+    pub(crate) fn detach(&mut self, is_over: bool) {
+        let is_untouched = is_over && self.conn.recver.rings.is_empty();
+        let residue = if is_untouched { self.untouched() } else { None };
+        self.conn.sender.rings.clear();
+        self.conn.recver.rings.clear();
+        if let Some(residue) = residue {
+            self.conn.sender.residue = residue;
+            self.conn.sender.path = Path::Residue;
+            self.guest.stats.fallbacks += 1;
+            self.leave_ring();
+        } else {
+            self.lose();
+        }
+    }
+
+    /// Returns everything that the sender has written into rings if the peer has
+    /// attached none of them: as if it had confirmed them at their bases.
+    fn untouched(&self) -> Option<Vec<u8>> {
+        let link = self.link.as_deref()?;
+        let mut residue = Vec::new();
+        for number in &self.conn.sender.rings {
+            let ring = link.own_ring(*number)?;
+            let producer = &ring.producer;
+            if producer.is_attached(&ring.memory) {
+                return None;
+            }
+            let len = usize::try_from(producer.tail() - producer.base()).ok()?;
+            let start = residue.len();
+            residue.try_reserve_exact(len).ok()?;
+            residue.resize(start + len, 0);
+            let into = &mut residue[start..];
+            if producer.read_back(&ring.memory, producer.base(), into) != len {
+                return None;
+            }
+        }
+        Some(residue)
+    }
+
+    fn take_back(&mut self, rings: Vec<Unconfirmed<P>>) {
+        for ring in rings {
+            if let Bytes::Region(memory) = ring.bytes {
+                self.guest.take_back(memory, ring.pages);
+            }
+        }
+    }
+
+    /// The receiver has come to the end of the first retained bytes.
+    pub(super) fn drop_first_unread(&mut self) {
+        let unread = self.conn.recver.unread.pop_front();
+        if let Some(Unread {
+            store: Store::Ring { memory, pages, .. },
+            ..
+        }) = unread
+        {
+            self.guest.take_back(memory, pages);
+        }
+    }
+
+    /// Gives up everything that the connection retains.
+    pub(super) fn drop_retained(&mut self) {
+        self.conn.unsettled.clear();
+        let rings = core::mem::take(&mut self.conn.sender.unconfirmed);
+        self.take_back(rings);
+        while !self.conn.recver.unread.is_empty() {
+            self.drop_first_unread();
+        }
+    }
+}
+
+impl<P: Platform> Conn<P> {
+    /// This guest may be another domain now: what it retains is granted to
+    /// nobody any more.
+    pub(crate) fn forget_stale_grants(&mut self, platform: &P, pool: &mut Pool<P>) {
+        let mut forget = |region: &P::Region, pages: &mut usize| {
+            if platform.is_stale(region) {
+                pool.forget_granted(core::mem::take(pages));
+            }
+        };
+        for ring in &mut self.sender.unconfirmed {
+            if let Bytes::Region(memory) = &ring.bytes {
+                forget(memory, &mut ring.pages);
+            }
+        }
+        for unread in &mut self.recver.unread {
+            if let Store::Ring { memory, pages, .. } = &mut unread.store {
+                forget(memory, pages);
+            }
+        }
+    }
+
+    /// Returns the bytes written that are neither consumed by the peer nor in
+    /// TCP.
+    pub(crate) fn unconsumed(&self, link: Option<&Link<P>>) -> u64 {
+        let in_ring = |number: &RingNumber| {
+            let ring = link?.own_ring(*number)?;
+            Some(ring.producer.unconsumed(&ring.memory))
+        };
+        let sender = &self.sender;
+        let in_rings: u64 = sender.rings.iter().filter_map(in_ring).sum();
+        let unconfirmed: u64 = sender.unconfirmed.iter().map(Unconfirmed::unconsumed).sum();
+        in_rings + unconfirmed + (sender.residue.len() - sender.resent) as u64
+    }
+}
+
+/// Seals a ring in pages of this guest, and takes its bytes from `start` on out
+/// of the link.
+fn seal<P: Platform>(
+    link: &mut Link<P>,
+    number: RingNumber,
+    start: u64,
+) -> Result<Unread<P>, PeerFault> {
+    let ring = link.peer_ring_mut(number).ok_or(PeerFault::Message)?;
+    let (Some(memory), Some(consumer)) = (&ring.memory, &mut ring.consumer) else {
+        return Err(PeerFault::Message);
+    };
+    let end = consumer.seal(memory)?;
+    let ring = link.take_owned_peer_ring(number);
+    let ring = *ring.ok_or(PeerFault::Message)?;
+    let (Some(Pages::Own(memory)), Some(consumer)) = (ring.memory, ring.consumer) else {
+        return Err(PeerFault::Message);
+    };
+    let pages = ring.size.pages();
+    link.budget.hand_over(pages);
+    link.used = link.used.saturating_sub(1);
+    if start < end {
+        // What the peer writes from now on does not count.
+        touch::<P>(&memory);
+    }
+    Ok(Unread {
+        start,
+        end,
+        store: Store::Ring {
+            memory,
+            consumer,
+            pages,
+        },
+    })
+}
+
+/// Copies the bytes from `start` to `end` of a ring in pages of the peer.
+fn copy<P: Platform>(
+    link: &mut Link<P>,
+    number: RingNumber,
+    start: u64,
+    end: u64,
+) -> Result<Unread<P>, PeerFault> {
+    let ring = link.peer_ring_mut(number).ok_or(PeerFault::Message)?;
+    let (Some(memory), Some(consumer)) = (&ring.memory, &mut ring.consumer) else {
+        return Err(PeerFault::Message);
+    };
+    let mut bytes = Vec::new();
+    let len = usize::try_from(end - start).map_err(|_| PeerFault::Message)?;
+    // A ring holds its capacity at most; the writer went on behind it.
+    if len > consumer.capacity() || bytes.try_reserve_exact(len).is_err() {
+        return Err(PeerFault::Message);
+    }
+    bytes.resize(len, 0);
+    if len > 0 && consumer.read(memory, &mut bytes)? != Taken::Bytes(len) {
+        return Err(PeerFault::Message);
+    }
+    Ok(Unread {
+        start,
+        end,
+        store: Store::Copied(bytes, 0),
+    })
+}

@@ -1,0 +1,181 @@
+//! `finish_mig`: after a suspend the two sides of each connection name the
+//! offsets up to which they have what the other wrote, in datagrams with timers
+//! of their own (design rules R11, R13); from there on they use TCP.
+//!
+//! The side that was suspended asks (RESUME) until it has an answer (RESUMED)
+//! for every connection; the other side waits for that.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::cause::Cause;
+use crate::limits::{RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT, RESUME_TIMEOUT_IDLE};
+use crate::platform::{Instant, Platform, PortState};
+use crate::suspend::phase::Phase;
+use crate::vmc::Vmc;
+use crate::wire::resume::{ENTRIES, Entry, Resume};
+
+impl<P: Platform> Vmc<P> {
+    /// This guest goes on: as another domain, or in the old one because the
+    /// suspend was cancelled. What is stale is forgotten, and the peers of its
+    /// connections are greeted again, as soon as links that are being left have
+    /// ended. Stream offsets stay.
+    pub fn renew(&mut self) {
+        for index in 0..self.links.end() {
+            let Some(key) = self.links.key_at(index) else {
+                continue;
+            };
+            let Some(link) = self.links.get(key) else {
+                continue;
+            };
+            if self.guest.platform.port_state(&link.port) != PortState::Stale {
+                continue;
+            }
+            if link.is_proving() {
+                self.discovery().withdraw(key);
+            } else {
+                self.close_link(key, Cause::Renewed);
+            }
+        }
+        self.guest.parted = false;
+        self.guest.noticed = false;
+        let now = self.guest.platform.now();
+        for (_, conn) in self.conns.iter_mut() {
+            conn.forget_stale_grants(&self.guest.platform, &mut self.guest.pool);
+        }
+        for unsettled in self.unsettled.iter().filter(|unsettled| unsettled.is_own) {
+            self.guest.trace(unsettled.address, Phase::Resumed, 0);
+        }
+        self.guest.pool.make_due(now);
+        self.guest.pool.retry(&mut self.guest.platform, now);
+        let domid = self.guest.platform.domid();
+        if core::mem::replace(&mut self.domid, domid) != domid {
+            self.guest.pool.end_quarantine();
+        }
+        self.reach_out();
+    }
+
+    /// Asks again: this guest goes on, or its network has come back, and what was
+    /// asked before may have reached nobody. Peers are asked for what a suspend
+    /// has left open, and those of open connections are greeted.
+    pub fn reach_out(&mut self) {
+        if self.guest.parted {
+            return;
+        }
+        let now = self.guest.platform.now();
+        self.peers.forget_answers();
+        for unsettled in &mut self.unsettled {
+            unsettled.next = now;
+            unsettled.wait = RESUME_RETRY;
+            let idle_until = now.after(RESUME_TIMEOUT_IDLE);
+            unsettled.idle_until = unsettled.idle_until.min(idle_until);
+            // A peer that was suspended itself keeps its own time.
+            if unsettled.is_own {
+                unsettled.until = unsettled.until.min(now.after(RESUME_TIMEOUT));
+            }
+        }
+        self.retry_resume(now);
+        for index in 0..self.conns.end() {
+            let conn = self.conns.key_at(index).and_then(|key| self.conns.get(key));
+            let peer = conn.filter(|conn| !conn.ended);
+            if let Some(peer) = peer.map(|conn| conn.tuple.remote.ip()) {
+                self.greet(peer);
+            }
+        }
+    }
+
+    /// Sends RESUMEs that are due, and gives up what has waited too long.
+    pub(crate) fn retry_resume(&mut self, now: Instant) {
+        if self.guest.parted {
+            return;
+        }
+        let mut position = 0;
+        while let Some(unsettled) = self.unsettled.get_mut(position) {
+            if now < unsettled.next {
+                position += 1;
+                continue;
+            }
+            let (address, epoch) = (unsettled.address, unsettled.epoch);
+            let until = unsettled.until;
+            let is_over = unsettled.heard || now >= unsettled.idle_until;
+            unsettled.next = now.after(unsettled.wait).min(until);
+            unsettled.wait = (2 * unsettled.wait).min(RESUME_RETRY_MOST);
+            let open = self.conns.unsettled(&epoch);
+            if now >= until {
+                for conn in &open {
+                    self.with_flow(*conn, |flow| flow.give_up(&epoch));
+                }
+            }
+            if open.is_empty() && is_over || now >= until {
+                self.unsettled.swap_remove(position);
+                continue;
+            }
+            let entries: Vec<Entry> = open
+                .iter()
+                .filter_map(|conn| self.conns.entry(*conn))
+                .collect();
+            if entries.is_empty() {
+                // It says that this guest goes on.
+                self.guest.send_resume(address, &epoch, false, &[]);
+            }
+            for some in entries.chunks(ENTRIES) {
+                self.guest.send_resume(address, &epoch, false, some);
+            }
+            position += 1;
+        }
+    }
+
+    /// RESUME or RESUMED has come; returns whether it means anything.
+    pub(crate) fn resumed(&mut self, from: IpAddr, resume: &Resume<'_>) -> bool {
+        if self.guest.parted {
+            // The peer asks again, or is asked again.
+            return false;
+        }
+        if let Some((key, link)) = self.links.of_epoch(&resume.epoch) {
+            if !link.has_gone(&self.guest.platform) {
+                return false;
+            }
+            self.read_last(key);
+            self.close_link(key, Cause::PeerSuspended);
+        }
+        let mut answers = Vec::new();
+        for entry in resume.entries() {
+            let tuple = entry.tuple.flipped();
+            if tuple.remote.ip() != from {
+                self.guest.note_wrong_address();
+                continue;
+            }
+            let conn = self.conns.find(&tuple);
+            let confirmed = conn.and_then(|conn| {
+                self.with_flow(conn, |flow| {
+                    flow.settle(&resume.epoch, entry.offset);
+                    flow.conn.recver.confirmed
+                })
+            });
+            // A side that does not know the connection has taken nothing from its
+            // rings; if TCP does not know it either, that ends it.
+            let offset = confirmed.unwrap_or(0);
+            answers.push(Entry { tuple, offset });
+        }
+        let now = self.guest.platform.now();
+        let is_unsettled = !self.conns.unsettled(&resume.epoch).is_empty();
+        let mut of_link = self.unsettled.iter_mut();
+        let of_link =
+            of_link.find(|unsettled| unsettled.epoch == resume.epoch && unsettled.address == from);
+        if let Some(unsettled) = of_link {
+            if !resume.is_answer && is_unsettled {
+                // The peer did not name all: it is asked.
+                unsettled.next = now;
+                unsettled.until = unsettled.until.min(now.after(RESUME_TIMEOUT));
+            } else if !is_unsettled {
+                unsettled.next = now;
+            }
+            unsettled.heard = true;
+        }
+        if !resume.is_answer {
+            self.guest.send_resume(from, &resume.epoch, true, &answers);
+        }
+        self.retry_resume(now);
+        true
+    }
+}

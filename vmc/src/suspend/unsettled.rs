@@ -1,0 +1,54 @@
+//! What a suspend has left to settle.
+
+use core::net::IpAddr;
+
+use crate::limits::{PEER_TIMEOUT, RESUME_RETRY, RESUME_TIMEOUT};
+use crate::platform::Instant;
+use crate::wire::resume::Epoch;
+
+/// A link that ended in a suspend and is not settled for every connection.
+pub(crate) struct Unsettled {
+    pub(super) address: IpAddr,
+    pub(super) epoch: Epoch,
+    /// This guest was suspended, not the peer.
+    pub(super) is_own: bool,
+    /// When RESUME is due next, or is given up.
+    pub(super) next: Instant,
+    pub(super) wait: u64,
+    pub(super) until: Instant,
+    /// The same if no connection of this guest waits.
+    pub(super) idle_until: Instant,
+    /// The peer has spoken of it since.
+    pub(super) heard: bool,
+}
+
+impl Unsettled {
+    pub(crate) fn new(address: IpAddr, epoch: Epoch, is_own: bool, now: Instant) -> Self {
+        let until = now.after(PEER_TIMEOUT);
+        Self {
+            address,
+            epoch,
+            is_own,
+            // A peer that was suspended is heard of when it goes on.
+            next: until,
+            wait: RESUME_RETRY,
+            until,
+            idle_until: until,
+            heard: false,
+        }
+    }
+
+    /// A peer that was suspended has a link again: it is asked for what is not
+    /// settled.
+    pub(crate) fn note_link(&mut self, address: IpAddr, now: Instant) {
+        if self.address == address {
+            self.next = now;
+            self.until = self.until.min(now.after(RESUME_TIMEOUT));
+            self.idle_until = now;
+        }
+    }
+
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.next
+    }
+}

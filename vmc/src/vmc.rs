@@ -1,0 +1,554 @@
+//! The router: it holds the tables of links and connections, and lends out a
+//! view of one of them for each call.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::cause::Cause;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::flow::{CallError, Conn, Conns, Flow};
+use crate::guest::Guest;
+use crate::keys::{ConnKey, LinkKey};
+use crate::limits::{REMOTE, UNPROVED};
+use crate::link::{Links, State};
+use crate::output::Output;
+use crate::peers::{Discovery, PeerState, Peers};
+use crate::platform::{DomId, Instant, Platform, PortState};
+use crate::report::Report;
+use crate::statistics::Statistics;
+use crate::stream::{FourTuple, Received, StreamEnd, Tcp};
+use crate::suspend::{Phase, Unsettled};
+use crate::wire::Message;
+use crate::wire::control::SideState;
+use crate::wire::datagram::Datagram;
+use crate::wire::message::MemberEvent;
+use crate::wire::resume::Resume;
+
+/// The channel of one guest.
+///
+/// Its user feeds it datagrams, events and the passing of time, does what it
+/// asks for ([`Vmc::output`]), and reads and writes through it. It never waits.
+pub struct Vmc<P: Platform> {
+    pub(crate) guest: Guest<P>,
+    pub(crate) peers: Peers,
+    pub(crate) links: Links<P>,
+    pub(crate) conns: Conns<P>,
+    /// Links that ended in a suspend and are not settled.
+    pub(crate) unsettled: Vec<Unsettled>,
+    /// The domain that this guest was last.
+    pub(crate) domid: DomId,
+}
+
+impl<P: Platform> Vmc<P> {
+    /// Returns a channel without peers.
+    pub fn new(platform: P, config: Config) -> Self {
+        Self {
+            domid: platform.domid(),
+            guest: Guest::new(platform, config),
+            peers: Peers::default(),
+            // A link may be replaced by one that is proved already.
+            links: Links::new(config.max_peers + UNPROVED + 1),
+            conns: Conns::new(),
+            unsettled: Vec::new(),
+        }
+    }
+
+    /// Returns the platform.
+    pub const fn platform(&self) -> &P {
+        &self.guest.platform
+    }
+
+    /// Returns the platform.
+    pub const fn platform_mut(&mut self) -> &mut P {
+        &mut self.guest.platform
+    }
+
+    // The application's side: connections.
+
+    /// Tracks a connection, after `sent` bytes were put into its TCP and
+    /// `received` were taken out. Returns `None` if there is no room.
+    ///
+    /// To be called for every connection whose peer is
+    /// [`Linked`](crate::PeerState::Linked), from before SYN-ACK is sent or when
+    /// `connect` starts; and at [`Output::LinkUp`] for all others with this peer.
+    pub fn track(&mut self, tuple: FourTuple, sent: u64, received: u64) -> Option<ConnKey> {
+        let mut conn = Conn::new(tuple, sent, received);
+        conn.link = self.peers.link(tuple.remote.ip());
+        self.conns.track(conn)
+    }
+
+    /// Writes the beginning of `bytes`, by the path that is the right one now,
+    /// and returns how many. 0: it would block.
+    ///
+    /// # Errors
+    /// [`StreamEnd`].
+    pub fn write<T: Tcp>(
+        &mut self,
+        conn: ConnKey,
+        tcp: &mut T,
+        bytes: &[u8],
+    ) -> Result<usize, StreamEnd> {
+        self.call(conn, |flow| flow.write(tcp, bytes))
+    }
+
+    /// Reads into `into`, from the path that has the next byte.
+    ///
+    /// # Errors
+    /// [`StreamEnd`].
+    pub fn read<T: Tcp>(
+        &mut self,
+        conn: ConnKey,
+        tcp: &mut T,
+        into: &mut [u8],
+    ) -> Result<Received, StreamEnd> {
+        self.call(conn, |flow| flow.read(tcp, into))
+    }
+
+    /// The application writes no more. TCP below is closed at once, or, if bytes
+    /// are on the way in a ring, when those have been consumed.
+    pub fn finish<T: Tcp>(&mut self, conn: ConnKey, tcp: &mut T) {
+        // The stream's end, if it has one, is for reads and writes to tell.
+        let _ = self.call(conn, |flow| flow.finish(tcp));
+    }
+
+    /// Does what is to be done with a connection's TCP: residue goes into it, it
+    /// is closed when the ring is done, and what nobody reads is thrown away. To
+    /// be called after [`Output::Service`], and when TCP has made room or brought
+    /// something.
+    pub fn service<T: Tcp>(&mut self, conn: ConnKey, tcp: &mut T) {
+        let result = self.with_flow(conn, |flow| flow.service(tcp));
+        // The stream's end, if it has one, is for reads and writes to tell.
+        let _ = self.conclude(conn, result.unwrap_or(Ok(())));
+    }
+
+    /// Resets a connection: what was written and not yet consumed is lost.
+    pub fn abort<T: Tcp>(&mut self, conn: ConnKey, tcp: &mut T) {
+        self.with_flow(conn, |flow| flow.drop_everything());
+        tcp.abort();
+    }
+
+    /// Nobody reads a connection any more: what comes in is thrown away. What was
+    /// written is still delivered.
+    pub fn release(&mut self, conn: ConnKey) {
+        self.with_flow(conn, |flow| {
+            if !flow.conn.ended {
+                flow.release();
+            }
+        });
+    }
+
+    /// The TCP socket of a connection is gone. Rings still in use are reset.
+    pub fn forget(&mut self, conn: ConnKey) {
+        self.with_flow(conn, |flow| flow.drop_everything());
+        self.guest.resends.remove(conn);
+        self.conns.forget(conn);
+    }
+
+    /// Returns the bytes written that are neither consumed by the peer nor in
+    /// TCP.
+    pub fn unconsumed(&self, conn: ConnKey) -> u64 {
+        self.conns.get(conn).map_or(0, |conn| {
+            conn.unconsumed(conn.link.and_then(|link| self.links.get(link)))
+        })
+    }
+
+    /// Sends an Ethernet frame to a guest of this host; returns whether it went.
+    /// If not, netfront is to take it.
+    pub fn send_frame(&mut self, to: IpAddr, frame: &[u8]) -> bool {
+        let link = self.peers.link(to);
+        let link = link.and_then(|key| self.links.get_mut(key));
+        link.is_some_and(|link| link.send_frame(frame))
+    }
+
+    // The views of one connection.
+
+    /// Lends a view of a connection, unless its key is stale.
+    pub(crate) fn with_flow<R>(
+        &mut self,
+        key: ConnKey,
+        act: impl FnOnce(&mut Flow<'_, P>) -> R,
+    ) -> Option<R> {
+        let mut flow = self.conns.flow(key, &mut self.links, &mut self.guest)?;
+        let result = act(&mut flow);
+        if core::mem::take(&mut self.guest.wants_reclaim) {
+            self.links.reclaim();
+        }
+        Some(result)
+    }
+
+    /// Does a call of the application on a connection that has not ended.
+    fn call<R>(
+        &mut self,
+        key: ConnKey,
+        act: impl FnOnce(&mut Flow<'_, P>) -> Result<R, CallError>,
+    ) -> Result<R, StreamEnd> {
+        let result = self.with_flow(key, |flow| {
+            if flow.conn.ended {
+                Err(StreamEnd::Reset.into())
+            } else {
+                act(flow)
+            }
+        });
+        self.conclude(key, result.unwrap_or(Err(StreamEnd::Reset.into())))
+    }
+
+    /// A peer that was caught lying loses its link, and the connection with it.
+    fn conclude<R>(&mut self, key: ConnKey, result: Result<R, CallError>) -> Result<R, StreamEnd> {
+        let failure = match result {
+            Ok(done) => return Ok(done),
+            Err(CallError::End(end)) => return Err(end),
+            Err(CallError::Failure(failure)) => failure,
+        };
+        match failure {
+            Failure::Peer(fault) => {
+                let link = self.conns.get(key).and_then(|conn| conn.link);
+                if let Some(link) = link {
+                    self.close_link(link, fault.into());
+                }
+            }
+            Failure::Bug(bug) => self.guest.note_bug(bug),
+        }
+        Err(StreamEnd::Reset)
+    }
+
+    // Events, and the passing of time.
+
+    /// Returns the links whose event channels may fire, with those that wait for
+    /// their proof.
+    pub fn links(&self) -> impl Iterator<Item = (LinkKey, &P::Port)> {
+        self.links.iter().map(|(key, link)| (key, &link.port))
+    }
+
+    /// The event channel of a link has fired. Does a bounded amount of work.
+    pub fn event(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get(key) else {
+            return;
+        };
+        if link.is_proving() {
+            self.look_for_proof(key);
+        } else {
+            self.serve_event(key);
+            self.end_if_due(key);
+        }
+    }
+
+    /// Does what is due: timers, and work that was cut short.
+    pub fn poll(&mut self) {
+        let now = self.guest.platform.now();
+        self.discovery().ask_again(now);
+        for index in 0..self.links.end() {
+            if let Some(key) = self.links.key_at(index) {
+                self.poll_link(key, now);
+            }
+        }
+        self.guest.pool.retry(&mut self.guest.platform, now);
+        let waits = |conn| self.conns.has_residue(conn);
+        for conn in self.guest.resends.take_due(now, waits) {
+            self.with_flow(conn, |flow| flow.want_service());
+        }
+        self.retry_resume(now);
+    }
+
+    fn poll_link(&mut self, key: LinkKey, now: Instant) {
+        let Some(link) = self.links.get(key) else {
+            return;
+        };
+        if let State::Proving { until } = link.state {
+            if now >= until {
+                self.discovery().give_up_proof(key, now);
+            }
+            return;
+        }
+        if link.has_more || link.must_catch_up() {
+            self.serve_messages(key);
+        }
+        if self.guest.noticed {
+            self.trim(key, now);
+        }
+        self.check_peer(key, now);
+        self.end_if_due(key);
+    }
+
+    /// Finds a peer that is dead, or does not take its messages.
+    fn check_peer(&mut self, key: LinkKey, now: Instant) {
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        if link.liveness.stuck_at.is_some_and(|at| now >= at) {
+            link.fault = Some(Cause::Stuck);
+            return;
+        }
+        if now < link.liveness.check_at {
+            return;
+        }
+        link.schedule_check(now);
+        if !self.guest.noticed {
+            for (_, conn) in self.conns.iter_mut() {
+                if conn.link == Some(key) {
+                    conn.check_traffic();
+                }
+            }
+        }
+        let cause = match self.guest.platform.port_state(&link.port) {
+            PortState::Connected => return,
+            PortState::Unbound => Cause::Gone,
+            PortState::Stale => Cause::Renewed,
+        };
+        if cause == Cause::Gone {
+            // It may have left in order, and its event is still to come.
+            self.read_last(key);
+        }
+        if let Some(link) = self.links.get_mut(key) {
+            link.fault.get_or_insert(match link.state {
+                State::Leaving { cause, .. } => cause,
+                State::Open | State::Proving { .. } => cause,
+            });
+        }
+    }
+
+    /// Returns when [`Vmc::poll`] is to be called next, at the latest; `None`:
+    /// never.
+    pub fn deadline(&self) -> Option<Instant> {
+        let noticed = self.guest.noticed;
+        let links = self.links.iter().map(|(_, link)| match link.state {
+            State::Proving { until } => until,
+            State::Leaving { until, .. } => until.min(link.liveness.check_at),
+            State::Open => [link.liveness.stuck_at, link.trim_at.filter(|_| noticed)]
+                .into_iter()
+                .flatten()
+                .fold(link.liveness.check_at, Instant::min),
+        });
+        let unsettled = self.unsettled.iter().filter(|_| !self.guest.parted);
+        links
+            .chain(self.peers.deadline())
+            .chain(self.guest.pool.deadline())
+            .chain(self.guest.resends.deadline())
+            .chain(unsettled.map(Unsettled::deadline))
+            .min()
+    }
+
+    /// Whether work was cut short: [`Vmc::poll`] is to be called again when
+    /// others have had their turn.
+    pub fn has_work(&self) -> bool {
+        let mut links = self.links.iter();
+        links.any(|(_, link)| link.has_more || link.fault.is_some() || link.must_catch_up())
+    }
+
+    /// Sends the notifications that were put off. To be called before the guest
+    /// blocks.
+    pub fn flush(&mut self) {
+        for (_, link) in self.links.iter_mut() {
+            if !link.is_proving() {
+                link.flush(&self.guest.platform);
+            }
+        }
+    }
+
+    /// Returns the next thing to do. The number of outputs is bounded: one of
+    /// each kind for a connection, and those that may be lost are dropped if
+    /// there are too many.
+    pub fn output(&mut self) -> Option<Output> {
+        let output = self.guest.outputs.pop();
+        if let Some(Output::LinkUp { address }) = output
+            && let Some(key) = self.peers.link(address)
+            && let Some(link) = self.links.get_mut(key)
+        {
+            link.announced = true;
+        }
+        output
+    }
+
+    // Links come and go.
+
+    /// Lends a view of what is known of other guests.
+    pub(crate) const fn discovery(&mut self) -> Discovery<'_, P> {
+        Discovery {
+            guest: &mut self.guest,
+            peers: &mut self.peers,
+            links: &mut self.links,
+        }
+    }
+
+    /// Finds out whether a Causeway of this host lives at `address`, if that is
+    /// not known: the first contact sends HELLO.
+    pub fn greet(&mut self, address: IpAddr) {
+        self.discovery().greet(address);
+    }
+
+    /// Returns what is known of the guest at `address`.
+    pub fn peer(&self, address: IpAddr) -> PeerState {
+        self.peers.state(address, self.guest.platform.now())
+    }
+
+    /// Takes a datagram that has come in on [`PORT`](crate::wire::PORT), from that
+    /// port.
+    pub fn datagram(&mut self, from: IpAddr, bytes: &[u8]) {
+        let own = self.guest.config.uuid;
+        let taken = if let Some(resume) = Resume::decode(bytes) {
+            resume.uuid != own && self.resumed(from, &resume)
+        } else {
+            let datagram = Datagram::decode(bytes).filter(|datagram| datagram.uuid != own);
+            datagram.is_some_and(|datagram| self.discovery().datagram(from, &datagram))
+        };
+        if taken {
+            self.guest.stats.datagrams += 1;
+        } else {
+            self.guest.stats.datagrams_dropped += 1;
+        }
+    }
+
+    /// An event of a link that is not up: has the other side proved itself?
+    pub(crate) fn look_for_proof(&mut self, key: LinkKey) {
+        if self.discovery().check_proof(key) {
+            self.link_up(key);
+        }
+    }
+
+    /// Whether there is no link, and nothing of a peer is mapped.
+    pub fn is_alone(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Both sides are proved. Links that this one replaces end now.
+    pub(crate) fn link_up(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get(key) else {
+            return;
+        };
+        let (uuid, domid, address) = (link.uuid, link.domid, link.address);
+        for index in 0..self.links.end() {
+            let is_replaced = |old: &LinkKey| {
+                let link = self.links.get(*old).filter(|link| !link.is_proving());
+                *old != key && link.is_some_and(|link| link.is_with(address, uuid, domid))
+            };
+            if let Some(old) = self.links.key_at(index).filter(is_replaced) {
+                // It may have left in order before.
+                self.read_last(old);
+                self.close_link(old, Cause::Replaced);
+            }
+        }
+        self.peers.link_up(address, key);
+        let now = self.guest.platform.now();
+        let Some(link) = self.links.get_mut(key) else {
+            return;
+        };
+        link.state = State::Open;
+        link.schedule_check(now);
+        link.inbox.consumer.attach(&link.memory);
+        match link.inbox.consumer.wait_for_data(&link.memory) {
+            Ok(has_more) => link.has_more = has_more,
+            Err(_) => link.fault = Some(Cause::IndexLie),
+        }
+        if self.guest.noticed {
+            link.in_migration = true;
+            link.post(&Message::Migrating(true));
+        }
+        self.guest.stats.links += 1;
+        self.conns.attach(&mut self.guest, key, address);
+        for unsettled in &mut self.unsettled {
+            unsettled.note_link(address, now);
+        }
+        self.retry_resume(now);
+        self.guest.outputs.push(Output::LinkUp { address });
+        let is_known = self.peers.see(uuid, domid);
+        let event = if is_known {
+            MemberEvent::Arrived
+        } else {
+            MemberEvent::Join
+        };
+        self.links
+            .publish(&mut self.guest, event, uuid, address, key);
+    }
+
+    /// Ends a link that was up. Connections whose bytes were on it and whose
+    /// offsets are not agreed upon are lost; all others go on over TCP.
+    pub(crate) fn close_link(&mut self, key: LinkKey, cause: Cause) {
+        let Some(mut link) = self.links.remove(key) else {
+            return;
+        };
+        let (address, uuid, domid) = (link.address, link.uuid, link.domid);
+        self.peers.unlink(address, key);
+        let port_state = self.guest.platform.port_state(&link.port);
+        let is_frozen = port_state != PortState::Stale && link.peer_state() == SideState::Frozen;
+        let is_forgivable = cause != Cause::Suspended && !cause.is_peer_fault();
+        let cause = if is_frozen && is_forgivable {
+            Cause::PeerSuspended
+        } else {
+            cause
+        };
+        if matches!(cause, Cause::Suspended | Cause::PeerSuspended) {
+            let is_own = cause == Cause::Suspended;
+            let has_retained = self.conns.retain(key, &mut link, &mut self.guest);
+            // After its own suspend a guest asks for rings that only the peer knows.
+            if has_retained || is_own {
+                let now = self.guest.platform.now();
+                let unsettled = Unsettled::new(address, link.nonce_b, is_own, now);
+                self.unsettled.push(unsettled);
+            }
+        } else {
+            let is_over = match port_state {
+                PortState::Connected => link.peer_state() == SideState::Closed,
+                PortState::Unbound => true,
+                PortState::Stale => false,
+            };
+            for conn in self.conns.users_of(key, &link) {
+                let flow = self.conns.flow_over(conn, &mut link, &mut self.guest);
+                if let Some(mut flow) = flow {
+                    flow.detach(is_over);
+                }
+            }
+        }
+        link.let_go(&self.guest, cause);
+        if cause == Cause::PeerSuspended {
+            self.guest.trace(address, Phase::Frozen, link.counters.sent);
+        }
+        let was_told = link.peer_migrates;
+        let stats = &mut self.guest.stats;
+        stats.ends.count(cause);
+        stats.notifications += link.counters.notifications;
+        stats.suppressed += link.counters.suppressed;
+        link.dispose(&mut self.guest);
+        if cause.is_peer_fault() {
+            let until = self.guest.platform.now().after(REMOTE);
+            self.peers.set_remote(address, until);
+        }
+        self.guest.outputs.push(Output::LinkDown { address, cause });
+        // A suspend was cancelled while the link was being left for it.
+        if cause == Cause::Left && !self.guest.parted && self.conns.any_with(address) {
+            self.greet(address);
+        }
+        let is_known = self.links.any_with(address, uuid, domid);
+        if cause == Cause::Gone && !is_known {
+            self.links
+                .publish(&mut self.guest, MemberEvent::Gone, uuid, address, key);
+        }
+        if cause == Cause::PeerSuspended && !was_told {
+            self.links
+                .publish(&mut self.guest, MemberEvent::Migrating, uuid, address, key);
+        }
+    }
+
+    // Counters.
+
+    /// Returns what happened so far.
+    pub fn statistics(&self) -> Statistics {
+        let mut stats = self.guest.stats;
+        stats.granted_pages = self.guest.pool.granted();
+        stats.mapped_pages = self.guest.pool.mapped();
+        stats.quarantined_pages = self.guest.pool.quarantined();
+        stats.retiring = self.guest.pool.retiring();
+        for (_, link) in self.links.iter() {
+            stats.notifications += link.counters.notifications;
+            stats.suppressed += link.counters.suppressed;
+        }
+        stats
+    }
+
+    /// Lends a view of what there is, link by link and connection by connection.
+    pub const fn report(&self) -> Report<'_, P> {
+        Report {
+            links: &self.links,
+            conns: &self.conns,
+        }
+    }
+}
