@@ -15,7 +15,7 @@ use crate::packages::{Store, XenVersion};
 use crate::run::Plan;
 use crate::scenario::{self, Scenario};
 use crate::shell::Shell;
-use crate::{images, paths, run, shell, suite, tools};
+use crate::{appliance, images, paths, run, shell, suite, tools};
 
 /// Boots real Xen in QEMU and runs scenarios on it.
 #[derive(Parser)]
@@ -139,7 +139,7 @@ fn run_scenario(words: &[String]) -> Result<Ended> {
         );
     }
     let scratch = paths::scratch(&paths::cache())?;
-    let images = scenario
+    let mut images: Vec<_> = scenario
         .images
         .iter()
         .map(|&name| {
@@ -150,6 +150,9 @@ fn run_scenario(words: &[String]) -> Result<Ended> {
             ))
         })
         .collect::<Result<_>>()?;
+    if scenario.name == scenario::APPLIANCE {
+        images.extend(appliance::images(scratch.path())?);
+    }
     let count = arguments
         .count
         .map(|count| ("count".to_owned(), json!(count)));

@@ -6,6 +6,7 @@
 //! to run; [`suite`] is `make test`. What the agent does in dom0 is in the crate `agent`.
 #![forbid(unsafe_code)]
 
+mod appliance;
 mod apt;
 mod archive;
 mod base;

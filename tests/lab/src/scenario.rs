@@ -31,6 +31,9 @@ const MINUTE: u64 = 60;
 /// that hangs than the host can.
 const LIMIT: Duration = Duration::from_secs(20 * MINUTE);
 
+/// The scenario whose image is built from a page of the documents.
+pub(crate) const APPLIANCE: &str = "appliance";
+
 /// All scenarios that run without further arguments.
 pub(crate) const ALL: &[Scenario] = &[
     Scenario {
@@ -116,6 +119,17 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "hostile",
         about: "a guest attacks another by the channel's protocol, attack by attack",
         images: &["echo", "bench", "hostile"],
+        hosts: 1,
+        memory_mib: 2048,
+        dom0_mib: 1024,
+        limit: LIMIT,
+        linux_domu: false,
+        result: false,
+    },
+    Scenario {
+        name: APPLIANCE,
+        about: "docs/appliance.md, followed word by word",
+        images: &[],
         hosts: 1,
         memory_mib: 2048,
         dom0_mib: 1024,

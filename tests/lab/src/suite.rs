@@ -44,7 +44,10 @@ const LAB: &[&[Lane]] = &[
             ),
         ],
         // In virtual time, which what runs beside it does not change.
-        &[("hostile:", &["hostile", "--virtual-time"])],
+        &[
+            ("hostile:", &["hostile", "--virtual-time"]),
+            ("appliance:", &["appliance"]),
+        ],
     ],
 ];
 

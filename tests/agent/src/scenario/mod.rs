@@ -1,6 +1,7 @@
 //! What a job can ask for. Each scenario is one file; `test` is made of many cases.
 
 mod advance;
+mod appliance;
 mod bench;
 mod boot;
 mod channel;
@@ -37,7 +38,7 @@ pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
     match job.scenario.as_str() {
         "test" => test::carry_out(report, job_path, job),
         "hosts" => hosts::carry_out(report, job_path, job),
-        name @ ("boot" | "run" | "idle" | "bench" | "hostile") => {
+        name @ ("boot" | "run" | "idle" | "bench" | "hostile" | "appliance") => {
             supervise(report, job_path, name, LIMIT).map(drop)
         }
         name @ ("lifecycle" | "channel") => {
@@ -46,7 +47,7 @@ pub(crate) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         "advance" => supervise(report, job_path, "advance", ADVANCE_LIMIT).map(drop),
         other => bail!(
             "no scenario is called {other:?}: boot, run, test, hosts, lifecycle, channel, advance, \
-             hostile, idle, bench are"
+             hostile, idle, bench, appliance are"
         ),
     }
 }
@@ -57,6 +58,7 @@ pub(crate) fn run_part(lab: &Lab, name: &str) -> Result<String> {
         "boot" => boot::run(lab),
         "run" => run::run(lab),
         "idle" => idle::run(lab),
+        "appliance" => appliance::run(lab),
         "lifecycle" => lifecycle::run(lab),
         "bench" => bench::run(lab),
         "channel" => channel::run(lab),

@@ -1,0 +1,115 @@
+//! The documents name files that exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// README.md and everything in docs/, as (name, text).
+fn documents() -> Vec<(String, String)> {
+    let root = checkout();
+    let folder = fs::read_dir(root.join("docs")).expect("docs is a folder");
+    let mut paths: Vec<PathBuf> = folder
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.push(root.join("README.md"));
+    paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a document is text");
+            (
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                text,
+            )
+        })
+        .collect()
+}
+
+/// What stands in code spans of one line.
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_block = false;
+    text.lines()
+        .filter(move |line| {
+            let is_fence = line.trim_start().starts_with("```");
+            is_block ^= is_fence;
+            !is_block && !is_fence
+        })
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+/// Whether a code span names a file or folder of this repository, as seen from its root.
+fn is_path(span: &str) -> bool {
+    let plain = span
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    let first = span.split('/').next().unwrap_or_default();
+    plain
+        && span.contains('/')
+        && !first.is_empty()
+        && first != "target"
+        && checkout().join(first).is_dir()
+}
+
+#[test]
+fn paths_in_documents_exist() {
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for (name, text) in documents() {
+        for span in code_spans(&text).filter(|span| is_path(span)) {
+            checked += 1;
+            if !checkout().join(span).exists() {
+                missing.push(format!("{name}: {span}"));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "not in the repository:\n{}",
+        missing.join("\n")
+    );
+    assert!(
+        checked > 50,
+        "only {checked} paths were found: the reader is broken"
+    );
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let mut missing = Vec::new();
+    for (name, text) in documents() {
+        let folder = if name == "README.md" {
+            checkout()
+        } else {
+            checkout().join("docs")
+        };
+        for target in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let (file, _) = target.split_once('#').unwrap_or((target, ""));
+            let is_local = !file.is_empty() && !file.contains("://");
+            if is_local && !folder.join(file).exists() {
+                missing.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "links that lead nowhere:\n{}",
+        missing.join("\n")
+    );
+}
+
+#[test]
+fn the_design_has_every_rule() {
+    let design = fs::read_to_string(checkout().join("docs/design.md")).expect("design.md");
+    for number in 1..=21 {
+        assert!(design.contains(&format!("### R{number}\n")), "R{number}");
+    }
+}
