@@ -5,6 +5,7 @@
 //! writes out as xenconsoled reads. Beyond the bound output is dropped, and
 //! how much is said as soon as there is room.
 
+use crate::bug;
 use crate::event::{self, EventChannel};
 use crate::hypercall::sched_op;
 use crate::lifecycle::{Lifecycle, Outcome};
@@ -196,8 +197,8 @@ pub(crate) fn flush(limit: Duration) {
 /// Serves the console's events: writes out the backlog, collects input.
 pub(crate) async fn serve(channel: EventChannel) {
     loop {
-        // The console's channel lives as long as the guest.
         if channel.wait().await.is_err() {
+            bug::report("the console's event channel ended before the guest");
             return;
         }
         let reader = CONSOLE.borrow().as_mut().and_then(|console| {

@@ -6,13 +6,14 @@
 //!
 //! 1. Words: `page` and `domain` (frame numbers, domain numbers, generations),
 //!    `phase` (the steps of a suspend), `vcpu_cell`, [`cmdline`].
-//! 2. [`hypercall`], and `shared_info`, the page in which Xen writes to the guest.
+//! 2. `shared_info`, the page in which Xen writes to the guest; [`time`];
+//!    [`trace`] and [`bug`]; [`hypercall`].
 //! 3. [`mem`]: page frames and the heap. It does not know where memory comes from.
 //! 4. `pv`: everything that only a PV guest needs (start of day, p2m, page
 //!    tables, foreign window, suspend, traps), the source of `mem`'s memory
 //!    included.
-//! 5. [`event`], [`time`], [`task`]: what wakes the guest, and what it then runs;
-//!    [`trace`], [`random`][mod@random].
+//! 5. [`event`], [`task`]: what wakes the guest, and what it then runs;
+//!    [`random`][mod@random].
 //! 6. [`lifecycle`]: what every part does in a suspend.
 //! 7. [`shared`], [`grant`], [`ring`]: memory that another domain can change.
 //! 8. [`console`], [`log`](mod@logger), [`power`], [`panic()`].
@@ -32,6 +33,7 @@ extern crate alloc;
 #[cfg(feature = "host")]
 extern crate std;
 
+pub mod bug;
 pub mod cmdline;
 pub mod console;
 mod domain;

@@ -4,8 +4,7 @@
 use core::fmt;
 
 /// A step of a suspend, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Pre-copy has begun.
     EarlyNotice,
@@ -46,6 +45,29 @@ impl Phase {
         Self::FirstFrame,
         Self::FirstAck,
     ];
+
+    /// Its place in a table of as many entries as [`ALL`](Self::ALL) has.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::EarlyNotice => 0,
+            Self::NoticeWithdrawn => 1,
+            Self::Request => 2,
+            Self::Settled => 3,
+            Self::Quiesced => 4,
+            Self::Hypercall => 5,
+            Self::Return => 6,
+            Self::StoreUp => 7,
+            Self::VifConnected => 8,
+            Self::FirstFrame => 9,
+            Self::FirstAck => 10,
+        }
+    }
+
+    /// Whether the phase belongs to a suspend, and not to what comes before the
+    /// request.
+    pub(crate) const fn counts_from_request(self) -> bool {
+        !matches!(self, Self::EarlyNotice | Self::NoticeWithdrawn)
+    }
 }
 
 impl fmt::Display for Phase {
@@ -90,5 +112,19 @@ impl fmt::Display for Asked {
             Self::EventChannel => "event channel",
             Self::Xenstore => "xenstore",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Phase;
+
+    #[test]
+    fn every_phase_has_a_place_of_its_own() {
+        let places = Phase::ALL.map(Phase::place);
+        assert_eq!(
+            places.to_vec(),
+            (0..places.len()).collect::<alloc::vec::Vec<_>>()
+        );
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::page::Mfn;
 use core::ptr::{addr_of, addr_of_mut};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use xen_sys::abi;
 
 /// Where the page is mapped while the guest runs, from `pv::init` on: at the
@@ -22,6 +22,22 @@ pub(crate) fn is_mapped() -> bool {
 /// Notes that the page was mapped, or is about to be unmapped.
 pub(crate) fn set_mapped(mapped: bool) {
     MAPPED.store(mapped, Ordering::Relaxed);
+}
+
+/// Reads a record that Xen may be writing: its version is odd meanwhile, and
+/// another one afterwards. Xen writes from an interrupt that ends before this
+/// vCPU runs on, so the loop is passed twice at most.
+#[inline(always)]
+fn consistent<T>(version: impl Fn() -> u32, record: impl Fn() -> T) -> T {
+    loop {
+        let before = version();
+        fence(Ordering::Acquire);
+        let record = record();
+        fence(Ordering::Acquire);
+        if before.is_multiple_of(2) && version() == before {
+            return record;
+        }
+    }
 }
 
 /// The shared info page, through single reads and atomic bit operations.
@@ -55,43 +71,29 @@ impl SharedInfo {
 
     /// Xen's record of system time for vCPU 0, consistent in itself.
     pub(crate) fn time(&self) -> abi::vcpu_time_info {
-        // SAFETY: the page is mapped; volatile reads of plain integers.
-        let version = || unsafe { addr_of!((*self.0).vcpu_info[0].time.version).read_volatile() };
-        loop {
-            // Xen makes the version odd while it writes; it does so from an
-            // interrupt that ends before this vCPU runs on, so this loop is
-            // passed twice at most.
-            let before = version();
-            core::sync::atomic::fence(Ordering::Acquire);
+        consistent(
+            // SAFETY: the page is mapped; volatile reads of plain integers.
+            || unsafe { addr_of!((*self.0).vcpu_info[0].time.version).read_volatile() },
             // SAFETY: as above.
-            let time = unsafe { addr_of!((*self.0).vcpu_info[0].time).read_volatile() };
-            core::sync::atomic::fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && version() == before {
-                return time;
-            }
-        }
+            || unsafe { addr_of!((*self.0).vcpu_info[0].time).read_volatile() },
+        )
     }
 
     /// Unix time, in (seconds, nanoseconds), at system time zero.
     pub(crate) fn wall_clock_base(&self) -> (u64, u32) {
-        // SAFETY: the page is mapped; volatile reads of plain integers.
-        let version = || unsafe { addr_of!((*self.0).wc_version).read_volatile() };
-        loop {
-            let before = version();
-            core::sync::atomic::fence(Ordering::Acquire);
+        let (high, low, nanos) = consistent(
+            // SAFETY: the page is mapped; volatile reads of plain integers.
+            || unsafe { addr_of!((*self.0).wc_version).read_volatile() },
             // SAFETY: as above.
-            let (high, low, nanos) = unsafe {
+            || unsafe {
                 (
                     addr_of!((*self.0).wc_sec_hi).read_volatile(),
                     addr_of!((*self.0).wc_sec).read_volatile(),
                     addr_of!((*self.0).wc_nsec).read_volatile(),
                 )
-            };
-            core::sync::atomic::fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && version() == before {
-                return (u64::from(high) << 32 | u64::from(low), nanos);
-            }
-        }
+            },
+        );
+        (u64::from(high) << 32 | u64::from(low), nanos)
     }
 
     /// Address of the last page fault.

@@ -20,6 +20,8 @@ pub enum Event {
     Domain(DomId),
     /// The first phases of a suspend led nowhere: a part did not settle.
     Abandoned,
+    /// A [bug](crate::bug) of this guest's own.
+    Bug(&'static str),
 }
 
 impl fmt::Display for Event {
@@ -28,6 +30,7 @@ impl fmt::Display for Event {
             Self::Phase(phase) => phase.fmt(f),
             Self::Domain(domid) => write!(f, "domain {domid}"),
             Self::Abandoned => f.write_str("suspend abandoned"),
+            Self::Bug(what) => write!(f, "bug: {what}"),
         }
     }
 }
@@ -53,8 +56,10 @@ pub fn record(event: Event) {
 /// Events there have been, and those that are kept, oldest first.
 #[must_use]
 pub fn entries() -> (u64, Vec<(Instant, Event)>) {
+    // Before the borrow: an allocation may have an event of its own to note.
+    let mut kept = Vec::with_capacity(KEPT);
     let ring = RING.borrow();
     let (newer, older) = ring.entries.split_at((ring.count % KEPT as u64) as usize);
-    let kept = older.iter().chain(newer).flatten().copied().collect();
+    kept.extend(older.iter().chain(newer).flatten().copied());
     (ring.count, kept)
 }

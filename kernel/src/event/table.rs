@@ -62,7 +62,8 @@ impl Table {
             return None;
         }
         let index = from + left.trailing_zeros() as usize;
-        Some((index, self.slots[index].as_ref()?))
+        let slot = self.slots[index].as_ref();
+        Some((index, slot.expect("`vacate` clears the bit")))
     }
 }
 

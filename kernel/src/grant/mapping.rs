@@ -4,6 +4,7 @@
 //! dropped are gathered and unmapped in one hypercall.
 
 use super::error::{Access, GrantError};
+use crate::bug;
 use crate::domain::DomId;
 use crate::hypercall::grant_table_op;
 use crate::page::PAGE_SIZE;
@@ -78,17 +79,19 @@ impl Mapping {
         // SAFETY: the structures of this command; the addresses are free slots
         // of the foreign window.
         unsafe { grant_table_op(abi::GNTTABOP_map_grant_ref, &mut operations) }?;
-        let okay = |status: i16| i32::from(status) == abi::GNTST_okay as i32;
-        if let Some(failed) = operations.iter().find(|operation| !okay(operation.status)) {
+        if let Some(failed) = operations
+            .iter()
+            .find(|operation| !is_okay(operation.status))
+        {
             let mapped: Vec<_> = operations
                 .iter()
-                .filter(|operation| okay(operation.status))
+                .filter(|operation| is_okay(operation.status))
                 .map(|operation| (operation.host_addr, operation.handle))
                 .collect();
             unmap(&mapped);
             return Err(GrantError::Status(failed.status));
         }
-        let base = NonNull::new(slots.address() as *mut u8).ok_or(GrantError::WindowFull)?;
+        let base = NonNull::new(slots.address() as *mut u8).expect("the window is not at 0");
         // SAFETY: mapped just now, until this value is dropped.
         let memory = unsafe { SharedMemory::new(base, references.len() * PAGE_SIZE) };
         let handles = operations
@@ -103,6 +106,11 @@ impl Mapping {
     }
 }
 
+/// Whether an operation of a batch succeeded.
+fn is_okay(status: i16) -> bool {
+    i32::from(status) == abi::GNTST_okay as i32
+}
+
 /// Unmaps (address, handle) pairs in one hypercall.
 fn unmap(pages: &[(u64, u32)]) {
     let mut operations: Vec<_> = pages
@@ -111,12 +119,20 @@ fn unmap(pages: &[(u64, u32)]) {
             host_addr,
             dev_bus_addr: 0,
             handle,
-            status: 0,
+            status: abi::GNTST_general_error as i16,
         })
         .collect();
     // SAFETY: the structures of this command; nothing uses the mappings any
-    // more. Xen refuses only handles that are not ours.
-    let _ = unsafe { grant_table_op(abi::GNTTABOP_unmap_grant_ref, &mut operations) };
+    // more.
+    let unmapped = unsafe { grant_table_op(abi::GNTTABOP_unmap_grant_ref, &mut operations) };
+    if unmapped.is_err()
+        || operations
+            .iter()
+            .any(|operation| !is_okay(operation.status))
+    {
+        // Xen refuses only what is not mapped by this handle at this address.
+        bug::report("a foreign page was unmapped twice");
+    }
 }
 
 impl Deref for Mapping {

@@ -1,5 +1,6 @@
 //! When each phase of the present suspend was reached, and the line that says so.
 
+use crate::bug;
 use crate::domain;
 use crate::hypercall::time_running;
 use crate::phase::{Asked, Outcome, Phase};
@@ -37,12 +38,35 @@ pub struct Counts {
     pub cancelled: u32,
 }
 
+/// When each phase was reached.
+struct Reached([Option<Instant>; Phase::ALL.len()]);
+
+impl Reached {
+    const NEVER: Self = Self([None; Phase::ALL.len()]);
+
+    fn when(&self, phase: Phase) -> Option<Instant> {
+        self.0[phase.place()]
+    }
+
+    fn note(&mut self, phase: Phase, now: Instant) {
+        self.0[phase.place()] = Some(now);
+    }
+
+    /// Forgets the phases of the suspend before.
+    fn begin_suspend(&mut self) {
+        for phase in Phase::ALL {
+            if phase.counts_from_request() {
+                self.0[phase.place()] = None;
+            }
+        }
+    }
+}
+
 struct Table {
     counts: Counts,
     asked: Asked,
     outcome: Outcome,
-    /// By [`Phase`] as a number.
-    reached: [Option<Instant>; Phase::ALL.len()],
+    reached: Reached,
     /// For how long the vCPU has run, as Xen says; nothing before the first
     /// suspend, so that what only notes phases needs no Xen.
     running: fn() -> Duration,
@@ -67,7 +91,7 @@ impl Table {
     fn is_full(&self) -> bool {
         COLUMNS
             .iter()
-            .all(|&phase| self.reached[phase as usize].is_some())
+            .all(|&phase| self.reached.when(phase).is_some())
     }
 }
 
@@ -78,7 +102,7 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     },
     asked: Asked::Xenstore,
     outcome: Outcome::Cancelled,
-    reached: [None; Phase::ALL.len()],
+    reached: Reached::NEVER,
     running: || Duration::ZERO,
     ran: (Duration::ZERO, Duration::ZERO),
     own: None,
@@ -97,13 +121,10 @@ pub fn counts() -> Counts {
 /// parts that know when: xenstore, the network.
 pub fn reached(phase: Phase) {
     let mut table = TABLE.borrow();
-    let slot = phase as usize;
-    let counts_from_request = phase >= Phase::Request;
-    if counts_from_request && (!table.open || table.reached[slot].is_some()) {
+    if phase.counts_from_request() && (!table.open || table.reached.when(phase).is_some()) {
         return;
     }
-    let now = time::now();
-    table.reached[slot] = Some(now);
+    table.reached.note(phase, time::now());
     trace::record(Event::Phase(phase));
     if phase == Phase::FirstFrame {
         table.charge();
@@ -129,7 +150,7 @@ pub(crate) fn begin(asked: Asked) {
     table.counts.suspends += 1;
     table.asked = asked;
     table.outcome = Outcome::Cancelled;
-    table.reached[Phase::Request as usize..].fill(None);
+    table.reached.begin_suspend();
     table.running = time_running;
     table.ran = (time_running(), Duration::ZERO);
     table.own = None;
@@ -193,14 +214,15 @@ fn print() {
         return;
     }
     task::hurry(false);
-    let Some(request) = table.reached[Phase::Request as usize] else {
+    let Some(request) = table.reached.when(Phase::Request) else {
+        bug::report("a suspend has a table and no request");
         return;
     };
     let mut line = String::new();
     // Writing to a String cannot fail.
     for (number, phase) in COLUMNS.into_iter().enumerate() {
         let comma = if number > 0 { "," } else { "" };
-        let _ = match table.reached[phase as usize] {
+        let _ = match table.reached.when(phase) {
             Some(at) => {
                 let micros = at.saturating_duration_since(request).as_micros();
                 write!(line, "{comma} {phase} {micros}")

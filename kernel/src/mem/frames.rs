@@ -156,7 +156,7 @@ pub fn take_zeroed() -> Result<Frame, OutOfMemory> {
             return NonNull::new(page).map(Frame).ok_or(OutOfMemory);
         }
     };
-    let page = NonNull::new((pfn * PAGE_SIZE) as *mut u8).ok_or(OutOfMemory)?;
+    let page = NonNull::new((pfn * PAGE_SIZE) as *mut u8).expect("frame 0 is not in the pool");
     // SAFETY: a free frame is mapped at its own address and nobody else's.
     unsafe { page.write_bytes(0, PAGE_SIZE) };
     Ok(Frame(page))

@@ -71,9 +71,7 @@ impl Drop for Run {
         if frames::with(|elastic| elastic.pool.put(self.frames())).is_some() {
             return;
         }
-        let Ok(layout) = layout(self.count) else {
-            return;
-        };
+        let layout = layout(self.count).expect("as when the run was taken");
         // SAFETY: without a pool the pages came from the allocator, with this
         // layout (`take_zeroed`).
         unsafe { dealloc(self.base.as_ptr(), layout) };

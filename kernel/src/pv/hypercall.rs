@@ -1,5 +1,6 @@
 //! Hypercalls of a PV guest: page tables, memory reservation, traps, suspend.
 
+use crate::bug;
 use crate::hypercall::{Refused, address, call};
 use xen_sys::abi;
 
@@ -80,7 +81,9 @@ pub(super) fn flush_tlb() {
             0,
         ])
     };
-    debug_assert!(flushed.is_ok(), "Xen refused to flush the TLB");
+    if flushed.is_err() {
+        bug::report("Xen refused to flush the TLB");
+    }
 }
 
 /// `HYPERVISOR_memory_op` over a list of extents of 2^`order` pages; returns
@@ -108,8 +111,13 @@ unsafe fn reservation(command: u32, extents: *const [u64], order: u32) -> usize 
             0,
         ])
     };
-    // Refused as a whole: none is done.
-    done.map_or(0, |done| done as usize).min(extents.len())
+    // Where memory is short Xen has done fewer; it refuses as a whole only what
+    // is malformed (`xen/common/memory.c:do_memory_op`).
+    let done = done.unwrap_or_else(|_| {
+        bug::report("Xen refused a memory reservation as malformed");
+        0
+    });
+    (done as usize).min(extents.len())
 }
 
 /// `XENMEM_populate_physmap`: memory for 2^`order` frames from each number in

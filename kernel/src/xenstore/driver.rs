@@ -11,6 +11,7 @@ use super::{
     session::Session,
 };
 use crate::{
+    bug,
     event::EventChannel,
     task,
     time::{self, Instant},
@@ -92,8 +93,11 @@ pub(super) async fn run<M: RingMemory>(page: M, channel: EventChannel, connectio
     let mut driver = Driver::new(page);
     loop {
         let pumped = driver.pump(&connection, time::now());
-        // xenstore's channel lives as long as the guest.
-        if pumped.notify && channel.notify().is_err() || pumped.broken {
+        if pumped.notify && channel.notify().is_err() {
+            bug::report("xenstore's event channel ended before the guest");
+            return;
+        }
+        if pumped.broken {
             return;
         }
         if pumped.again {

@@ -19,6 +19,7 @@ use super::{
     wakers::Wakers,
     wire::{self, Operation},
 };
+use crate::bug;
 use crate::time::Instant;
 
 /// How long a request may take before it fails with [`StoreError::Timeout`].
@@ -171,6 +172,7 @@ impl Requests {
                 self.remove_if_over(id);
                 Poll::Ready(reply)
             }
+            // Left by a time-out: as above.
             Waiter::Left | Waiter::Never => Poll::Pending,
         }
     }
@@ -213,6 +215,7 @@ impl Requests {
     /// Takes a request off the queue or out of flight.
     fn leave_wire(&mut self, id: u32) {
         let Some(request) = self.table.get_mut(&id) else {
+            bug::report("a xenstore request that is over left the wire");
             return;
         };
         match core::mem::replace(&mut request.wire, Wire::Gone) {
@@ -274,7 +277,8 @@ impl Requests {
     pub(super) fn outgoing(&mut self) -> Option<&[u8]> {
         if self.sending.is_none() && self.in_flight < MAX_IN_FLIGHT && !self.held {
             let id = self.waiting.pop_front()?;
-            let request = self.table.get_mut(&id)?;
+            let request = self.table.get_mut(&id);
+            let request = request.expect("a request leaves the queue before the table");
             request.wire = Wire::InFlight;
             self.in_flight += 1;
             self.sending = Some(Sending {
@@ -368,10 +372,10 @@ impl Requests {
     /// Queues a `WATCH` that was there before a [`Requests::renew`], ahead of
     /// everything else.
     pub(super) fn resend_watch(&mut self, payload: &[u8]) {
-        // Never too long: it was sent before.
-        if let Ok(id) = self.enqueue(Operation::Watch, 0, &[payload], Waiter::Never) {
-            self.waiting.rotate_right(1);
-            debug_assert_eq!(self.waiting.front(), Some(&id));
+        match self.enqueue(Operation::Watch, 0, &[payload], Waiter::Never) {
+            // The newest is the last.
+            Ok(_) => self.waiting.rotate_right(1),
+            Err(_) => bug::report("a watch that was set before is too long now"),
         }
     }
 

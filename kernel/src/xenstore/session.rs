@@ -15,6 +15,7 @@ use super::{
     watches::{Fired, Watches},
     wire::{self, Decoder, Message, Operation},
 };
+use crate::bug;
 use crate::domain::Generation;
 use crate::time::Instant;
 
@@ -66,10 +67,12 @@ impl Session {
         parts: &[&[u8]],
     ) {
         if self.broken.is_none() {
-            // Never too long: what it ends was as long.
-            let _ = self
+            let queued = self
                 .requests
                 .enqueue(operation, transaction, parts, Waiter::Never);
+            if queued.is_err() {
+                bug::report("the end of a xenstore request is longer than its beginning");
+            }
         }
     }
 
@@ -251,8 +254,9 @@ impl Session {
             (Some(path), _) => Poll::Ready(Ok(path)),
             (None, Some(error)) => Poll::Ready(Err(error.into())),
             (None, None) => {
-                if let Some(slot) = self.watches.waker_slot(token) {
-                    self.wakers.keep(slot, waker);
+                match self.watches.waker_slot(token) {
+                    Some(slot) => self.wakers.keep(slot, waker),
+                    None => bug::report("a watch that has ended was polled"),
                 }
                 Poll::Pending
             }

@@ -15,6 +15,7 @@ mod clock;
 mod elastic;
 mod events;
 mod grants;
+mod health;
 mod memory;
 mod regions;
 mod store;
@@ -119,6 +120,8 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         store::permissions_are_read_back,
         store::the_uuid_is_that_of_the_toolstack,
         elastic::unused_memory_goes_back_and_comes_again,
+        // After everything else.
+        health::no_bug_was_reported,
     ];
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in cases {
