@@ -1,17 +1,17 @@
-//! Bugs of this guest's own, as opposed to what a peer or the toolstack does
-//! wrong, or to a lack of room.
+//! Reports bugs in the guest itself, as opposed to faults of a peer or the
+//! toolstack, or a lack of room.
 //!
-//! A build with debug assertions panics at once. A release goes on where it
-//! can: it counts the bug, and the [trace ring](crate::trace) tells when it
-//! happened. Reporting takes no memory and prints nothing, so it may happen
-//! anywhere, with pool and heap locked too.
+//! A build with debug assertions panics at once. A release build carries on: it
+//! counts the bug and notes it in the [trace ring](crate::trace). Reporting
+//! neither allocates nor prints, so it is allowed anywhere, even while the
+//! frame pool and the heap are locked.
 
 use crate::trace::{self, Event};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Reports that `what` happened, which must not.
+/// Reports that `what` happened, although it must not.
 #[cold]
 #[track_caller]
 pub fn report(what: &'static str) {
@@ -20,7 +20,7 @@ pub fn report(what: &'static str) {
     trace::record(Event::Bug(what));
 }
 
-/// Returns how many bugs were reported since boot.
+/// Returns the number of bugs reported since boot.
 #[must_use]
 pub fn count() -> u64 {
     COUNT.load(Ordering::Relaxed)

@@ -1,7 +1,7 @@
 //! Pages of a peer that we use.
 //!
-//! Between the first part's quiesce and the grant table's, mappings that are
-//! dropped are gathered and unmapped in one hypercall.
+//! During a suspend, mappings dropped between the first part's quiesce and the
+//! grant table's are gathered and unmapped in one hypercall.
 
 use super::error::{Access, GrantError};
 use crate::bug;
@@ -16,8 +16,8 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use xen_sys::abi;
 
-/// What was dropped since the suspend began, with the places it has in the
-/// window; `None` while there is no suspend.
+/// The mappings dropped since the suspend began, with their slots in the
+/// window; `None` outside a suspend.
 static DROPPED: VcpuCell<Option<Dropped>> = VcpuCell::new(None);
 
 #[derive(Default)]
@@ -27,12 +27,13 @@ struct Dropped {
     slots: Vec<window::Slots>,
 }
 
-/// From now on mappings are gathered.
+/// Starts gathering dropped mappings.
 pub(crate) fn gather() {
     *DROPPED.borrow() = Some(Dropped::default());
 }
 
-/// Unmaps what was gathered; from now on each mapping ends by itself again.
+/// Unmaps the gathered mappings; from now on each one is unmapped when dropped
+/// again.
 pub(super) fn unmap_gathered() {
     let dropped = DROPPED.borrow().take();
     if let Some(dropped) = dropped.filter(|dropped| !dropped.pages.is_empty()) {
@@ -47,15 +48,16 @@ pub(super) fn unmap_gathered() {
 pub struct Mapping {
     memory: SharedMemory,
     handles: Vec<u32>,
-    /// Taken in the drop only.
+    /// Taken only in `drop`.
     slots: Option<window::Slots>,
 }
 
 impl Mapping {
-    /// Maps the pages that `domid` granted as `references`, in that order.
+    /// Maps the pages that domain `domid` granted as `references`, in that
+    /// order.
     ///
     /// # Errors
-    /// [`GrantError`]; where one page cannot be mapped, none stays mapped.
+    /// [`GrantError`]; if one page cannot be mapped, none stays mapped.
     pub fn new(domid: DomId, references: &[u32], access: Access) -> Result<Self, GrantError> {
         let slots = window::Slots::take(references.len()).ok_or(GrantError::WindowFull)?;
         let read_only = match access {
@@ -92,7 +94,7 @@ impl Mapping {
             return Err(GrantError::Status(failed.status));
         }
         let base = NonNull::new(slots.address() as *mut u8).expect("the window is not at 0");
-        // SAFETY: mapped just now, until this value is dropped.
+        // SAFETY: just mapped, until this value is dropped.
         let memory = unsafe { SharedMemory::new(base, references.len() * PAGE_SIZE) };
         let handles = operations
             .iter()
@@ -106,7 +108,7 @@ impl Mapping {
     }
 }
 
-/// Whether an operation of a batch succeeded.
+/// Returns whether an operation of a batch succeeded.
 fn is_okay(status: i16) -> bool {
     i32::from(status) == abi::GNTST_okay as i32
 }
@@ -130,7 +132,7 @@ fn unmap(pages: &[(u64, u32)]) {
             .iter()
             .any(|operation| !is_okay(operation.status))
     {
-        // Xen refuses only what is not mapped by this handle at this address.
+        // Xen refuses only pages not mapped by this handle at this address.
         bug::report("a foreign page was unmapped twice");
     }
 }
