@@ -1,4 +1,4 @@
-//! What a Causeway guest needs of Xen.
+//! What a Causeway guest needs from Xen.
 //!
 //! The modules form layers, listed in reading order. A module imports only modules listed before
 //! it. A lower layer learns about a higher one through arguments, or through a trait that the lower

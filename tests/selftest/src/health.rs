@@ -1,9 +1,9 @@
-//! What the other cases must have left behind: nothing.
+//! The kernel's health after all other cases.
 
 use crate::{Bench, Outcome, ensure};
 use kernel::bug;
 
-/// Runs last: no case made the kernel report a bug of its own.
+/// Checks, after all other cases, that the kernel has reported no bug.
 pub(crate) async fn no_bug_was_reported(_: Bench) -> Outcome {
     let bugs = bug::count();
     ensure!(bugs == 0, "{bugs} bugs, {:?}", kernel::trace::entries());
