@@ -59,7 +59,7 @@ async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
                 part.identified();
             }
         }
-        Ok(Err(_)) => log::warn!("lifecycle: the node domid is no number"),
+        Ok(Err(_)) => log::warn!("lifecycle: the node domid is not a number"),
         Err(error) => log::warn!("lifecycle: domid: {error}"),
     }
     timing::reached(Phase::StoreUp);

@@ -106,7 +106,7 @@ async fn main(guest: Guest) -> Result<(), String> {
     let victim = address(&mut line, "victim")?;
     let other = address(&mut line, "other")?;
     let other_uuid = line.take("uuid").unwrap_or_default();
-    let other_uuid = uuid(&other_uuid).ok_or_else(|| format!("uuid={other_uuid} is none"))?;
+    let other_uuid = uuid(&other_uuid).ok_or_else(|| format!("uuid={other_uuid} is not a UUID"))?;
     line.finish().map_err(text)?;
 
     let own = own_uuid(&guest.xenstore).await?;
