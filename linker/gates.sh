@@ -1,10 +1,10 @@
 #!/bin/sh
 # Checks that guest images are freestanding; usage: linker/gates.sh IMAGE...
-# Needs binutils. Prints one line an image; the exit code says whether all hold.
+# Needs binutils. Prints one line per image; exits with 1 unless all of them pass.
 set -u
 status=0
 
-# gate IMAGE WHAT FOUND: complains where FOUND is not empty.
+# gate IMAGE WHAT FOUND: complains if FOUND is not empty.
 gate() {
     [ -z "$3" ] && return
     printf '%s: %s:\n%s\n' "$1" "$2" "$3" >&2

@@ -6,8 +6,8 @@
 use core::arch::global_asm;
 use xen_sys::abi;
 
-/// Size in bytes of the guest's one stack. The page below it is a guard that
-/// the kernel unmaps.
+/// Size in bytes of the guest's single stack. The page below it is a guard
+/// page, which the kernel unmaps.
 pub const STACK_BYTES: usize = 128 * 1024;
 
 /// Number of trap vectors that have a stub in `trap_stubs`.

@@ -1,10 +1,10 @@
 //! `memcpy`, `memmove`, `memset`, `memcmp` and `bcmp`, and the unwinder
 //! symbols that precompiled `core` names but an aborting image never calls.
 //!
-//! In assembly, because the compiler turns a loop in Rust into a call to the
-//! very routine it is in. SSE2 is part of x86-64 and usable in a PV guest; AVX
-//! is not before somebody has enabled it, which the kernel does and then says
-//! so in the byte `memory_is_wide`.
+//! They are in assembly, because the compiler would turn a loop in Rust into a
+//! call of the very routine that contains it. SSE2 is part of x86-64 and usable
+//! in a PV guest. AVX is not until the kernel has enabled it, which it records
+//! in the byte `memory_is_wide`.
 
 use core::arch::global_asm;
 

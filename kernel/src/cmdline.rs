@@ -1,8 +1,8 @@
 //! The guest's command line: `key=value` words.
 //!
-//! Whoever knows an option takes it, and at the end [`CommandLine::finish`]
-//! refuses what nobody took. Nothing is silently ignored, and every error says
-//! in one line which option is meant and what it wants.
+//! Each part of the guest takes the options it knows; at the end
+//! [`CommandLine::finish`] rejects the rest. Nothing is silently ignored, and
+//! every error is one line that names the option and what it expects.
 
 use alloc::{
     borrow::ToOwned,
@@ -11,16 +11,15 @@ use alloc::{
 };
 use core::{fmt, str::FromStr};
 
-/// The options that were given and not taken yet, and the names of those that
-/// were asked for.
+/// The options not taken yet, and the names of all options asked for so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
     options: Vec<(String, String)>,
     known: Vec<String>,
 }
 
-/// What is wrong with the command line. Its `Display` is one line for the
-/// console, which starts with a lower-case letter.
+/// An error in the command line. Its `Display` is one line for the console,
+/// starting with a lower-case letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionError {
     /// A word that is not `key=value`.
@@ -33,7 +32,7 @@ pub enum OptionError {
         /// The key.
         key: String,
     },
-    /// The value does not mean anything.
+    /// The value is not valid for its option.
     Invalid {
         /// The key.
         key: String,
@@ -42,26 +41,26 @@ pub enum OptionError {
         /// What it must be, for instance `a port number (example: port=25)`.
         expected: String,
     },
-    /// An option that must be there is not.
+    /// A required option is missing.
     Missing {
         /// The key.
         key: String,
         /// What its value must be.
         expected: String,
     },
-    /// Nobody knows this option.
+    /// No part of the guest knows this option.
     Unknown {
         /// The key.
         key: String,
-        /// All options that there are, in the order in which they were asked for.
+        /// All options that exist, in the order in which they were asked for.
         known: Vec<String>,
     },
 }
 
 impl CommandLine {
     /// Splits the command line at ASCII white space into `key=value` words. A
-    /// value runs to the end of its word and may be empty or hold `=`; quotes
-    /// have no meaning.
+    /// value extends to the end of its word; it may be empty or contain `=`.
+    /// Quotes have no special meaning.
     ///
     /// # Errors
     /// [`OptionError::BareWord`], [`OptionError::Duplicate`].
@@ -89,8 +88,8 @@ impl CommandLine {
         Some(self.options.remove(at).1)
     }
 
-    /// Takes and parses an option, if it was given. `expected` says what it
-    /// must be, for instance `a port number (example: port=25)`.
+    /// Takes and parses an option, if it was given. `expected` describes a
+    /// valid value, for instance `a port number (example: port=25)`.
     ///
     /// # Errors
     /// [`OptionError::Invalid`].
@@ -124,7 +123,7 @@ impl CommandLine {
             })
     }
 
-    /// Ends the reading: whatever was not taken is unknown.
+    /// Finishes reading: every option not taken by now is unknown.
     ///
     /// # Errors
     /// [`OptionError::Unknown`] with the first such option.
@@ -140,7 +139,7 @@ impl CommandLine {
 }
 
 impl OptionError {
-    /// The error for a value that its reader refuses.
+    /// Makes the error for a value that the option's reader rejects.
     #[must_use]
     pub fn invalid(key: &str, value: &str, expected: &str) -> Self {
         Self::Invalid {

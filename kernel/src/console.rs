@@ -1,10 +1,11 @@
 //! The PV console (`xen/include/public/io/console.h`): two byte rings in one
 //! page, 1024 bytes in and 2048 out.
 //!
-//! What the ring has no room for waits in a bounded backlog, which a task
-//! writes out as xenconsoled reads. Beyond the bound output is dropped, and
-//! how much is said as soon as there is room.
+//! Output that does not fit the ring waits in a bounded backlog, which a task
+//! drains as xenconsoled reads. Output beyond the bound is dropped; once there
+//! is room again, a line says how many bytes were.
 
+use crate::bug;
 use crate::event::{self, EventChannel};
 use crate::hypercall::sched_op;
 use crate::lifecycle::{Lifecycle, Outcome};
@@ -24,13 +25,13 @@ use core::task::{Poll, Waker};
 use core::time::Duration;
 use xen_sys::abi::{self, xencons_interface};
 
-/// Bytes that wait for room in the ring, at most.
+/// Most bytes that wait for room in the ring.
 const BACKLOG: usize = 16 * 1024;
 
-/// Longest line of input; what exceeds it is cut.
+/// Longest line of input in bytes; longer ones are truncated.
 const LINE: usize = 256;
 
-/// Lines of input that wait for a reader, at most.
+/// Most lines of input that wait for a reader.
 const LINES: usize = 8;
 
 const IN_SIZE: u32 = 1024;
@@ -48,7 +49,7 @@ struct Console {
 
 static CONSOLE: VcpuCell<Option<Console>> = VcpuCell::new(None);
 
-/// Starts output.
+/// Starts output to the ring in `page`, whose event channel is `port`.
 pub(crate) fn init(page: SharedMemory, port: u32) {
     assert!(page.len() == PAGE_SIZE);
     *CONSOLE.borrow() = Some(Console {
@@ -70,8 +71,8 @@ impl Lifecycle for Output {
         "console"
     }
 
-    /// The ring has moved with the guest; its port is the new domain's, and
-    /// what the new console daemon has not read yet waits in it.
+    /// The ring moved with the guest and still holds what no console daemon has
+    /// read; its port is the new domain's.
     fn resume(&self, outcome: Outcome) {
         if outcome == Outcome::NewDomain
             && let Some(console) = CONSOLE.borrow().as_mut()
@@ -83,8 +84,8 @@ impl Lifecycle for Output {
 }
 
 impl Console {
-    /// Free bytes of the output ring. Indices that no console daemon would
-    /// leave count as a full ring: nothing is written outside of it.
+    /// Returns the free bytes of the output ring. Impossible indices count as a
+    /// full ring, so nothing is ever written outside it.
     fn room(&self) -> u32 {
         let consumer = self
             .page
@@ -95,7 +96,7 @@ impl Console {
         OUT_SIZE.saturating_sub(producer.wrapping_sub(consumer))
     }
 
-    /// Copies what fits into the ring and returns how much that was.
+    /// Copies as many bytes into the ring as fit, and returns how many.
     fn put(&self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.room() as usize);
         let at = offset_of!(xencons_interface, out_prod);
@@ -110,7 +111,7 @@ impl Console {
         count
     }
 
-    /// Moves the backlog to the ring; true where all of it has gone.
+    /// Moves the backlog to the ring; returns true if all of it fitted.
     fn drain(&mut self) -> bool {
         while !self.backlog.is_empty() {
             let count = self.put(self.backlog.as_slices().0);
@@ -137,7 +138,7 @@ impl Console {
 }
 
 impl Write for Console {
-    /// Takes a string; newlines become CR LF, as a terminal wants them.
+    /// Writes a string; newlines become CR LF, as a terminal expects.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for line in text.split_inclusive('\n') {
             let (line, end) = match line.strip_suffix('\n') {
@@ -164,14 +165,15 @@ pub fn print(text: fmt::Arguments<'_>) {
         && let Some(console) = guard.as_mut()
     {
         console.drain();
-        // `Console` itself never fails; a `Display` that does is cut short.
+        // `Console` itself never fails; output of a `Display` that does is cut
+        // short.
         let _ = console.write_fmt(text);
         event::notify(console.port);
     }
 }
 
-/// Waits, at most for `limit`, until the console daemon has read everything.
-/// Blocks the whole guest: for its last words only.
+/// Waits, for at most `limit`, until the console daemon has read everything.
+/// Blocks the whole guest, so it is for its last words only.
 pub(crate) fn flush(limit: Duration) {
     let Some(start) = time::if_running() else {
         return;
@@ -193,11 +195,11 @@ pub(crate) fn flush(limit: Duration) {
     }
 }
 
-/// Serves the console's events: writes out the backlog, collects input.
+/// Serves the console's events: drains the backlog and collects input.
 pub(crate) async fn serve(channel: EventChannel) {
     loop {
-        // The console's channel lives as long as the guest.
         if channel.wait().await.is_err() {
+            bug::report("the console's event channel ended before the guest");
             return;
         }
         let reader = CONSOLE.borrow().as_mut().and_then(|console| {
@@ -211,8 +213,8 @@ pub(crate) async fn serve(channel: EventChannel) {
 }
 
 impl Console {
-    /// Takes what was typed; the task that waits for a line where one is
-    /// complete.
+    /// Takes what was typed. Returns the waker of the task that waits for a
+    /// line, if a line is complete.
     fn collect_input(&mut self) -> Option<Waker> {
         let producer = self
             .page
@@ -220,7 +222,7 @@ impl Console {
         let at = offset_of!(xencons_interface, in_cons);
         let mut consumer = self.page.load_u32(at, Ordering::Relaxed);
         if producer.wrapping_sub(consumer) > IN_SIZE {
-            // No console daemon does this; begin again from where it says.
+            // No correct console daemon does this; resume at its index.
             consumer = producer;
         }
         while consumer != producer {
@@ -251,8 +253,9 @@ impl Console {
     }
 }
 
-/// Waits for the next line typed on the console, without its end. One task at
-/// a time may wait. Lines that nobody reads are dropped beyond a small number.
+/// Waits for the next line typed on the console, without its line ending. Only
+/// one task at a time may wait. At most 8 unread lines are kept; further ones
+/// are dropped.
 pub async fn read_line() -> String {
     poll_fn(|context| {
         let mut guard = CONSOLE.borrow();

@@ -1,14 +1,14 @@
 //! Event channels (`xen/include/public/event_channel.h`).
 //!
-//! Events are never delivered as upcalls: the pending bits are looked at
-//! between tasks, and a guest with nothing to do polls the ports that tasks
-//! wait on ([`block`]).
+//! Events are never delivered as upcalls. The run loop checks the pending bits between tasks, and
+//! an idle guest polls the ports that tasks wait on ([`block`]).
 
 mod table;
 
 pub use table::MAX_CHANNELS;
 pub(crate) use table::Origin;
 
+use crate::bug;
 use crate::domain::{self, DomId, Generation};
 use crate::hypercall::{Refused, event_channel_op, sched_op};
 use crate::shared_info::shared_info;
@@ -20,13 +20,13 @@ use core::task::{Context, Poll};
 use table::{Slot, Table};
 use xen_sys::abi;
 
-/// Why an event channel could not be made or asked.
+/// Why an operation on an event channel failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventError {
     /// This guest has [`MAX_CHANNELS`] channels already.
     TooMany,
-    /// The channel belonged to the domain that this guest was before it was
-    /// restored or migrated; it ended there.
+    /// The channel belonged to the domain that this guest was before it was restored or migrated,
+    /// and ended with it.
     Stale,
     /// Xen refused.
     Refused(Refused),
@@ -50,7 +50,7 @@ impl From<Refused> for EventError {
     }
 }
 
-/// State of a channel as Xen sees it (`EVTCHNOP_status`).
+/// The state of a channel as Xen reports it (`EVTCHNOP_status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelStatus {
     /// Allocated; the other side has not bound it, or has closed its end.
@@ -65,18 +65,18 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table::new());
 
 /// One end of an event channel; closed when dropped.
 ///
-/// A channel that this guest made ends when it becomes another domain: every
-/// use fails with [`EventError::Stale`] from then on.
+/// A channel made by this guest ends when the guest becomes another domain: every use fails with
+/// [`EventError::Stale`] from then on.
 #[derive(Debug)]
 pub struct EventChannel {
     slot: usize,
-    /// Of the domain that it belongs to; `None` for those that the domain
-    /// builder makes anew.
+    /// The generation of the domain it belongs to; `None` for the channels that the domain builder
+    /// makes anew.
     generation: Option<Generation>,
 }
 
 impl EventChannel {
-    /// Makes a channel that `remote` can bind.
+    /// Allocates a channel that domain `remote` can bind.
     ///
     /// # Errors
     /// [`EventError`].
@@ -91,7 +91,7 @@ impl EventChannel {
         Self::adopt(argument.port, Origin::Own).inspect_err(|_| close(argument.port))
     }
 
-    /// Binds the channel that `remote` made and offered us as `port`.
+    /// Binds the channel that domain `remote` allocated for us as its `port`.
     ///
     /// # Errors
     /// [`EventError`].
@@ -106,7 +106,7 @@ impl EventChannel {
         Self::adopt(argument.local_port, Origin::Own).inspect_err(|_| close(argument.local_port))
     }
 
-    /// Takes over a port, one that the domain builder made included.
+    /// Takes over an open port, whether this guest or the domain builder made it.
     pub(crate) fn adopt(port: u32, origin: Origin) -> Result<Self, EventError> {
         let mut table = TABLE.borrow();
         let slot = table
@@ -125,7 +125,7 @@ impl EventChannel {
         })
     }
 
-    /// The local port number, which the other side binds.
+    /// Returns the local port number, which the other side binds.
     ///
     /// # Errors
     /// [`EventError::Stale`].
@@ -142,8 +142,7 @@ impl EventChannel {
             .ok_or(EventError::Stale)
     }
 
-    /// Wakes the other side. A channel whose other end is gone takes the
-    /// notification and nothing happens.
+    /// Notifies the other side. If its end is gone, nothing happens.
     ///
     /// # Errors
     /// [`EventError::Stale`].
@@ -152,7 +151,7 @@ impl EventChannel {
         Ok(())
     }
 
-    /// Takes the event that waits, if there is one.
+    /// Takes the pending event; returns whether there was one.
     ///
     /// # Errors
     /// [`EventError::Stale`].
@@ -160,16 +159,17 @@ impl EventChannel {
         Ok(shared_info().take_pending(self.port()?))
     }
 
-    /// Waits for an event and takes it. Look at the ring afterwards: what
-    /// happens after that raises a new event. One task at a time may wait.
+    /// Waits for an event and takes it. Check the ring afterwards: anything later raises a new
+    /// event. Only one task at a time may wait.
     ///
     /// # Errors
-    /// [`EventError::Stale`], at once when the channel ends.
+    /// [`EventError::Stale`], as soon as the channel ends.
     pub async fn wait(&self) -> Result<(), EventError> {
         poll_fn(|context| self.poll_wait(context)).await
     }
 
-    /// As [`wait`](Self::wait), for a task that waits on several channels.
+    /// Polls for an event and takes it: [`wait`](Self::wait) for a task that waits on several
+    /// channels.
     ///
     /// # Errors
     /// [`EventError::Stale`].
@@ -184,14 +184,14 @@ impl EventChannel {
         let waits = slot.and_then(|slot| slot.waker.as_ref());
         if !waits.is_some_and(|waker| waker.will_wake(context.waker())) {
             let former = table.replace_waker(self.slot, Some(context.waker().clone()));
-            // Dropping a waker can end a task and with it other channels.
+            // Dropping a waker can end a task, and other channels with it.
             drop(table);
             drop(former);
         }
         Poll::Pending
     }
 
-    /// Asks Xen what has become of the channel.
+    /// Asks Xen for the state of the channel.
     ///
     /// # Errors
     /// [`EventError::Stale`], [`EventError::Refused`].
@@ -200,7 +200,7 @@ impl EventChannel {
     }
 }
 
-/// What Xen says about `port`.
+/// Asks Xen for the state of `port`.
 pub(crate) fn status(port: u32) -> Result<ChannelStatus, EventError> {
     let mut argument = abi::evtchn_status {
         dom: abi::DOMID_SELF as DomId,
@@ -227,27 +227,30 @@ impl Drop for EventChannel {
     }
 }
 
-/// Notifies `port`; the panic path has no channel at hand.
+/// Notifies the other side of `port`, for the panic path, which has no [`EventChannel`].
 pub(crate) fn notify(port: u32) {
     let mut argument = abi::evtchn_send { port };
-    // SAFETY: the structure of this command. An error means that the other
-    // end is gone, which its owner finds by other means.
+    // SAFETY: the structure of this command. An error means that the other end is gone, which the
+    // owner of the channel learns by other means.
     let _ = unsafe { event_channel_op(abi::EVTCHNOP_send, &raw mut argument) };
 }
 
 fn close(port: u32) {
     let mut argument = abi::evtchn_close { port };
-    // SAFETY: the structure of this command. Xen refuses only a port that is
-    // no longer ours, and then there is nothing to close.
-    let _ = unsafe { event_channel_op(abi::EVTCHNOP_close, &raw mut argument) };
+    // SAFETY: the structure of this command.
+    let closed = unsafe { event_channel_op(abi::EVTCHNOP_close, &raw mut argument) };
+    if closed.is_err() {
+        // Xen refuses only a port that is not ours.
+        bug::report("an event channel was closed twice");
+    }
     shared_info().take_pending(port);
 }
 
-/// Wakes the tasks whose events have come.
+/// Wakes the tasks whose ports have a pending event.
 pub(crate) fn dispatch() {
     let mut from = 0;
     loop {
-        // The table is free again when a task is woken: that may end in taking it.
+        // The table is not borrowed while a task is woken, which may borrow it again.
         let waker = {
             let mut table = TABLE.borrow();
             let Some((index, slot)) = table.next_waiting(from) else {
@@ -265,13 +268,13 @@ pub(crate) fn dispatch() {
     }
 }
 
-/// Channels in use.
+/// Returns the number of channels in use.
 #[must_use]
 pub fn in_use() -> usize {
     TABLE.borrow().slots.iter().flatten().count()
 }
 
-/// A port that this guest made, if there is one.
+/// Returns a port made by this guest, if there is one.
 pub(crate) fn own_port() -> Option<u32> {
     let table = TABLE.borrow();
     let mut slots = table.slots.iter().flatten();
@@ -280,9 +283,9 @@ pub(crate) fn own_port() -> Option<u32> {
         .map(|slot| slot.port)
 }
 
-/// The table in a new domain: what this guest made is gone, the console's and
-/// xenstore's channels have new ports. Whoever waits on a channel that is gone
-/// is woken, to see that it is stale.
+/// Renews the table in a new domain. The channels made by this guest are gone; tasks that wait on
+/// one are woken to see that it is stale. The console's and xenstore's channels get their new
+/// ports.
 pub(crate) fn renew(console_port: u32, store_port: u32) {
     for index in 0..MAX_CHANNELS {
         let gone = {
@@ -306,8 +309,8 @@ pub(crate) fn renew(console_port: u32, store_port: u32) {
     }
 }
 
-/// Gives the processor away until an event comes on a port that a task waits
-/// on, or until `deadline` in nanoseconds of Xen's system time.
+/// Blocks the vCPU until an event arrives on a port that a task waits on, or until `deadline`, in
+/// nanoseconds of Xen's system time.
 pub(crate) fn block(deadline: Option<u64>) {
     let mut ports = [const { MaybeUninit::<u32>::uninit() }; MAX_CHANNELS];
     let mut count = 0;
@@ -326,10 +329,11 @@ pub(crate) fn block(deadline: Option<u64>) {
         nr_ports: count as u32,
         timeout: deadline.map_or(0, |nanos| nanos.max(1)),
     };
-    // Xen looks at the pending bits after it marked this vCPU as polling, so an
-    // event between our look and the call is not missed (`do_poll`).
-    // SAFETY: the structure of this command; `ports` outlives the call, and its
-    // first `nr_ports` entries are written.
+    // Xen checks the pending bits after marking this vCPU as polling, so an event between our check
+    // and the call is not missed (`do_poll`). SAFETY: the structure of this command; `ports`
+    // outlives the call, and its first `nr_ports` entries are written.
     let polled = unsafe { sched_op(abi::SCHEDOP_poll, &raw const argument) };
-    debug_assert!(polled.is_ok(), "SCHEDOP_poll refused a valid list");
+    if polled.is_err() {
+        bug::report("Xen refused to poll the guest's own ports");
+    }
 }

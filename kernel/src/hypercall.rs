@@ -1,13 +1,16 @@
-//! Hypercalls: one trampoline of the hypercall page each, arguments in RDI,
-//! RSI, RDX, R10, R8 (`xen/include/public/arch-x86/xen-x86_64.h`).
+//! Hypercalls, each through its trampoline in the hypercall page, with
+//! arguments in RDI, RSI, RDX, R10, R8
+//! (`xen/include/public/arch-x86/xen-x86_64.h`).
 //!
-//! Here are the call itself, which `calls` counts, and the operations that any
-//! kind of guest makes. What only a PV guest asks for is in `pv::hypercall`.
+//! This file has the call itself, which `calls` counts, and the operations
+//! common to all kinds of guest. Those of PV guests only are in
+//! `pv::hypercall`.
 
 mod calls;
 
 pub use calls::{Calls, counts};
 
+use crate::bug;
 use calls::Kind;
 use core::arch::asm;
 use core::ffi::c_void;
@@ -19,7 +22,7 @@ unsafe extern "C" {
     static hypercall_page: [u8; 4096];
 }
 
-/// A hypercall that Xen refused, with its error number
+/// The error number of a hypercall that Xen refused
 /// (`xen/include/public/errno.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused(pub u32);
@@ -42,7 +45,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// One hypercall.
+/// Makes hypercall `NUMBER`.
 ///
 /// # Safety
 /// The arguments must be what hypercall `NUMBER` expects, and every pointer
@@ -52,9 +55,9 @@ pub(crate) unsafe fn call<const NUMBER: u32>(arguments: [u64; 5]) -> Result<u64,
     let [first, second, third, fourth, fifth] = arguments;
     calls::count(const { calls::kind(NUMBER) });
     let result: i64;
-    // SAFETY: the trampoline keeps every register but RAX; debug builds of Xen
-    // destroy the argument registers, so they count as clobbered. It pushes
-    // onto the stack, hence no `nostack`. The rest is the caller's promise.
+    // SAFETY: the trampoline preserves every register but RAX; debug builds of
+    // Xen destroy the argument registers, so they count as clobbered. It pushes
+    // onto the stack, hence no `nostack`. The caller promises the rest.
     unsafe {
         asm!(
             "call {page} + {offset}",
@@ -73,7 +76,7 @@ pub(crate) unsafe fn call<const NUMBER: u32>(arguments: [u64; 5]) -> Result<u64,
     u64::try_from(result).map_err(|_| Refused(u32::try_from(-result).unwrap_or(u32::MAX)))
 }
 
-/// A pointer as an argument.
+/// Returns a pointer as a hypercall argument.
 pub(crate) fn address<T>(pointer: *const T) -> u64 {
     pointer as u64
 }
@@ -129,8 +132,9 @@ pub(crate) unsafe fn grant_table_op<T>(command: u32, operations: &mut [T]) -> Re
     .map(drop)
 }
 
-/// `VCPUOP_get_runstate_info`: for how long this vCPU has run in this domain,
-/// its hypercalls included (`xen/common/schedule.c:vcpu_runstate_get`).
+/// `VCPUOP_get_runstate_info`: returns how long this vCPU has run in this
+/// domain, including its hypercalls
+/// (`xen/common/schedule.c:vcpu_runstate_get`).
 pub(crate) fn time_running() -> Duration {
     let mut info = abi::vcpu_runstate_info {
         state: 0,
@@ -147,11 +151,13 @@ pub(crate) fn time_running() -> Duration {
             0,
         ])
     };
-    debug_assert!(asked.is_ok(), "a vCPU may ask for its own state");
+    if asked.is_err() {
+        bug::report("Xen refused a vCPU its own state");
+    }
     Duration::from_nanos(info.time[abi::RUNSTATE_running as usize])
 }
 
-/// Version of the hypervisor, as (major, minor).
+/// Returns the version of the hypervisor as (major, minor).
 #[must_use]
 pub fn xen_version() -> (u16, u16) {
     // SAFETY: XENVER_version takes no argument and touches no memory.

@@ -1,29 +1,28 @@
-//! What a Causeway guest needs of Xen.
+//! What a Causeway guest needs from Xen.
 //!
-//! In layers, and in the order in which to read them. A module uses only what
-//! stands before it; what is below is told by arguments, or by a trait that it
-//! defines, what is above.
+//! The modules form layers, listed in reading order. A module imports only modules listed before
+//! it. A lower layer learns about a higher one through arguments, or through a trait that the lower
+//! one defines.
 //!
-//! 1. Words: `page` and `domain` (frame numbers, domain numbers, generations),
-//!    `phase` (the steps of a suspend), `vcpu_cell`, [`cmdline`].
-//! 2. [`hypercall`], and `shared_info`, the page in which Xen writes to the guest.
-//! 3. [`mem`]: page frames and the heap. It does not know where memory comes from.
-//! 4. `pv`: everything that only a PV guest needs (start of day, p2m, page
-//!    tables, foreign window, suspend, traps), the source of `mem`'s memory
-//!    included.
-//! 5. [`event`], [`time`], [`task`]: what wakes the guest, and what it then runs;
-//!    [`trace`], [`random`][mod@random].
-//! 6. [`lifecycle`]: what every part does in a suspend.
+//! 1. Basics: `page` and `domain` (frame numbers, domain numbers, generations), `phase` (the steps
+//!    of a suspend), `vcpu_cell`, [`cmdline`].
+//! 2. `shared_info`, the page in which Xen writes to the guest; [`time`];
+//!    [`trace`] and [`bug`]; [`hypercall`].
+//! 3. [`mem`]: page frames and the heap, independent of where memory comes from.
+//! 4. `pv`: everything that only a PV guest needs: start of day, p2m, page tables, memory
+//!    reservation (the source of `mem`'s memory), foreign window, suspend, traps.
+//! 5. [`event`], [`task`]: what wakes the guest, and what it runs then; [`random`][mod@random].
+//! 6. [`lifecycle`]: the contract that every part keeps in a suspend.
 //! 7. [`shared`], [`grant`], [`ring`]: memory that another domain can change.
 //! 8. [`console`], [`log`](mod@logger), [`power`], [`panic()`].
 //! 9. [`xenstore`], [`xenbus`]: talking to the toolstack and to backends.
-//! 10. `suspend`, [`shutdown`], `upkeep`: what the toolstack asks for, and the
-//!     reserve of memory.
-//! 11. `start` puts all of it together.
+//! 10. `suspend`, [`shutdown`]: carrying out the toolstack's requests; `upkeep`: the reserve of
+//!     free memory.
+//! 11. `start`: puts everything together.
 //!
-//! A guest has one vCPU and never enables event upcalls, so the whole of it is
-//! one thread of execution. Every wait is a future; when no task can run, the
-//! vCPU blocks in `SCHEDOP_poll` until an event or a timer is due.
+//! A guest has one vCPU and never enables event upcalls, so the whole guest is one thread of
+//! execution. Every wait is a future; when no task can run, the vCPU blocks in `SCHEDOP_poll` until
+//! an event or a timer is due.
 //!
 //! An image calls [`guest!`] with its `async fn main(kernel::Guest)`.
 #![no_std]
@@ -32,6 +31,7 @@ extern crate alloc;
 #[cfg(feature = "host")]
 extern crate std;
 
+pub mod bug;
 pub mod cmdline;
 pub mod console;
 mod domain;
@@ -66,12 +66,11 @@ pub use page::{PAGE_SIZE, Pfn};
 pub use panic::panic;
 pub use start::{Guest, start};
 
-/// Defines what a guest image must: its entry from `boot`, its heap, its panic
-/// handler, all around the given `async fn(kernel::Guest) -> Result<(), E>`.
+/// Defines what every guest image needs (entry point for `boot`, heap, panic handler) around the
+/// given `async fn(kernel::Guest) -> Result<(), E>`.
 ///
-/// When the function returns `Ok` the domain powers off. When it returns an
-/// error, the console shows `error: …` and the domain ends as crashed, which
-/// is what `on_crash` in its configuration acts on.
+/// When the function returns `Ok`, the domain powers off. When it returns an error, the console
+/// shows `error: …` and the domain ends as crashed, so `on_crash` in its configuration applies.
 #[macro_export]
 macro_rules! guest {
     ($main:path) => {

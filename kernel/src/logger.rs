@@ -1,4 +1,4 @@
-//! The `log` crate's macros, printed on the console with the guest's time.
+//! Prints the `log` crate's records on the console, with the guest's time.
 
 use crate::{console, time};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -33,10 +33,10 @@ impl Log for ConsoleLogger {
     fn flush(&self) {}
 }
 
-/// Connects the macros to the console.
+/// Installs the logger, with `level` as the most verbose level.
 pub(crate) fn init(level: LevelFilter) {
     static LOGGER: ConsoleLogger = ConsoleLogger;
-    // Only a second logger is refused, and this is the only one.
+    // Only a second logger would be refused, and this is the first.
     let _ = log::set_logger(&LOGGER);
     log::set_max_level(level);
 }

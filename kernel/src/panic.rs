@@ -1,4 +1,4 @@
-//! What a panic prints, and how it ends the domain.
+//! The panic handler: prints the panic and ends the domain.
 
 use crate::console;
 use crate::power::{self, Reason};
@@ -7,9 +7,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
 
-/// Prints message and location on the console and ends the domain as crashed.
+/// Prints the message and location on the console and ends the domain as
+/// crashed.
 pub fn panic(info: &PanicInfo<'_>) -> ! {
-    // A panic while one is printed: the console itself is at fault.
+    // On a panic while printing one, the console itself is at fault.
     if !PANICKING.swap(true, Ordering::Relaxed) {
         let message = info.message();
         match info.location() {

@@ -1,26 +1,26 @@
-//! How a domain ends (`SCHEDOP_shutdown`).
+//! Ends the domain (`SCHEDOP_shutdown`).
 
 use crate::console;
 use crate::hypercall::sched_op;
 use core::time::Duration;
 use xen_sys::abi;
 
-/// Why the domain stops; the toolstack acts on it by `on_poweroff`,
-/// `on_reboot` and `on_crash` of the domain's configuration.
+/// The reason why the domain stops. The toolstack reacts as `on_poweroff`,
+/// `on_reboot` and `on_crash` of the domain's configuration say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Switched off.
     Poweroff,
     /// To be started again.
     Reboot,
-    /// Ended by a bug or by an unusable configuration.
+    /// Ended by a bug or an unusable configuration.
     Crash,
 }
 
-/// Longest wait for the console to take its last lines.
+/// Longest wait for the console daemon to read the last lines.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Ends the domain, after the console has taken what was printed.
+/// Ends the domain, once the console daemon has read what was printed.
 pub fn stop(reason: Reason) -> ! {
     console::flush(LAST_WORDS);
     let argument = abi::sched_shutdown {

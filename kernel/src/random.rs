@@ -1,26 +1,27 @@
 //! Random numbers.
 //!
-//! Where the processor has RDRAND (any since 2012, unless the toolstack hides
-//! it) they are as good as that: good for nonces, and for keys as far as one
-//! trusts the processor. Without it they are made of the time-stamp counter,
-//! the domain's number and a count: no two are alike, but who knows the host
-//! well can narrow them down. Good enough for a nonce that has to be new, not
-//! for a key.
+//! If the processor has RDRAND (any since 2012, unless the toolstack hides it)
+//! they are as good as RDRAND: good for nonces, and for keys as far as one
+//! trusts the processor. Without it they are derived from the time-stamp
+//! counter, the domain's number and a count: no two are equal, but somebody who
+//! knows the host well can narrow them down. They are good enough for a nonce
+//! that has to be unique, not for a key.
 
 use crate::{domain, pv};
 use core::arch::x86_64::{_rdrand64_step, _rdtsc};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// How often to ask RDRAND for a word: it succeeds within ten attempts unless
-/// the processor is broken (Intel SDM volume 1, 7.3.17.1).
+/// How many times to ask RDRAND for a word: it succeeds within ten attempts
+/// unless the processor is broken (Intel SDM volume 1, 7.3.17.1).
 const ATTEMPTS: usize = 10;
 
-/// Everything that was ever drawn, mixed; what follows depends on it.
+/// A mixture of everything ever drawn, on which all further numbers depend.
 static STATE: AtomicU64 = AtomicU64::new(0);
 
-/// Fills `bytes`; see the module for what they are good for.
+/// Fills `bytes` with random numbers; see the module's documentation for their
+/// quality.
 pub fn fill(bytes: &mut [u8]) {
-    // Asked each time: the guest may have come to another host.
+    // Checked each time: the guest may have moved to another host.
     let hardware = pv::has_rdrand();
     // SAFETY: part of x86-64.
     let clock = unsafe { _rdtsc() };
@@ -39,23 +40,24 @@ pub fn fill(bytes: &mut [u8]) {
     STATE.store(mix(state), Ordering::Relaxed);
 }
 
-/// The odd number nearest to 2^64 divided by the golden ratio: adding it goes
-/// through all 64-bit numbers.
+/// The odd number nearest to 2^64 divided by the golden ratio: adding it
+/// repeatedly visits all 64-bit numbers.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A bijection in which each bit depends on all others (the finisher of
-/// SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
+/// Mixes a word: a bijection in which each bit depends on all others (the
+/// finalizer of SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
 const fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)
 }
 
-/// A word of the processor's generator, which has to be there.
+/// Draws a word from the processor's generator, which must exist.
 fn rdrand() -> Option<u64> {
     (0..ATTEMPTS).find_map(|_| {
         let mut word = 0;
-        // SAFETY: the caller has looked whether the instruction is there.
+        // SAFETY: the caller has checked that the processor has the
+        // instruction.
         let drawn = unsafe { _rdrand64_step(&mut word) };
         (drawn == 1).then_some(word)
     })
@@ -67,7 +69,7 @@ mod tests {
     use alloc::collections::BTreeSet;
 
     #[test]
-    fn no_two_are_alike() {
+    fn no_two_are_equal() {
         let mut seen = BTreeSet::new();
         for _ in 0..10_000 {
             let mut nonce = [0; 16];
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn every_byte_is_filled_and_none_beside() {
         for length in 0..40 {
-            // A byte stays 0 in 64 attempts by chance once in 2^512 times.
+            // By chance a byte stays 0 in all 64 attempts once in 2^512 times.
             let mut changed = [false; 41];
             for _ in 0..64 {
                 let mut bytes = [0; 41];

@@ -1,7 +1,7 @@
 //! The frontend's half of a shared I/O ring (`xen/include/public/io/ring.h`).
 //!
-//! The producer and consumer indices that decide what this side does are kept
-//! in private memory; the shared ones are fetched once and checked.
+//! The producer and consumer indices that this side relies on are kept in private memory; the
+//! shared ones are fetched once and checked.
 
 use crate::shared::SharedMemory;
 use core::fmt;
@@ -9,10 +9,10 @@ use core::ops::Deref;
 use core::sync::atomic::{Ordering, fence};
 use xen_sys::ring::{REQ_EVENT, REQ_PROD, RSP_EVENT, RSP_PROD, SLOTS, capacity};
 
-/// What a backend did that no correct backend does.
+/// How a backend broke the ring's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RingError {
-    /// It claims more responses than there were requests.
+    /// The backend claims more responses than there were requests.
     Overrun,
 }
 
@@ -32,7 +32,7 @@ impl core::error::Error for RingError {}
 pub struct FrontRing<P, const REQ: usize, const RSP: usize> {
     page: P,
     req_prod: u32,
-    /// What the backend has been shown of `req_prod`.
+    /// The value of `req_prod` that the backend has been shown.
     published: u32,
     rsp_cons: u32,
 }
@@ -55,12 +55,12 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
         }
     }
 
-    /// Number of slots.
+    /// Returns the number of slots.
     pub fn capacity(&self) -> u32 {
         Self::CAPACITY
     }
 
-    /// Requests that can be pushed before a response has to come.
+    /// Returns how many requests can be pushed before a response must arrive.
     pub fn free_requests(&self) -> u32 {
         Self::CAPACITY - self.req_prod.wrapping_sub(self.rsp_cons)
     }
@@ -69,18 +69,18 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
         SLOTS + (index & (Self::CAPACITY - 1)) as usize * Self::SLOT
     }
 
-    /// Puts a request in the next slot; the backend sees it at [`publish`](Self::publish).
+    /// Puts a request into the next slot; [`publish`](Self::publish) shows it to the backend.
     ///
     /// # Panics
-    /// When the ring is full: ask [`free_requests`](Self::free_requests) first.
+    /// If the ring is full: check [`free_requests`](Self::free_requests) first.
     pub fn push(&mut self, request: &[u8; REQ]) {
         assert!(self.free_requests() > 0, "the ring is full");
         self.page.write(Self::slot(self.req_prod), request);
         self.req_prod = self.req_prod.wrapping_add(1);
     }
 
-    /// Shows the pushed requests to the backend. True where it wants a
-    /// notification (`RING_PUSH_REQUESTS_AND_CHECK_NOTIFY`).
+    /// Shows the pushed requests to the backend. Returns true if it wants a notification
+    /// (`RING_PUSH_REQUESTS_AND_CHECK_NOTIFY`).
     pub fn publish(&mut self) -> bool {
         let old = core::mem::replace(&mut self.published, self.req_prod);
         self.page
@@ -93,7 +93,7 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
     /// Takes the next response.
     ///
     /// # Errors
-    /// [`RingError::Overrun`]; the ring cannot be used any more.
+    /// [`RingError::Overrun`], after which the ring is unusable.
     pub fn pop(&mut self) -> Result<Option<[u8; RSP]>, RingError> {
         let rsp_prod = self.page.load_u32(RSP_PROD, Ordering::Acquire);
         let waiting = rsp_prod.wrapping_sub(self.rsp_cons);
@@ -109,8 +109,8 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
         Ok(Some(response))
     }
 
-    /// Asks for an event at the next response. True where one came meanwhile,
-    /// so that the caller goes on popping (`RING_FINAL_CHECK_FOR_RESPONSES`).
+    /// Asks for an event at the next response. Returns true if a response has arrived meanwhile, so
+    /// that the caller keeps popping (`RING_FINAL_CHECK_FOR_RESPONSES`).
     pub fn rearm(&mut self) -> bool {
         self.page
             .store_u32(RSP_EVENT, self.rsp_cons.wrapping_add(1), Ordering::Relaxed);
@@ -118,13 +118,13 @@ impl<P: Deref<Target = SharedMemory>, const REQ: usize, const RSP: usize> FrontR
         self.page.load_u32(RSP_PROD, Ordering::Acquire) != self.rsp_cons
     }
 
-    /// Whether there is a response, without a write to the page.
+    /// Returns whether there is a response, without writing to the page.
     #[must_use]
     pub fn has_response(&self) -> bool {
         self.page.load_u32(RSP_PROD, Ordering::Acquire) != self.rsp_cons
     }
 
-    /// The page that holds the ring.
+    /// Returns the page that holds the ring.
     pub fn page(&self) -> &P {
         &self.page
     }
@@ -139,7 +139,7 @@ mod tests {
 
     type Ring = FrontRing<SharedPage, 12, 4>;
 
-    /// The backend's half, written from io/ring.h for the test.
+    /// The backend's half, written after io/ring.h for the tests.
     #[derive(Default)]
     struct Backend {
         req_cons: u32,
@@ -157,7 +157,7 @@ mod tests {
             Some(request)
         }
 
-        /// True where the frontend asked for a notification.
+        /// Returns true if the frontend asked for a notification.
         fn respond(&mut self, page: &SharedMemory, response: [u8; 4]) -> bool {
             page.write(SLOTS + (self.rsp_prod % 256) as usize * 12, &response);
             let old = self.rsp_prod;
@@ -213,8 +213,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of steps, requests and responses arrive once, in
-        /// order and unchanged, and nobody sleeps over a response.
+        /// In any order of steps, requests and responses arrive once, in order and unchanged, and
+        /// the frontend never sleeps while a response waits.
         #[test]
         fn everything_arrives_in_order(steps in prop::collection::vec(0u8..4, 1..3000)) {
             let mut ring = ring();

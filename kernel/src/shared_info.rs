@@ -3,31 +3,49 @@
 
 use crate::page::Mfn;
 use core::ptr::{addr_of, addr_of_mut};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use xen_sys::abi;
 
-/// Where the page is mapped while the guest runs, from `pv::init` on: at the
-/// start of the last GiB below 512 GiB, far above any memory a guest is given.
+/// The address at which the page is mapped while the guest runs, from
+/// `pv::init` on: the start of the last GiB below 512 GiB, far above any memory
+/// that a guest has.
 pub(crate) const ADDRESS: usize = 511 << 30;
 
 /// Whether the page is mapped.
 static MAPPED: AtomicBool = AtomicBool::new(false);
 
 /// Returns whether the page is mapped. It is not at the very beginning and
-/// around a suspend, where nothing may ask for the time.
+/// around a suspend, when nothing may ask for the time.
 pub(crate) fn is_mapped() -> bool {
     MAPPED.load(Ordering::Relaxed)
 }
 
-/// Notes that the page was mapped, or is about to be unmapped.
+/// Records that the page was mapped, or is about to be unmapped.
 pub(crate) fn set_mapped(mapped: bool) {
     MAPPED.store(mapped, Ordering::Relaxed);
 }
 
-/// The shared info page, through single reads and atomic bit operations.
+/// Reads a record that Xen may be updating, in which case its version is odd,
+/// and differs afterwards. Xen updates it from an interrupt that ends before
+/// this vCPU continues, so the loop runs twice at most.
+#[inline(always)]
+fn consistent<T>(version: impl Fn() -> u32, record: impl Fn() -> T) -> T {
+    loop {
+        let before = version();
+        fence(Ordering::Acquire);
+        let record = record();
+        fence(Ordering::Acquire);
+        if before.is_multiple_of(2) && version() == before {
+            return record;
+        }
+    }
+}
+
+/// Access to the shared info page through single reads and atomic bit
+/// operations.
 pub(crate) struct SharedInfo(*const abi::shared_info);
 
-/// The shared info page at its [`ADDRESS`].
+/// Returns access to the page at its [`ADDRESS`].
 pub(crate) const fn shared_info() -> SharedInfo {
     SharedInfo(ADDRESS as *const abi::shared_info)
 }
@@ -41,66 +59,52 @@ impl SharedInfo {
         unsafe { AtomicU64::from_ptr(addr_of!((*self.0).evtchn_pending[word]).cast_mut()) }
     }
 
-    /// Whether an event waits on `port`.
+    /// Returns whether an event is pending on `port`.
     pub(crate) fn is_pending(&self, port: u32) -> bool {
         self.pending_word(port).load(Ordering::Acquire) & (1 << (port % 64)) != 0
     }
 
-    /// Takes the event that waits on `port`, if there is one.
+    /// Takes the event pending on `port`; returns whether there was one.
     pub(crate) fn take_pending(&self, port: u32) -> bool {
         let bit = 1 << (port % 64);
         self.is_pending(port)
             && self.pending_word(port).fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// Xen's record of system time for vCPU 0, consistent in itself.
+    /// Returns Xen's record of system time for vCPU 0, in a consistent state.
     pub(crate) fn time(&self) -> abi::vcpu_time_info {
-        // SAFETY: the page is mapped; volatile reads of plain integers.
-        let version = || unsafe { addr_of!((*self.0).vcpu_info[0].time.version).read_volatile() };
-        loop {
-            // Xen makes the version odd while it writes; it does so from an
-            // interrupt that ends before this vCPU runs on, so this loop is
-            // passed twice at most.
-            let before = version();
-            core::sync::atomic::fence(Ordering::Acquire);
+        consistent(
+            // SAFETY: the page is mapped; volatile reads of plain integers.
+            || unsafe { addr_of!((*self.0).vcpu_info[0].time.version).read_volatile() },
             // SAFETY: as above.
-            let time = unsafe { addr_of!((*self.0).vcpu_info[0].time).read_volatile() };
-            core::sync::atomic::fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && version() == before {
-                return time;
-            }
-        }
+            || unsafe { addr_of!((*self.0).vcpu_info[0].time).read_volatile() },
+        )
     }
 
-    /// Unix time, in (seconds, nanoseconds), at system time zero.
+    /// Returns the Unix time at system time zero, as (seconds, nanoseconds).
     pub(crate) fn wall_clock_base(&self) -> (u64, u32) {
-        // SAFETY: the page is mapped; volatile reads of plain integers.
-        let version = || unsafe { addr_of!((*self.0).wc_version).read_volatile() };
-        loop {
-            let before = version();
-            core::sync::atomic::fence(Ordering::Acquire);
+        let (high, low, nanos) = consistent(
+            // SAFETY: the page is mapped; volatile reads of plain integers.
+            || unsafe { addr_of!((*self.0).wc_version).read_volatile() },
             // SAFETY: as above.
-            let (high, low, nanos) = unsafe {
+            || unsafe {
                 (
                     addr_of!((*self.0).wc_sec_hi).read_volatile(),
                     addr_of!((*self.0).wc_sec).read_volatile(),
                     addr_of!((*self.0).wc_nsec).read_volatile(),
                 )
-            };
-            core::sync::atomic::fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && version() == before {
-                return (u64::from(high) << 32 | u64::from(low), nanos);
-            }
-        }
+            },
+        );
+        (u64::from(high) << 32 | u64::from(low), nanos)
     }
 
-    /// Address of the last page fault.
+    /// Returns the address of the last page fault.
     pub(crate) fn fault_address(&self) -> u64 {
         // SAFETY: the page is mapped; a volatile read of a plain integer.
         unsafe { addr_of!((*self.0).vcpu_info[0].arch.cr2).read_volatile() }
     }
 
-    /// Names the p2m lists of a PV guest to the toolstack.
+    /// Publishes the p2m lists of a PV guest for the toolstack.
     pub(crate) fn publish_p2m(&self, frame_list_list: Mfn, pages: u64) {
         let page = self.0.cast_mut();
         // SAFETY: the page is mapped writable, and these fields are the

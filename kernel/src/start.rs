@@ -1,4 +1,4 @@
-//! From the first instruction in Rust to the appliance's `main`.
+//! Start-up: from the first instruction in Rust to the appliance's `main`.
 
 use crate::cmdline::CommandLine;
 use crate::event::{EventChannel, Origin};
@@ -17,20 +17,21 @@ use core::future::Future;
 use core::ptr::NonNull;
 use log::LevelFilter;
 
-/// What the kernel hands to an appliance.
+/// What the kernel passes to an appliance.
 pub struct Guest {
-    /// The options that the kernel has not taken for itself.
+    /// The options that the kernel has not taken itself.
     pub command_line: CommandLine,
     /// The domain's xenstore.
     pub xenstore: Xenstore,
-    /// The toolstack's wish that the guest stops, served by the kernel.
+    /// The toolstack's request that the guest stop, which the kernel serves.
     pub stopping: Stopping,
 }
 
 /// Brings up the guest and runs `main` until the domain ends.
 ///
 /// # Safety
-/// `boot` calls this once, first of all, with the address of start_info.
+/// `boot` calls this once, before anything else, with the address of
+/// start_info.
 pub unsafe fn start<F, E>(start_info: usize, main: fn(Guest) -> F) -> !
 where
     F: Future<Output = Result<(), E>> + 'static,
@@ -38,7 +39,8 @@ where
 {
     // SAFETY: the caller's promise.
     let info = unsafe { StartInfo::new(start_info) };
-    // The console first: it needs nothing else, and shows what goes wrong.
+    // The console comes first: it needs nothing else, and shows whatever goes
+    // wrong.
     console::init(ring_page(info.console_frame()), info.console_port());
     // SAFETY: this runs once, on the page tables that Xen made.
     unsafe { pv::init(&info) };
@@ -56,8 +58,8 @@ where
     let console_channel = channel(info.console_port(), Origin::Console);
     let store_channel = channel(info.store_port(), Origin::Store);
     let store_page = ring_page(info.store_frame());
-    // The order is that of their resume: what others print on, grant pages from
-    // and talk through.
+    // They resume in this order: first what the other parts print on and grant
+    // pages with.
     lifecycle::register(Rc::new(console::Output));
     lifecycle::register(Rc::new(grant::GrantTable));
     mem::frames::set_gate(suspend::may_change_memory);
@@ -112,21 +114,21 @@ fn options(info: StartInfo) -> Result<CommandLine, crate::cmdline::OptionError> 
     Ok(command_line)
 }
 
-/// Ends the domain with a line that says why.
+/// Prints the error and ends the domain as crashed.
 fn fail(error: &dyn Display) -> ! {
     console::print(format_args!("error: {error}\n"));
     power::stop(Reason::Crash)
 }
 
-/// The page of a ring that the domain builder made.
+/// Returns the page of a ring made by the domain builder.
 fn ring_page(pfn: Pfn) -> SharedMemory {
     let base = NonNull::new((pfn * PAGE_SIZE) as *mut u8).expect("frame 0 is never a ring");
-    // SAFETY: Xen's initial tables map the page at this address, and the
+    // SAFETY: Xen's initial page tables map the page at this address, and the
     // frame pool leaves it out (`pv::in_use`).
     unsafe { SharedMemory::new(base, PAGE_SIZE) }
 }
 
-/// The channel of such a ring.
+/// Adopts the event channel of such a ring.
 fn channel(port: u32, origin: Origin) -> EventChannel {
     EventChannel::adopt(port, origin).expect("the first channels find room")
 }

@@ -1,4 +1,4 @@
-//! Tasks: futures that run in turns on the guest's one vCPU.
+//! Tasks: futures that take turns on the guest's single vCPU.
 //!
 //! [`async_task`] makes the tasks; this module is the run queue and the loop
 //! that blocks the vCPU when nothing can run. A task is in the queue at most
@@ -13,13 +13,13 @@ use core::future::{Future, poll_fn};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Poll;
 
-/// What a suspend makes of a task's turn.
+/// How a suspend affects a task's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It waits its turn.
+    /// The task waits its turn.
     Ordinary,
-    /// The suspend waits for it: from the request to the first frame afterwards it runs before
-    /// ordinary tasks.
+    /// The suspend depends on the task: from the request to the first frame afterwards it runs
+    /// before ordinary tasks.
     Lifecycle,
 }
 
@@ -30,14 +30,14 @@ type Runnable = async_task::Runnable<Role>;
 
 static READY: VcpuCell<VecDeque<Runnable>> = VcpuCell::new(VecDeque::new());
 
-/// Whether those of [`Role::Lifecycle`] come first.
+/// Whether tasks of [`Role::Lifecycle`] run first.
 static HURRY: AtomicBool = AtomicBool::new(false);
 
 fn schedule(task: Runnable) {
     READY.borrow().push_back(task);
 }
 
-/// Takes the task whose turn it is from the queue.
+/// Removes the task whose turn it is from the queue.
 fn next() -> Option<Runnable> {
     let mut ready = READY.borrow();
     let first = if HURRY.load(Ordering::Relaxed) {
@@ -50,12 +50,12 @@ fn next() -> Option<Runnable> {
     ready.remove(first.unwrap_or(0))
 }
 
-/// A suspend is under way, or over.
+/// Tells the scheduler that a suspend begins, or that it is over.
 pub(crate) fn hurry(begins: bool) {
     HURRY.store(begins, Ordering::Relaxed);
 }
 
-/// Starts a task. Dropping the handle cancels it; `detach` lets it run on.
+/// Starts a task. Dropping the handle cancels it; `detach` lets it keep running.
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> Task<T> {
     spawn_as(Role::Ordinary, future)
 }
@@ -71,7 +71,7 @@ pub fn spawn_as<T: 'static>(role: Role, future: impl Future<Output = T> + 'stati
     task
 }
 
-/// Lets the other tasks that can run do so first.
+/// Lets all other ready tasks run first.
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {
@@ -84,12 +84,11 @@ pub async fn yield_now() {
     .await;
 }
 
-/// Turns of the run loop for one reading of the clock, as long as it does not
-/// block: a reading can cost a trap into Xen ([`time::turn`]), and timers may be
-/// late by so many turns.
+/// Turns of the run loop per reading of the clock, unless the loop blocks. A reading can cost a
+/// trap into Xen ([`time::turn`]); in return timers may be late by this many turns.
 const TURNS: u32 = 8;
 
-/// Runs tasks for ever. Calls `each_turn` with the turn's time before the tasks.
+/// Runs tasks for ever. Each turn begins with a call of `each_turn` with the turn's time.
 pub(crate) fn run(mut each_turn: impl FnMut(Instant)) -> ! {
     let mut left = 0;
     loop {
@@ -102,8 +101,8 @@ pub(crate) fn run(mut each_turn: impl FnMut(Instant)) -> ! {
         };
         left -= 1;
         each_turn(now);
-        // Only what is ready now: a task that makes itself ready again must
-        // not keep events waiting.
+        // Run only tasks that are ready now: one that makes itself ready again must not keep events
+        // waiting.
         let ready = READY.borrow().len();
         for _ in 0..ready {
             if let Some(task) = next() {

@@ -1,9 +1,9 @@
 //! The guest's clock and its timers.
 //!
-//! [`now`] counts nanoseconds and never jumps back. It follows Xen's system
-//! time (`struct vcpu_time_info` in `xen/include/public/xen.h`) at a distance:
-//! while the guest is suspended its clock stands still, whatever the uptime of
-//! the host that it wakes up on.
+//! [`now`] counts nanoseconds and never goes back. It follows Xen's system time
+//! (`struct vcpu_time_info` in `xen/include/public/xen.h`) at an offset: while
+//! the guest is suspended its clock stands still, regardless of the uptime of
+//! the host on which it resumes.
 
 use crate::shared_info::{self, shared_info};
 use crate::vcpu_cell::VcpuCell;
@@ -23,19 +23,20 @@ use xen_sys::abi;
 pub struct Instant(u64);
 
 impl Instant {
-    /// The point `nanos` nanoseconds after the clock's start.
+    /// Returns the point `nanos` nanoseconds after the clock's start.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the clock's start.
+    /// Returns the nanoseconds since the clock's start.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Time from `earlier` to this point; zero where that lies later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is
+    /// later.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -45,43 +46,45 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// The point `duration` later, at most the end of the clock (584 years).
+    /// Returns the point `duration` later, at most the end of the clock (584
+    /// years).
     fn add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
     }
 }
 
-/// What was last read, so that no reading is earlier than one before.
+/// The latest reading, so that no reading is earlier than one before.
 static LATEST: AtomicU64 = AtomicU64::new(0);
 
-/// What is added to Xen's system time, modulo 2^64.
+/// The offset added to Xen's system time, modulo 2^64.
 static OFFSET: AtomicU64 = AtomicU64::new(0);
 
-/// Lets the clock go on from its last reading, after a suspend.
+/// Lets the clock continue from its latest reading, after a suspend.
 pub(crate) fn resume() {
     let latest = LATEST.load(Ordering::Relaxed);
     OFFSET.store(latest.wrapping_sub(system_time()), Ordering::Relaxed);
 }
 
-/// Xen's system time in nanoseconds, which starts with the host.
+/// Returns Xen's system time in nanoseconds, which starts when the host boots.
 fn system_time() -> u64 {
     let time = shared_info().time();
-    // SAFETY: both instructions are part of x86-64; the fence keeps the
-    // counter from being read ahead of the record it refers to.
+    // SAFETY: both instructions are part of x86-64; the fence keeps the counter
+    // from being read before the record that it refers to.
     let counter = unsafe {
         _mm_lfence();
         _rdtsc()
     };
-    // The stamp of a young domain lies before the start of its counter, that
-    // is, just below zero (`xen/arch/x86/time.c:gtime_to_gtsc`): the
-    // difference is taken modulo 2^64. A stamp ahead of the counter is none.
+    // The time stamp of a young domain lies before the start of its counter,
+    // just below zero (`xen/arch/x86/time.c:gtime_to_gtsc`), so the difference
+    // is taken modulo 2^64. If the stamp is ahead of the counter, the
+    // difference counts as zero.
     let ticks = counter.wrapping_sub(time.tsc_timestamp).cast_signed();
     time.system_time
         .wrapping_add(scale(&time, ticks.max(0).cast_unsigned()))
 }
 
-/// Nanoseconds in `ticks` of the time-stamp counter.
+/// Converts `ticks` of the time-stamp counter to nanoseconds.
 fn scale(time: &abi::vcpu_time_info, ticks: u64) -> u64 {
     let ticks = if time.tsc_shift >= 0 {
         ticks << time.tsc_shift
@@ -91,13 +94,13 @@ fn scale(time: &abi::vcpu_time_info, ticks: u64) -> u64 {
     ((u128::from(ticks) * u128::from(time.tsc_to_system_mul)) >> 32) as u64
 }
 
-/// The present time; `None` while Xen's record is not mapped: at the very
-/// beginning, and around a suspend.
+/// Returns the current time, or `None` while Xen's record is not mapped: at the
+/// very beginning, and around a suspend.
 pub(crate) fn if_running() -> Option<Instant> {
     shared_info::is_mapped().then(now)
 }
 
-/// The present time.
+/// Returns the current time.
 #[must_use]
 pub fn now() -> Instant {
     let time = system_time()
@@ -107,17 +110,18 @@ pub fn now() -> Instant {
     Instant(time)
 }
 
-/// Time since the Unix epoch, as far as the host knows it.
+/// Returns the time since the Unix epoch, as the host knows it.
 #[must_use]
 pub fn unix_time() -> Duration {
     let (seconds, nanos) = shared_info().wall_clock_base();
     Duration::new(seconds, nanos) + Duration::from_nanos(system_time())
 }
 
-/// The latest reading of the clock, at most a few turns of the run loop old.
+/// Returns the latest reading of the clock, at most a few turns of the run loop
+/// old.
 ///
-/// A new reading can cost a trap into Xen, which emulates the counter where
-/// the host's is not safe to use (`xen/arch/x86/time.c`, `vtsc`); this costs
+/// A new reading can cost a trap into Xen, which emulates the counter if the
+/// host's is not safe to use (`xen/arch/x86/time.c`, `vtsc`); this costs
 /// nothing.
 #[must_use]
 pub fn turn() -> Instant {
@@ -125,7 +129,7 @@ pub fn turn() -> Instant {
 }
 
 struct Timers {
-    /// By deadline, and by number among those with the same.
+    /// Wakers by deadline, and by number among those with the same deadline.
     wakers: BTreeMap<(Instant, u64), Waker>,
     next: u64,
 }
@@ -135,7 +139,7 @@ static TIMERS: VcpuCell<Timers> = VcpuCell::new(Timers {
     next: 0,
 });
 
-/// Waits until its deadline has passed; dropping it gives the timer up.
+/// A timer: waits until its deadline has passed. Dropping it cancels the timer.
 #[derive(Debug)]
 #[must_use = "a timer does nothing unless awaited"]
 pub struct Sleep {
@@ -198,7 +202,7 @@ impl fmt::Display for TimedOut {
 
 impl core::error::Error for TimedOut {}
 
-/// Waits for `future`, at most for `limit`; dropped where it takes longer.
+/// Waits for `future`, for at most `limit`; if it takes longer, it is dropped.
 ///
 /// # Errors
 /// [`TimedOut`].
@@ -214,8 +218,8 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
     .await
 }
 
-/// Begins a turn of the run loop: wakes the tasks whose deadlines have passed.
-/// Returns the turn's time.
+/// Reads the clock and wakes the tasks whose deadlines have passed; returns the
+/// reading.
 pub(crate) fn dispatch() -> Instant {
     let now = now();
     loop {
@@ -230,12 +234,12 @@ pub(crate) fn dispatch() -> Instant {
     }
 }
 
-/// The next deadline, in nanoseconds of Xen's system time.
+/// Returns the next deadline, in nanoseconds of Xen's system time.
 pub(crate) fn next_deadline() -> Option<u64> {
     let timers = TIMERS.borrow();
     let ((deadline, _), _) = timers.wakers.first_key_value()?;
     let offset = OFFSET.load(Ordering::Relaxed).cast_signed();
-    // What was due before the host's start is due now.
+    // Timers due before the host's start are due now.
     let system = i128::from(deadline.0) - i128::from(offset);
     Some(system.clamp(1, i128::from(i64::MAX)) as u64)
 }
@@ -264,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_fast_counter_is_scaled_down_without_overflow() {
-        // 4 GHz: a quarter of a nanosecond a tick, over some 29 years.
+        // 4 GHz: a quarter of a nanosecond per tick, over about 36 years.
         assert_eq!(scale(&record(1 << 31, -1), 1 << 62), 1 << 60);
     }
 }

@@ -1,5 +1,6 @@
 //! The trace ring: the last events of the guest's life, always on. A guest's
-//! memory migrates with it, so the ring tells afterwards what happened before.
+//! memory migrates with it, so afterwards the ring still tells what happened
+//! before.
 
 use crate::domain::DomId;
 use crate::phase::Phase;
@@ -8,18 +9,21 @@ use crate::vcpu_cell::VcpuCell;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Events that are kept.
+/// Number of events that are kept.
 const KEPT: usize = 128;
 
-/// Something worth remembering.
+/// An event worth remembering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A phase of a suspend.
     Phase(Phase),
     /// The guest has become the domain of this number.
     Domain(DomId),
-    /// The first phases of a suspend led nowhere: a part did not settle.
+    /// A suspend was abandoned in its first phases, because a part did not
+    /// settle.
     Abandoned,
+    /// A [bug](crate::bug) in the guest itself.
+    Bug(&'static str),
 }
 
 impl fmt::Display for Event {
@@ -28,6 +32,7 @@ impl fmt::Display for Event {
             Self::Phase(phase) => phase.fmt(f),
             Self::Domain(domid) => write!(f, "domain {domid}"),
             Self::Abandoned => f.write_str("suspend abandoned"),
+            Self::Bug(what) => write!(f, "bug: {what}"),
         }
     }
 }
@@ -42,7 +47,7 @@ static RING: VcpuCell<Ring> = VcpuCell::new(Ring {
     count: 0,
 });
 
-/// Notes an event.
+/// Records an event.
 pub fn record(event: Event) {
     let mut ring = RING.borrow();
     let slot = (ring.count % KEPT as u64) as usize;
@@ -50,11 +55,14 @@ pub fn record(event: Event) {
     ring.count += 1;
 }
 
-/// Events there have been, and those that are kept, oldest first.
+/// Returns the number of events so far, and the events that are kept, oldest
+/// first.
 #[must_use]
 pub fn entries() -> (u64, Vec<(Instant, Event)>) {
+    // Allocated before the borrow, because an allocation may record an event.
+    let mut kept = Vec::with_capacity(KEPT);
     let ring = RING.borrow();
     let (newer, older) = ring.entries.split_at((ring.count % KEPT as u64) as usize);
-    let kept = older.iter().chain(newer).flatten().copied().collect();
+    kept.extend(older.iter().chain(newer).flatten().copied());
     (ring.count, kept)
 }

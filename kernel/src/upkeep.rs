@@ -1,6 +1,6 @@
-//! What keeps the reserve of free frames at its size, beside the tasks: more
-//! memory as soon as there is less ([`look`]), back to Xen what nobody wanted
-//! for a while ([`serve`]).
+//! Keeps the reserve of free frames at its size: gets more memory as soon as
+//! the reserve runs low ([`look`]), and gives back what has been unused for a
+//! while ([`serve`]).
 
 use crate::cmdline::{CommandLine, OptionError};
 use crate::mem::frames;
@@ -13,23 +13,24 @@ use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-/// How long not to fill the reserve after Xen had no memory, or memory had to
-/// stay as it was. Who finds nothing free asks Xen all the same.
+/// How long not to refill the reserve after Xen had no memory, or the memory
+/// must not change. An allocation that finds nothing free asks Xen all the
+/// same.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long memory must be unused before it is given back.
+/// How long memory must stay unused before it is given back.
 const UNUSED: Duration = Duration::from_secs(5);
 
-/// Least time between two lines about memory that was refused.
+/// Shortest time between two log lines about refused memory.
 const QUIET: Duration = Duration::from_secs(60);
 
 struct State {
     /// When the reserve may be filled again.
     resume: Option<Instant>,
-    /// Refusals that were reported, and when.
+    /// How many refusals were reported, and when.
     reported: u64,
     last_report: Option<Instant>,
-    /// Of [`serve`], while it waits.
+    /// The waker of [`serve`] while it waits.
     waker: Option<Waker>,
 }
 
@@ -40,7 +41,7 @@ static STATE: VcpuCell<State> = VcpuCell::new(State {
     waker: None,
 });
 
-/// Takes the option that sets the reserve, in KiB.
+/// Takes the option `reserve` from the command line, in KiB.
 pub(crate) fn options(line: &mut CommandLine) -> Result<(), OptionError> {
     let expected = "a number of KiB (example: reserve=1024)";
     if let Some(given) = line.take_parsed::<u32>("reserve", expected)? {
@@ -50,7 +51,8 @@ pub(crate) fn options(line: &mut CommandLine) -> Result<(), OptionError> {
     Ok(())
 }
 
-/// One look in each turn of the run loop; no timer stands behind it.
+/// Refills the reserve and wakes [`serve`]; called in each turn of the run
+/// loop, so it needs no timer.
 pub(crate) fn look(now: Instant) {
     let (pausing, waited_for) = {
         let state = STATE.borrow();
@@ -59,7 +61,7 @@ pub(crate) fn look(now: Instant) {
     };
     let (refused, failed, plenty) = frames::with(|elastic| {
         let mut refused = false;
-        // Ends at the reserve, or with memory that is not to be had.
+        // Ends when the reserve is full, or no memory is to be had.
         while !pausing && !refused && elastic.is_low() {
             refused = !elastic.grow_top();
         }
@@ -95,8 +97,8 @@ pub(crate) fn look(now: Instant) {
     }
 }
 
-/// Gives memory back to Xen when it was not wanted for some time. Has a timer
-/// only while there is something to give back.
+/// Gives memory back to Xen after it has been unused for some time. Runs a
+/// timer only while there is something to give back.
 pub(crate) async fn serve() {
     loop {
         poll_fn(|context| {
@@ -110,7 +112,7 @@ pub(crate) async fn serve() {
         .await;
         frames::with(|elastic| elastic.begin_watch());
         time::sleep(UNUSED).await;
-        // In pieces, so that nobody waits for long.
+        // One batch at a time, so that other tasks do not wait long.
         while suspend::is_forewarned()
             && frames::with(|elastic| elastic.release_unused()) == Some(true)
         {

@@ -1,11 +1,11 @@
-//! Statics of a guest that has one vCPU.
+//! Statics for a guest with one vCPU.
 
 use core::cell::{RefCell, RefMut};
 
-/// A static that only the guest's one thread of execution uses.
+/// A static used only by the guest's single thread of execution.
 ///
-/// A nested borrow is a bug in the kernel and panics, where a spin lock would
-/// hang for ever.
+/// A nested borrow is a bug in the kernel and panics; a spin lock would hang
+/// for ever.
 pub(crate) struct VcpuCell<T>(RefCell<T>);
 
 // SAFETY: a guest has one vCPU, keeps upcalls masked, and its trap handler
@@ -17,13 +17,15 @@ impl<T> VcpuCell<T> {
         Self(RefCell::new(value))
     }
 
-    /// The value, for as long as the guard lives; never across an await.
+    /// Borrows the value while the guard lives, which must not be across an
+    /// await.
     #[track_caller]
     pub(crate) fn borrow(&self) -> RefMut<'_, T> {
         self.0.borrow_mut()
     }
 
-    /// The value, or `None` while it is borrowed (the panic path asks).
+    /// Borrows the value, or returns `None` while it is already borrowed, for
+    /// the panic path.
     pub(crate) fn try_borrow(&self) -> Option<RefMut<'_, T>> {
         self.0.try_borrow_mut().ok()
     }

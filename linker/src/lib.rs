@@ -1,10 +1,10 @@
-//! How a guest image is linked, for the build scripts of the images.
+//! Linking of guest images, for their build scripts.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
 
-/// Tells cargo to link the package's binaries as guest images: with the
-/// kernel's linker script, and with nothing of the host's.
+/// Tells cargo to link the package's binaries as guest images, with the
+/// kernel's linker script and nothing from the host.
 pub fn image() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("causeway.ld");
     println!("cargo:rerun-if-changed={}", script.display());

@@ -1,4 +1,4 @@
-//! Bit sets of the ABI as types.
+//! Types for bit sets of the ABI.
 
 use bitflags::bitflags;
 
@@ -7,15 +7,15 @@ bitflags! {
     /// them in `xen/arch/x86/mm.c:get_page_from_l1e`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct PageFlags: u64 {
-        /// The entry maps something.
+        /// The entry is valid.
         const PRESENT = 1 << 0;
         /// Writable.
         const WRITABLE = 1 << 1;
-        /// Reachable from ring 3, where a 64-bit PV kernel runs.
+        /// Accessible from ring 3, in which a 64-bit PV kernel runs.
         const USER = 1 << 2;
-        /// Set by the processor at the first access.
+        /// Set by the processor on the first access.
         const ACCESSED = 1 << 5;
-        /// Set by the processor at the first write.
+        /// Set by the processor on the first write.
         const DIRTY = 1 << 6;
         /// Superpage (in an L2 or L3 entry).
         const LARGE = 1 << 7;

@@ -1,10 +1,10 @@
-//! Xen's public ABI as plain data, no behaviour: hypercall numbers,
+//! Xen's public ABI as plain data without behaviour: hypercall numbers,
 //! structures, ring layouts, ELF note ids.
 //!
 //! [`abi`] is generated from Xen's public headers and keeps their names, so
-//! that a reader finds each item in `xen/include/public`. [`flags`] gives bit
-//! sets types, [`ring`] the layout of shared rings, which the headers
-//! define by macros only.
+//! that a reader finds each item in `xen/include/public`. [`flags`] has types
+//! for bit sets, [`ring`] the layout of shared rings, which the headers define
+//! only by macros.
 #![no_std]
 #![forbid(unsafe_code)]
 

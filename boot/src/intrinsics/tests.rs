@@ -1,6 +1,6 @@
-//! The routines against what Rust's own slices do, at every size around
-//! their internal limits and every alignment of both ends, without AVX and,
-//! where the machine has it, with it.
+//! Compares the routines with operations on Rust's slices, at all sizes around
+//! their internal limits and various alignments of both ends, without AVX and,
+//! if the machine has it, with AVX.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use proptest::prelude::*;
@@ -13,8 +13,8 @@ unsafe extern "C" {
     static memory_is_wide: AtomicBool;
 }
 
-/// Lets all copies and fills use AVX from now on. Tests that run beside this one
-/// work one way or the other; each is right.
+/// Lets all copies and fills use AVX from now on. Tests that run concurrently
+/// then use either variant; both must be right.
 fn widen() {
     if std::arch::is_x86_feature_detected!("avx") {
         // SAFETY: a byte that the routines only compare with 0.
@@ -29,7 +29,8 @@ fn pattern(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Moves `count` bytes inside a buffer, one by one, as the definition says.
+/// Moves `count` bytes within a buffer, one by one, according to the
+/// definition.
 fn moved(mut bytes: Vec<u8>, to: usize, from: usize, count: usize) -> Vec<u8> {
     let source: Vec<u8> = (0..count).map(|index| bytes[from + index]).collect();
     for (index, byte) in source.into_iter().enumerate() {
@@ -120,7 +121,7 @@ proptest! {
         right in prop::collection::vec(0u8..3, 0..80),
     ) {
         let count = left.len().min(right.len());
-        // SAFETY: both buffers hold at least that many bytes.
+        // SAFETY: both buffers have at least that many bytes.
         let order = unsafe { memcmp(left.as_ptr(), right.as_ptr(), count) };
         let expected = left.iter().take(count).cmp(right.iter().take(count));
         prop_assert_eq!(order.cmp(&0), expected);

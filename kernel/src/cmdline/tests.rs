@@ -1,4 +1,5 @@
-//! Command lines good and bad, and what the user reads about the bad ones.
+//! Valid and invalid command lines, and what the user reads about the invalid
+//! ones.
 
 extern crate std;
 
@@ -88,7 +89,8 @@ fn each_error_is_one_line_that_says_what_to_do() {
 }
 
 proptest! {
-    /// Whatever was given comes out once, under its name, or is named as unknown.
+    /// Every option given comes out once, under its name, or is reported as
+    /// unknown.
     #[test]
     fn what_goes_in_comes_out(
         options in prop::collection::btree_map("[a-z0-9-]{1,8}", "[!-~]{0,12}", 0..8),
@@ -117,7 +119,7 @@ proptest! {
         }
     }
 
-    /// Any text is read or refused in one printable line.
+    /// Any text is either parsed or rejected with one printable line.
     #[test]
     fn any_text_is_read_or_refused(raw in ".{0,60}") {
         if let Err(error) = CommandLine::parse(&raw).and_then(CommandLine::finish) {

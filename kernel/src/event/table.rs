@@ -1,8 +1,8 @@
-//! The table of event channels, and who waits on which.
+//! The table of event channels, and the tasks that wait on them.
 
 use core::task::Waker;
 
-/// Most ports of a guest: `SCHEDOP_poll` takes no longer a list.
+/// Most ports a guest can use: the longest list that `SCHEDOP_poll` takes.
 pub const MAX_CHANNELS: usize = 128;
 
 pub(super) struct Slot {
@@ -11,21 +11,21 @@ pub(super) struct Slot {
     pub(super) origin: Origin,
 }
 
-/// Where a channel comes from, and with that what becomes of it in a new domain.
+/// The origin of a channel, which decides what becomes of it in a new domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Made by this guest: gone with the domain that it was.
+    /// Made by this guest: it ends with the domain.
     Own,
-    /// The console's: made anew by the domain builder.
+    /// The console's: the domain builder makes it anew.
     Console,
-    /// xenstore's: the same.
+    /// xenstore's: the domain builder makes it anew.
     Store,
 }
 
 pub(super) struct Table {
     pub(super) slots: [Option<Slot>; MAX_CHANNELS],
-    /// One bit a slot, set where it has a waker: what each turn of the run
-    /// loop has to look at.
+    /// One bit per slot, set while it has a waker: the slots that each turn of
+    /// the run loop has to check.
     waiting: u128,
 }
 
@@ -39,7 +39,7 @@ impl Table {
         }
     }
 
-    /// Sets the waker of a slot and returns the former one.
+    /// Sets the waker of a slot and returns the previous one.
     pub(super) fn replace_waker(&mut self, index: usize, waker: Option<Waker>) -> Option<Waker> {
         let slot = self.slots[index].as_mut()?;
         match waker {
@@ -49,20 +49,21 @@ impl Table {
         core::mem::replace(&mut slot.waker, waker)
     }
 
-    /// Takes a slot out of use.
+    /// Removes and returns the contents of a slot.
     pub(super) fn vacate(&mut self, index: usize) -> Option<Slot> {
         self.waiting &= !(1 << index);
         self.slots[index].take()
     }
 
-    /// The first slot from `from` on that a task waits on.
+    /// Returns the first slot at or after `from` that a task waits on.
     pub(super) fn next_waiting(&self, from: usize) -> Option<(usize, &Slot)> {
         let left = self.waiting.checked_shr(from as u32)?;
         if left == 0 {
             return None;
         }
         let index = from + left.trailing_zeros() as usize;
-        Some((index, self.slots[index].as_ref()?))
+        let slot = self.slots[index].as_ref();
+        Some((index, slot.expect("`vacate` clears the bit")))
     }
 }
 
@@ -83,9 +84,9 @@ mod tests {
     }
 
     proptest! {
-        /// The mask names the slots that have a waker.
+        /// The mask has exactly the slots with a waker.
         #[test]
-        fn who_waits_is_known(steps in prop::collection::vec((0u8..4, 0..MAX_CHANNELS), 0..300)) {
+        fn the_mask_matches_the_wakers(steps in prop::collection::vec((0u8..4, 0..MAX_CHANNELS), 0..300)) {
             let mut table = Table::new();
             for (kind, index) in steps {
                 match kind {

@@ -1,4 +1,4 @@
-//! What a grant allows, and why one fails.
+//! The access that a grant gives, and the errors of grants.
 
 use crate::hypercall::Refused;
 use crate::mem::frames::OutOfMemory;
@@ -7,24 +7,24 @@ use core::fmt;
 /// What the other domain may do with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Read.
+    /// Reading only.
     ReadOnly,
-    /// Read and write.
+    /// Reading and writing.
     ReadWrite,
 }
 
-/// Why a grant could not be made or used.
+/// Why a grant operation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantError {
-    /// The grant table is as large as Xen lets it become.
+    /// The grant table is full and Xen does not let it grow.
     TableFull,
     /// The foreign window has no room for that many pages.
     WindowFull,
-    /// The page lies beyond what a version 1 entry can name (16 TiB).
+    /// The page lies beyond what a version 1 entry can address (16 TiB).
     FrameTooHigh,
-    /// There are no adjacent free pages, or no memory for them now.
+    /// There are not enough adjacent free pages, or no memory for them now.
     OutOfMemory,
-    /// The region is being taken back: some of its grants have ended.
+    /// The region is being revoked: some of its grants have ended.
     Ending,
     /// The grant belonged to the domain that this guest was before it was
     /// restored or migrated.

@@ -1,9 +1,10 @@
 //! Pages of a peer that we use.
 //!
-//! Between the first part's quiesce and the grant table's, mappings that are
-//! dropped are gathered and unmapped in one hypercall.
+//! During a suspend, mappings dropped between the first part's quiesce and the
+//! grant table's are gathered and unmapped in one hypercall.
 
 use super::error::{Access, GrantError};
+use crate::bug;
 use crate::domain::DomId;
 use crate::hypercall::grant_table_op;
 use crate::page::PAGE_SIZE;
@@ -15,8 +16,8 @@ use core::ops::Deref;
 use core::ptr::NonNull;
 use xen_sys::abi;
 
-/// What was dropped since the suspend began, with the places it has in the
-/// window; `None` while there is no suspend.
+/// The mappings dropped since the suspend began, with their slots in the
+/// window; `None` outside a suspend.
 static DROPPED: VcpuCell<Option<Dropped>> = VcpuCell::new(None);
 
 #[derive(Default)]
@@ -26,12 +27,13 @@ struct Dropped {
     slots: Vec<window::Slots>,
 }
 
-/// From now on mappings are gathered.
+/// Starts gathering dropped mappings.
 pub(crate) fn gather() {
     *DROPPED.borrow() = Some(Dropped::default());
 }
 
-/// Unmaps what was gathered; from now on each mapping ends by itself again.
+/// Unmaps the gathered mappings; from now on each one is unmapped when dropped
+/// again.
 pub(super) fn unmap_gathered() {
     let dropped = DROPPED.borrow().take();
     if let Some(dropped) = dropped.filter(|dropped| !dropped.pages.is_empty()) {
@@ -46,15 +48,16 @@ pub(super) fn unmap_gathered() {
 pub struct Mapping {
     memory: SharedMemory,
     handles: Vec<u32>,
-    /// Taken in the drop only.
+    /// Taken only in `drop`.
     slots: Option<window::Slots>,
 }
 
 impl Mapping {
-    /// Maps the pages that `domid` granted as `references`, in that order.
+    /// Maps the pages that domain `domid` granted as `references`, in that
+    /// order.
     ///
     /// # Errors
-    /// [`GrantError`]; where one page cannot be mapped, none stays mapped.
+    /// [`GrantError`]; if one page cannot be mapped, none stays mapped.
     pub fn new(domid: DomId, references: &[u32], access: Access) -> Result<Self, GrantError> {
         let slots = window::Slots::take(references.len()).ok_or(GrantError::WindowFull)?;
         let read_only = match access {
@@ -78,18 +81,20 @@ impl Mapping {
         // SAFETY: the structures of this command; the addresses are free slots
         // of the foreign window.
         unsafe { grant_table_op(abi::GNTTABOP_map_grant_ref, &mut operations) }?;
-        let okay = |status: i16| i32::from(status) == abi::GNTST_okay as i32;
-        if let Some(failed) = operations.iter().find(|operation| !okay(operation.status)) {
+        if let Some(failed) = operations
+            .iter()
+            .find(|operation| !is_okay(operation.status))
+        {
             let mapped: Vec<_> = operations
                 .iter()
-                .filter(|operation| okay(operation.status))
+                .filter(|operation| is_okay(operation.status))
                 .map(|operation| (operation.host_addr, operation.handle))
                 .collect();
             unmap(&mapped);
             return Err(GrantError::Status(failed.status));
         }
-        let base = NonNull::new(slots.address() as *mut u8).ok_or(GrantError::WindowFull)?;
-        // SAFETY: mapped just now, until this value is dropped.
+        let base = NonNull::new(slots.address() as *mut u8).expect("the window is not at 0");
+        // SAFETY: just mapped, until this value is dropped.
         let memory = unsafe { SharedMemory::new(base, references.len() * PAGE_SIZE) };
         let handles = operations
             .iter()
@@ -103,6 +108,11 @@ impl Mapping {
     }
 }
 
+/// Returns whether an operation of a batch succeeded.
+fn is_okay(status: i16) -> bool {
+    i32::from(status) == abi::GNTST_okay as i32
+}
+
 /// Unmaps (address, handle) pairs in one hypercall.
 fn unmap(pages: &[(u64, u32)]) {
     let mut operations: Vec<_> = pages
@@ -111,12 +121,20 @@ fn unmap(pages: &[(u64, u32)]) {
             host_addr,
             dev_bus_addr: 0,
             handle,
-            status: 0,
+            status: abi::GNTST_general_error as i16,
         })
         .collect();
     // SAFETY: the structures of this command; nothing uses the mappings any
-    // more. Xen refuses only handles that are not ours.
-    let _ = unsafe { grant_table_op(abi::GNTTABOP_unmap_grant_ref, &mut operations) };
+    // more.
+    let unmapped = unsafe { grant_table_op(abi::GNTTABOP_unmap_grant_ref, &mut operations) };
+    if unmapped.is_err()
+        || operations
+            .iter()
+            .any(|operation| !is_okay(operation.status))
+    {
+        // Xen refuses only pages not mapped by this handle at this address.
+        bug::report("a foreign page was unmapped twice");
+    }
 }
 
 impl Deref for Mapping {

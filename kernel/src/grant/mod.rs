@@ -2,8 +2,8 @@
 //! (`xen/include/public/grant_table.h`, version 1).
 //!
 //! [`GrantedPage`] is a page of ours that a peer may use, [`GrantedRegion`]
-//! adjacent ones, [`Mapping`] pages of a peer that we use. `table` has the
-//! entries of our pages.
+//! several adjacent ones, [`Mapping`] pages of a peer that we use. `table`
+//! holds the entries of our pages.
 
 mod error;
 mod mapping;

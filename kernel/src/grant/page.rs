@@ -8,7 +8,7 @@ use core::ops::Deref;
 
 /// A page of ours that one other domain may use.
 ///
-/// Dropping it ends the grant. Where the peer still maps the page it is
+/// Dropping it ends the grant. If the peer still maps the page, the page is
 /// quarantined: kept out of use until the guest becomes another domain, and
 /// counted. A grant that ended with its domain is stale.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct GrantedPage {
 }
 
 impl GrantedPage {
-    /// Grants `page` to `domid`.
+    /// Grants `page` to domain `domid`.
     ///
     /// # Errors
     /// [`GrantError::TableFull`], [`GrantError::FrameTooHigh`].
@@ -33,7 +33,7 @@ impl GrantedPage {
         })
     }
 
-    /// The grant reference, which the peer needs.
+    /// Returns the grant reference, which the peer needs.
     ///
     /// # Errors
     /// [`GrantError::Stale`].
@@ -44,13 +44,13 @@ impl GrantedPage {
         Ok(self.reference)
     }
 
-    /// Whether the grant ended with the domain that made it. The page is the
-    /// guest's alone then.
+    /// Returns whether the grant ended with the domain that made it. If so, the
+    /// page belongs to the guest alone.
     fn is_stale(&self) -> bool {
         self.generation != domain::generation()
     }
 
-    /// Ends the grant; false where the peer still maps the page.
+    /// Ends the grant; returns false if the peer still maps the page.
     fn end(&self) -> bool {
         self.is_stale() || TABLE.borrow().end(self.reference)
     }
@@ -58,7 +58,7 @@ impl GrantedPage {
     /// Ends the grant and returns the page.
     ///
     /// # Errors
-    /// Itself, where the peer still maps the page.
+    /// The value itself, if the peer still maps the page.
     pub fn into_page(mut self) -> Result<SharedPage, Self> {
         if !self.end() {
             return Err(self);

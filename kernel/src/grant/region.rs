@@ -12,33 +12,35 @@ use core::ops::{Deref, Range};
 /// Adjacent pages of ours that one other domain may read and write, granted
 /// page by page.
 ///
-/// Dropping it ends the grants. Where the peer still maps a page, the whole
-/// region is quarantined: kept out of use until the guest becomes another
-/// domain, and counted. A region whose grants ended with their domain is the
-/// guest's alone.
+/// Dropping it ends the grants. If the peer still maps a page, the whole region
+/// is quarantined: kept out of use until the guest becomes another domain, and
+/// counted. A region whose grants ended with their domain belongs to the guest
+/// alone.
 #[derive(Debug)]
 pub struct GrantedRegion {
     memory: SharedMemory,
     /// `None` only while the value is being taken apart.
     run: Option<Run>,
-    /// Of the grants that have not ended.
+    /// References of the grants that have not ended.
     references: Vec<u32>,
     generation: Generation,
 }
 
 impl GrantedRegion {
-    /// Grants `pages` pages of zeros to `domid`.
+    /// Grants `pages` pages of zeros to domain `domid`.
     ///
     /// # Errors
     /// [`GrantError::OutOfMemory`], [`GrantError::TableFull`],
     /// [`GrantError::FrameTooHigh`].
     pub fn new(domid: DomId, pages: usize) -> Result<Self, GrantError> {
         let run = Run::take_zeroed(pages)?;
-        // SAFETY: the run is mapped and this value's alone, as long as it has it.
+        // SAFETY: the run is mapped and belongs to this value alone while the
+        // value holds it.
         let memory = unsafe { SharedMemory::new(run.address(), pages * PAGE_SIZE) };
         let frames = run.frames();
-        // Whole from the beginning: a peer that guesses references may map a
-        // page before the last one is granted, and then it is quarantined.
+        // Complete from the beginning: a peer that guesses references may map a
+        // page before the last one is granted, and then the region has to be
+        // quarantined.
         let mut region = Self {
             memory,
             run: Some(run),
@@ -52,11 +54,12 @@ impl GrantedRegion {
         Ok(region)
     }
 
-    /// The grant references, which the peer needs, in the order of the pages.
+    /// Returns the grant references, which the peer needs, in the order of the
+    /// pages.
     ///
     /// # Errors
     /// [`GrantError::Stale`]; [`GrantError::Ending`] after a
-    /// [`revoke`](Self::revoke) that had to leave some.
+    /// [`revoke`](Self::revoke) that could not end all grants.
     pub fn references(&self) -> Result<&[u32], GrantError> {
         if self.is_stale() {
             return Err(GrantError::Stale);
@@ -67,21 +70,22 @@ impl GrantedRegion {
         Ok(&self.references)
     }
 
-    /// Whether the grants ended with the domain that made them. The pages are
-    /// the guest's alone then.
+    /// Returns whether the grants ended with the domain that made them. If so,
+    /// the pages belong to the guest alone.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.generation != domain::generation()
     }
 
-    /// Numbers of the frames, which is how a migration names its pages.
+    /// Returns the numbers of the frames, by which a migration names its pages.
     #[must_use]
     pub fn frames(&self) -> Range<Pfn> {
         self.run.as_ref().map_or(0..0, Run::frames)
     }
 
-    /// Ends all grants that the peer does not use; true where none is left. An
-    /// entry that has ended is free for other pages, so its reference goes.
+    /// Ends all grants that the peer does not use; returns true if none is
+    /// left. The table may reuse the entry of a grant that has ended, so its
+    /// reference is dropped.
     fn end(&mut self) -> bool {
         if self.is_stale() {
             return true;
@@ -94,8 +98,8 @@ impl GrantedRegion {
     /// Ends the grants and gives the pages back.
     ///
     /// # Errors
-    /// Itself, where the peer still maps a page. No page that it does not map
-    /// can be mapped by it again; what it maps can be tried again later.
+    /// The value itself, if the peer still maps a page. The peer cannot map the
+    /// other pages again; the remaining grants can be revoked later.
     pub fn revoke(mut self) -> Result<(), Self> {
         if !self.end() {
             return Err(self);

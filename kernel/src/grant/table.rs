@@ -1,5 +1,4 @@
-//! The grant table: which entries are free, how it grows, what becomes of it
-//! in a suspend.
+//! The grant table: its entries, how it grows, and what a suspend does to it.
 
 use super::error::{Access, GrantError};
 use super::mapping;
@@ -29,11 +28,11 @@ const DOMID_OFFSET: usize = core::mem::offset_of!(abi::grant_entry_v1, domid);
 pub(super) struct Table {
     frames: Vec<SharedMemory>,
     free: Vec<u32>,
-    /// Kept out of use as long as this is the same domain.
+    /// Pages kept out of use while this is the same domain.
     pub(super) quarantine: Quarantine,
 }
 
-/// What peers still mapped when we wanted it back.
+/// Pages that peers still mapped when we wanted them back.
 pub(super) struct Quarantine {
     pub(super) pages: Vec<SharedPage>,
     pub(super) regions: Vec<Run>,
@@ -54,8 +53,8 @@ pub(super) static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     quarantine: Quarantine::new(),
 });
 
-/// Pages that peers still mapped when we wanted them back: not reused as long
-/// as this is the same domain.
+/// Returns the number of quarantined pages: peers still mapped them when we wanted them back, so
+/// they are not reused while this is the same domain.
 #[must_use]
 pub fn quarantined_pages() -> usize {
     let table = TABLE.borrow();
@@ -63,7 +62,7 @@ pub fn quarantined_pages() -> usize {
     table.quarantine.pages.len() + regions.sum::<usize>()
 }
 
-/// Grants in use.
+/// Returns the number of grants in use.
 #[must_use]
 pub fn in_use() -> usize {
     let table = TABLE.borrow();
@@ -79,8 +78,7 @@ impl Lifecycle for GrantTable {
         "grant table"
     }
 
-    /// Takes pages of others and the table's frames, which are Xen's, out of
-    /// the address space.
+    /// Unmaps pages of peers, and the table's frames, which belong to Xen.
     fn quiesce(&self) {
         mapping::unmap_gathered();
         for number in 0..TABLE.borrow().frames.len() {
@@ -88,8 +86,8 @@ impl Lifecycle for GrantTable {
         }
     }
 
-    /// Maps the same table again, or begins an empty one, version 1, in a new
-    /// domain: there no peer maps anything of ours.
+    /// Maps the same table again, or, in a new domain, begins an empty one of version 1: no peer
+    /// maps anything of ours there.
     fn resume(&self, outcome: Outcome) {
         let released = {
             let mut table = TABLE.borrow();
@@ -110,8 +108,8 @@ impl Lifecycle for GrantTable {
 }
 
 impl Table {
-    /// Makes the table `count` frames long, where it is not longer already,
-    /// and returns their machine frame numbers (`GNTTABOP_setup_table`).
+    /// Extends the table to `count` frames, if it is shorter, and returns their machine frame
+    /// numbers (`GNTTABOP_setup_table`).
     fn set_up(count: usize) -> Result<[Mfn; window::GRANT_TABLE_FRAMES], GrantError> {
         let mut list = [0u64; window::GRANT_TABLE_FRAMES];
         let mut operation = [abi::gnttab_setup_table {
@@ -131,10 +129,10 @@ impl Table {
         Ok(list)
     }
 
-    /// Maps all frames where they were.
+    /// Maps all frames at their former addresses.
     ///
     /// # Panics
-    /// When Xen has forgotten the table of a domain that it did not end.
+    /// If Xen has lost the table of a domain that did not end.
     fn map_again(&self) {
         if self.frames.is_empty() {
             return;
@@ -153,9 +151,8 @@ impl Table {
         }
         let list = Self::set_up(count)?;
         let address = window::map_grant_frame(count - 1, list[count - 1]);
-        let base = NonNull::new(address as *mut u8).ok_or(GrantError::TableFull)?;
-        // SAFETY: mapped just now, for as long as the domain lives, and used
-        // through this value only.
+        let base = NonNull::new(address as *mut u8).expect("the window is not at 0");
+        // SAFETY: just mapped, for as long as the domain lives, and used only through this value.
         self.frames
             .push(unsafe { SharedMemory::new(base, PAGE_SIZE) });
         let first = (count as u32 - 1) * PER_FRAME;
@@ -176,7 +173,7 @@ impl Table {
         )
     }
 
-    /// Grants a frame: fills a free entry; the flags go last, because they make it valid.
+    /// Grants a frame: fills a free entry. The flags are written last, because they make it valid.
     pub(super) fn grant(
         &mut self,
         domid: DomId,
@@ -187,7 +184,7 @@ impl Table {
         if self.free.is_empty() {
             self.grow()?;
         }
-        let reference = self.free.pop().ok_or(GrantError::TableFull)?;
+        let reference = self.free.pop().expect("each frame brings free entries");
         let (memory, offset) = self.entry(reference);
         memory.store_u16(offset + DOMID_OFFSET, domid, Ordering::Relaxed);
         memory.store_u32(offset + FRAME_OFFSET, frame, Ordering::Relaxed);
@@ -199,13 +196,13 @@ impl Table {
         Ok(reference)
     }
 
-    /// Ends a grant; false where the peer still has the page mapped.
+    /// Ends a grant; returns false if the peer still maps the page.
     pub(super) fn end(&mut self, reference: u32) -> bool {
         let (memory, offset) = self.entry(reference);
         let in_use = (abi::GTF_reading | abi::GTF_writing) as u16;
         let mut flags = memory.load_u16(offset, Ordering::Acquire);
-        // Xen and this guest alone write the flags; each failed exchange means
-        // that a map or an unmap came between, so the bound is never met.
+        // Only Xen and this guest write the flags. Each failed exchange means that a map or an
+        // unmap came in between, so the bound is never reached.
         for _ in 0..1000 {
             if flags & in_use != 0 {
                 return false;

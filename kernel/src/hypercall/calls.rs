@@ -1,16 +1,16 @@
-//! How many hypercalls the guest has made, by kind. Each costs a trap, so they tell what a path
-//! costs on any machine, where times tell it for one.
+//! Counts of the guest's hypercalls, by kind. Each hypercall costs a trap, so the counts show what
+//! a path costs on any machine; times show it for one machine only.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use xen_sys::abi;
 
-/// What is counted apart.
+/// The kinds that are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Sched,
     EventChannel,
-    /// Notifications, among the event channel operations.
+    /// Notifications, a subset of the event channel operations.
     Send,
     GrantTable,
     Memory,
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-/// The kind of hypercall `number`.
+/// Returns the kind of hypercall `number`.
 pub(super) const fn kind(number: u32) -> Kind {
     match number {
         abi::__HYPERVISOR_sched_op => Kind::Sched,
@@ -63,31 +63,31 @@ pub(super) const fn kind(number: u32) -> Kind {
     }
 }
 
-/// Counts one. There is one vCPU, so a load and a store do, without a locked instruction.
+/// Counts one hypercall. With one vCPU a load and a store suffice; no locked instruction is needed.
 #[inline(always)]
 pub(super) fn count(kind: Kind) {
     let count = kind.counter();
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-/// Hypercalls since boot, a resume included.
+/// Hypercalls since boot; a resume does not reset them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// All of them.
+    /// All hypercalls.
     pub all: u64,
-    /// Of the scheduler: blocking, mostly.
+    /// Scheduler operations, mostly blocking.
     pub sched: u64,
-    /// Of event channels, notifications included.
+    /// Event channel operations, including notifications.
     pub event_channel: u64,
     /// Notifications sent.
     pub sends: u64,
-    /// Of the grant table: one for a whole batch.
+    /// Grant table operations; a batch counts as one.
     pub grant_table: u64,
-    /// Of page tables and of the memory reservation.
+    /// Changes of page tables and of the memory reservation.
     pub memory: u64,
 }
 
-/// What has been counted.
+/// Returns the counts.
 #[must_use]
 pub fn counts() -> Calls {
     let of = |kind: Kind| kind.counter().load(Ordering::Relaxed);

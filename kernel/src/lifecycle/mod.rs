@@ -1,9 +1,9 @@
-//! Suspend, resume and live migration: what becomes of the guest's parts when
-//! it stops on one host and goes on, perhaps, on another.
+//! Suspend, resume and live migration: what happens to the guest's parts when it stops on one host
+//! and continues, perhaps on another.
 //!
-//! This file has the contract that every part keeps ([`Lifecycle`]); `timing`
-//! writes down when each [`Phase`] was reached. [`suspend`](crate::suspend),
-//! which hears the toolstack's request and carries it out, calls both.
+//! This file has the contract that every part keeps ([`Lifecycle`]); `timing` records when each
+//! [`Phase`] was reached. [`suspend`](crate::suspend), which receives the toolstack's request and
+//! carries it out, calls both.
 //!
 //! The order of events is that of `tools/libs/light/libxl_dom_suspend.c` and
 //! `tools/libs/guest/xg_sr_save.c`:
@@ -26,56 +26,54 @@ use crate::vcpu_cell::VcpuCell;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-/// What must quiesce before the guest stops and come back afterwards.
+/// A part of the guest that must quiesce before the guest stops, and come back afterwards.
 ///
-/// The contract, for a part and for who calls it:
+/// The contract, for parts and for their caller:
 ///
-/// - Parts are asked to settle and to quiesce in the opposite order of their
-///   registration, and resumed in that order: a part may rely on all that was
-///   registered before it.
-/// - A notice may come or not; it may be withdrawn, repeated, or followed by a
-///   suspend. Between notice and resume the p2m does not change.
-/// - [`settle`](Self::settle) is followed by [`quiesce`](Self::quiesce) or,
-///   where some part does not settle in time, by
-///   [`resume`](Self::resume)`(Cancelled)` without a quiesce.
-/// - From [`quiesce`](Self::quiesce) to [`resume`](Self::resume) no task runs.
-///   Neither may wait: what they do counts as downtime.
-/// - After `resume(Cancelled)` everything is as it was: nothing is registered
-///   again. After `resume(NewDomain)` all event channels, grants, watches and
-///   transactions are gone; the part renews what it needs, or wakes the task
-///   that does.
+/// - Parts settle and quiesce in reverse order of registration and resume in order of registration,
+///   so a part may rely on all parts registered before it.
+/// - An early notice may or may not come; it may be withdrawn, repeated, or followed by a suspend.
+///   Between notice and resume the p2m does not change.
+/// - [`settle`](Self::settle) is followed by [`quiesce`](Self::quiesce) or, if some part does not
+///   settle in time, by [`resume`](Self::resume)`(Cancelled)` without a quiesce.
+/// - From [`quiesce`](Self::quiesce) to [`resume`](Self::resume) no task runs. Neither may wait:
+///   the time they take is downtime.
+/// - After `resume(Cancelled)` everything is as before; nothing needs to be registered again. After
+///   `resume(NewDomain)` all event channels, grants, watches and transactions are gone; the part
+///   renews what it needs, or wakes the task that does.
 pub trait Lifecycle {
-    /// What the part is called in messages.
+    /// Returns the part's name, for messages.
     fn name(&self) -> &'static str;
 
-    /// The toolstack has begun to save or migrate the guest; it runs on
+    /// Called when the toolstack has begun to save or migrate the guest, which keeps running
     /// meanwhile, for seconds or minutes.
     fn early_notice(&self) {}
 
-    /// The toolstack has given that up.
+    /// Called when the toolstack has abandoned that.
     fn notice_withdrawn(&self) {}
 
-    /// A suspend was asked for: begin nothing new that another domain must
-    /// answer, and finish what is under way.
+    /// Called when a suspend was requested: the part starts nothing new that another domain has to
+    /// answer, and finishes what is in progress.
     fn settle(&self) {}
 
-    /// The domain is about to end for good: tell those who would wait for it.
+    /// Called when the domain is about to end for good: the part tells peers that would wait for
+    /// it.
     fn end(&self) {}
 
-    /// Whether what [`settle`](Self::settle) or [`end`](Self::end) began has come to its end.
+    /// Returns whether what [`settle`](Self::settle) or [`end`](Self::end) started has finished.
     fn is_settled(&self) -> bool {
         true
     }
 
-    /// The last moment: leave nothing mapped, and everything in a state that
-    /// can be read back.
+    /// Called last before the suspend: the part leaves nothing foreign mapped, and its state such
+    /// that it can be resumed in another domain.
     fn quiesce(&self) {}
 
-    /// The guest goes on.
+    /// Called when the guest continues.
     fn resume(&self, outcome: Outcome);
 
-    /// After `resume(NewDomain)`, as soon as xenstore has told it: the new
-    /// domain's own number is known ([`domid`]).
+    /// Called at boot and after `resume(NewDomain)`, as soon as the domain's own number ([`domid`])
+    /// has been read from xenstore.
     fn identified(&self) {}
 }
 
@@ -86,7 +84,8 @@ pub fn register(part: Rc<dyn Lifecycle>) {
     PARTS.borrow().push(part);
 }
 
-/// All parts in the order of registration; a copy, so that a part may register another.
+/// Returns all parts in order of registration. It is a copy, so a part may register another while
+/// it is called.
 pub(crate) fn parts() -> Vec<Rc<dyn Lifecycle>> {
     PARTS.borrow().clone()
 }

@@ -1,5 +1,7 @@
-//! When each phase of the present suspend was reached, and the line that says so.
+//! Records when each phase of the current suspend was reached, and prints the
+//! table.
 
+use crate::bug;
 use crate::domain;
 use crate::hypercall::time_running;
 use crate::phase::{Asked, Outcome, Phase};
@@ -13,10 +15,10 @@ use core::future::poll_fn;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
-/// How long after the return the table waits for its last phase.
+/// How long after the return the table waits for the last phases.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The phases of the table, which counts from the request on.
+/// The columns of the table, whose times count from the request.
 const COLUMNS: [Phase; 8] = [
     Phase::Settled,
     Phase::Quiesced,
@@ -28,36 +30,60 @@ const COLUMNS: [Phase; 8] = [
     Phase::FirstAck,
 ];
 
-/// What has been counted since boot.
+/// Counts since boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Suspends, whatever came of them.
+    /// Suspends, with any outcome.
     pub suspends: u32,
-    /// Those of them that were cancelled.
+    /// Suspends that were cancelled.
     pub cancelled: u32,
+}
+
+/// The time at which each phase was reached.
+struct Reached([Option<Instant>; Phase::ALL.len()]);
+
+impl Reached {
+    const NEVER: Self = Self([None; Phase::ALL.len()]);
+
+    fn when(&self, phase: Phase) -> Option<Instant> {
+        self.0[phase.place()]
+    }
+
+    fn note(&mut self, phase: Phase, now: Instant) {
+        self.0[phase.place()] = Some(now);
+    }
+
+    /// Forgets the phases of the previous suspend.
+    fn begin_suspend(&mut self) {
+        for phase in Phase::ALL {
+            if phase.counts_from_request() {
+                self.0[phase.place()] = None;
+            }
+        }
+    }
 }
 
 struct Table {
     counts: Counts,
     asked: Asked,
     outcome: Outcome,
-    /// By [`Phase`] as a number.
-    reached: [Option<Instant>; Phase::ALL.len()],
-    /// For how long the vCPU has run, as Xen says; nothing before the first
-    /// suspend, so that what only notes phases needs no Xen.
+    reached: Reached,
+    /// Asks Xen how long the vCPU has run. Zero before the first suspend, so
+    /// host tests that only record phases need no Xen.
     running: fn() -> Duration,
-    /// That when it was last asked, and what the vCPU has used since the request.
+    /// The answer when last asked, and the time that the vCPU has used since
+    /// the request.
     ran: (Duration, Duration),
-    /// That up to the first frame.
+    /// The time that the vCPU used between the request and the first frame.
     own: Option<Duration>,
     away: Duration,
-    /// Whether the present suspend has a table that was not printed.
+    /// Whether the current suspend has a table that is not printed yet.
     open: bool,
     printer: Option<Waker>,
 }
 
 impl Table {
-    /// Counts what the vCPU has used since it was last asked.
+    /// Adds the time that the vCPU has used since last asked.
     fn charge(&mut self) {
         let running = (self.running)();
         self.ran.1 += running.saturating_sub(self.ran.0);
@@ -67,7 +93,7 @@ impl Table {
     fn is_full(&self) -> bool {
         COLUMNS
             .iter()
-            .all(|&phase| self.reached[phase as usize].is_some())
+            .all(|&phase| self.reached.when(phase).is_some())
     }
 }
 
@@ -78,7 +104,7 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     },
     asked: Asked::Xenstore,
     outcome: Outcome::Cancelled,
-    reached: [None; Phase::ALL.len()],
+    reached: Reached::NEVER,
     running: || Duration::ZERO,
     ran: (Duration::ZERO, Duration::ZERO),
     own: None,
@@ -87,23 +113,20 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     printer: None,
 });
 
-/// How many suspends there were.
+/// Returns the number of suspends since boot.
 #[must_use]
 pub fn counts() -> Counts {
     TABLE.borrow().counts
 }
 
-/// Notes that `phase` is reached, the first time of each suspend; for the
-/// parts that know when: xenstore, the network.
+/// Records that `phase` was reached, if it is the first time in this suspend.
+/// Called by the parts that know: xenstore, the network.
 pub fn reached(phase: Phase) {
     let mut table = TABLE.borrow();
-    let slot = phase as usize;
-    let counts_from_request = phase >= Phase::Request;
-    if counts_from_request && (!table.open || table.reached[slot].is_some()) {
+    if phase.counts_from_request() && (!table.open || table.reached.when(phase).is_some()) {
         return;
     }
-    let now = time::now();
-    table.reached[slot] = Some(now);
+    table.reached.note(phase, time::now());
     trace::record(Event::Phase(phase));
     if phase == Phase::FirstFrame {
         table.charge();
@@ -121,7 +144,7 @@ pub fn reached(phase: Phase) {
     }
 }
 
-/// A suspend begins: the table of the one before, if it still waits, is printed.
+/// Begins a suspend; prints the table of the previous one if it still waits.
 pub(crate) fn begin(asked: Asked) {
     print();
     task::hurry(true);
@@ -129,7 +152,7 @@ pub(crate) fn begin(asked: Asked) {
     table.counts.suspends += 1;
     table.asked = asked;
     table.outcome = Outcome::Cancelled;
-    table.reached[Phase::Request as usize..].fill(None);
+    table.reached.begin_suspend();
     table.running = time_running;
     table.ran = (time_running(), Duration::ZERO);
     table.own = None;
@@ -139,19 +162,19 @@ pub(crate) fn begin(asked: Asked) {
     reached(Phase::Request);
 }
 
-/// The next thing is the hypercall; the domain behind it may be another one,
-/// where the vCPU has not run yet.
+/// Called right before the hypercall, after which the guest may be another
+/// domain, whose vCPU has not run yet.
 pub(crate) fn leave() {
     TABLE.borrow().charge();
     reached(Phase::Hypercall);
 }
 
-/// The hypercall has returned.
+/// Called when the hypercall has returned.
 pub(crate) fn come_back() {
     TABLE.borrow().ran.0 = time_running();
 }
 
-/// The guest goes on, after it was `away` by the wall clock.
+/// Ends the suspend. The guest was `away` for that long by the wall clock.
 pub(crate) fn end(outcome: Outcome, away: Duration) {
     {
         let mut table = TABLE.borrow();
@@ -164,14 +187,14 @@ pub(crate) fn end(outcome: Outcome, away: Duration) {
         return;
     }
     task::spawn(async {
-        // Either way the table is printed as it is then.
+        // Full or not, the table is printed as it is then.
         let _ = time::timeout(PATIENCE, full()).await;
         print();
     })
     .detach();
 }
 
-/// Waits until every phase is reached, in whatever order.
+/// Waits until every phase was reached, in any order.
 async fn full() {
     poll_fn(|context| {
         let mut table = TABLE.borrow();
@@ -186,21 +209,22 @@ async fn full() {
     .await;
 }
 
-/// Prints the table, once.
+/// Prints the table, if it is not printed yet.
 fn print() {
     let mut table = TABLE.borrow();
     if !core::mem::take(&mut table.open) {
         return;
     }
     task::hurry(false);
-    let Some(request) = table.reached[Phase::Request as usize] else {
+    let Some(request) = table.reached.when(Phase::Request) else {
+        bug::report("a suspend has a table and no request");
         return;
     };
     let mut line = String::new();
     // Writing to a String cannot fail.
     for (number, phase) in COLUMNS.into_iter().enumerate() {
         let comma = if number > 0 { "," } else { "" };
-        let _ = match table.reached[phase as usize] {
+        let _ = match table.reached.when(phase) {
             Some(at) => {
                 let micros = at.saturating_duration_since(request).as_micros();
                 write!(line, "{comma} {phase} {micros}")

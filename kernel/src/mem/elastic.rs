@@ -1,68 +1,68 @@
-//! Memory that comes from Xen when it is wanted and goes back when it is not.
+//! Memory that is taken from Xen on demand and given back when unused.
 //!
-//! The guest keeps a reserve of free frames: what it can use while its memory
-//! must stay as it is, from the early notice of a migration until it is over.
-//! Beyond it frames have no memory behind them. They get it by batches, when
-//! an allocation finds nothing free or when the reserve runs low, and lose it
-//! again when they have not been wanted for a while.
+//! The guest keeps a reserve of free frames, to live on while its memory must
+//! not change: from the early notice of a migration until the migration is
+//! over. Frames beyond the reserve have no memory behind them. They get it in
+//! batches, when an allocation finds nothing free or the reserve runs low, and
+//! lose it again after they have been unused for a while.
 
 use super::pool::{BATCH, Pool, batch_of};
 use crate::page::Pfn;
 use core::ops::Range;
 
-/// Free frames to keep where the command line says nothing: 1 MiB.
+/// Free frames to keep by default: 1 MiB.
 pub(super) const DEFAULT_RESERVE: usize = 256;
 
-/// Where memory comes from and goes to. Implementations take nothing from the
-/// pool and from the heap: both are locked.
+/// The source of memory. Implementations must not take anything from the pool
+/// or the heap: both are locked during a call.
 pub(crate) trait Reservation: Sync {
-    /// Whether a page table has to be made before frames can be mapped there.
+    /// Returns whether a page table is missing to map frame `at`.
     fn needs_table(&self, at: Pfn) -> bool;
 
     /// Gives memory to `frames`, which lie within one page table, and maps
-    /// them. Where that table has to be made, `table` is the frame for it;
-    /// nothing is done to it where no frame gets memory.
+    /// them. If that table is missing, `table` is the frame to make it of; it
+    /// is left alone if no frame gets memory.
     ///
-    /// Returns how many got memory, the first ones of the range.
+    /// Returns how many frames got memory, counted from the start of the range.
     fn populate(&self, frames: Range<Pfn>, table: Option<Pfn>) -> usize;
 
-    /// Takes the memory of free `frames` away, which lie within one page table.
+    /// Takes away the memory of free `frames`, which lie within one page table.
     ///
-    /// Returns how many lost it, the first ones of the range.
+    /// Returns how many frames lost it, counted from the start of the range.
     fn release(&self, frames: Range<Pfn>) -> usize;
 }
 
-/// Says whether the domain's memory may change now; see
+/// Returns whether the domain's memory may change now; see
 /// [`set_gate`](super::frames::set_gate).
 pub type Gate = fn() -> bool;
 
-/// What has become of attempts to get memory, since boot.
+/// The outcome of attempts to change the domain's memory, since boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames that got memory.
     pub populated: u64,
-    /// Frames that were given back, at boot included.
+    /// Frames that were given back, including at boot.
     pub released: u64,
-    /// Attempts that Xen refused in whole or in part: the host or the
-    /// domain's limit has no more.
+    /// Attempts that Xen refused in whole or in part, because the host has no
+    /// more memory or the domain is at its limit.
     pub failed: u64,
-    /// Attempts that were not made, because the memory must stay as it is.
+    /// Attempts that were not made, because the memory must not change.
     pub withheld: u64,
 }
 
-/// The pool with its way to Xen.
+/// The pool, and the source that it gets memory from.
 pub(crate) struct Elastic {
     pub(super) pool: Pool,
     reservation: &'static dyn Reservation,
     pub(super) gate: Gate,
     /// Free frames to keep resident.
     pub(super) reserve: usize,
-    /// Frames to keep resident in all, used or free.
+    /// Frames to keep resident in total, used or free.
     pub(super) floor: usize,
-    /// The frame for the next page table, while tables are missing: a table
-    /// must not have to wait for the memory that it is to map.
+    /// A frame kept for the next page table while tables are missing, because
+    /// making a table must not depend on the memory that it is to map.
     spare: Option<Pfn>,
-    /// Page tables that are missing, to map all of the domain's frames.
+    /// How many page tables are missing to map all of the domain's frames.
     missing_tables: usize,
     pub(crate) counters: Counters,
     /// Fewest free frames since [`begin_watch`](Self::begin_watch).
@@ -70,8 +70,8 @@ pub(crate) struct Elastic {
 }
 
 impl Elastic {
-    /// Makes the pool elastic; `missing_tables` page tables are to be made
-    /// before all of its frames can be mapped.
+    /// Makes the pool elastic; `missing_tables` page tables are still missing
+    /// to map all of its frames.
     pub(super) fn new(
         pool: Pool,
         reservation: &'static dyn Reservation,
@@ -92,7 +92,8 @@ impl Elastic {
         elastic
     }
 
-    /// Frames that nobody uses, those that can be had from Xen included.
+    /// Returns the number of unused frames, including those still to be had
+    /// from Xen.
     pub(super) fn available(&self) -> usize {
         let tables = self.missing_tables - usize::from(self.spare.is_some());
         (self.pool.free() + self.pool.absent()).saturating_sub(tables)
@@ -111,7 +112,7 @@ impl Elastic {
         Some(pfn)
     }
 
-    /// Takes `count` adjacent frames and leaves `keep` free ones.
+    /// Takes `count` adjacent frames, if that leaves `keep` free ones.
     pub(super) fn take_run(&mut self, count: usize, keep: usize) -> Option<Pfn> {
         let mut run = None;
         if self.pool.free() >= count + keep {
@@ -125,14 +126,16 @@ impl Elastic {
         run
     }
 
-    /// Gets a batch for single frames, in the highest place.
+    /// Gets memory for the highest absent batch, for single frames; returns
+    /// true if all of it got memory.
     pub(crate) fn grow_top(&mut self) -> bool {
         self.pool
             .highest_absent_batch()
             .is_some_and(|batch| self.populate(batch, &(0..0)))
     }
 
-    /// Gets what the lowest possible run of `count` frames wants.
+    /// Gets the memory that the lowest possible run of `count` frames lacks;
+    /// returns false if some is not to be had.
     fn grow_run(&mut self, count: usize) -> bool {
         let Some(run) = self.pool.possible_run(count) else {
             return false;
@@ -151,27 +154,28 @@ impl Elastic {
         true
     }
 
-    /// Free frames that the floor asks for.
+    /// Returns how many free frames the floor requires.
     fn free_for_floor(&self) -> usize {
         let used = self.pool.resident() - self.pool.free();
         self.floor.saturating_sub(used)
     }
 
-    /// Whether there is less free memory than wanted, and more to be had.
+    /// Returns whether there is less free memory than wanted, and frames that
+    /// could get some.
     pub(crate) fn is_low(&self) -> bool {
         self.pool.free() < self.reserve.max(self.free_for_floor()) && self.pool.absent() > 0
     }
 
-    /// Sees to it that there is a frame for the next page table, from outside
-    /// of `avoided`.
+    /// Keeps a frame for the next page table, from outside `avoided`.
     fn refill_spare(&mut self, avoided: &Range<Pfn>) {
         if self.spare.is_none() && self.missing_tables > 0 {
             self.spare = self.pool.take_outside(avoided);
         }
     }
 
-    /// Gets memory for the absent frames of a batch, where `wanted` is going
-    /// to be used as a whole. True where all of those that adjoin first got it.
+    /// Gets memory for the first adjoining absent frames of a batch, while
+    /// `wanted` is about to be used as a whole. Returns true if all of them got
+    /// it.
     fn populate(&mut self, batch: usize, wanted: &Range<Pfn>) -> bool {
         let Some(absent) = self.pool.absent_in(batch) else {
             return true;
@@ -206,7 +210,7 @@ impl Elastic {
         count == absent.len()
     }
 
-    /// Gives memory back at boot, or frames that were free all the time.
+    /// Gives the memory of free frames back and returns of how many.
     fn release(&mut self, frames: Range<Pfn>) -> usize {
         let count = self.reservation.release(frames.clone());
         assert!(count <= frames.len(), "more memory left than was there");
@@ -215,23 +219,24 @@ impl Elastic {
         count
     }
 
-    /// Free frames above which memory is given back, if it stays unused.
+    /// Returns the number of free frames above which memory is given back if it
+    /// stays unused.
     fn plenty(&self) -> usize {
         (self.reserve + self.reserve / 2).max(self.free_for_floor()) + BATCH
     }
 
-    /// Whether so much is free that it is worth a look whether it is wanted.
+    /// Returns whether enough is free to consider returning some.
     pub(crate) fn has_plenty(&self) -> bool {
         self.pool.free() >= self.plenty() + BATCH && self.pool.free_batch().is_some()
     }
 
-    /// Begins to note how much free memory is not wanted.
+    /// Starts observing how much free memory stays unused.
     pub(crate) fn begin_watch(&mut self) {
         self.least_free = self.pool.free();
     }
 
-    /// Gives back one batch of what was never wanted since
-    /// [`begin_watch`](Self::begin_watch); false where there is no more.
+    /// Gives back one batch of memory that was never used since
+    /// [`begin_watch`](Self::begin_watch); returns false if there is no more.
     pub(crate) fn release_unused(&mut self) -> bool {
         if self.least_free < self.plenty() + BATCH {
             return false;

@@ -1,11 +1,11 @@
 //! The pool of page frames.
 //!
-//! [`Pool`] keeps the record, [`Elastic`] gets memory from Xen for more frames
+//! [`Pool`] keeps the record; [`Elastic`] gets memory for more frames from Xen
 //! and gives it back.
 //!
-//! In a process on a development machine, where no domain builder filled the
-//! pool, frames come from the process's own allocator, so that code above
-//! the kernel can be tested there.
+//! In a host process, where no domain builder filled the pool, frames come from
+//! the process's own allocator, so that code above the kernel can be tested
+//! there.
 
 pub use super::elastic::{Counters, Gate};
 use super::elastic::{Elastic, Reservation};
@@ -35,18 +35,18 @@ static POOL: Mutex<Option<Elastic>> = Mutex::new(None);
 /// Figures of the pool, in frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Frames of the domain, whether there is memory behind them or not.
+    /// Frames of the domain, with or without memory behind them.
     pub total: usize,
-    /// Frames that nobody uses. Where Xen has no more memory for the domain,
-    /// fewer can be had.
+    /// Unused frames. If Xen has no more memory for the domain, fewer can be
+    /// had.
     pub free: usize,
     /// Frames with memory behind them.
     pub resident: usize,
-    /// Those of the free frames that are resident.
+    /// Free frames that are resident.
     pub at_hand: usize,
 }
 
-/// How full the pool is; zeros where there is none (outside a guest).
+/// Returns how full the pool is; zeros outside a guest, where there is none.
 #[must_use]
 pub fn usage() -> Usage {
     with(|elastic| Usage {
@@ -63,20 +63,23 @@ pub fn usage() -> Usage {
     })
 }
 
-/// What has become of attempts to get memory from Xen; zeros outside a guest.
+/// Returns the outcome of attempts to get memory from Xen; zeros outside a
+/// guest.
 #[must_use]
 pub fn counters() -> Counters {
     with(|elastic| elastic.counters).unwrap_or_default()
 }
 
-/// Runs `action` on the pool, where there is one.
+/// Runs `action` on the pool; returns `None` outside a guest, where there is
+/// none.
 pub(crate) fn with<T>(action: impl FnOnce(&mut Elastic) -> T) -> Option<T> {
     POOL.lock().as_mut().map(action)
 }
 
-/// Sets who says whether the domain's memory may change now, and returns who
-/// did before; `None` outside a guest. It is asked before each change, with
-/// pool and heap locked: it must not allocate, log or take frames.
+/// Sets the function that decides whether the domain's memory may change now,
+/// and returns the previous one; `None` outside a guest. It is called before
+/// each change, while pool and heap are locked, so it must not allocate, log or
+/// take frames.
 pub fn set_gate(gate: Gate) -> Option<Gate> {
     with(|elastic| core::mem::replace(&mut elastic.gate, gate))
 }
@@ -86,10 +89,11 @@ pub(crate) fn set_reserve(frames: usize) {
     with(|elastic| elastic.reserve = frames);
 }
 
-/// Starts the pool of a domain of `total` frames with those of `mapped` that
-/// are in none of `used`. Its bitmaps lie behind the last used frame. Other
-/// frames get their memory from `reservation`, which lacks `missing_tables`
-/// page tables to map them all; at least `floor` frames stay resident.
+/// Starts the pool of a domain of `total` frames. The frames of `mapped` that
+/// are in no range of `used` are free at first; the pool's bitmaps take the
+/// frames behind the last used one. Other frames get their memory from
+/// `reservation`, which lacks `missing_tables` page tables to map them all. At
+/// least `floor` frames stay resident.
 pub(crate) fn init(
     total: usize,
     mapped: Range<Pfn>,
@@ -109,7 +113,7 @@ pub(crate) fn init(
         bitmaps.end <= mapped.end,
         "too much memory for Xen's initial mapping"
     );
-    // SAFETY: these frames are mapped and behind everything that the domain
+    // SAFETY: these frames are mapped and lie behind everything that the domain
     // builder placed; they are left out of the pool below.
     let (free, resident) = unsafe {
         let base = (bitmaps.start * PAGE_SIZE) as *mut u64;
@@ -128,8 +132,8 @@ pub(crate) fn init(
     *POOL.lock() = Some(elastic);
 }
 
-/// Takes `count` adjacent frames for the heap, for good, and leaves `keep`
-/// free ones.
+/// Takes `count` adjacent frames for the heap, permanently, if that leaves
+/// `keep` free ones.
 pub(crate) fn take_run(count: usize, keep: usize) -> Option<Pfn> {
     with(|elastic| elastic.take_run(count, keep))?
 }
@@ -139,14 +143,14 @@ const LAYOUT: Layout = match Layout::from_size_align(PAGE_SIZE, PAGE_SIZE) {
     Err(_) => panic!("a page is a valid layout"),
 };
 
-/// A page that is the holder's alone, given back when dropped.
+/// A page owned by its holder alone; given back when dropped.
 #[derive(Debug)]
 pub struct Frame(NonNull<u8>);
 
 /// Takes a page and fills it with zeros.
 ///
 /// # Errors
-/// [`OutOfMemory`] where no frame is free.
+/// [`OutOfMemory`] if no frame is free.
 pub fn take_zeroed() -> Result<Frame, OutOfMemory> {
     let pfn = match with(Elastic::take_single) {
         Some(pfn) => pfn.ok_or(OutOfMemory)?,
@@ -156,20 +160,20 @@ pub fn take_zeroed() -> Result<Frame, OutOfMemory> {
             return NonNull::new(page).map(Frame).ok_or(OutOfMemory);
         }
     };
-    let page = NonNull::new((pfn * PAGE_SIZE) as *mut u8).ok_or(OutOfMemory)?;
-    // SAFETY: a free frame is mapped at its own address and nobody else's.
+    let page = NonNull::new((pfn * PAGE_SIZE) as *mut u8).expect("frame 0 is not in the pool");
+    // SAFETY: a free frame is mapped at its own address and in no other use.
     unsafe { page.write_bytes(0, PAGE_SIZE) };
     Ok(Frame(page))
 }
 
 impl Frame {
-    /// The frame's number.
+    /// Returns the frame's number.
     #[must_use]
     pub fn pfn(&self) -> Pfn {
         self.0.as_ptr() as usize / PAGE_SIZE
     }
 
-    /// Address of the page.
+    /// Returns the address of the page.
     pub(crate) fn address(&self) -> NonNull<u8> {
         self.0
     }
@@ -177,12 +181,12 @@ impl Frame {
     /// Writes 64-bit word `index` of the page.
     pub(crate) fn write_entry(&self, index: usize, value: u64) {
         assert!(index < PAGE_SIZE / 8);
-        // SAFETY: inside the page, which is this holder's alone.
+        // SAFETY: inside the page, which this value alone owns.
         unsafe { self.0.cast::<u64>().add(index).write_volatile(value) };
     }
 
-    /// Never gives the page back: it has become part of a structure that
-    /// lives as long as the domain, or another domain still maps it.
+    /// Never gives the page back, because it has become part of a structure
+    /// that lives as long as the domain.
     pub(crate) fn keep_for_ever(self) {
         core::mem::forget(self);
     }

@@ -1,4 +1,5 @@
-//! The global allocator: talc over runs of page frames, taken as needed.
+//! The global allocator: talc over runs of page frames, which are taken as
+//! needed.
 
 use crate::mem::frames;
 use crate::page::PAGE_SIZE;
@@ -9,18 +10,18 @@ use talc::base::Talc;
 use talc::base::binning::Binning;
 use talc::source::Source;
 
-/// Type of the global allocator that [`guest!`](crate::guest) defines.
+/// The type of the global allocator that [`guest!`](crate::guest) defines.
 pub type Heap = TalcLock<spin::Mutex<()>, FrameSource>;
 
 /// Least growth of the heap, in frames.
 const GROWTH_FRAMES: usize = 16;
 
-/// Bytes by which talc's own records may exceed what was asked for.
+/// Bytes that talc's own records may need beyond the requested size.
 const RECORDS: usize = PAGE_SIZE;
 
-/// Bytes from which on an allocation counts as large. Who makes one is ready
-/// to hear that there is no memory (a socket's buffers), so the last frames
-/// are left to the small ones, which end the guest when they fail.
+/// Size in bytes from which an allocation counts as large. Callers that make
+/// large ones (a socket's buffers) can handle a failure, so the last frames are
+/// left to small allocations, whose failure ends the guest.
 const LARGE: usize = 4096;
 
 /// Frames that large allocations leave free.
@@ -29,14 +30,14 @@ const KEEP_FOR_SMALL: usize = 32;
 /// Grows the heap by runs of frames.
 #[derive(Debug)]
 pub struct FrameSource {
-    /// End of the latest run, to lengthen it where the next one adjoins.
+    /// End of the latest run, to extend it if the next run adjoins it.
     end: Option<NonNull<u8>>,
 }
 
-// SAFETY: the address is one of this guest's heap, which has one vCPU.
+// SAFETY: the address is in the heap of this guest, which has one vCPU.
 unsafe impl Send for FrameSource {}
 
-/// The heap before its first allocation.
+/// Makes an empty heap.
 #[must_use]
 pub const fn new() -> Heap {
     TalcLock::new(FrameSource { end: None })
@@ -58,8 +59,8 @@ unsafe impl Source for FrameSource {
         };
         let base = (pfn * PAGE_SIZE) as *mut u8;
         let bytes = count * PAGE_SIZE;
-        // SAFETY: the run is mapped and from now on the heap's alone; where it
-        // starts at the end of the latest heap, that heap is made longer.
+        // SAFETY: the run is mapped and belongs to the heap alone from now on;
+        // if it starts at the end of the latest heap, that heap is extended.
         talc.source.end = unsafe {
             match talc.source.end {
                 Some(end) if end.as_ptr() == base => Some(talc.extend(end, base.add(bytes))),

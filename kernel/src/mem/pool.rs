@@ -1,9 +1,9 @@
-//! The record of which frames there are, which of them have memory behind
-//! them, and which of those are free: two bits a frame.
+//! The record of the domain's frames, two bits each: whether the frame has
+//! memory behind it, and whether it is free.
 //!
 //! Single frames come from the top of memory, runs for the heap from the
-//! bottom, so that neither cuts up the other. Memory comes and goes by
-//! batches, one word of the bitmaps each.
+//! bottom, so neither fragments the other. Memory comes and goes in batches,
+//! one word of the bitmaps each.
 
 use crate::page::Pfn;
 use core::ops::Range;
@@ -13,16 +13,16 @@ pub(crate) const BATCH: usize = 64;
 
 /// The frames of a domain.
 pub(super) struct Pool {
-    /// One bit a frame, set where it is resident and nobody's.
+    /// One bit per frame, set if it is resident and unused.
     free: &'static mut [u64],
-    /// One bit a frame, set where there is memory behind it.
+    /// One bit per frame, set if there is memory behind it.
     resident: &'static mut [u64],
     total: usize,
     free_count: usize,
     resident_count: usize,
 }
 
-/// The batch that frame `pfn` is in.
+/// Returns the number of the batch that contains frame `pfn`.
 pub(super) const fn batch_of(pfn: Pfn) -> usize {
     pfn / BATCH
 }
@@ -32,8 +32,8 @@ fn get(bitmap: &[u64], pfn: Pfn) -> bool {
 }
 
 impl Pool {
-    /// A pool of `total` frames, none of them resident. Both bitmaps are all
-    /// zeros, with a bit for each frame.
+    /// Makes a pool of `total` frames, none of them resident. Both bitmaps are
+    /// all zeros, with a bit for each frame.
     pub(super) fn new(
         total: usize,
         free: &'static mut [u64],
@@ -49,22 +49,22 @@ impl Pool {
         }
     }
 
-    /// Frames of the domain.
+    /// Returns the number of frames of the domain.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// Frames that are resident and nobody's.
+    /// Returns the number of frames that are resident and unused.
     pub(super) fn free(&self) -> usize {
         self.free_count
     }
 
-    /// Frames with memory behind them.
+    /// Returns the number of frames with memory behind them.
     pub(super) fn resident(&self) -> usize {
         self.resident_count
     }
 
-    /// Frames without.
+    /// Returns the number of frames without memory.
     pub(super) fn absent(&self) -> usize {
         self.total - self.resident_count
     }
@@ -77,7 +77,8 @@ impl Pool {
         get(self.resident, pfn)
     }
 
-    /// Notes that a range has memory behind it, in somebody's use.
+    /// Records that the frames of a range have memory behind them now, and
+    /// count as used.
     pub(super) fn arrived(&mut self, range: Range<Pfn>) {
         for pfn in range {
             assert!(!self.is_resident(pfn), "frame {pfn:#x} arrived twice");
@@ -86,7 +87,7 @@ impl Pool {
         }
     }
 
-    /// Notes that free frames have no memory behind them any more.
+    /// Records that free frames have no memory behind them any more.
     pub(super) fn left(&mut self, range: Range<Pfn>) {
         for pfn in range {
             assert!(self.is_free(pfn), "frame {pfn:#x} left while in use");
@@ -97,7 +98,7 @@ impl Pool {
         }
     }
 
-    /// Takes resident frames back.
+    /// Takes used frames back.
     pub(super) fn put(&mut self, range: Range<Pfn>) {
         for pfn in range {
             assert!(
@@ -140,20 +141,20 @@ impl Pool {
         Some(pfn)
     }
 
-    /// Takes the lowest run of `count` free frames.
+    /// Takes the lowest run of `count` free frames and returns the first one.
     pub(super) fn take_run(&mut self, count: usize) -> Option<Pfn> {
         let run = self.lowest_run(count, |free, _| free)?;
         self.remove(run.clone());
         Some(run.start)
     }
 
-    /// The lowest run of `count` frames that are free or absent.
+    /// Returns the lowest run of `count` frames that are free or absent.
     pub(super) fn possible_run(&self, count: usize) -> Option<Range<Pfn>> {
         self.lowest_run(count, |free, resident| free | !resident)
     }
 
-    /// The lowest run of `count` frames that are set in what `usable` makes of
-    /// words of the two bitmaps, free and resident.
+    /// Returns the lowest run of `count` frames whose bits are set in the words
+    /// that `usable` computes from those of the two bitmaps, free and resident.
     fn lowest_run(&self, count: usize, usable: fn(u64, u64) -> u64) -> Option<Range<Pfn>> {
         let mut start = 0;
         let mut pfn = 0;
@@ -175,12 +176,12 @@ impl Pool {
         None
     }
 
-    /// Frames of batch number `batch`; the last one may be short.
+    /// Returns the frames of batch number `batch`; the last one may be short.
     fn batch(&self, batch: usize) -> Range<Pfn> {
         batch * BATCH..((batch + 1) * BATCH).min(self.total)
     }
 
-    /// The first absent frames of batch number `batch` that adjoin.
+    /// Returns the first run of absent frames in batch number `batch`.
     pub(super) fn absent_in(&self, batch: usize) -> Option<Range<Pfn>> {
         if self.resident[batch] == u64::MAX {
             return None;
@@ -191,14 +192,14 @@ impl Pool {
         Some(start..end.unwrap_or(frames.end))
     }
 
-    /// The highest batch with absent frames.
+    /// Returns the highest batch with absent frames.
     pub(super) fn highest_absent_batch(&self) -> Option<usize> {
         (0..self.total.div_ceil(BATCH))
             .rev()
             .find(|&batch| self.absent_in(batch).is_some())
     }
 
-    /// A batch of free frames, the one that both ends would use last.
+    /// Returns the batch of free frames that both ends would use last.
     pub(super) fn free_batch(&self) -> Option<Range<Pfn>> {
         let middle = self.total.div_ceil(BATCH) / 2;
         (0..self.total.div_ceil(BATCH))

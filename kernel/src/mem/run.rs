@@ -1,4 +1,4 @@
-//! Runs: adjacent page frames that come and go together.
+//! Runs: adjacent page frames that are taken and given back together.
 
 use super::frames::{self, OutOfMemory};
 use crate::page::{PAGE_SIZE, Pfn};
@@ -7,28 +7,28 @@ use core::alloc::Layout;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-/// Frames that a run leaves free: who wants one is ready to hear that there
-/// is no memory, a small allocation of the heap is not.
+/// Frames that a run leaves free: a caller that takes a run can handle a
+/// failure, a small allocation of the heap cannot.
 const KEEP_FOR_HEAP: usize = 32;
 
-/// Adjacent pages that are the holder's alone, given back when dropped.
+/// Adjacent pages owned by their holder alone; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Run {
     base: NonNull<u8>,
     count: usize,
 }
 
-/// Layout of `count` pages.
+/// Returns the layout of `count` pages.
 fn layout(count: usize) -> Result<Layout, OutOfMemory> {
     let bytes = count.checked_mul(PAGE_SIZE).ok_or(OutOfMemory)?;
     Layout::from_size_align(bytes, PAGE_SIZE).map_err(|_| OutOfMemory)
 }
 
 impl Run {
-    /// Takes `count` adjacent pages, one at least, and fills them with zeros.
+    /// Takes `count` adjacent pages, at least one, and fills them with zeros.
     ///
     /// # Errors
-    /// [`OutOfMemory`] where so many are not free side by side.
+    /// [`OutOfMemory`] if that many adjacent ones are not free.
     pub(crate) fn take_zeroed(count: usize) -> Result<Self, OutOfMemory> {
         let layout = layout(count)?;
         if count == 0 {
@@ -37,8 +37,8 @@ impl Run {
         let base = match frames::with(|elastic| elastic.take_run(count, KEEP_FOR_HEAP)) {
             Some(pfn) => {
                 let base = (pfn.ok_or(OutOfMemory)? * PAGE_SIZE) as *mut u8;
-                // SAFETY: free frames are mapped at their own addresses and
-                // nobody else's.
+                // SAFETY: free frames are mapped at their own addresses and in
+                // no other use.
                 unsafe { base.write_bytes(0, layout.size()) };
                 base
             }
@@ -49,17 +49,17 @@ impl Run {
         Ok(Self { base, count })
     }
 
-    /// Pages in the run.
+    /// Returns the number of pages in the run.
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// Address of the first page.
+    /// Returns the address of the first page.
     pub(crate) fn address(&self) -> NonNull<u8> {
         self.base
     }
 
-    /// The frames' numbers.
+    /// Returns the frames' numbers.
     pub(crate) fn frames(&self) -> Range<Pfn> {
         let first = self.base.as_ptr() as usize / PAGE_SIZE;
         first..first + self.count
@@ -71,9 +71,7 @@ impl Drop for Run {
         if frames::with(|elastic| elastic.pool.put(self.frames())).is_some() {
             return;
         }
-        let Ok(layout) = layout(self.count) else {
-            return;
-        };
+        let layout = layout(self.count).expect("as when the run was taken");
         // SAFETY: without a pool the pages came from the allocator, with this
         // layout (`take_zeroed`).
         unsafe { dealloc(self.base.as_ptr(), layout) };
@@ -89,7 +87,7 @@ mod tests {
         let run = Run::take_zeroed(5).expect("memory");
         assert_eq!((run.len(), run.frames().len()), (5, 5));
         assert_eq!(run.address().as_ptr() as usize % PAGE_SIZE, 0);
-        // SAFETY: the run is this test's, and as long as that.
+        // SAFETY: the run is this test's, and 5 pages long.
         let bytes = unsafe { core::slice::from_raw_parts(run.address().as_ptr(), 5 * PAGE_SIZE) };
         assert!(bytes.iter().all(|&byte| byte == 0));
     }

@@ -12,8 +12,8 @@ use spin::Once;
 /// Entries of a frame list in one page.
 const PER_PAGE: usize = PAGE_SIZE / size_of::<Mfn>();
 
-/// The pages that name the list's frames to the toolstack: the top, and the
-/// lists that it names.
+/// The pages that name the frames of the p2m list to the toolstack: the top
+/// page, and the pages that it names.
 struct Published {
     top: Frame,
     lists: Vec<Frame>,
@@ -26,7 +26,7 @@ unsafe impl Sync for Published {}
 
 static PUBLISHED: Once<Published> = Once::new();
 
-/// Takes the pages for [`publish`], once.
+/// Takes the pages for [`publish`].
 fn pages_for(frames: usize) -> Published {
     let lists = frames.div_ceil(PER_PAGE);
     assert!(lists <= PER_PAGE, "more memory than the p2m lists can name");
@@ -37,12 +37,12 @@ fn pages_for(frames: usize) -> Published {
     }
 }
 
-/// Publishes the list's frames in the shared info page. Without it a save
-/// ends in "Bad mfn 0 for p2m frame list list".
+/// Publishes the frames of the p2m list in the shared info page. Without this a
+/// save fails with "Bad mfn 0 for p2m frame list list".
 ///
-/// In every new domain again: the toolstack rewrites the list itself, but
-/// neither the pages that name its frames nor the pointer to them; a guest
-/// that forgets it dies in its second migration.
+/// This has to be repeated in every new domain: the toolstack rewrites the list
+/// itself, but neither the pages that name its frames nor the pointer to them,
+/// so a guest that omits it dies in its second migration.
 pub(super) fn publish(info: &StartInfo) {
     let list_frames = info.p2m_frames();
     let pages = PUBLISHED.call_once(|| pages_for(list_frames.len()));

@@ -1,16 +1,18 @@
-//! Hypercalls of a PV guest: page tables, memory reservation, traps, suspend.
+//! Hypercalls that only PV guests make: page tables, memory reservation, traps,
+//! suspend.
 
+use crate::bug;
 use crate::hypercall::{Refused, address, call};
 use xen_sys::abi;
 
-/// `SCHEDOP_shutdown` with reason suspend, which takes the machine frame of
-/// start_info as a third argument: there the toolstack leaves what the domain
-/// must know when it goes on (`tools/libs/guest/xg_sr_save_x86_pv.c`). Returns
-/// 0 in a new domain and 1 in the same one.
+/// `SCHEDOP_shutdown` with reason suspend. Its third argument is the machine
+/// frame of start_info, where the toolstack leaves what the domain must know
+/// when it continues (`tools/libs/guest/xg_sr_save_x86_pv.c`). Returns 0 in a
+/// new domain and 1 in the same one.
 ///
 /// # Safety
-/// Nothing foreign is mapped, and start_info names its rings by the guest's
-/// own frame numbers.
+/// Nothing foreign is mapped, and start_info names its rings by pseudo-physical
+/// frame numbers.
 pub(super) unsafe fn suspend(start_info: u64) -> Result<u64, Refused> {
     let argument = abi::sched_shutdown {
         reason: abi::SHUTDOWN_suspend,
@@ -63,7 +65,7 @@ pub(crate) unsafe fn update_va_mapping(virtual_address: usize, entry: u64) -> Re
     .map(drop)
 }
 
-/// Forgets all cached translations of this vCPU (`HYPERVISOR_mmuext_op`).
+/// Flushes all cached translations of this vCPU (`HYPERVISOR_mmuext_op`).
 pub(super) fn flush_tlb() {
     let operation = abi::mmuext_op {
         cmd: abi::MMUEXT_TLB_FLUSH_LOCAL,
@@ -80,11 +82,13 @@ pub(super) fn flush_tlb() {
             0,
         ])
     };
-    debug_assert!(flushed.is_ok(), "Xen refused to flush the TLB");
+    if flushed.is_err() {
+        bug::report("Xen refused to flush the TLB");
+    }
 }
 
 /// `HYPERVISOR_memory_op` over a list of extents of 2^`order` pages; returns
-/// how many of them Xen has done, the first ones.
+/// how many of them Xen has processed, counted from the start.
 ///
 /// # Safety
 /// `extents` is what `command` reads and writes.
@@ -108,13 +112,18 @@ unsafe fn reservation(command: u32, extents: *const [u64], order: u32) -> usize 
             0,
         ])
     };
-    // Refused as a whole: none is done.
-    done.map_or(0, |done| done as usize).min(extents.len())
+    // If memory is short, Xen processes fewer extents; it refuses the operation
+    // as a whole only if it is malformed (`xen/common/memory.c:do_memory_op`).
+    let done = done.unwrap_or_else(|_| {
+        bug::report("Xen refused a memory reservation as malformed");
+        0
+    });
+    (done as usize).min(extents.len())
 }
 
-/// `XENMEM_populate_physmap`: memory for 2^`order` frames from each number in
-/// `extents` on, which become the machine's numbers. Returns how many of them
-/// Xen has done.
+/// `XENMEM_populate_physmap`: gets memory for 2^`order` frames starting at each
+/// frame number in `extents`, and replaces each number by the machine frame's.
+/// Returns how many extents Xen has processed.
 ///
 /// # Safety
 /// None of these frames has memory.
@@ -123,10 +132,11 @@ pub(super) unsafe fn populate_physmap(extents: &mut [u64], order: u32) -> usize 
     unsafe { reservation(abi::XENMEM_populate_physmap, extents, order) }
 }
 
-/// `XENMEM_decrease_reservation`: gives machine frames back. Returns how many.
+/// `XENMEM_decrease_reservation`: gives machine frames back and returns how
+/// many.
 ///
 /// # Safety
-/// The list is valid, and nobody uses these frames.
+/// The list is valid, and the frames are not in use.
 pub(super) unsafe fn decrease_reservation(frames: *const [u64]) -> usize {
     // SAFETY: Xen only reads this list; the rest is the caller's promise.
     unsafe { reservation(abi::XENMEM_decrease_reservation, frames, 0) }

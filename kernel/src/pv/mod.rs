@@ -1,9 +1,9 @@
 //! Everything that only a PV guest needs: its page tables, the machine frames
 //! behind its memory, how it starts and how it suspends.
 //!
-//! Read in this order: `hypercall`, `p2m`, `start_info`, `page_table`,
-//! `reservation`, `slot_map`, `window`, `frame_lists`, `suspend`, `trap`, `cpuid`,
-//! `vector`. This file brings all of it up.
+//! In reading order: `hypercall`, `p2m`, `start_info`, `page_table`, `reservation`, `slot_map`,
+//! `window`, `frame_lists`, `suspend`, `trap`, `cpuid`, `vector`. This file initialises all of
+//! them.
 
 mod cpuid;
 mod frame_lists;
@@ -27,11 +27,11 @@ use crate::mem::frames;
 use crate::page::Pfn;
 use core::ops::Range;
 
-/// Brings up the guest's memory: trap table, frame allocator, shared info,
-/// what Xen has not mapped given back to it, p2m lists published.
+/// Initialises the PV guest: sets the trap table, starts the frame pool, maps shared info, gives
+/// the memory that Xen has not mapped back to it, and publishes the p2m lists.
 ///
 /// # Safety
-/// Runs once, first of all, on Xen's initial page tables described by `info`.
+/// Runs once, before anything else, on Xen's initial page tables described by `info`.
 pub(crate) unsafe fn init(info: &StartInfo) {
     trap::init();
     vector::init();
@@ -56,12 +56,12 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     frame_lists::publish(info);
 }
 
-/// Event channel of the console ring, in the present domain.
+/// Returns the event channel of the console ring in the current domain.
 pub(crate) fn console_port() -> u32 {
     start_info::start_info().console_port()
 }
 
-/// The frame ranges that Xen's domain builder filled.
+/// Returns the frame ranges that Xen's domain builder filled.
 fn in_use(info: &StartInfo) -> [Range<Pfn>; 6] {
     let page = |pfn: Pfn| pfn..pfn + 1;
     [

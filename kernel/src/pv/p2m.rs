@@ -1,18 +1,18 @@
-//! The table from the guest's frame numbers to the machine's (p2m), and Xen's
-//! table for the way back.
+//! The table from pseudo-physical to machine frame numbers (p2m), and Xen's
+//! table for the opposite direction (m2p).
 
 use crate::page::{Mfn, Pfn};
 use core::ops::Range;
 use spin::Once;
 
-/// Where Xen maps the machine-to-physical table in every PV guest
-/// (`MACH2PHYS_VIRT_START`).
+/// The address at which Xen maps the machine-to-physical table in every PV
+/// guest (`MACH2PHYS_VIRT_START`).
 const MACHINE_TO_PHYSICAL: *const u64 = 0xffff_8000_0000_0000 as *const u64;
 
-/// Entry of a frame that has no memory behind it (`INVALID_P2M_ENTRY`).
+/// The entry of a frame without memory (`INVALID_P2M_ENTRY`).
 pub(super) const ABSENT: Mfn = Mfn::MAX;
 
-/// The p2m list, in place since the domain was built.
+/// The p2m list, where the domain builder put it.
 struct List {
     base: *mut Mfn,
     pages: usize,
@@ -25,7 +25,7 @@ unsafe impl Sync for List {}
 
 static LIST: Once<List> = Once::new();
 
-/// Remembers where the domain builder put the list, and its length.
+/// Remembers where the domain builder put the list, and its length in entries.
 pub(super) fn init(base: *mut Mfn, pages: usize) {
     LIST.call_once(|| List { base, pages });
 }
@@ -34,10 +34,11 @@ fn list() -> &'static List {
     LIST.get().expect("`pv::init` has said where the list is")
 }
 
-/// Machine frame behind `pfn`.
+/// Returns the machine frame behind `pfn`.
 ///
 /// # Panics
-/// When `pfn` is not a frame of this domain, which is a bug of the caller.
+/// If `pfn` is not a frame of this domain, or has no memory, which is a bug in
+/// the caller.
 pub(crate) fn machine_frame(pfn: Pfn) -> Mfn {
     let list = list();
     assert!(pfn < list.pages, "frame {pfn:#x} is not ours");
@@ -47,7 +48,7 @@ pub(crate) fn machine_frame(pfn: Pfn) -> Mfn {
     mfn
 }
 
-/// The list's entries of `frames`.
+/// Returns the list's entries for `frames`.
 pub(super) fn entries(frames: Range<Pfn>) -> *const [Mfn] {
     let list = list();
     assert!(frames.start <= frames.end && frames.end <= list.pages);
@@ -56,7 +57,7 @@ pub(super) fn entries(frames: Range<Pfn>) -> *const [Mfn] {
     core::ptr::slice_from_raw_parts(first, frames.len())
 }
 
-/// Notes the machine frame that is now behind `pfn`.
+/// Records the machine frame that is behind `pfn` now.
 pub(super) fn set(pfn: Pfn, mfn: Mfn) {
     let list = list();
     assert!(pfn < list.pages, "frame {pfn:#x} is not ours");
@@ -64,15 +65,15 @@ pub(super) fn set(pfn: Pfn, mfn: Mfn) {
     unsafe { list.base.add(pfn).write_volatile(mfn) };
 }
 
-/// Notes that nothing is behind `frames` any more.
+/// Records that `frames` have no memory any more.
 pub(super) fn clear(frames: Range<Pfn>) {
     let entries = entries(frames).cast_mut();
-    // SAFETY: entries of the list, which nobody else writes. All ones is
-    // all ones in each byte.
+    // SAFETY: entries of the list, which nothing else writes. All ones is 0xff
+    // in each byte.
     unsafe { entries.cast::<Mfn>().write_bytes(0xff, entries.len()) };
 }
 
-/// The guest's own number of machine frame `mfn`.
+/// Returns the pseudo-physical number of machine frame `mfn`.
 pub(super) fn pseudo_physical_frame(mfn: Mfn) -> Pfn {
     // SAFETY: Xen maps this table readable for every PV guest, with an entry
     // for each machine frame; `mfn` came from Xen.

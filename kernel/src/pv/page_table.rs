@@ -1,5 +1,5 @@
-//! Page tables: Xen checks every change, so a table is filled while it is
-//! ordinary memory, made read-only, and then hooked in
+//! Page tables. Xen validates every change, so a table is filled while it is
+//! ordinary memory, made read-only, and only then linked in
 //! (`xen/arch/x86/mm.c:get_page_type`).
 
 use super::hypercall::{flush_tlb, mmu_update, update_va_mapping};
@@ -14,28 +14,28 @@ use spin::Once;
 use xen_sys::abi;
 use xen_sys::flags::PageFlags;
 
-/// Entries of a table.
+/// Entries in a table.
 pub(super) const ENTRIES: usize = 512;
 
-/// What a leaf entry of ordinary memory carries.
+/// Flags of a leaf entry for ordinary memory.
 pub(super) const DATA: PageFlags = PageFlags::PRESENT
     .union(PageFlags::WRITABLE)
     .union(PageFlags::USER)
     .union(PageFlags::ACCESSED)
     .union(PageFlags::DIRTY);
 
-/// What a page that is itself a table may be mapped with.
+/// Flags with which a page that is itself a table may be mapped.
 const TABLE_SELF: PageFlags = PageFlags::PRESENT
     .union(PageFlags::USER)
     .union(PageFlags::ACCESSED);
 
-/// What an entry that leads to a lower table carries.
+/// Flags of an entry that refers to a lower table.
 const TABLE: PageFlags = DATA;
 
-/// Frame of the top-level table.
+/// The frame of the top-level table.
 static ROOT: Once<Pfn> = Once::new();
 
-/// A page-table entry that maps machine frame `mfn`.
+/// Makes a page-table entry that maps machine frame `mfn`.
 pub(super) const fn entry(mfn: Mfn, flags: PageFlags) -> u64 {
     (mfn << 12) | flags.bits()
 }
@@ -44,7 +44,8 @@ const fn frame_of(entry: u64) -> Mfn {
     (entry & 0x000f_ffff_ffff_f000) >> 12
 }
 
-/// Index into the table of `level` (1 lowest) on the way to `address`.
+/// Returns the index of the entry for `address` in a table of `level` (1 is the
+/// lowest).
 const fn index(address: usize, level: u32) -> usize {
     (address >> (12 + 9 * (level - 1))) % ENTRIES
 }
@@ -60,8 +61,8 @@ fn read_entry(table: Pfn, index: usize) -> u64 {
     }
 }
 
-/// Walks to the table of `level` that covers `address`; `None` where the way
-/// there does not exist.
+/// Walks to the table of `level` that covers `address`; returns `None` if a
+/// table on the way does not exist.
 fn walk(address: usize, level: u32) -> Option<Pfn> {
     let mut table = *ROOT.get().expect("page tables are set up");
     for upper in (level + 1..=4).rev() {
@@ -74,7 +75,8 @@ fn walk(address: usize, level: u32) -> Option<Pfn> {
     Some(table)
 }
 
-/// Frames that Xen's initial page tables map from address 0 on, without a gap.
+/// Returns how many frames Xen's initial page tables map from address 0 on
+/// without a gap.
 pub(super) fn initially_mapped(info: &StartInfo) -> Pfn {
     ROOT.call_once(|| info.page_table_base() / PAGE_SIZE);
     let mut pfn = 0;
@@ -87,15 +89,15 @@ pub(super) fn initially_mapped(info: &StartInfo) -> Pfn {
     pfn.min(info.pages())
 }
 
-/// Takes the page at `address` out of the address space.
+/// Unmaps the page at `address`.
 pub(super) fn unmap(address: usize) {
-    // SAFETY: the callers name pages that nothing uses: page 0, the guard
-    // below the stack, slots of the foreign window.
+    // SAFETY: the callers pass pages that nothing uses: page 0, the guard below
+    // the stack, slots of the foreign window.
     unsafe { update_va_mapping(address, 0) }.expect("Xen lets a guest unmap its own page");
 }
 
-/// The first address that the L1 table for `address` maps; `None` where it
-/// maps nothing, or is missing.
+/// Returns the first address that the L1 table for `address` maps, or `None` if
+/// the table maps nothing or is missing.
 pub(super) fn first_mapped(address: usize) -> Option<usize> {
     let table = walk(address, 1)?;
     let first = address - address % (ENTRIES * PAGE_SIZE);
@@ -104,10 +106,11 @@ pub(super) fn first_mapped(address: usize) -> Option<usize> {
         .map(|index| first + index * PAGE_SIZE)
 }
 
-/// Makes a filled frame a table of `level` and hooks it in above `address`.
+/// Turns a filled frame into the table of `level` for `address` and links it
+/// in.
 fn hook(table: Pfn, address: usize, level: u32) {
     let mfn = machine_frame(table);
-    // SAFETY: the frame is ours alone; from here on it is only read.
+    // SAFETY: the frame belongs to us alone, and is only read from here on.
     unsafe { update_va_mapping(table * PAGE_SIZE, entry(mfn, TABLE_SELF)) }
         .expect("a page can be made read-only");
     let parent = ensure(address, level + 1);
@@ -116,7 +119,7 @@ fn hook(table: Pfn, address: usize, level: u32) {
     unsafe { mmu_update(&[update]) }.expect("Xen accepts a valid table");
 }
 
-/// The order to set entry `index` of a table.
+/// Makes the request to set entry `index` of a table.
 fn update(table: Pfn, index: usize, entry: u64) -> abi::mmu_update {
     let slot = (machine_frame(table) << 12) + (index * size_of::<u64>()) as u64;
     abi::mmu_update {
@@ -125,10 +128,11 @@ fn update(table: Pfn, index: usize, entry: u64) -> abi::mmu_update {
     }
 }
 
-/// The table of `level` that covers `address`, made where it is missing.
+/// Returns the table of `level` that covers `address`; makes it if it is
+/// missing.
 ///
 /// # Panics
-/// Where there is no memory for it.
+/// If there is no memory for it.
 fn ensure(address: usize, level: u32) -> Pfn {
     try_ensure(address, level).expect("memory for page tables at boot")
 }
@@ -144,8 +148,8 @@ fn try_ensure(address: usize, level: u32) -> Result<Pfn, OutOfMemory> {
     Ok(pfn)
 }
 
-/// Makes the L1 table for `address`, so that entries can be set there. Tables
-/// above it can be missing at boot only.
+/// Makes the L1 table for `address` if it is missing, so that entries can be
+/// set in it. Upper tables can be missing only at boot.
 ///
 /// # Errors
 /// [`OutOfMemory`].
@@ -153,7 +157,7 @@ pub(super) fn ensure_leaf_table(address: usize) -> Result<(), OutOfMemory> {
     try_ensure(address, 1).map(drop)
 }
 
-/// Makes the L2 tables for frames below `total`, so that afterwards only L1
+/// Makes the L2 tables for all frames below `total`, so that afterwards only L1
 /// tables can be missing.
 pub(super) fn ensure_upper_tables(total: usize) {
     for pfn in (0..total).step_by(ENTRIES * ENTRIES) {
@@ -161,23 +165,24 @@ pub(super) fn ensure_upper_tables(total: usize) {
     }
 }
 
-/// Whether there is an L1 table to map frame `pfn` at its own address.
+/// Returns whether there is an L1 table to map frame `pfn` at its own address.
 pub(super) fn has_leaf_table(pfn: Pfn) -> bool {
     walk(pfn * PAGE_SIZE, 1).is_some()
 }
 
-/// L1 tables that are missing to map all of `frames`.
+/// Returns how many L1 tables are missing to map all of `frames`.
 pub(super) fn missing_leaf_tables(frames: Range<Pfn>) -> usize {
     frames.end.div_ceil(ENTRIES) - frames.start.div_ceil(ENTRIES)
 }
 
 /// Maps frames that lie within one L1 table at their own addresses, where
-/// nothing is mapped. Where that table is missing, frame `table` becomes it.
+/// nothing is mapped yet. If that table is missing, frame `table` becomes the
+/// table.
 pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
     let base = frames.start * PAGE_SIZE;
     if let Some(table) = table {
         let entries = (table * PAGE_SIZE) as *mut u64;
-        // SAFETY: the frame is mapped and in no other use; the indices are
+        // SAFETY: the frame is mapped and not otherwise in use; the indices are
         // within it.
         unsafe {
             entries.write_bytes(0, ENTRIES);
@@ -193,14 +198,14 @@ pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
         .expect("Xen maps a guest's own page");
 }
 
-/// Takes free frames that lie within one L1 table out of the address space.
+/// Unmaps free frames that lie within one L1 table.
 pub(super) fn unmap_frames(frames: Range<Pfn>) {
     set_entries(frames, |_| 0).expect("Xen lets a guest unmap its own page");
-    // Without this an old translation could outlive the next mapping here.
+    // Without the flush an old translation could survive the next mapping here.
     flush_tlb();
 }
 
-/// Sets the L1 entries of free frames, a batch at a time.
+/// Sets the L1 entries of free frames, one batch at a time.
 fn set_entries(frames: Range<Pfn>, value: impl Fn(Pfn) -> u64) -> Result<(), Refused> {
     let table = walk(frames.start * PAGE_SIZE, 1).expect("the L1 table is there");
     let mut updates = [abi::mmu_update { ptr: 0, val: 0 }; BATCH];
@@ -210,7 +215,7 @@ fn set_entries(frames: Range<Pfn>, value: impl Fn(Pfn) -> u64) -> Result<(), Ref
         for (slot, pfn) in updates.iter_mut().zip(batch.clone()) {
             *slot = update(table, index(pfn * PAGE_SIZE, 1), value(pfn));
         }
-        // SAFETY: nobody uses these frames, so no mapping that Rust relies on
+        // SAFETY: the frames are unused, so no mapping that Rust relies on
         // changes.
         unsafe { mmu_update(&updates[..batch.len()]) }?;
         start = batch.end;

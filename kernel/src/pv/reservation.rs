@@ -1,12 +1,13 @@
-//! The domain's memory reservation: frames given back to Xen and taken again
+//! The domain's memory reservation: gives memory back to Xen and gets it again
 //! (`xen/common/memory.c`).
 //!
-//! A frame without memory has [`p2m::ABSENT`] in the p2m list, which is how
-//! the toolstack's save skips it (`tools/libs/guest/xg_sr_save.c:write_batch`),
-//! and no entry in the page tables. Xen itself keeps the M2P table: an entry
-//! goes when a frame's last use ends and comes with `XENMEM_populate_physmap`.
-//! Its order is fixed: unmapped before it is given back, because Xen frees no
-//! page that is mapped; populated before it is mapped.
+//! A frame without memory has [`p2m::ABSENT`] in the p2m list, which is how the
+//! toolstack's save skips it (`tools/libs/guest/xg_sr_save.c:write_batch`), and
+//! no entry in the page tables. Xen itself maintains the m2p table: it clears
+//! an entry when a frame's last use ends and sets it in
+//! `XENMEM_populate_physmap`. The order is fixed: a frame is unmapped before it
+//! is given back, because Xen frees no mapped page, and populated before it is
+//! mapped.
 
 use super::hypercall::{decrease_reservation, populate_physmap};
 use super::{p2m, page_table};
@@ -15,15 +16,15 @@ use crate::mem::elastic::Reservation;
 use crate::page::{Mfn, PAGE_SIZE, Pfn};
 use core::ops::Range;
 
-/// Frames that must stay resident in a domain of `total`, so that it can be
-/// migrated.
+/// Returns how many frames must stay resident in a domain of `total` frames, so
+/// that it can be migrated.
 ///
 /// While Xen logs dirty pages it keeps a bitmap in a tree of four levels, whose
-/// lowest pages cover 32,768 frames each. Their memory is what the shadow pool
-/// has above its minimum, one page for 256 of the domain's
-/// (`xen/arch/x86/mm/shadow/common.c:sh_min_allocation`). A domain that has
-/// less cannot be migrated: "failed page allocs while logging dirty pages", and
-/// `xl migrate` ends with ENOMEM. A margin of one page is left.
+/// lowest pages cover 32,768 frames each. The tree's memory is what the shadow
+/// pool has above its minimum: one page per 256 pages of the domain
+/// (`xen/arch/x86/mm/shadow/common.c:sh_min_allocation`). A domain with less
+/// cannot be migrated: "failed page allocs while logging dirty pages", and `xl
+/// migrate` ends with ENOMEM. The result leaves a margin of one page.
 pub(super) fn least_resident(total: usize) -> usize {
     const COVERED: usize = 8 * PAGE_SIZE;
     const PER_SHADOW_PAGE: usize = 256;
@@ -53,21 +54,21 @@ impl Reservation for OwnReservation {
         page_table::unmap_frames(frames.clone());
         let count = unback(frames.clone());
         if count < frames.len() {
-            // Xen refuses a frame only where this domain does not own it.
+            // Xen refuses a frame only if this domain does not own it.
             page_table::map_frames(frames.start + count..frames.end, None);
         }
         count
     }
 }
 
-/// Gets memory for `frames`, a batch at most, all of them absent. Returns for
-/// how many, the first ones.
+/// Gets memory for `frames`, at most a batch, all of them absent. Returns how
+/// many got memory, counted from the start.
 fn back(frames: Range<Pfn>) -> usize {
     let mut extents = [0; BATCH];
-    // Adjacent memory at once is a fraction of the work.
+    // One extent of adjacent memory is a fraction of the work.
     if frames.len() == BATCH {
         extents[0] = frames.start as u64;
-        // SAFETY: the frame is absent, see above.
+        // SAFETY: the frames are absent, see above.
         if unsafe { populate_physmap(&mut extents[..1], BATCH.ilog2()) } == 1 {
             let first: Mfn = extents[0];
             for (pfn, mfn) in frames.zip(first..) {
@@ -89,9 +90,9 @@ fn back(frames: Range<Pfn>) -> usize {
 }
 
 /// Gives the memory of `frames`, which are mapped nowhere, back to Xen. Returns
-/// of how many, the first ones.
+/// how many frames lost it, counted from the start.
 pub(super) fn unback(frames: Range<Pfn>) -> usize {
-    // SAFETY: the frames are mapped nowhere, so nobody uses them.
+    // SAFETY: the frames are mapped nowhere, so nothing uses them.
     let count = unsafe { decrease_reservation(p2m::entries(frames.clone())) };
     p2m::clear(frames.start..frames.start + count);
     count

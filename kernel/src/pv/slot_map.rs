@@ -1,15 +1,15 @@
-//! Which slots of the foreign window are taken: one bit each.
+//! A bitmap of slots: which ones of the foreign window are taken.
 
-/// `WORDS` times 64 slots.
+/// A bitmap of `WORDS` times 64 slots.
 pub(super) struct SlotMap<const WORDS: usize> {
-    /// Set where the slot is taken.
+    /// One bit per slot, set if it is taken.
     taken: [u64; WORDS],
-    /// The slots below it are not handed out.
+    /// Slots below this one are never handed out.
     first: usize,
 }
 
 impl<const WORDS: usize> SlotMap<WORDS> {
-    /// All slots from `first` on free.
+    /// Makes a map in which all slots from `first` on are free.
     pub(super) const fn new(first: usize) -> Self {
         Self {
             taken: [0; WORDS],
@@ -17,7 +17,7 @@ impl<const WORDS: usize> SlotMap<WORDS> {
         }
     }
 
-    /// Takes the lowest `count` adjacent slots, one at least, and returns the
+    /// Takes the lowest `count` adjacent slots, at least one, and returns the
     /// first of them.
     pub(super) fn take(&mut self, count: usize) -> Option<usize> {
         let first = self.lowest_run(count)?;
@@ -36,7 +36,8 @@ impl<const WORDS: usize> SlotMap<WORDS> {
         });
     }
 
-    /// Goes from one run of equal bits to the next, not from bit to bit.
+    /// Finds the lowest run of `count` free slots; steps by runs of equal bits,
+    /// not bit by bit.
     fn lowest_run(&self, count: usize) -> Option<usize> {
         let (mut start, mut slot) = (self.first, self.first);
         while count > 0 && slot < WORDS * 64 {
@@ -55,7 +56,7 @@ impl<const WORDS: usize> SlotMap<WORDS> {
         None
     }
 
-    /// Changes the bits of slots, a word at a time.
+    /// Changes the bits of slots, one word at a time.
     fn change(&mut self, first: usize, count: usize, change: impl Fn(&mut u64, u64)) {
         let end = first + count;
         let mut slot = first;
@@ -97,7 +98,7 @@ mod tests {
     }
 
     proptest! {
-        /// As a search slot by slot finds it.
+        /// The map finds the same run as a search slot by slot.
         #[test]
         fn the_search_is_exact(
             steps in prop::collection::vec((any::<bool>(), 1usize..100), 1..80),

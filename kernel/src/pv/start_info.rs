@@ -15,12 +15,12 @@ unsafe extern "C" {
     static boot_stack_guard: u8;
 }
 
-/// The start-of-day page, read afresh each time: Xen rewrites it when the
-/// domain is restored.
+/// The start-of-day page. Fields are read afresh each time, because the
+/// toolstack rewrites the page when the domain is restored.
 #[derive(Clone, Copy)]
 pub(crate) struct StartInfo(*const abi::start_info);
 
-/// Reads one field; by value, and never through a reference.
+/// Reads one field by value, never through a reference.
 macro_rules! field {
     ($info:expr, $($path:tt)+) => {
         // SAFETY: `StartInfo::new` promised a start_info page; the field lies
@@ -36,50 +36,50 @@ impl StartInfo {
         Self(address as *const abi::start_info)
     }
 
-    /// Pages that belong to the domain.
+    /// Returns how many pages belong to the domain.
     pub(crate) fn pages(self) -> usize {
         field!(self, nr_pages) as usize
     }
 
-    /// Machine address of the shared-info page.
+    /// Returns the machine address of the shared info page.
     pub(crate) fn shared_info_machine_address(self) -> u64 {
         field!(self, shared_info)
     }
 
-    /// Frame of this page itself.
+    /// Returns the frame of this page itself.
     pub(crate) fn own_frame(self) -> Pfn {
         self.0 as usize / PAGE_SIZE
     }
 
-    /// Frame of the xenstore ring.
+    /// Returns the frame of the xenstore ring.
     pub(crate) fn store_frame(self) -> Pfn {
         p2m::pseudo_physical_frame(field!(self, store_mfn))
     }
 
-    /// Event channel of the xenstore ring.
+    /// Returns the event channel of the xenstore ring.
     pub(crate) fn store_port(self) -> u32 {
         field!(self, store_evtchn)
     }
 
-    /// Frame of the console ring.
+    /// Returns the frame of the console ring.
     pub(crate) fn console_frame(self) -> Pfn {
         p2m::pseudo_physical_frame(field!(self, console.domU.mfn))
     }
 
-    /// Event channel of the console ring.
+    /// Returns the event channel of the console ring.
     pub(crate) fn console_port(self) -> u32 {
         field!(self, console.domU.evtchn)
     }
 
-    /// Names the rings of xenstore and console by the guest's own frame
-    /// numbers, as the toolstack wants to find them in a suspended domain
+    /// Names the rings of xenstore and console by pseudo-physical frame
+    /// numbers, as the toolstack expects in a suspended domain
     /// (`tools/libs/guest/xg_sr_restore_x86_pv.c:process_start_info`).
     pub(super) fn name_rings_by_frame(self) {
         let (store, console) = (self.store_frame(), self.console_frame());
         self.set_rings(store as u64, console as u64);
     }
 
-    /// Takes that back in a domain whose suspend was cancelled.
+    /// Reverts that in a domain whose suspend was cancelled.
     pub(super) fn name_rings_by_machine_frame(self) {
         let own = |frame: u64| p2m::machine_frame(frame as Pfn);
         let (store, console) = (field!(self, store_mfn), field!(self, console.domU.mfn));
@@ -89,40 +89,42 @@ impl StartInfo {
     fn set_rings(self, store: u64, console: u64) {
         let page = self.0.cast_mut();
         // SAFETY: as for reading; the page is the guest's own, mapped writable
-        // by the domain builder, and nobody else looks at it while it runs.
+        // by the domain builder, and nothing else reads it while the guest
+        // runs.
         unsafe {
             addr_of_mut!((*page).store_mfn).write_volatile(store);
             addr_of_mut!((*page).console.domU.mfn).write_volatile(console);
         }
     }
 
-    /// Address of the p2m list: one machine frame number a page.
+    /// Returns the address of the p2m list, which has one machine frame number
+    /// per page.
     pub(crate) fn p2m_list(self) -> *mut Mfn {
         field!(self, mfn_list) as *mut Mfn
     }
 
-    /// Frames of the p2m list.
+    /// Returns the frames of the p2m list.
     pub(crate) fn p2m_frames(self) -> Range<Pfn> {
         let first = self.p2m_list() as usize / PAGE_SIZE;
         first..first + (self.pages() * size_of::<Mfn>()).div_ceil(PAGE_SIZE)
     }
 
-    /// Address of the top-level page table.
+    /// Returns the address of the top-level page table.
     pub(crate) fn page_table_base(self) -> usize {
         field!(self, pt_base) as usize
     }
 
-    /// Frames of the initial page tables.
+    /// Returns the frames of the initial page tables.
     pub(crate) fn page_table_frames(self) -> Range<Pfn> {
         let first = self.page_table_base() / PAGE_SIZE;
         first..first + field!(self, nr_pt_frames) as usize
     }
 
-    /// The command line, `extra` of the domain's configuration; `None` where
-    /// it is not UTF-8.
+    /// Returns the command line, `extra` in the domain's configuration, or
+    /// `None` if it is not UTF-8.
     pub(crate) fn command_line(self) -> Option<&'static str> {
         // SAFETY: the array lies in the start_info page, which stays mapped,
-        // and nobody changes it after the domain was built.
+        // and does not change after the domain was built.
         let bytes: &'static [u8] =
             unsafe { core::slice::from_raw_parts(addr_of!((*self.0).cmd_line).cast::<u8>(), 1024) };
         CStr::from_bytes_until_nul(bytes).ok()?.to_str().ok()
@@ -136,23 +138,23 @@ unsafe impl Sync for StartInfo {}
 
 static START_INFO: Once<StartInfo> = Once::new();
 
-/// Keeps the page at hand for [`start_info`].
+/// Remembers the page for [`start_info`].
 pub(super) fn remember(info: StartInfo) {
     START_INFO.call_once(|| info);
 }
 
-/// The page that the domain was started with.
+/// Returns the page with which the domain was started.
 pub(super) fn start_info() -> StartInfo {
     *START_INFO.get().expect("remembered before anything else")
 }
 
-/// Frames of the loaded image.
+/// Returns the frames of the loaded image.
 pub(super) fn image() -> Range<Pfn> {
     let frame = |symbol: *const u8| symbol as usize / PAGE_SIZE;
     frame(&raw const _image_start)..frame(&raw const _image_end)
 }
 
-/// Address of the page below the stack.
+/// Returns the address of the guard page below the stack.
 pub(super) fn stack_guard() -> usize {
     (&raw const boot_stack_guard) as usize
 }

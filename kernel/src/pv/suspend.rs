@@ -1,13 +1,13 @@
-//! The suspend itself: how a PV domain leaves itself to be saved, and finds
-//! itself again (`tools/libs/guest/xg_sr_save_x86_pv.c`,
+//! The suspend itself: how a PV domain prepares to be saved, and recovers
+//! afterwards (`tools/libs/guest/xg_sr_save_x86_pv.c`,
 //! `xg_sr_restore_x86_pv.c`).
 //!
-//! Page tables need nothing: the domain builder pinned the top-level table,
-//! so everything that hangs on it is typed, and the toolstack translates it.
+//! Page tables need no preparation: the domain builder pinned the top-level
+//! table, so all tables below it are typed, and the toolstack translates them.
 
 use super::{frame_lists, hypercall, p2m, start_info, window};
 
-/// Event channels that the domain builder makes.
+/// The event channels that the domain builder makes.
 #[derive(Clone, Copy)]
 pub(crate) struct Ports {
     /// Of the console ring.
@@ -18,19 +18,20 @@ pub(crate) struct Ports {
 
 /// How the hypercall returned.
 pub(crate) enum Returned {
-    /// In the same domain: nothing has changed.
+    /// The domain is the same: nothing has changed.
     Cancelled,
-    /// In a new one. Its p2m list and page tables are right; event channels,
-    /// grants and everything that was registered with Xen are gone.
+    /// The domain is a new one. Its p2m list and page tables are valid; event
+    /// channels, grants and everything registered with Xen are gone.
     NewDomain(Ports),
 }
 
-/// Suspends the domain and returns when it goes on. `is_same_domain` is asked
-/// where the hypercall returned 0, which may mean either; it is given the ports
-/// that start_info names then.
+/// Suspends the domain and returns when it continues. If the hypercall returns
+/// 0, which can mean either outcome, `is_same_domain` decides; it gets the
+/// ports that start_info names then.
 ///
 /// # Panics
-/// When something foreign is still mapped, which is a bug of who mapped it.
+/// If something foreign is still mapped, which is a bug in the part that mapped
+/// it.
 pub(crate) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
     let info = start_info::start_info();
     if let Err(address) = window::detach() {

@@ -1,15 +1,16 @@
-//! Traps. A guest takes none in normal life; one is a bug, reported like a
-//! panic with what the processor knew.
+//! Traps. None occurs in normal operation; one is a bug, reported like a panic,
+//! with the processor's state.
 
 use super::hypercall::set_trap_table;
 use crate::shared_info::shared_info;
 use xen_sys::abi;
 
-/// Vectors with a stub in `boot`, and the distance between two stubs.
+/// The number of vectors with a stub in `boot`, and the distance between two
+/// stubs in bytes.
 const VECTORS: usize = 20;
 const STUB_BYTES: u64 = 16;
 
-/// Bits of `trap_info.flags`: events masked while the handler runs.
+/// Bit of `trap_info.flags`: events are masked while the handler runs.
 const MASK_EVENTS: u8 = 4;
 
 unsafe extern "C" {
@@ -36,11 +37,11 @@ pub(super) fn init() {
     unsafe { set_trap_table(table.as_ptr()) }.expect("Xen takes a valid trap table");
 }
 
-/// What a stub calls: `frame` points at the vector, then RCX, R11, the error
-/// code where the vector has one, then RIP, CS, RFLAGS, RSP, SS.
+/// The handler that the stubs call. `frame` points at the vector, then RCX,
+/// R11, the error code if the vector has one, then RIP, CS, RFLAGS, RSP, SS.
 ///
 /// # Safety
-/// Called by the stubs of `boot` only.
+/// Called only by the stubs of `boot`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn causeway_trap(frame: *const u64) -> ! {
     // SAFETY: Xen and the stub pushed at least these words.

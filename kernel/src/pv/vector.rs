@@ -1,11 +1,10 @@
-//! The processor's wide registers (AVX), which a PV guest has to ask for: Xen
-//! starts it with x87 and SSE alone (`xen/arch/x86/domain.c:__context_switch`,
+//! The processor's wide registers (AVX), which a PV guest has to enable: Xen
+//! starts it with x87 and SSE only (`xen/arch/x86/domain.c:__context_switch`,
 //! XCR0 of a vCPU that has set none).
 //!
-//! What enables them belongs to the vCPU: it is saved and restored with the
-//! domain (`xen/arch/x86/domctl.c`, `XEN_DOMCTL_setvcpuextstate`). A host that
-//! hides AVX from its guests, by `cpuid=` in their configuration, gets one
-//! that copies with SSE2.
+//! The enabled states belong to the vCPU: they are saved and restored with the
+//! domain (`xen/arch/x86/domctl.c`, `XEN_DOMCTL_setvcpuextstate`). If the
+//! domain's configuration hides AVX by `cpuid=`, the guest copies with SSE2.
 
 use super::cpuid::{FEATURES, cpuid};
 use core::arch::asm;
@@ -15,10 +14,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 const XSAVE: u32 = 1 << 26;
 const AVX: u32 = 1 << 28;
 
-/// Leaf that tells which states can be enabled.
+/// The leaf that tells which states can be enabled.
 const STATE_LEAF: u32 = 0xd;
 
-/// States of XCR0 that AVX needs: x87, SSE, and the upper halves.
+/// The states of XCR0 that AVX needs: x87, SSE, and the upper halves.
 const STATES: u32 = 0b111;
 
 /// Bit of CR4 that allows `xgetbv` and `xsetbv`.
@@ -29,17 +28,17 @@ unsafe extern "C" {
     static memory_is_wide: AtomicBool;
 }
 
-/// Enables AVX where this domain may use it, and lets `memcpy` use it.
+/// Enables AVX if this domain may use it, and lets `memcpy` use it.
 pub(super) fn init() {
     let (_, features) = cpuid(FEATURES);
     if features & (XSAVE | AVX) != XSAVE | AVX || cpuid(STATE_LEAF).0 & STATES != STATES {
         return;
     }
     let enabled: u32;
-    // The privileged ones of these instructions are emulated
-    // (`xen/arch/x86/pv/emul-priv-op.c:write_cr`, `handle_xsetbv`).
-    // SAFETY: Xen has just said that it offers these states, and nothing else
-    // in XCR0 or CR4 is this guest's to lose.
+    // Xen emulates the privileged ones of these instructions
+    // (`xen/arch/x86/pv/emul-priv-op.c:write_cr`, `handle_xsetbv`). SAFETY: Xen
+    // has just reported that it offers these states, and this guest relies on
+    // nothing else in XCR0 or CR4.
     unsafe {
         let mut cr4: u64;
         asm!("mov {}, cr4", out(reg) cr4, options(nomem, nostack, preserves_flags));
@@ -64,7 +63,7 @@ pub(super) fn init() {
         );
     }
     if enabled & STATES == STATES {
-        // SAFETY: a byte that is only ever read and written as a whole.
+        // SAFETY: a byte that is only read and written as a whole.
         unsafe { memory_is_wide.store(true, Ordering::Relaxed) };
     }
 }

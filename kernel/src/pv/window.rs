@@ -1,16 +1,16 @@
 //! The foreign window: a range of addresses with page tables of its own, the
-//! only place where frames that are not the guest's memory are mapped: shared
-//! info, grant table, pages granted by other domains.
+//! only place where foreign frames are mapped: shared info, grant table, pages
+//! granted by other domains.
 //!
-//! Its first page table is made at boot, each of the others when a peer's
-//! pages first need it; from then on it stays. That takes one frame and leaves
-//! the p2m as it is, so it may happen while the toolstack reads our memory: a
-//! frame that becomes a page table is dirty (`xen/arch/x86/mm.c:
-//! _get_page_type`) and is sent again as what it is then.
+//! Its first page table is made at boot, each of the others when a peer's pages
+//! first need it, and then it stays. Making one takes a frame and does not
+//! change the p2m, so it may happen while the toolstack reads our memory: a
+//! frame that becomes a page table is marked dirty (`xen/arch/x86/mm.c:
+//! _get_page_type`) and is sent again as a page table.
 //!
-//! Together they can be taken away and checked before a suspend, because a
-//! table that still names a foreign frame then is not saved
-//! (`tools/libs/guest/xg_sr_save_x86_pv.c`).
+//! Foreign frames in one range can be unmapped and checked for before a
+//! suspend, which matters because a table that still refers to a foreign frame
+//! is not saved (`tools/libs/guest/xg_sr_save_x86_pv.c`).
 
 use super::hypercall::update_va_mapping;
 use super::page_table::{self, DATA, entry};
@@ -23,7 +23,7 @@ use spin::Mutex;
 /// Start of the window, far above any memory a guest is given.
 const BASE: usize = shared_info::ADDRESS - SHARED_INFO_SLOT * PAGE_SIZE;
 
-/// Page tables of the window.
+/// Number of page tables of the window.
 const TABLES: usize = 6;
 
 /// Pages in the window: 12 MiB.
@@ -35,15 +35,15 @@ const SHARED_INFO_SLOT: usize = 0;
 /// First slot of the grant table.
 const GRANT_TABLE_SLOT: usize = 1;
 
-/// Most frames of the grant table that the window has room for.
+/// Most frames of the grant table that fit into the window.
 pub(crate) const GRANT_TABLE_FRAMES: usize = 63;
 
-/// First slot for pages of other domains.
+/// First slot for pages granted by other domains.
 const FIRST_FREE_SLOT: usize = GRANT_TABLE_SLOT + GRANT_TABLE_FRAMES;
 
 static SLOTS: Mutex<SlotMap<{ PAGES / 64 }>> = Mutex::new(SlotMap::new(FIRST_FREE_SLOT));
 
-/// Address of a slot.
+/// Returns the address of a slot.
 const fn address(slot: usize) -> usize {
     BASE + slot * PAGE_SIZE
 }
@@ -54,19 +54,19 @@ pub(super) fn init(info: &StartInfo) {
     attach(info);
 }
 
-/// Maps the shared info page that `info` names, after a suspend.
+/// Maps the shared info page that `info` names.
 pub(super) fn attach(info: &StartInfo) {
     let machine_address = info.shared_info_machine_address();
     map_slot(SHARED_INFO_SLOT, machine_address / PAGE_SIZE as u64);
     shared_info::set_mapped(true);
 }
 
-/// Takes the shared info page away, the last thing in the window.
+/// Unmaps the shared info page, the last thing in the window.
 ///
 /// # Errors
-/// The address of a page that is still mapped: whoever mapped it has not let
-/// go of it. The toolstack would drop the whole page table, and with it this
-/// window, without a word.
+/// The address of a page that is still mapped, because some part has not
+/// released it. The toolstack would silently drop the whole page table, and
+/// this window with it.
 pub(super) fn detach() -> Result<(), usize> {
     shared_info::set_mapped(false);
     page_table::unmap(address(SHARED_INFO_SLOT));
@@ -78,14 +78,14 @@ pub(super) fn detach() -> Result<(), usize> {
     })
 }
 
-/// Takes frame `number` of the grant table away.
+/// Unmaps frame `number` of the grant table.
 pub(crate) fn unmap_grant_frame(number: usize) {
     assert!(number < GRANT_TABLE_FRAMES);
     page_table::unmap(address(GRANT_TABLE_SLOT + number));
 }
 
 fn map_slot(slot: usize, mfn: Mfn) {
-    // SAFETY: the slot is in the window, where no ordinary memory lives.
+    // SAFETY: the slot is in the window, where no ordinary memory is.
     unsafe { update_va_mapping(address(slot), entry(mfn, DATA)) }
         .expect("Xen maps what it told us to map");
 }
@@ -105,11 +105,11 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Takes `count` adjacent slots, or `None` where the window is too full,
-    /// or there is no memory for a page table of it.
+    /// Takes `count` adjacent slots; returns `None` if the window is too full,
+    /// or there is no memory for one of its page tables.
     pub(crate) fn take(count: usize) -> Option<Self> {
         let first = SLOTS.lock().take(count)?;
-        // Given back where one of the tables cannot be made.
+        // Dropped, and so given back, if one of the tables cannot be made.
         let slots = Self { first, count };
         for table in first / page_table::ENTRIES..(first + count).div_ceil(page_table::ENTRIES) {
             page_table::ensure_leaf_table(address(table * page_table::ENTRIES)).ok()?;
@@ -117,7 +117,7 @@ impl Slots {
         Some(slots)
     }
 
-    /// Address of the first slot.
+    /// Returns the address of the first slot.
     pub(crate) fn address(&self) -> usize {
         address(self.first)
     }

@@ -1,12 +1,12 @@
-//! A range of shared memory, and what may be done with it.
+//! Access to a range of shared memory.
 
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
-/// A range of shared memory, whoever owns its pages.
+/// A range of shared memory, regardless of which domain owns its pages.
 ///
-/// Offsets and lengths are this guest's own; one out of bounds is a bug of
-/// the caller and panics.
+/// Offsets and lengths are chosen by this guest, never by the peer; one out of
+/// bounds is a bug in the caller and panics.
 #[derive(Debug)]
 pub struct SharedMemory {
     base: NonNull<u8>,
@@ -19,8 +19,8 @@ macro_rules! scalar {
         #[must_use]
         pub fn $load(&self, offset: usize, order: Ordering) -> $int {
             self.check_aligned(offset, size_of::<$int>());
-            // SAFETY: in bounds and aligned, see above; the memory stays
-            // mapped while `self` exists and is accessed atomically.
+            // SAFETY: in bounds and aligned, see above; the memory stays mapped
+            // while `self` exists and is accessed atomically.
             unsafe { <$atomic>::from_ptr(self.base.add(offset).cast().as_ptr()) }.load(order)
         }
 
@@ -34,13 +34,14 @@ macro_rules! scalar {
     };
 }
 
-/// The end of a copy, for the compiler: what it has copied it must not fetch
-/// from the shared memory again, as it may where it takes two copies in a row
-/// for one (from the shared memory to a buffer, checked, and from there on).
+/// Marks the end of a copy for the compiler, which must not fetch copied bytes
+/// from the shared memory again. Otherwise it may merge two copies in a row
+/// (from the shared memory to a buffer, where the bytes are checked, and on
+/// from there) into one.
 #[inline(always)]
 fn copied() {
-    // SAFETY: no instruction at all. Without `nomem` it counts as one that
-    // may change any memory, the shared one included.
+    // SAFETY: no instruction at all. Without `nomem` it counts as one that may
+    // change any memory, including the shared memory.
     unsafe { core::arch::asm!("", options(nostack, preserves_flags)) };
 }
 
@@ -52,7 +53,7 @@ impl SharedMemory {
         Self { base, len }
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
     pub fn len(&self) -> usize {
@@ -80,12 +81,12 @@ impl SharedMemory {
     scalar!(load_u32, store_u32, u32, AtomicU32);
     scalar!(load_u64, store_u64, u64, AtomicU64);
 
-    /// Copies bytes out, from byte `offset` on.
+    /// Copies bytes out, starting at byte `offset`.
     pub fn read(&self, offset: usize, into: &mut [u8]) {
         self.check(offset, into.len());
         // SAFETY: in bounds; `into` is private memory and cannot overlap. The
-        // other side may write meanwhile: any mixture of bytes is a valid
-        // value of `[u8]`, and the copy is not read again from the source.
+        // other side may write meanwhile, but any mixture of bytes is a valid
+        // `[u8]`, and the copy is not read again from the source.
         unsafe {
             core::ptr::copy_nonoverlapping(
                 self.base.add(offset).as_ptr(),
@@ -96,7 +97,7 @@ impl SharedMemory {
         copied();
     }
 
-    /// Copies bytes in, from byte `offset` on.
+    /// Copies bytes in, starting at byte `offset`.
     pub fn write(&self, offset: usize, from: &[u8]) {
         self.check(offset, from.len());
         // SAFETY: as for `read`, in the other direction.
@@ -110,33 +111,33 @@ impl SharedMemory {
         copied();
     }
 
-    /// Sets bits of the 64-bit value at `offset` and returns what it was; a
+    /// Sets bits of the 64-bit value at `offset` and returns its old value; a
     /// full fence.
     pub fn fetch_or_u64(&self, offset: usize, bits: u64) -> u64 {
         self.word(offset).fetch_or(bits, Ordering::SeqCst)
     }
 
-    /// Replaces the 64-bit value at `offset` and returns what it was; a full
+    /// Replaces the 64-bit value at `offset` and returns its old value; a full
     /// fence.
     pub fn swap_u64(&self, offset: usize, value: u64) -> u64 {
         self.word(offset).swap(value, Ordering::SeqCst)
     }
 
-    /// What was read and written before stays before what comes after, as the
-    /// other side sees it.
+    /// Orders all accesses before it before all accesses after it, as seen by
+    /// the other side.
     pub fn fence(&self) {
         fence(Ordering::SeqCst);
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
         self.check_aligned(offset, size_of::<u64>());
-        // SAFETY: in bounds and aligned; accessed atomically, and the
-        // reference does not outlive `self`, nor leave this file.
+        // SAFETY: in bounds and aligned; accessed atomically, and the reference
+        // neither outlives `self` nor leaves this file.
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast().as_ptr()) }
     }
 
-    /// Compare-and-swap of the 16-bit value at `offset`, as the grant table's
-    /// flags want it.
+    /// Compares and exchanges the 16-bit value at `offset`, as the grant
+    /// table's flags require.
     pub(crate) fn compare_exchange_u16(
         &self,
         offset: usize,
@@ -154,7 +155,7 @@ impl SharedMemory {
     }
 }
 
-/// What the channel of co-resident guests (`vmc`) does with such memory.
+/// The access that the channel between co-resident guests (`vmc`) needs.
 impl shared_memory::Memory for SharedMemory {
     #[inline]
     fn len(&self) -> usize {

@@ -1,9 +1,9 @@
 //! Memory that another domain can change at any moment.
 //!
-//! Nobody ever holds a reference into it: values are fetched once, bytes are
-//! copied in and out. What was fetched is an allegation until it is checked.
+//! There are no references into such memory: values are fetched once, bytes are
+//! copied in and out. A fetched value is an allegation until it is checked.
 //!
-//! `memory` is the access to any range, `page` a page of our own to share; on a
+//! `memory` is access to any range, `page` a page of our own to share; on a
 //! host system `host` maps a file.
 
 #[cfg(feature = "host")]

@@ -1,11 +1,11 @@
-//! A page of shared memory that is this guest's own.
+//! A page of this guest's own memory, for sharing.
 
 use super::memory::SharedMemory;
 use crate::mem::frames::{self, Frame, OutOfMemory};
 use crate::page::{PAGE_SIZE, Pfn};
 use core::ops::Deref;
 
-/// A page of this guest that it is going to share.
+/// A page of this guest's own memory that is going to be shared.
 #[derive(Debug)]
 pub struct SharedPage {
     memory: SharedMemory,
@@ -13,18 +13,18 @@ pub struct SharedPage {
 }
 
 impl SharedPage {
-    /// A page of zeros, so that nothing of the guest leaks to its peer.
+    /// Takes a page and fills it with zeros, so that nothing leaks to the peer.
     ///
     /// # Errors
-    /// [`OutOfMemory`] where no frame is free.
+    /// [`OutOfMemory`] if no frame is free.
     pub fn new() -> Result<Self, OutOfMemory> {
         let frame = frames::take_zeroed()?;
-        // SAFETY: the frame is mapped and this value's alone.
+        // SAFETY: the frame is mapped and belongs to this value alone.
         let memory = unsafe { SharedMemory::new(frame.address(), PAGE_SIZE) };
         Ok(Self { memory, frame })
     }
 
-    /// The page's frame number.
+    /// Returns the page's frame number.
     #[must_use]
     pub fn pfn(&self) -> Pfn {
         self.frame.pfn()

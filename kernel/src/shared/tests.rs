@@ -1,4 +1,4 @@
-//! The memory of a page: bounds, copies, integers.
+//! The memory of a page: bounds, copies and integers.
 
 use super::SharedPage;
 use crate::page::PAGE_SIZE;

@@ -1,7 +1,7 @@
-//! What the toolstack asks of the guest: to stop, or to suspend.
+//! The toolstack's requests to stop or suspend the guest.
 //!
-//! `requests` hears it from xenstore; `stopping` carries it out, and lets an
-//! appliance finish its work first.
+//! `requests` receives them through xenstore; `stopping` carries them out, and
+//! lets an appliance finish its work first.
 
 mod requests;
 mod stopping;

@@ -1,4 +1,4 @@
-//! Requests of the toolstack to shut down (`control/shutdown`,
+//! Requests of the toolstack through xenstore (`control/shutdown`,
 //! docs/misc/xenstore-paths.pandoc).
 
 use core::fmt;
@@ -6,23 +6,23 @@ use core::fmt;
 use crate::domain::{self, Generation};
 use crate::xenstore::{StoreError, Watch, Xenstore};
 
-/// The node that the toolstack writes and the guest answers by emptying it.
+/// The node that the toolstack writes, and that the guest empties in reply.
 const NODE: &str = "control/shutdown";
-/// What tells the toolstack that a request of this kind will be heard.
+/// Nodes that tell the toolstack which requests the guest supports.
 const FEATURES: [&str; 3] = [
     "control/feature-poweroff",
     "control/feature-reboot",
     "control/feature-suspend",
 ];
 
-/// What the toolstack asks for.
+/// A request of the toolstack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// `xl shutdown`: stop in order.
+    /// `xl shutdown`: stop in an orderly way.
     Poweroff,
-    /// `xl reboot`: stop in order, to be started again.
+    /// `xl reboot`: stop in an orderly way, to be started again.
     Reboot,
-    /// Stop; the toolstack treats it as [`Request::Poweroff`].
+    /// Stop; the toolstack treats it like [`Request::Poweroff`].
     Halt,
     /// `xl save`, `xl migrate`: suspend.
     Suspend,
@@ -55,16 +55,16 @@ impl fmt::Display for Request {
 pub(super) struct Requests {
     store: Xenstore,
     watch: Watch,
-    /// In which the features were announced.
+    /// The generation in which the features were announced.
     generation: Generation,
 }
 
 impl Requests {
-    /// Announces what this guest can do and begins to listen.
+    /// Announces the requests that this guest supports and begins to listen.
     ///
     /// # Errors
-    /// Those of [`Xenstore::watch`]. A refused announcement is none: not every
-    /// toolstack makes these nodes writable.
+    /// Those of [`Xenstore::watch`]. A refused announcement is not an error:
+    /// not every toolstack makes these nodes writable.
     pub(super) async fn listen(store: &Xenstore) -> Result<Self, StoreError> {
         let mut requests = Self {
             store: store.clone(),
@@ -75,7 +75,8 @@ impl Requests {
         Ok(requests)
     }
 
-    /// Tells the toolstack what will be heard, in each new domain again.
+    /// Announces the supported requests, which has to be repeated in each new
+    /// domain.
     async fn announce(&mut self) {
         self.generation = domain::generation();
         for feature in FEATURES {
@@ -89,17 +90,17 @@ impl Requests {
     /// acknowledged and logged.
     ///
     /// # Errors
-    /// Those of xenstore; [`StoreError::Protocol`] when its connection is
-    /// unusable, and no request will be heard any more.
+    /// Those of xenstore; [`StoreError::Protocol`] if its connection is
+    /// unusable, so no further request can be received.
     pub(super) async fn next(&mut self) -> Result<Request, StoreError> {
         loop {
-            // The watch fires in a new domain, too.
+            // The watch also fires in a new domain.
             self.watch.next().await?;
             if self.generation != domain::generation() {
                 self.announce().await;
             }
             let text = match self.take().await {
-                // Not written yet: the watch fires once when it is set.
+                // Not written yet: a watch fires once when it is set.
                 Err(StoreError::NotFound) => continue,
                 other => other?,
             };
@@ -111,9 +112,9 @@ impl Requests {
         }
     }
 
-    /// Reads the request and empties the node in one transaction: the
-    /// toolstack may withdraw its request by emptying the node itself, and
-    /// then no one may act on it (`libxl_dom_suspend.c`).
+    /// Reads the request and empties the node in one transaction. The toolstack
+    /// may withdraw its request by emptying the node itself, and then the guest
+    /// must not act on it (`libxl_dom_suspend.c`).
     async fn take(&self) -> Result<alloc::string::String, StoreError> {
         self.store
             .transaction(async |transaction| {

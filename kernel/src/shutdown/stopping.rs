@@ -1,4 +1,4 @@
-//! The guest's end in order, when the toolstack asks for it.
+//! Orderly shutdown at the toolstack's request.
 
 use super::requests::{Request, Requests};
 use crate::phase::Asked;
@@ -14,42 +14,43 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-/// Longest time that an appliance gets to finish its work, half of the minute
+/// Longest time that an appliance gets to finish its work: half of the minute
 /// after which the toolstack gives up (`libxl_domain.c`).
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the end of that work is looked for.
+/// How often to check whether that work has finished.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// The toolstack's wish that the guest stops, shared by all tasks.
+/// The toolstack's request that the guest stop, shared by all tasks.
 ///
 /// An appliance with work to finish takes a [`Hold`], waits for
-/// [`requested`](Self::requested), finishes, and drops the hold; the domain
-/// stops then, or after 30 s at the latest. Without a hold it stops at once.
+/// [`requested`](Self::requested), finishes, and drops the hold. The domain
+/// stops when the last hold is dropped, or after 30 s at the latest; without a
+/// hold it stops at once.
 #[derive(Clone, Default)]
 pub struct Stopping(Rc<State>);
 
 #[derive(Default)]
 struct State {
     requested: Cell<bool>,
-    /// Of those who wait, by number.
+    /// Wakers of waiting tasks, by number.
     wakers: RefCell<BTreeMap<u64, Waker>>,
     next: Cell<u64>,
     holds: Cell<usize>,
 }
 
-/// See [`Stopping::requested`].
+/// The future of [`Stopping::requested`].
 #[must_use = "a future does nothing unless awaited"]
 pub struct Requested {
     state: Rc<State>,
     number: Option<u64>,
 }
 
-/// Keeps the domain from stopping before the holder has finished.
+/// Keeps the domain from stopping until it is dropped.
 pub struct Hold(Rc<State>);
 
 impl Stopping {
-    /// Postpones the stop, when one is asked for, until the hold is dropped.
+    /// Postpones any requested stop until the hold is dropped.
     #[must_use]
     pub fn hold(&self) -> Hold {
         self.0.holds.set(self.0.holds.get() + 1);
@@ -64,7 +65,8 @@ impl Stopping {
         }
     }
 
-    /// Serves the toolstack's requests; the guest ends with the first one.
+    /// Serves the toolstack's requests, until the first one to stop ends the
+    /// guest.
     pub(crate) async fn serve(self, store: Xenstore) -> Result<(), StoreError> {
         let request = loop {
             match Requests::listen(&store).await?.next().await? {

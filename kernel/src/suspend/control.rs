@@ -1,4 +1,4 @@
-//! Hears the request for a suspend and carries it out.
+//! Receives the request for a suspend and carries it out.
 
 use super::notice;
 use super::witness::Witness;
@@ -17,25 +17,24 @@ use core::time::Duration;
 /// (docs/misc/xenstore-paths.pandoc).
 const CHANNEL_NODE: &str = "device/suspend/event-channel";
 
-/// How long the parts may take to settle. The toolstack waits for a minute
-/// (`libxl_dom_suspend.c`); a suspend after that would stop the domain with
-/// nobody there to resume it, so what takes longer is given up.
+/// How long the parts may take to settle. The toolstack waits for a minute (`libxl_dom_suspend.c`);
+/// a suspend after that would stop the domain with no toolstack left to resume it. A suspend whose
+/// parts take longer than this limit is therefore abandoned.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often that is looked at.
+/// How often to check whether the parts have settled.
 const SETTLE_INTERVAL: Duration = Duration::from_micros(500);
 
-/// A suspend is under way.
+/// Whether a suspend is in progress.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// Whether the domain's memory may change, and with it the p2m: not between
-/// the early notice and the resume, because the toolstack reads it meanwhile.
+/// Returns whether the domain's memory, and with it the p2m, may change. It must not between the
+/// early notice and the resume, while the toolstack reads it.
 pub(crate) fn may_change_memory() -> bool {
     !BUSY.load(Ordering::Relaxed) && !notice::is_given()
 }
 
-/// Offers the suspend event channel and serves it, for ever; in each new
-/// domain again.
+/// Offers the suspend event channel and serves it, anew in each new domain, for ever.
 pub(crate) async fn serve(store: Xenstore) {
     loop {
         match offer(&store).await {
@@ -48,7 +47,7 @@ pub(crate) async fn serve(store: Xenstore) {
     }
 }
 
-/// Makes the channel and names it in xenstore.
+/// Allocates the channel and publishes its port in xenstore.
 async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
     /// The domain that the toolstack runs in.
     const TOOLSTACK: DomId = 0;
@@ -60,7 +59,7 @@ async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
                 part.identified();
             }
         }
-        Ok(Err(_)) => log::warn!("lifecycle: the node domid is no number"),
+        Ok(Err(_)) => log::warn!("lifecycle: the node domid is not a number"),
         Err(error) => log::warn!("lifecycle: domid: {error}"),
     }
     timing::reached(Phase::StoreUp);
@@ -68,17 +67,17 @@ async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
     let port = channel.port()?;
     match store.write(CHANNEL_NODE, alloc::format!("{port}")).await {
         Ok(()) => notice::watch(port),
-        // The request comes through `control/shutdown` then.
+        // The request will come through `control/shutdown` instead.
         Err(error) => log::info!("lifecycle: {CHANNEL_NODE} not set: {error}"),
     }
     Ok(channel)
 }
 
-/// Until the channel is gone with its domain.
+/// Serves the channel until it ends with its domain.
 async fn serve_channel(channel: &EventChannel) {
     while channel.wait().await.is_ok() {
-        // Only a toolstack that has bound the channel waits for the suspend;
-        // without one nobody would resume the domain.
+        // Only a toolstack that has bound the channel waits for the suspend; without one, nothing
+        // would resume the domain.
         match channel.status() {
             Ok(ChannelStatus::Connected) => suspend(Asked::EventChannel).await,
             Ok(_) => log::warn!("lifecycle: an event without a toolstack was ignored"),
@@ -87,7 +86,7 @@ async fn serve_channel(channel: &EventChannel) {
     }
 }
 
-/// Suspends the domain; returns when it goes on, here or elsewhere.
+/// Suspends the domain; returns when it continues, here or elsewhere.
 pub(crate) async fn suspend(asked: Asked) {
     if BUSY.swap(true, Ordering::Relaxed) {
         log::warn!("lifecycle: a second request, by {asked}, was ignored");
@@ -105,7 +104,7 @@ pub(crate) async fn suspend(asked: Asked) {
     BUSY.store(false, Ordering::Relaxed);
 }
 
-/// Lets every part take its leave before the domain ends, for a second at most.
+/// Lets every part say goodbye to its peers before the domain ends, for a second at most.
 pub(crate) async fn end() {
     for part in parts().iter().rev() {
         part.end();
@@ -118,7 +117,7 @@ pub(crate) async fn end() {
     }
 }
 
-/// Lets every part finish what is under way; false where one does not in time.
+/// Lets every part finish what is in progress; returns false if one does not in time.
 async fn settle() -> bool {
     for part in parts().iter().rev() {
         part.settle();
@@ -138,10 +137,10 @@ async fn settle() -> bool {
 /// Waits until all parts have settled.
 ///
 /// # Errors
-/// One that has not in time.
+/// A part that has not settled in time.
 async fn settled() -> Result<(), Rc<dyn Lifecycle>> {
     let deadline = time::now() + SETTLE_LIMIT;
-    // Bytes that are on their way need a turn of the ring's task at least.
+    // Bytes in transit need at least one turn of the ring's task.
     loop {
         let Some(part) = parts().into_iter().find(|part| !part.is_settled()) else {
             return Ok(());
@@ -156,7 +155,7 @@ async fn settled() -> Result<(), Rc<dyn Lifecycle>> {
     }
 }
 
-/// Everything between the last task before the suspend and the first one after it.
+/// Does everything between the last task before the suspend and the first one after it.
 fn stop_and_go_on() {
     grant::gather_mappings();
     for part in parts().iter().rev() {
@@ -182,7 +181,7 @@ fn stop_and_go_on() {
     timing::end(outcome, away);
 }
 
-/// Lets the clock run, and then every part.
+/// Resumes the clock, and then every part.
 fn resume(outcome: Outcome) {
     time::resume();
     timing::reached(Phase::Return);

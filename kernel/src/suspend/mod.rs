@@ -1,10 +1,10 @@
-//! The suspend, for the toolstack and for the parts: hears the request, lets
-//! every part of the guest settle and quiesce, stops, and resumes them.
+//! Carries out a suspend: receives the toolstack's request, lets every part of
+//! the guest settle and quiesce, suspends the domain, and resumes the parts.
 //!
-//! In the order in which to read it: `control` does that, `notice` finds out
-//! that pre-copy has begun, `witness` tells a cancelled suspend from a new
-//! domain. What the parts have to keep is in [`lifecycle`](crate::lifecycle),
-//! the hypercall itself in [`pv`](crate::pv).
+//! In reading order: `control` does all this, `notice` detects that pre-copy
+//! has begun, `witness` tells a cancelled suspend from a new domain. The
+//! contract of the parts is in [`lifecycle`](crate::lifecycle), the hypercall
+//! itself in [`pv`](crate::pv).
 
 mod control;
 mod notice;

@@ -1,12 +1,11 @@
-//! The early notice.
+//! The early notice: detects that pre-copy has begun.
 //!
-//! libxl binds the guest's suspend event channel before the first page is
-//! saved and lets go of it when the save ends without a suspend
-//! (`tools/libs/light/libxl_dom_suspend.c:libxl__domain_suspend_init`). No
-//! event tells the guest, but `EVTCHNOP_status` does: unbound before, between
-//! domains from then on.
+//! libxl binds the guest's suspend event channel before the first page is saved and releases it
+//! when the save ends without a suspend
+//! (`tools/libs/light/libxl_dom_suspend.c:libxl__domain_suspend_init`). No event tells the guest,
+//! but `EVTCHNOP_status` does: the channel is unbound before, and interdomain from then on.
 //!
-//! The run loop looks while it runs; an idle guest is not woken for it.
+//! The run loop checks while it runs; an idle guest is not woken for it.
 
 use crate::event::{self, ChannelStatus};
 use crate::lifecycle::{Phase, parts, timing};
@@ -14,11 +13,11 @@ use crate::time::Instant;
 use crate::vcpu_cell::VcpuCell;
 use core::time::Duration;
 
-/// Shortest time between two looks.
+/// Shortest time between two checks.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 struct Notice {
-    /// The suspend event channel, once xenstore names it.
+    /// The port of the suspend event channel, once it is published in xenstore.
     port: Option<u32>,
     given: bool,
     next: Instant,
@@ -30,20 +29,19 @@ static NOTICE: VcpuCell<Notice> = VcpuCell::new(Notice {
     next: Instant::from_nanos(0),
 });
 
-/// From here on the toolstack may bind `port`.
+/// Starts watching `port`, which the toolstack may bind from now on.
 pub(super) fn watch(port: u32) {
     NOTICE.borrow().port = Some(port);
 }
 
-/// The notice is over: the guest was suspended, or the channel is gone with
-/// its domain.
+/// Ends the notice: the channel is gone with its domain.
 pub(super) fn forget_channel() {
     let mut notice = NOTICE.borrow();
     notice.port = None;
     notice.given = false;
 }
 
-/// Looks at the channel, at most every 10 ms, and tells all parts what has changed.
+/// Checks the channel, at most every 10 ms, and tells all parts if it has changed.
 pub(crate) fn look(now: Instant) {
     let mut notice = NOTICE.borrow();
     let Some(port) = notice.port else { return };
@@ -56,7 +54,7 @@ pub(crate) fn look(now: Instant) {
         return;
     }
     notice.given = given;
-    // A part may ask about the notice.
+    // A part may call back into this module.
     drop(notice);
     let phase = if given {
         Phase::EarlyNotice
@@ -74,15 +72,15 @@ pub(crate) fn look(now: Instant) {
     }
 }
 
-/// Whether the toolstack has bound the channel by now, as Xen says.
+/// Asks Xen whether the toolstack has bound the channel.
 pub(super) fn is_given() -> bool {
     let port = NOTICE.borrow().port;
     port.is_some_and(is_bound)
 }
 
-/// Whether a notice would be seen. Where it would not, nothing may leave the
-/// p2m: a frame that the toolstack has sent already would come back in the new
-/// domain, and the guest would take it for absent.
+/// Returns whether the guest would notice a pre-copy. If not, no frame may leave the p2m: a frame
+/// that the toolstack has already sent would come back in the new domain while the guest takes it
+/// for absent.
 pub(crate) fn is_forewarned() -> bool {
     NOTICE.borrow().port.is_some()
 }

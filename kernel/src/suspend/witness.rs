@@ -1,17 +1,19 @@
-//! Tells a cancelled suspend from a new domain where the hypercall does not.
+//! Tells a cancelled suspend from a new domain when the hypercall's result does
+//! not.
 //!
-//! libxl 4.14 forgets, for a PV domain, that a suspend is to be cancelled
-//! (`libxl_dom_suspend.c:libxl__domain_resume`): after `xl save -c` and after
-//! a failed migration it takes the way for guests that do not know of a
-//! cancelled suspend (`xc_resume.c:xc_domain_resume_any`), which puts the
-//! rings' machine frames back into start_info and leaves the returned value
-//! as it is. A channel that this guest made tells the two apart: it exists in
-//! the old domain only.
+//! libxl 4.14 forgets, for a PV domain, that a suspend is being cancelled
+//! (`libxl_dom_suspend.c:libxl__domain_resume`): after `xl save -c` and after a
+//! failed migration it takes the path for guests that do not know cancelled
+//! suspends (`xc_resume.c:xc_domain_resume_any`), which puts the rings' machine
+//! frames back into start_info and leaves the returned value as it is. A
+//! channel made by this guest tells the two apart: it exists only in the old
+//! domain.
 
 use crate::event::{self, ChannelStatus};
 use crate::pv::Ports;
 
-/// A channel that this guest made before the suspend, if there is one.
+/// The port of a channel that this guest made before the suspend, if there is
+/// one.
 pub(super) struct Witness(Option<u32>);
 
 impl Witness {
@@ -20,8 +22,8 @@ impl Witness {
         Self(event::own_port())
     }
 
-    /// Returns whether the channel still exists beside those of the domain
-    /// builder, so that this is the domain that was suspended.
+    /// Returns whether the channel still exists, and is none of those made by
+    /// the domain builder: then this is the domain that was suspended.
     pub(super) fn exists_beside(&self, builder: Ports) -> bool {
         self.0.is_some_and(|port| {
             port != builder.store

@@ -1,4 +1,4 @@
-//! Why a device cannot be used.
+//! Errors of devices.
 
 use alloc::string::String;
 use core::{fmt, time::Duration};
@@ -16,7 +16,7 @@ pub enum BusError {
         /// Its number among those of its kind.
         index: u32,
     },
-    /// A node has a value that means nothing.
+    /// A node has a meaningless value.
     Malformed {
         /// The node's path.
         path: String,
@@ -26,13 +26,13 @@ pub enum BusError {
     /// The backend has removed its nodes: the device was detached, or its
     /// domain died.
     BackendGone,
-    /// The backend is closing, or closed, where it was to come up.
+    /// The backend is closing or closed, although it should come up.
     BackendClosing,
-    /// The backend did not come to the wanted state in time.
+    /// The backend did not reach the wanted state in time.
     Timeout {
         /// The state it was last seen in.
         last: State,
-        /// How long was waited.
+        /// How long the frontend waited.
         waited: Duration,
     },
     /// The device belonged to the domain that this guest was before it was
@@ -48,7 +48,7 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// Makes the error of a failure at `path`.
+    /// Makes the error for a failure at `path`.
     pub(super) fn at(path: &str) -> impl Fn(StoreError) -> Self {
         move |error| Self::Store {
             path: path.into(),

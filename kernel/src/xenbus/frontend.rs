@@ -1,4 +1,4 @@
-//! A frontend's side of one device.
+//! The frontend's side of one device.
 
 use alloc::{
     format,
@@ -15,9 +15,9 @@ use embassy_futures::join::{join, join_array};
 /// One device of this domain, `device/<class>/<index>` in xenstore, with a
 /// watch on its backend's state.
 ///
-/// It takes no step by itself: dropping it leaves both states as they are.
-/// When the guest has become another domain its paths name somebody else's
-/// device: everything fails with [`BusError::Stale`], and the device is to be
+/// It changes no state by itself: dropping it leaves both states as they are.
+/// After the guest has become another domain, the paths name another domain's
+/// device: everything fails with [`BusError::Stale`], and the device has to be
 /// opened again.
 pub struct Frontend {
     store: Xenstore,
@@ -25,13 +25,13 @@ pub struct Frontend {
     backend_path: String,
     backend_domid: DomId,
     state_watch: Watch,
-    /// Until it was waited for.
+    /// The acknowledgement of the watch, until it was waited for.
     watch_set: Option<Acknowledgement>,
     generation: Generation,
 }
 
 impl Frontend {
-    /// Finds a device and watches its backend's state.
+    /// Finds a device and watches the state of its backend.
     ///
     /// # Errors
     /// [`BusError::NoDevice`], [`BusError::Malformed`], [`BusError::Store`].
@@ -70,19 +70,20 @@ impl Frontend {
         })
     }
 
-    /// The device's own directory, relative to the domain's.
+    /// Returns the device's own directory, relative to the domain's.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The backend's directory.
+    /// Returns the backend's directory.
     #[must_use]
     pub fn backend_path(&self) -> &str {
         &self.backend_path
     }
 
-    /// The domain that the backend runs in: whom to grant pages to.
+    /// Returns the domain in which the backend runs, to which pages have to be
+    /// granted.
     #[must_use]
     pub fn backend_domid(&self) -> DomId {
         self.backend_domid
@@ -96,7 +97,7 @@ impl Frontend {
         }
     }
 
-    /// A key in the backend's directory, if it is there.
+    /// Reads a key in the backend's directory, if it exists.
     ///
     /// # Errors
     /// [`BusError::Store`].
@@ -105,7 +106,7 @@ impl Frontend {
         read_optional(&self.store, &format!("{}/{key}", self.backend_path)).await
     }
 
-    /// Several keys in the backend's directory, asked for at once.
+    /// Reads several keys in the backend's directory, with concurrent requests.
     ///
     /// # Errors
     /// [`BusError::Store`], [`BusError::Stale`].
@@ -121,7 +122,7 @@ impl Frontend {
         Ok(values)
     }
 
-    /// A key in the device's own directory, if it is there; `mac`, for instance.
+    /// Reads a key in the device's own directory, such as `mac`, if it exists.
     ///
     /// # Errors
     /// [`BusError::Store`].
@@ -143,13 +144,13 @@ impl Frontend {
             .map_err(BusError::at(&node))
     }
 
-    /// Writes several keys into the device's own directory and then publishes
-    /// this end's state, in one go. xenstored serves a domain's requests in
-    /// their order, so a backend that sees the state finds all keys.
+    /// Writes several keys into the device's own directory and then this end's
+    /// state, with concurrent requests. xenstored serves a domain's requests in
+    /// order, so a backend that sees the state finds all keys.
     ///
     /// # Errors
-    /// [`BusError::Store`] where a key cannot be written; the state is set back
-    /// to [`State::Closing`] then.
+    /// [`BusError::Store`] if a key cannot be written; the state is then set to
+    /// [`State::Closing`].
     pub async fn publish<const N: usize>(
         &self,
         keys: [(&str, &str); N],
@@ -159,9 +160,9 @@ impl Frontend {
         publish(&self.store, &self.path, keys, state).await
     }
 
-    /// As [`Frontend::open`] and [`Frontend::publish`] at once, without a look
-    /// at the backend before: for a device that the guest has met before, in a
-    /// former domain, and whose backend waits for it.
+    /// Opens a device and publishes at once ([`Frontend::open`],
+    /// [`Frontend::publish`]), without checking the backend first: for a device
+    /// that the guest knows from a former domain, and whose backend is waiting.
     ///
     /// # Errors
     /// Those of both.
@@ -173,7 +174,7 @@ impl Frontend {
         state: State,
     ) -> Result<Self, BusError> {
         let path = format!("device/{class}/{index}");
-        // What comes first is sent first.
+        // Requests are sent in this order.
         let published = publish(store, &path, keys, state);
         let (published, opened) = join(published, Self::open(store, class, index)).await;
         published?;
@@ -188,7 +189,8 @@ impl Frontend {
         self.write("state", state.number()).await
     }
 
-    /// The backend's present state; [`State::Unknown`] when its node is gone.
+    /// Returns the backend's current state, or [`State::Unknown`] if its node
+    /// is gone.
     ///
     /// # Errors
     /// [`BusError::Malformed`], [`BusError::Store`].
@@ -202,8 +204,8 @@ impl Frontend {
         })
     }
 
-    /// Waits until the backend is in one of the wanted states and returns
-    /// which.
+    /// Waits until the backend is in one of the `wanted` states, and returns
+    /// that state.
     ///
     /// # Errors
     /// [`BusError::Timeout`] after `limit`; [`BusError::BackendGone`] and
@@ -226,9 +228,9 @@ impl Frontend {
         }
     }
 
-    /// Waits for any change of the backend's state and returns the new one.
-    /// The first call after [`Frontend::open`] or a wait may return at once
-    /// with the state that is already known.
+    /// Waits for any change of the backend's state and returns the new one. The
+    /// first call after [`Frontend::open`] or a wait may return at once with a
+    /// state that is already known.
     ///
     /// # Errors
     /// [`BusError::Malformed`], [`BusError::Store`].
@@ -245,15 +247,15 @@ impl Frontend {
         self.state_watch.next().await.map(drop).map_err(error)
     }
 
-    /// Waits without a limit of its own, noting each state seen in `last`.
+    /// Waits without a time limit, and stores each state seen in `last`.
     pub(super) async fn arrival(
         &mut self,
         wanted: &[State],
         last: &mut State,
     ) -> Result<State, BusError> {
         loop {
-            // Look before waiting: the event for the present state may have
-            // been taken by an earlier wait.
+            // Check before waiting: an earlier wait may have consumed the event
+            // for the current state.
             *last = self.backend_state().await?;
             if satisfies(*last, wanted)? {
                 return Ok(*last);
@@ -263,13 +265,12 @@ impl Frontend {
     }
 }
 
-/// What a frontend that waits for its backend to come to one of `wanted` makes
-/// of finding it in `state`: true where it is there, false where it may still
-/// come.
+/// Decides what `state` of the backend means to a frontend that waits for one
+/// of `wanted`: true if it is one of them, false if the backend may still get
+/// there.
 ///
 /// # Errors
-/// It will not come any more: [`BusError::BackendGone`],
-/// [`BusError::BackendClosing`].
+/// [`BusError::BackendGone`], [`BusError::BackendClosing`] if it never will.
 fn satisfies(state: State, wanted: &[State]) -> Result<bool, BusError> {
     if wanted.contains(&state) {
         return Ok(true);
@@ -281,7 +282,7 @@ fn satisfies(state: State, wanted: &[State]) -> Result<bool, BusError> {
     }
 }
 
-/// See [`Frontend::publish`].
+/// Implements [`Frontend::publish`].
 async fn publish<const N: usize>(
     store: &Xenstore,
     path: &str,
@@ -303,7 +304,7 @@ async fn publish<const N: usize>(
     published
 }
 
-/// The value of a node that need not exist.
+/// Reads a node that need not exist.
 async fn read_optional(store: &Xenstore, path: &str) -> Result<Option<String>, BusError> {
     match store.read(path).await {
         Ok(value) => Ok(Some(value)),

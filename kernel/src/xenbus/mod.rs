@@ -1,5 +1,5 @@
 //! The handshake between a frontend in this guest and its backend
-//! (`xen/include/public/io/xenbus.h`): both ends publish what they are in
+//! (`xen/include/public/io/xenbus.h`): both ends publish their parameters in
 //! xenstore and step through a few states.
 //!
 //! `state` has the states, `frontend` the device.

@@ -1,14 +1,14 @@
-//! The states of either end (`enum xenbus_state`).
+//! The states of a device's ends (`enum xenbus_state`).
 
 use core::fmt;
 
 use xen_sys::abi;
 
-/// What one end of a device is doing.
+/// The state of one end of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum State {
-    /// Nothing known: the node is missing, and so is this end.
+    /// Unknown: the node is missing, and so is this end.
     Unknown = abi::XenbusStateUnknown,
     /// Starting.
     Initialising = abi::XenbusStateInitialising,
@@ -18,13 +18,13 @@ pub enum State {
     Initialised = abi::XenbusStateInitialised,
     /// Working.
     Connected = abi::XenbusStateConnected,
-    /// Shutting down in order, or on an error.
+    /// Shutting down, in an orderly way or after an error.
     Closing = abi::XenbusStateClosing,
     /// Shut down.
     Closed = abi::XenbusStateClosed,
-    /// The device changes while it works.
+    /// The device is being reconfigured while it works.
     Reconfiguring = abi::XenbusStateReconfiguring,
-    /// The device has changed.
+    /// The device has been reconfigured.
     Reconfigured = abi::XenbusStateReconfigured,
 }
 
@@ -42,14 +42,14 @@ const ALL: [State; 9] = [
 ];
 
 impl State {
-    /// The state whose number a `state` node holds in decimal.
+    /// Parses the value of a `state` node: a state's number in decimal.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let number: u32 = text.parse().ok()?;
         ALL.into_iter().find(|state| state.number() == number)
     }
 
-    /// The number, as it stands in a `state` node.
+    /// Returns the state's number, as in a `state` node.
     #[must_use]
     pub fn number(self) -> u32 {
         self as u32

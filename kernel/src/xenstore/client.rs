@@ -1,4 +1,4 @@
-//! The handle that the guest's tasks hold.
+//! The handle that the guest's tasks use.
 
 use alloc::{rc::Rc, string::String};
 use core::ops::Deref;
@@ -18,10 +18,10 @@ use crate::{event::EventChannel, shared::SharedMemory};
 
 /// This guest's connection to xenstored; clones are cheap and share it.
 ///
-/// Reads and writes are those of [`Tree`]. Many may be under way at once;
+/// Reads and writes are those of [`Tree`]. Many may be in progress at once;
 /// each takes at most five seconds, then fails with [`StoreError::Timeout`].
-/// Dropping a request's future gives it up: not sent yet, it never is;
-/// otherwise it may still take effect.
+/// Dropping a request's future abandons it: if it was not sent yet, it never
+/// will be; otherwise it may still take effect.
 #[derive(Clone)]
 pub struct Xenstore {
     tree: Tree,
@@ -36,8 +36,8 @@ impl Deref for Xenstore {
 }
 
 impl Xenstore {
-    /// Connects through the ring page and the event channel that start_info
-    /// names, and spawns the task that serves them.
+    /// Connects through the ring in `page` and its event channel, and spawns
+    /// the task that serves them.
     pub fn start<P>(page: P, channel: EventChannel) -> Self
     where
         P: Deref<Target = SharedMemory> + 'static,
@@ -49,7 +49,7 @@ impl Xenstore {
         Self::over(connection)
     }
 
-    /// The handle of a connection that somebody else drives.
+    /// Makes a handle of a connection that the caller drives.
     pub(super) fn over(connection: Rc<Connection>) -> Self {
         Self {
             tree: Tree {
@@ -60,11 +60,11 @@ impl Xenstore {
         }
     }
 
-    /// This guest's UUID, which stays the same in a migration: the node `vm` of
-    /// the domain names `/vm/UUID` (docs/misc/xenstore-paths.pandoc).
+    /// Reads this guest's UUID, which a migration does not change: the domain's
+    /// node `vm` has the value `/vm/UUID` (docs/misc/xenstore-paths.pandoc).
     ///
     /// # Errors
-    /// [`StoreError::Invalid`] where the node holds something else.
+    /// [`StoreError::Invalid`] if the node has another value.
     pub async fn uuid(&self) -> Result<[u8; 16], StoreError> {
         let path = self.read("vm").await?;
         path.strip_prefix("/vm/")
@@ -72,20 +72,21 @@ impl Xenstore {
             .ok_or(StoreError::Invalid)
     }
 
-    /// Watches a path and everything below it. The watch fires once at the
-    /// beginning, whether the path exists or not.
+    /// Watches a path and everything below it. The watch fires once when it is
+    /// set, whether or not the path exists.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] with 64 watches already; those of xenstored.
+    /// [`StoreError::Busy`] if there are 64 watches already; those of
+    /// xenstored.
     pub async fn watch(&self, path: &str) -> Result<Watch, StoreError> {
         let (watch, set) = self.begin_watch(path)?;
         set.wait().await?;
         Ok(watch)
     }
 
-    /// As [`Xenstore::watch`], without waiting until it is set. Requests that
-    /// are made after this call find it set, because xenstored serves a
-    /// domain's requests in their order.
+    /// Watches a path like [`Xenstore::watch`], but does not wait until the
+    /// watch is set. Requests made after this call find it set, because
+    /// xenstored serves a domain's requests in order.
     ///
     /// # Errors
     /// [`StoreError::Busy`]; those of xenstored come with the acknowledgement.
@@ -97,8 +98,8 @@ impl Xenstore {
             .connection
             .request(Operation::Watch, 0, &[payload.as_bytes()])
             .inspect_err(|_| self.connection.with(|session| session.remove_watch(token)))?;
-        // From here on dropping it tidies up, also when the request fails or
-        // its future is dropped.
+        // From here on dropping the watch cleans up, even if the request fails
+        // or its future is dropped.
         let watch = Watch {
             connection: Rc::clone(&self.connection),
             payload,
@@ -107,7 +108,7 @@ impl Xenstore {
         Ok((watch, Acknowledgement(request)))
     }
 
-    /// What went wrong so far.
+    /// Returns the counts of failures so far.
     pub fn statistics(&self) -> Statistics {
         self.connection.statistics()
     }
@@ -138,12 +139,12 @@ impl Lifecycle for Part {
     }
 }
 
-/// xenstored's word that a request without a result is carried out.
+/// The pending acknowledgement of a request without a result.
 #[must_use = "without it nobody knows whether the request succeeded"]
 pub struct Acknowledgement(Pending);
 
 impl Acknowledgement {
-    /// Waits for it.
+    /// Waits for the acknowledgement.
     ///
     /// # Errors
     /// Those of xenstored.
@@ -152,25 +153,25 @@ impl Acknowledgement {
     }
 }
 
-/// A watch on a path; dropping it ends it. It is set again by itself when the
-/// guest has become another domain, and fires once more then.
+/// A watch on a path; dropping it ends it. When the guest has become another
+/// domain, the watch is set again automatically, and so fires once more.
 pub struct Watch {
     connection: Rc<Connection>,
-    /// What both `WATCH` and `UNWATCH` carry: path and token.
+    /// The payload of both `WATCH` and `UNWATCH`: path and token.
     payload: String,
     token: u32,
 }
 
 impl Watch {
-    /// Waits until something changed and returns its path: the watched one or
-    /// one below it, relative where the watch was set with a relative path.
+    /// Waits for a change and returns its path: the watched path or one below
+    /// it, relative if the watch was set with a relative path.
     ///
-    /// It says that something may have changed, not what or how often:
-    /// changes to one path count as one until it is taken, and more than 16
-    /// different paths are reported as the watched path alone.
+    /// The path tells that something may have changed there, not what or how
+    /// often: changes to a path are merged until its event is taken, and more
+    /// than 16 different paths are reported as the watched path alone.
     ///
     /// # Errors
-    /// [`StoreError::Protocol`] when the connection became unusable.
+    /// [`StoreError::Protocol`] if the connection has become unusable.
     pub async fn next(&mut self) -> Result<String, StoreError> {
         self.connection.fired(self.token).await
     }
@@ -185,7 +186,7 @@ impl Drop for Watch {
     }
 }
 
-/// The bytes of a UUID in its usual form: 8-4-4-4-12 hexadecimal digits.
+/// Parses a UUID in its usual form: 8-4-4-4-12 hexadecimal digits.
 pub(super) fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let mut uuid = [0; 16];
     let mut rest = text;

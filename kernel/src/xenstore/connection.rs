@@ -1,5 +1,5 @@
-//! What the handles and the ring's task share: the session, and the way to
-//! wake the task when a handle put something into it.
+//! The state shared by the handles and the ring's task: the session, and the
+//! means to wake the task when a handle has changed it.
 
 use alloc::{rc::Rc, string::String};
 use core::{
@@ -19,14 +19,15 @@ use crate::time::Instant;
 #[derive(Default)]
 pub(super) struct Connection {
     session: RefCell<Session>,
-    /// A handle changed the session since the ring's task last looked.
+    /// Whether a handle has changed the session since the ring's task last
+    /// checked.
     kicked: Cell<bool>,
     task: Cell<Option<Waker>>,
 }
 
 impl Connection {
-    /// Works on the session, then wakes whoever is concerned. Wakers run
-    /// outside the borrow, so they may do what they like.
+    /// Runs `work` on the session, then wakes the tasks concerned. Wakers run
+    /// outside the borrow, so they may use the session.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> T {
         let (result, wakers) = {
             let mut session = self.session.borrow_mut();
@@ -37,7 +38,7 @@ impl Connection {
         result
     }
 
-    /// Wakes the ring's task: there is something to send.
+    /// Wakes the ring's task, because there is something to send.
     pub(super) fn kick(&self) {
         self.kicked.set(true);
         if let Some(task) = self.task.take() {
@@ -45,7 +46,7 @@ impl Connection {
         }
     }
 
-    /// Ready once a handle changed the session; for the ring's task.
+    /// Polls, for the ring's task, whether a handle has changed the session.
     pub(super) fn poll_kicked(&self, context: &Context<'_>) -> Poll<()> {
         if self.kicked.take() {
             return Poll::Ready(());
@@ -54,7 +55,7 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Queues a request; the result is the future of its reply.
+    /// Queues a request and returns the future of its reply.
     ///
     /// # Errors
     /// [`StoreError::TooLong`], [`StoreError::Busy`], [`StoreError::Protocol`].
@@ -72,7 +73,7 @@ impl Connection {
         })
     }
 
-    /// Sends a request whose reply nobody waits for.
+    /// Queues a request whose reply is ignored.
     pub(super) fn request_forgotten(
         &self,
         operation: Operation,
@@ -83,12 +84,12 @@ impl Connection {
         self.kick();
     }
 
-    /// The next path that fires a watch.
+    /// Waits for the next path that fires a watch.
     pub(super) async fn fired(&self, token: u32) -> Result<String, StoreError> {
         poll_fn(|context| self.with(|session| session.poll_watch(token, context.waker()))).await
     }
 
-    /// How often the domain became a new one.
+    /// Returns how many times the guest became another domain.
     pub(super) fn generation(&self) -> Generation {
         self.session.borrow().generation()
     }
@@ -102,7 +103,7 @@ impl Connection {
     }
 }
 
-/// A request under way; dropping it gives the request up.
+/// The future of a request's reply; dropping it abandons the request.
 pub(super) struct Pending {
     connection: Rc<Connection>,
     id: u32,

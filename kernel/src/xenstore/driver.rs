@@ -11,31 +11,32 @@ use super::{
     session::Session,
 };
 use crate::{
+    bug,
     event::EventChannel,
     task,
     time::{self, Instant},
 };
 
-/// Rounds of sending and receiving before other tasks get their turn, so
-/// that a xenstored that never stops talking cannot hold the vCPU.
+/// Rounds of sending and receiving before other tasks get their turn, so that a
+/// xenstored that never stops sending cannot monopolise the vCPU.
 const ROUNDS: usize = 16;
 
-/// The rings with the page they lie in.
+/// The rings, with the page that contains them.
 pub(super) struct Driver<M> {
     page: M,
     rings: Rings,
 }
 
-/// What is to be done after a round of work.
+/// What remains to be done after pumping.
 #[derive(Default)]
 pub(super) struct Pumped {
-    /// Bytes moved at all.
+    /// Some bytes were moved.
     pub moved: bool,
-    /// Notify xenstored.
+    /// xenstored has to be notified.
     pub notify: bool,
-    /// There may be more to do at once.
+    /// There may be more to do right away.
     pub again: bool,
-    /// The connection is unusable: stop.
+    /// The connection is unusable, so the task has to stop.
     pub broken: bool,
 }
 
@@ -45,7 +46,8 @@ impl<M: RingMemory> Driver<M> {
         Self { page, rings }
     }
 
-    /// Lets deadlines pass, then moves bytes both ways while there are any.
+    /// Expires requests past their deadline, then moves bytes both ways while
+    /// there are any.
     pub(super) fn pump(&mut self, connection: &Connection, now: Instant) -> Pumped {
         let mut pumped = Pumped::default();
         connection.with(|session| {
@@ -70,7 +72,7 @@ impl<M: RingMemory> Driver<M> {
         pumped
     }
 
-    /// One step each way; whether anything moved.
+    /// Moves bytes once each way; returns whether any moved.
     fn round(&mut self, session: &mut Session, pumped: &mut Pumped) -> Result<bool, ProtocolError> {
         let mut moved = false;
         if let Some(bytes) = session.outgoing() {
@@ -87,13 +89,16 @@ impl<M: RingMemory> Driver<M> {
     }
 }
 
-/// The ring's task: runs as long as the connection is good.
+/// The ring's task: runs until the connection becomes unusable.
 pub(super) async fn run<M: RingMemory>(page: M, channel: EventChannel, connection: Rc<Connection>) {
     let mut driver = Driver::new(page);
     loop {
         let pumped = driver.pump(&connection, time::now());
-        // xenstore's channel lives as long as the guest.
-        if pumped.notify && channel.notify().is_err() || pumped.broken {
+        if pumped.notify && channel.notify().is_err() {
+            bug::report("xenstore's event channel ended before the guest");
+            return;
+        }
+        if pumped.broken {
             return;
         }
         if pumped.again {
@@ -104,7 +109,7 @@ pub(super) async fn run<M: RingMemory>(page: M, channel: EventChannel, connectio
     }
 }
 
-/// Waits for an event, for a handle, or for the next deadline.
+/// Waits for an event, a change by a handle, or the next deadline.
 async fn wait(channel: &EventChannel, connection: &Connection) {
     let mut event = pin!(channel.wait());
     let mut timer = pin!(connection.next_deadline().map(time::sleep_until));

@@ -1,4 +1,4 @@
-//! What can go wrong with a xenstore request, and whose fault it is.
+//! Errors of xenstore requests.
 
 use core::fmt;
 
@@ -11,51 +11,51 @@ pub enum StoreError {
     NotFound,
     /// The node's permissions do not allow it (`EACCES`, `EPERM`).
     Denied,
-    /// The transaction met another change (`EAGAIN`): do it again from its beginning.
+    /// The transaction conflicts with another change (`EAGAIN`) and has to be repeated.
     Again,
-    /// It exists already, for instance a watch with the same path and token (`EEXIST`).
+    /// Something exists already, such as a watch with the same path and token (`EEXIST`).
     Exists,
-    /// xenstored refuses the path or argument as malformed (`EINVAL`), or it holds a NUL.
+    /// xenstored refuses the path or argument as malformed (`EINVAL`), or it contains a NUL.
     Invalid,
-    /// A quota of this domain in xenstored is used up (`ENOSPC`, `EDQUOT`).
+    /// This domain has used up one of its quotas in xenstored (`ENOSPC`, `EDQUOT`).
     Quota,
-    /// The request or its answer does not fit 4096 bytes (`E2BIG`), or the
-    /// path is longer than xenstore allows.
+    /// The request or its reply exceeds 4096 bytes (`E2BIG`), or the path is longer than xenstore
+    /// allows.
     TooLong,
     /// xenstored did not answer within the request's deadline.
     Timeout,
-    /// Too many requests or watches of this guest at once.
+    /// This guest has too many requests or watches at once.
     Busy,
     /// The value is not UTF-8 text.
     NotText,
     /// xenstored broke the protocol.
     Protocol(ProtocolError),
-    /// Another error of xenstored, by its errno's name.
+    /// Another error of xenstored, by the name of its errno.
     Other(ErrnoName),
 }
 
 /// How xenstored broke the protocol (`xen/include/public/io/xs_wire.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// The indices of a ring are further apart than the ring is long: the
-    /// connection is unusable from here on.
+    /// The indices of a ring are further apart than the ring is long. The connection is unusable
+    /// from here on.
     RingCorrupt,
-    /// A message announces more than 4096 bytes of payload: where the next
-    /// one starts cannot be known, the connection is unusable from here on.
+    /// A message announces more than 4096 bytes of payload, so the start of the next one is
+    /// unknown. The connection is unusable from here on.
     Oversized,
     /// The reply's type is neither the request's nor an error.
     WrongType,
-    /// The reply's payload does not have the form of its type.
+    /// The reply's payload is malformed for its type.
     BadReply,
 }
 
-/// The name of an errno as xenstored sends it, for instance `EROFS`; cut to 15 bytes.
+/// The name of an errno as xenstored sends it, for instance `EROFS`; truncated to 15 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrnoName(String<15>);
 
 impl StoreError {
-    /// The error of an `XS_ERROR` reply: its payload is an errno's name and a
-    /// NUL (docs/misc/xenstore.txt). Anything else is a malformed reply.
+    /// Decodes an `XS_ERROR` reply, whose payload is the name of an errno and a NUL
+    /// (docs/misc/xenstore.txt). Anything else is a malformed reply.
     pub(super) fn from_reply(payload: &[u8]) -> Self {
         let name = payload.strip_suffix(b"\0").unwrap_or(payload);
         match name {
@@ -69,7 +69,7 @@ impl StoreError {
             _ if name.starts_with(b"E") && name.iter().all(u8::is_ascii_alphanumeric) => {
                 let mut cut = String::new();
                 for byte in name {
-                    // Full: the rest of the name is cut off, as documented.
+                    // Full: the rest of the name is truncated, as documented.
                     if cut.push(char::from(*byte)).is_err() {
                         break;
                     }
@@ -122,7 +122,7 @@ impl From<ProtocolError> for StoreError {
 }
 
 impl ErrnoName {
-    /// The name, for instance `EROFS`.
+    /// Returns the name, for instance `EROFS`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,18 +1,17 @@
-//! A client of xenstored, the tree of small values through which guests and
-//! toolstack find each other (docs/misc/xenstore.txt,
+//! A client of xenstored, which keeps a tree of small values through which
+//! guests and toolstack find each other (docs/misc/xenstore.txt,
 //! `xen/include/public/io/xs_wire.h`).
 //!
-//! In the order to read: `client` has the handle and `tree` the operations,
-//! `transaction` those that belong together; `session` is the protocol
-//! without input and output, with `requests`, `watches` and, for the bytes,
-//! `wire`; `driver` moves them through the `ring`; `connection` is what
-//! handles and driver share.
+//! In reading order: `client` has the handle, `tree` the operations,
+//! `transaction` groups of operations; `session` is the protocol without I/O,
+//! with `requests`, `watches` and the encoding in `wire`; `driver` moves the
+//! bytes through the `ring`; `connection` is shared by handles and driver.
 //!
-//! xenstored runs in dom0 and is trusted with what it says, but not to say it
-//! well: lengths and indices are checked, whatever it keeps us waiting for has
-//! a deadline, and whatever it sends unasked has a bound. Impossible indices
-//! or lengths end the connection with an error for everybody; a single bad
-//! reply fails its request alone.
+//! xenstored runs in dom0. Its values are trusted, but not its protocol:
+//! lengths and indices are checked, every wait has a deadline, and whatever it
+//! sends unasked is bounded. Impossible indices or lengths end the connection
+//! with an error for all requests; a single bad reply fails only its own
+//! request.
 
 mod client;
 mod connection;

@@ -8,29 +8,30 @@ use crate::domain::DomId;
 /// What a domain may do with a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// `n`: nothing.
+    /// `n`: no access.
     None,
-    /// `r`: read it.
+    /// `r`: read.
     Read,
-    /// `w`: write it.
+    /// `w`: write.
     Write,
-    /// `b`: read and write it.
+    /// `b`: read and write.
     Both,
 }
 
-/// One entry of a node's permissions. The first one names the owner, who may
-/// always do everything, and gives as access what domains that are not named
-/// may do; each further one is the access of the domain it names.
+/// One entry of a node's permissions. The first entry names the owner, which
+/// always has full access, and gives the access of all domains that no entry
+/// names; each further entry gives the access of the domain it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permission {
     /// The domain.
     pub domid: DomId,
-    /// What it may do, or, in the first entry, what the others may do.
+    /// The domain's access, or, in the first entry, that of the domains not
+    /// named.
     pub access: Access,
 }
 
 impl Permission {
-    /// The form on the wire, with its NUL.
+    /// Encodes the entry as on the wire, with its NUL.
     pub(super) fn encode(self) -> String {
         let letter = match self.access {
             Access::None => 'n',
@@ -54,7 +55,7 @@ impl Permission {
         Some(Self { domid, access })
     }
 
-    /// All entries of a reply's payload.
+    /// Decodes all entries of a reply's payload.
     pub(super) fn decode_all(payload: &[u8]) -> Result<Vec<Self>, ProtocolError> {
         wire::split_strings(payload)?
             .into_iter()

@@ -1,8 +1,8 @@
-//! The table of requests: their order, their deadlines, and who waits.
+//! The table of requests: their order, their deadlines, and the tasks that wait for them.
 //!
-//! A request has two lives that end independently: on the wire (waiting,
-//! in flight, gone) and with the future that asked for it. Its encoded form
-//! is kept until its reply came, so that a resumed guest can send it again.
+//! A request has two lives that end independently: on the wire (waiting, in flight, gone) and with
+//! the future that made it. Its encoded form is kept until its reply has arrived, so that a resumed
+//! guest can send it again.
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -19,23 +19,23 @@ use super::{
     wakers::Wakers,
     wire::{self, Operation},
 };
+use crate::bug;
 use crate::time::Instant;
 
 /// How long a request may take before it fails with [`StoreError::Timeout`].
 pub(super) const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the reply to a request that nobody waits for any more is still
-/// recognised, to tidy up after it.
+/// How long the reply to an abandoned request is still recognised, to clean up after it.
 pub(super) const LATE_REPLY_LIFE: Duration = Duration::from_secs(60);
-/// Requests sent and not answered. xenstored stops reading from a domain that
-/// has 20 replies outstanding (its `quota-req-outstanding`).
+/// Most requests in flight. xenstored stops reading from a domain that has 20 replies outstanding
+/// (its `quota-req-outstanding`).
 pub(super) const MAX_IN_FLIGHT: usize = 16;
-/// Requests that wait to be sent.
+/// Most requests that wait to be sent.
 pub(super) const MAX_WAITING: usize = 256;
 
-/// What a request's future gets: the reply's payload.
+/// The result of a request's future: the reply's payload.
 pub(super) type Reply = Result<Vec<u8>, StoreError>;
 
-/// All requests whose two lives have not both ended.
+/// All requests of which at least one life has not ended.
 #[derive(Default)]
 pub(super) struct Requests {
     last_id: u32,
@@ -43,7 +43,7 @@ pub(super) struct Requests {
     waiting: VecDeque<u32>,
     sending: Option<Sending>,
     in_flight: usize,
-    /// No further message is begun.
+    /// Whether no further message is started.
     held: bool,
 }
 
@@ -54,8 +54,8 @@ struct Request {
     message: Rc<[u8]>,
     wire: Wire,
     waiter: Waiter,
-    /// When the waiter gets [`StoreError::Timeout`], or, once there is none,
-    /// when the request is forgotten. `None` until the next [`Requests::advance`].
+    /// When the waiter gets [`StoreError::Timeout`], or, if there is no waiter any more, when the
+    /// request is forgotten. `None` until the next [`Requests::advance`].
     deadline: Option<Instant>,
 }
 
@@ -66,30 +66,30 @@ enum Wire {
     Gone,
 }
 
-/// Who waits for a reply.
+/// The party that waits for a reply.
 pub(super) enum Waiter {
-    /// A future; its waker once it was polled.
+    /// A future, with its waker once it was polled.
     Pending(Option<Waker>),
-    /// A future that has not looked yet.
+    /// A future that has not taken its reply yet.
     Ready(Reply),
-    /// Nobody any more.
+    /// None any more: the future is done or gone.
     Left,
-    /// Nobody from the beginning.
+    /// None from the start.
     Never,
 }
 
-/// The message that is on its way into the ring; once begun, it must be
-/// finished, whatever becomes of its request.
+/// The message that is being written into the ring; once started, it must be finished, whatever
+/// becomes of its request.
 struct Sending {
     message: Rc<[u8]>,
     sent: usize,
 }
 
-/// A reply that nobody waits for any more, and the operation that it answers.
+/// A reply that no future waits for any more, with the operation that it answers.
 pub(super) type Untaken = (Operation, Reply);
 
 impl Request {
-    /// Gives the reply to who waits for it, or back where nobody does any more.
+    /// Passes the reply to its future, or returns it if the future is gone.
     fn resolve(&mut self, reply: Reply, wakers: &mut Wakers) -> Option<Untaken> {
         match &mut self.waiter {
             Waiter::Pending(waker) => {
@@ -102,14 +102,14 @@ impl Request {
         }
     }
 
-    /// Whether both of its lives have ended.
+    /// Returns whether both lives have ended.
     fn is_over(&self) -> bool {
         self.wire == Wire::Gone && matches!(self.waiter, Waiter::Left | Waiter::Never)
     }
 }
 
 impl Requests {
-    /// Whether as many requests wait as may.
+    /// Returns whether the queue of waiting requests is full.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= MAX_WAITING
     }
@@ -139,8 +139,8 @@ impl Requests {
         Ok(id)
     }
 
-    /// The next id that no request bears; 0 is that of watch events. Counting
-    /// on through 2^32 keeps an id from coming back soon.
+    /// Returns the next id that no request has; 0 is the id of watch events. Counting through all
+    /// of 2^32 keeps an id from coming back soon.
     fn free_id(&mut self) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
@@ -150,7 +150,7 @@ impl Requests {
         }
     }
 
-    /// The reply to a request, once; the request is over for its waiter then.
+    /// Polls for the reply to a request, which is returned once.
     pub(super) fn poll_reply(
         &mut self,
         id: u32,
@@ -158,7 +158,7 @@ impl Requests {
         wakers: &mut Wakers,
     ) -> Poll<Reply> {
         let Some(request) = self.table.get_mut(&id) else {
-            // Polled again after it was ready: a future may stay silent then.
+            // Polled again after it was ready: a future need not answer then.
             return Poll::Pending;
         };
         match core::mem::replace(&mut request.waiter, Waiter::Left) {
@@ -171,12 +171,13 @@ impl Requests {
                 self.remove_if_over(id);
                 Poll::Ready(reply)
             }
+            // Polled again after a timeout: as above.
             Waiter::Left | Waiter::Never => Poll::Pending,
         }
     }
 
-    /// The request's future is gone. What was not sent yet never will be. A
-    /// reply that was there and not taken comes back.
+    /// Abandons a request, whose future is gone. If it was not sent yet, it never will be. Returns
+    /// the reply if it has arrived and was not taken.
     pub(super) fn abandon(&mut self, id: u32, wakers: &mut Wakers) -> Option<Untaken> {
         let request = self.table.get_mut(&id)?;
         request.deadline = None;
@@ -194,8 +195,8 @@ impl Requests {
         }
     }
 
-    /// Nobody wants this request any more. If it still waits it is taken
-    /// back; but a transaction must end, so its commit becomes a discard.
+    /// Withdraws an abandoned request if it still waits. A transaction must end, so its commit
+    /// becomes a discard instead.
     fn withdraw(&mut self, id: u32) {
         let Some(request) = self.table.get_mut(&id) else {
             return;
@@ -210,9 +211,10 @@ impl Requests {
         }
     }
 
-    /// Takes a request off the queue or out of flight.
+    /// Ends a request's life on the wire.
     fn leave_wire(&mut self, id: u32) {
         let Some(request) = self.table.get_mut(&id) else {
+            bug::report("a xenstore request that is over left the wire");
             return;
         };
         match core::mem::replace(&mut request.wire, Wire::Gone) {
@@ -230,7 +232,7 @@ impl Requests {
         }
     }
 
-    /// Lets deadlines pass, and gives new requests theirs. Returns how many
+    /// Expires requests past their deadline, and sets the deadlines of new ones. Returns how many
     /// requests timed out.
     pub(super) fn advance(&mut self, now: Instant, wakers: &mut Wakers) -> u64 {
         let mut timed_out = Vec::new();
@@ -259,7 +261,7 @@ impl Requests {
         timed_out.len() as u64
     }
 
-    /// When [`Requests::advance`] is to be called next, if nothing else happens.
+    /// Returns when to call [`Requests::advance`] next, if nothing else happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.table
             .values()
@@ -270,11 +272,12 @@ impl Requests {
             .min()
     }
 
-    /// The bytes to put into the ring next; [`Requests::sent`] says how many went.
+    /// Returns the bytes to write into the ring next; [`Requests::sent`] tells how many were.
     pub(super) fn outgoing(&mut self) -> Option<&[u8]> {
         if self.sending.is_none() && self.in_flight < MAX_IN_FLIGHT && !self.held {
             let id = self.waiting.pop_front()?;
-            let request = self.table.get_mut(&id)?;
+            let request = self.table.get_mut(&id);
+            let request = request.expect("a request leaves the queue before the table");
             request.wire = Wire::InFlight;
             self.in_flight += 1;
             self.sending = Some(Sending {
@@ -286,7 +289,7 @@ impl Requests {
         Some(&sending.message[sending.sent..])
     }
 
-    /// This many bytes of [`Requests::outgoing`] are in the ring.
+    /// Records that `bytes` bytes of [`Requests::outgoing`] are in the ring.
     pub(super) fn sent(&mut self, bytes: usize) {
         if let Some(sending) = &mut self.sending {
             sending.sent += bytes;
@@ -296,7 +299,7 @@ impl Requests {
         }
     }
 
-    /// Begins no further message.
+    /// Starts no further message, until [`Requests::release`].
     pub(super) fn hold(&mut self) {
         self.held = true;
     }
@@ -306,17 +309,15 @@ impl Requests {
         self.held = false;
     }
 
-    /// Whether nothing is being sent and nothing unanswered that anybody
-    /// waits for.
+    /// Returns whether no message is being sent and no reply is outstanding.
     pub(super) fn is_quiet(&self) -> bool {
         self.sending.is_none() && self.in_flight == 0
     }
 
-    /// Everything begins anew with another xenstored: what was sent and not
-    /// answered waits to be sent again, in the old order and before the rest.
-    /// The deadlines begin anew too. Requests of a transaction, which the new
-    /// xenstored does not know, are answered with [`StoreError::Again`]; those
-    /// that only end something are dropped with what they would end.
+    /// Starts over with another xenstored. Requests sent and not answered are queued again, in the
+    /// old order and before the rest, with new deadlines. Requests of a transaction, which the new
+    /// xenstored does not know, are answered with [`StoreError::Again`]; those that only end
+    /// something are dropped, together with what they would end.
     pub(super) fn renew(&mut self, wakers: &mut Wakers) {
         self.held = false;
         self.sending = None;
@@ -329,8 +330,8 @@ impl Requests {
             .filter(|(_, request)| request.wire == Wire::InFlight)
             .map(|(id, _)| *id)
             .collect();
-        // In flight they have the order in which they were queued, which is
-        // that of their ids as long as those do not wrap.
+        // Requests in flight are in the order in which they were queued: the order of their ids,
+        // counted back from the last one because ids wrap.
         order.sort_unstable_by_key(|id| self.last_id.wrapping_sub(*id));
         order.reverse();
         order.extend(self.waiting.drain(..));
@@ -353,7 +354,7 @@ impl Requests {
         for id in refused {
             if let Some(request) = self.table.get_mut(&id) {
                 request.wire = Wire::Gone;
-                // The table of watches is sent as a whole.
+                // All watches in the table are set again anyway.
                 let reply = if request.operation == Operation::Watch {
                     Ok(b"OK\0".to_vec())
                 } else {
@@ -365,24 +366,22 @@ impl Requests {
         }
     }
 
-    /// Queues a `WATCH` that was there before a [`Requests::renew`], ahead of
-    /// everything else.
+    /// Queues the `WATCH` of a watch set before a [`Requests::renew`], ahead of everything else.
     pub(super) fn resend_watch(&mut self, payload: &[u8]) {
-        // Never too long: it was sent before.
-        if let Ok(id) = self.enqueue(Operation::Watch, 0, &[payload], Waiter::Never) {
-            self.waiting.rotate_right(1);
-            debug_assert_eq!(self.waiting.front(), Some(&id));
+        match self.enqueue(Operation::Watch, 0, &[payload], Waiter::Never) {
+            // The newest request is last in the queue.
+            Ok(_) => self.waiting.rotate_right(1),
+            Err(_) => bug::report("a watch that was set before is too long now"),
         }
     }
 
-    /// What the request with this id asked for, while its reply may come.
+    /// Returns the operation of request `id`, if it is in flight.
     pub(super) fn in_flight(&self, id: u32) -> Option<Operation> {
         let request = self.table.get(&id)?;
         (request.wire == Wire::InFlight).then_some(request.operation)
     }
 
-    /// The reply to a request in flight; it comes back where nobody waits for
-    /// it any more.
+    /// Takes the reply to a request in flight; returns it if no future waits for it any more.
     pub(super) fn answer(&mut self, id: u32, reply: Reply, wakers: &mut Wakers) -> Option<Untaken> {
         let untaken = self.table.get_mut(&id)?.resolve(reply, wakers);
         self.leave_wire(id);
@@ -390,7 +389,7 @@ impl Requests {
         untaken
     }
 
-    /// Nothing can be sent or answered any more.
+    /// Fails all requests: nothing can be sent or answered any more.
     pub(super) fn fail(&mut self, error: ProtocolError, wakers: &mut Wakers) {
         self.waiting.clear();
         self.sending = None;

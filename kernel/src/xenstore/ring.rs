@@ -1,7 +1,7 @@
 //! The two byte rings of the xenstore page (`struct xenstore_domain_interface`).
 //!
-//! The page belongs to both sides: indices of the other side are fetched once
-//! and checked, and our own are kept here and only ever published.
+//! Both sides can write the page: the other side's indices are fetched once and
+//! checked, and our own are kept here and only published.
 
 use core::{
     mem::offset_of,
@@ -16,8 +16,8 @@ use crate::shared::SharedMemory;
 /// Bytes of each ring.
 pub(super) const RING_BYTES: usize = abi::XENSTORE_RING_SIZE as usize;
 
-/// Access to the xenstore page, so that tests can put an ordinary buffer in
-/// its place.
+/// Access to the xenstore page; a trait, so that tests can use an ordinary
+/// buffer instead.
 pub(super) trait RingMemory {
     /// Reads an index at a byte offset, with acquire ordering.
     fn load(&self, offset: usize) -> u32;
@@ -47,22 +47,22 @@ impl<P: core::ops::Deref<Target = SharedMemory>> RingMemory for P {
     }
 }
 
-/// Our half of both rings: the indices that this side moves.
+/// Our half of both rings: the indices that this side advances.
 pub(super) struct Rings {
     request_producer: u32,
     response_consumer: u32,
 }
 
-/// What a receive moved.
+/// The result of a receive.
 pub(super) struct Received {
-    /// Bytes put at the front of the buffer.
+    /// Number of bytes written to the front of the buffer.
     pub bytes: usize,
-    /// xenstored may be waiting for room: notify it.
+    /// xenstored may be waiting for room and has to be notified.
     pub notify: bool,
 }
 
 impl Rings {
-    /// Takes our indices from the page as the domain builder or an earlier
+    /// Takes our indices from the page, as the domain builder or an earlier
     /// user left them.
     pub(super) fn attach(page: &impl RingMemory) -> Self {
         Self {
@@ -71,16 +71,16 @@ impl Rings {
         }
     }
 
-    /// As [`attach`](Self::attach) in a new domain: what an earlier xenstored
-    /// left in the response ring is not for us any more.
+    /// Attaches to the rings in a new domain, and discards what an earlier
+    /// xenstored left in the response ring.
     pub(super) fn attach_emptied(page: &impl RingMemory) -> Self {
         let producer = page.load(offset_of!(Page, rsp_prod));
         page.store(offset_of!(Page, rsp_cons), producer);
         Self::attach(page)
     }
 
-    /// Writes as many of `bytes` as fit and returns how many. After more than
-    /// none, xenstored is to be notified.
+    /// Writes as many of `bytes` as fit and returns how many. Unless that is 0,
+    /// xenstored has to be notified.
     ///
     /// # Errors
     /// [`ProtocolError::RingCorrupt`].
@@ -102,7 +102,7 @@ impl Rings {
         Ok(count)
     }
 
-    /// Reads what has arrived, as much as `buffer` takes.
+    /// Reads what has arrived, as much as fits `buffer`.
     ///
     /// # Errors
     /// [`ProtocolError::RingCorrupt`].
@@ -127,8 +127,9 @@ impl Rings {
         let before = self.response_consumer;
         self.response_consumer = before.wrapping_add(count as u32);
         page.store(offset_of!(Page, rsp_cons), self.response_consumer);
-        // xenstored sleeps only on a ring that it filled. Look at its index
-        // after ours is visible: either it sees the room, or we see it full.
+        // xenstored sleeps only on a ring that it filled. Check its index after
+        // ours is visible: either it sees the room, or we see that the ring was
+        // full.
         fence(Ordering::SeqCst);
         let filled = page.load(offset_of!(Page, rsp_prod)).wrapping_sub(before);
         Ok(Received {
@@ -138,7 +139,8 @@ impl Rings {
     }
 }
 
-/// Bytes from `consumer` to `producer`; more than the ring holds is a lie.
+/// Returns the bytes from `consumer` to `producer`; more than the ring holds is
+/// a protocol error.
 fn distance(consumer: u32, producer: u32) -> Result<usize, ProtocolError> {
     let bytes = producer.wrapping_sub(consumer) as usize;
     if bytes > RING_BYTES {

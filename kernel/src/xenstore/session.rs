@@ -1,6 +1,5 @@
-//! The protocol without its ring: requests and the replies that belong to
-//! them, deadlines, watch events. It takes bytes and the time, and yields
-//! bytes and wakers.
+//! The protocol without its ring: requests and their replies, deadlines, watch
+//! events. It takes bytes and the time, and yields bytes and wakers.
 
 use alloc::string::String;
 use core::task::{Poll, Waker};
@@ -15,6 +14,7 @@ use super::{
     watches::{Fired, Watches},
     wire::{self, Decoder, Message, Operation},
 };
+use crate::bug;
 use crate::domain::Generation;
 use crate::time::Instant;
 
@@ -25,10 +25,10 @@ pub(super) struct Session {
     watches: Watches,
     decoder: Decoder,
     broken: Option<ProtocolError>,
-    /// The domain, and with it xenstored, is a new one; the ring's task has
-    /// not seen it yet.
+    /// Whether the guest has become another domain, with another xenstored, and
+    /// the ring's task has not seen that yet.
     renewed: bool,
-    /// How often the domain became a new one.
+    /// How many times the guest became another domain.
     generation: Generation,
     wakers: Wakers,
     statistics: Statistics,
@@ -56,9 +56,9 @@ impl Session {
             .enqueue(operation, transaction, parts, Waiter::Pending(None))
     }
 
-    /// Queues a request whose reply nobody waits for: the end of a watch or
-    /// of a transaction. Each ends something that an accepted request began,
-    /// so these need no bound of their own.
+    /// Queues a request whose reply is ignored: the end of a watch or of a
+    /// transaction. Each ends something that an accepted request began, so
+    /// these requests need no bound of their own.
     pub(super) fn submit_forgotten(
         &mut self,
         operation: Operation,
@@ -66,20 +66,23 @@ impl Session {
         parts: &[&[u8]],
     ) {
         if self.broken.is_none() {
-            // Never too long: what it ends was as long.
-            let _ = self
+            let queued = self
                 .requests
                 .enqueue(operation, transaction, parts, Waiter::Never);
+            if queued.is_err() {
+                bug::report("the end of a xenstore request is longer than its beginning");
+            }
         }
     }
 
-    /// The reply to a request, once.
+    /// Polls for the reply to a request, which is returned once.
     pub(super) fn poll_reply(&mut self, id: u32, waker: &Waker) -> Poll<Reply> {
         self.requests.poll_reply(id, waker, &mut self.wakers)
     }
 
-    /// The request's future is gone. What was not sent yet never will be.
-    /// True when there is something to send because of it.
+    /// Abandons a request, whose future is gone. If it was not sent yet, it
+    /// never will be. Returns true if there is something to send as a
+    /// consequence.
     pub(super) fn abandon(&mut self, id: u32) -> bool {
         match self.requests.abandon(id, &mut self.wakers) {
             Some(untaken) => self.tidy(untaken),
@@ -87,8 +90,9 @@ impl Session {
         }
     }
 
-    /// A reply that nobody took: a transaction that it opened must be closed,
-    /// because a domain has only ten of them. True when it had to be.
+    /// Cleans up after a reply that no future took: a transaction that it
+    /// opened must be closed, because a domain may have only ten. Returns true
+    /// if there was one.
     fn tidy(&mut self, (operation, reply): Untaken) -> bool {
         if operation == Operation::TransactionStart
             && let Ok(payload) = reply
@@ -100,27 +104,28 @@ impl Session {
         false
     }
 
-    /// Lets deadlines pass.
+    /// Expires requests past their deadline.
     pub(super) fn advance(&mut self, now: Instant) {
         self.statistics.timeouts += self.requests.advance(now, &mut self.wakers);
     }
 
-    /// When [`Session::advance`] is to be called next, if nothing else happens.
+    /// Returns when to call [`Session::advance`] next, if nothing else happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.requests.next_deadline()
     }
 
-    /// The bytes to put into the ring next; [`Session::sent`] says how many went.
+    /// Returns the bytes to write into the ring next; [`Session::sent`] tells
+    /// how many were.
     pub(super) fn outgoing(&mut self) -> Option<&[u8]> {
         self.requests.outgoing()
     }
 
-    /// This many bytes of [`Session::outgoing`] are in the ring.
+    /// Records that `bytes` bytes of [`Session::outgoing`] are in the ring.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.requests.sent(bytes);
     }
 
-    /// Takes bytes that xenstored sent, cut anywhere.
+    /// Takes bytes from xenstored, split at any point.
     pub(super) fn receive(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && self.broken.is_none() {
             match self.decoder.feed(&mut bytes) {
@@ -173,25 +178,27 @@ impl Session {
         }
     }
 
-    /// The connection is unusable: everybody who waits learns it, now and later.
+    /// Declares the connection unusable; all current and later waiters get the
+    /// error.
     pub(super) fn fail(&mut self, error: ProtocolError) {
         self.broken = Some(error);
         self.requests.fail(error, &mut self.wakers);
         self.wakers.wake(self.watches.take_wakers());
     }
 
-    /// Why the connection is unusable, if it is.
+    /// Returns why the connection is unusable, if it is.
     pub(super) fn broken(&self) -> Option<ProtocolError> {
         self.broken
     }
 
-    /// Sends nothing more, but for the rest of a message that is begun, until
-    /// [`Session::release`].
+    /// Sends nothing more until [`Session::release`], except the rest of a
+    /// message already started.
     pub(super) fn hold(&mut self) {
         self.requests.hold();
     }
 
-    /// Whether xenstored owes us nothing, and has all of what it was sent.
+    /// Returns whether no reply is outstanding and every started message is
+    /// sent completely.
     pub(super) fn is_quiet(&self) -> bool {
         self.broken.is_some() || self.requests.is_quiet()
     }
@@ -201,10 +208,10 @@ impl Session {
         self.requests.release();
     }
 
-    /// Ends a hold in a new domain: a new xenstored, which knows neither our
-    /// watches nor our transactions, and has heard nothing from us. All
-    /// watches are set again, and every request that was not answered is sent
-    /// again; what belonged to a transaction fails with [`StoreError::Again`].
+    /// Ends a hold in a new domain, whose xenstored knows neither our watches
+    /// nor our transactions, and has received nothing from us. All watches are
+    /// set again, and every unanswered request is sent again; requests of a
+    /// transaction fail with [`StoreError::Again`].
     pub(super) fn renew(&mut self) {
         if self.broken.is_some() {
             return;
@@ -218,30 +225,31 @@ impl Session {
         }
     }
 
-    /// How often [`Session::renew`] was called.
+    /// Returns how many times [`Session::renew`] was called.
     pub(super) fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// Whether [`Session::renew`] was called since the last time.
+    /// Returns whether [`Session::renew`] was called since the last call of
+    /// this.
     pub(super) fn take_renewed(&mut self) -> bool {
         core::mem::take(&mut self.renewed)
     }
 
-    /// Puts a watch into the table; its token names it from here on.
+    /// Adds a watch to the table and returns its token.
     ///
     /// # Errors
-    /// [`StoreError::Busy`]: too many watches.
+    /// [`StoreError::Busy`] if there are too many watches.
     pub(super) fn add_watch(&mut self, path: &str) -> Result<u32, StoreError> {
         self.watches.add(path).ok_or(StoreError::Busy)
     }
 
-    /// Takes a watch out of the table, without a word to xenstored.
+    /// Removes a watch from the table, without telling xenstored.
     pub(super) fn remove_watch(&mut self, token: u32) {
         self.wakers.discard(self.watches.remove(token));
     }
 
-    /// The next path that fired a watch.
+    /// Polls for the next path that fired a watch.
     pub(super) fn poll_watch(
         &mut self,
         token: u32,
@@ -251,27 +259,29 @@ impl Session {
             (Some(path), _) => Poll::Ready(Ok(path)),
             (None, Some(error)) => Poll::Ready(Err(error.into())),
             (None, None) => {
-                if let Some(slot) = self.watches.waker_slot(token) {
-                    self.wakers.keep(slot, waker);
+                match self.watches.waker_slot(token) {
+                    Some(slot) => self.wakers.keep(slot, waker),
+                    None => bug::report("a watch that has ended was polled"),
                 }
                 Poll::Pending
             }
         }
     }
 
-    /// The wakers of those for whom something happened since the last call.
+    /// Takes the wakers of tasks for which something has happened since the
+    /// last call.
     pub(super) fn take_wakers(&mut self) -> Wakers {
         core::mem::take(&mut self.wakers)
     }
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     pub(super) fn statistics(&self) -> Statistics {
         self.statistics
     }
 }
 
-/// The id in the reply to a `TRANSACTION_START`: decimal, and not 0, which
-/// means no transaction.
+/// Parses the id in the reply to a `TRANSACTION_START`: decimal, and not 0,
+/// which means no transaction.
 ///
 /// # Errors
 /// [`ProtocolError::BadReply`].

@@ -11,11 +11,12 @@ use super::{
     wire::Operation,
 };
 
-/// How often [`Xenstore::transaction`] begins again after a conflict.
+/// How many times [`Xenstore::transaction`] tries before it gives up because of
+/// conflicts.
 const MAX_ATTEMPTS: usize = 32;
 
-/// A transaction under way. Its operations are those of [`Tree`]. Dropping it
-/// discards what was written.
+/// A transaction in progress. Its operations are those of [`Tree`]. Dropping it
+/// discards its writes.
 pub struct Transaction {
     tree: Tree,
     ended: bool,
@@ -30,11 +31,11 @@ impl Deref for Transaction {
 }
 
 impl Transaction {
-    /// Makes the writes visible.
+    /// Commits the transaction, which makes its writes visible.
     ///
     /// # Errors
-    /// [`StoreError::Again`]: something else changed what was read or written
-    /// here; nothing took effect.
+    /// [`StoreError::Again`] if something else changed what was read or written
+    /// here; then nothing took effect.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.tree.check_generation()?;
         let reply = self.tree.connection.request(
@@ -42,7 +43,8 @@ impl Transaction {
             self.tree.transaction,
             &[b"T\0"],
         )?;
-        // Queued: from here on the session sees to it that it ends.
+        // Queued: from here on the session makes sure that the transaction
+        // ends.
         self.ended = true;
         acknowledgement(&reply.await?)
     }
@@ -61,11 +63,11 @@ impl Drop for Transaction {
 }
 
 impl Xenstore {
-    /// Begins a transaction. Most callers want [`Xenstore::transaction`],
-    /// which also repeats it.
+    /// Begins a transaction. Most callers want [`Xenstore::transaction`], which
+    /// also repeats it after a conflict.
     ///
     /// # Errors
-    /// [`StoreError::Quota`]: a domain has ten transactions at most.
+    /// [`StoreError::Quota`]: a domain may have at most ten transactions.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let reply = self
             .connection
@@ -81,11 +83,12 @@ impl Xenstore {
         })
     }
 
-    /// Runs `work` in a transaction and commits it, from the beginning again
-    /// where it met another change. `work` may thus run several times.
+    /// Runs `work` in a transaction and commits it; after a conflict with
+    /// another change, starts again from the beginning. So `work` may run
+    /// several times.
     ///
     /// # Errors
-    /// What `work` fails with, and then nothing took effect;
+    /// The error of `work`, in which case nothing took effect;
     /// [`StoreError::Again`] after 32 conflicts in a row.
     pub async fn transaction<T>(
         &self,

@@ -1,5 +1,4 @@
-//! The operations on xenstore's tree, the same inside and outside of a
-//! transaction.
+//! The operations on xenstore's tree, which are the same inside and outside a transaction.
 
 use alloc::{borrow::ToOwned, rc::Rc, string::String, vec::Vec};
 
@@ -12,33 +11,32 @@ use super::{
 };
 use crate::domain::Generation;
 
-/// xenstore's tree as one reader sees it: through
-/// [`Xenstore`](super::Xenstore) as it is, through
-/// [`Transaction`](super::Transaction) as it was when that began.
+/// A view of xenstore's tree: through [`Xenstore`](super::Xenstore) as it is, through
+/// [`Transaction`](super::Transaction) as it was when the transaction began.
 ///
-/// Paths start with `/`, or are relative to this domain's own directory,
-/// `/local/domain/<domid>`, which itself has no relative name. Every operation may fail with any
-/// [`StoreError`]; below only what is particular is said.
+/// Paths start with `/`, or are relative to this domain's own directory, `/local/domain/<domid>`,
+/// which itself has no relative name. Every operation may fail with any [`StoreError`]; the items
+/// below list only specific causes.
 #[derive(Clone)]
 pub struct Tree {
     pub(super) connection: Rc<Connection>,
     /// The transaction's id, 0 for none.
     pub(super) transaction: u32,
-    /// In which generation it began.
+    /// The generation in which the transaction began.
     pub(super) generation: Generation,
 }
 
 impl Tree {
-    /// The value of a node, as text.
+    /// Reads the value of a node as text.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Denied`]; [`StoreError::NotText`]
-    /// when the value is not UTF-8.
+    /// [`StoreError::NotFound`], [`StoreError::Denied`]; [`StoreError::NotText`] if the value is
+    /// not UTF-8.
     pub async fn read(&self, path: &str) -> Result<String, StoreError> {
         String::from_utf8(self.read_bytes(path).await?).map_err(|_| StoreError::NotText)
     }
 
-    /// The value of a node.
+    /// Reads the value of a node.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Denied`].
@@ -46,9 +44,9 @@ impl Tree {
         self.request(Operation::Read, path, &[b"\0"]).await
     }
 
-    /// Sets the value of a node, which is made with its parents where it does
-    /// not exist. The value goes over the wire with the path, 4095 bytes
-    /// together; xenstored's usual quota for a node is 2048 bytes.
+    /// Sets the value of a node, and creates the node and its parents if they do not exist. Path
+    /// and value share a message and may have 4095 bytes together; xenstored's usual quota for a
+    /// node is 2048 bytes.
     ///
     /// # Errors
     /// [`StoreError::Denied`], [`StoreError::TooLong`], [`StoreError::Quota`].
@@ -57,8 +55,7 @@ impl Tree {
             .await
     }
 
-    /// Removes a node with everything below it. It need not exist, but its
-    /// parent must.
+    /// Removes a node and everything below it. The node need not exist, but its parent must.
     ///
     /// # Errors
     /// [`StoreError::Denied`], [`StoreError::NotFound`].
@@ -66,18 +63,18 @@ impl Tree {
         self.acknowledged(Operation::Remove, path, &[b"\0"]).await
     }
 
-    /// The names of a node's children, without the path before them.
+    /// Lists the names of a node's children, without their path.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Denied`];
-    /// [`StoreError::TooLong`] when the names exceed 4096 bytes.
+    /// [`StoreError::NotFound`], [`StoreError::Denied`]; [`StoreError::TooLong`] if the names
+    /// exceed 4096 bytes.
     pub async fn list(&self, path: &str) -> Result<Vec<String>, StoreError> {
         let payload = self.request(Operation::Directory, path, &[b"\0"]).await?;
         let names = wire::split_strings(&payload)?;
         Ok(names.into_iter().map(str::to_owned).collect())
     }
 
-    /// A node's permissions; the first one is the owner's.
+    /// Reads a node's permissions; the first entry is the owner's.
     ///
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Denied`].
@@ -110,7 +107,7 @@ impl Tree {
         .await
     }
 
-    /// Refuses to go on with a transaction that ended with a former domain.
+    /// Fails if the transaction ended with a former domain.
     pub(super) fn check_generation(&self) -> Result<(), StoreError> {
         if self.transaction != 0 && self.generation != self.connection.generation() {
             return Err(StoreError::Again);
@@ -118,7 +115,7 @@ impl Tree {
         Ok(())
     }
 
-    /// A request on a path; `rest` follows the path in the payload.
+    /// Makes a request on a path; `rest` follows the path in the payload.
     async fn request(&self, operation: Operation, path: &str, rest: &[&[u8]]) -> Reply {
         wire::check_path(path)?;
         self.check_generation()?;
@@ -141,7 +138,7 @@ impl Tree {
     }
 }
 
-/// Checks the `OK` that a request without a result is answered with.
+/// Checks the reply `OK` to a request without a result.
 pub(super) fn acknowledgement(payload: &[u8]) -> Result<(), StoreError> {
     if payload == b"OK\0" {
         Ok(())

@@ -1,10 +1,10 @@
-//! Wakers on their way out of a borrow.
+//! Wakers collected during a borrow, to be run after it.
 
 use alloc::vec::Vec;
 use core::task::Waker;
 
-/// Wakers to be woken or dropped when nobody borrows the session any more:
-/// either can run a task's code, which may use the session itself.
+/// Wakers to wake or drop once the session is no longer borrowed: either can
+/// run a task's code, which may use the session itself.
 #[derive(Default)]
 pub(super) struct Wakers {
     wake: Vec<Waker>,
@@ -12,17 +12,17 @@ pub(super) struct Wakers {
 }
 
 impl Wakers {
-    /// To be woken.
+    /// Adds wakers to wake.
     pub(super) fn wake(&mut self, wakers: impl IntoIterator<Item = Waker>) {
         self.wake.extend(wakers);
     }
 
-    /// To be dropped.
+    /// Adds wakers to drop.
     pub(super) fn discard(&mut self, wakers: impl IntoIterator<Item = Waker>) {
         self.discard.extend(wakers);
     }
 
-    /// Puts `waker` into `slot`, unless one of the same task is there.
+    /// Puts `waker` into `slot`, unless the slot has a waker of the same task.
     pub(super) fn keep(&mut self, slot: &mut Option<Waker>, waker: &Waker) {
         if !slot.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
             self.discard.extend(slot.replace(waker.clone()));

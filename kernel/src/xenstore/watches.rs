@@ -1,4 +1,4 @@
-//! The table of watches: which paths are watched, and what has fired.
+//! The table of watches: the watched paths, and the paths that have fired.
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
@@ -8,38 +8,40 @@ use alloc::{
 };
 use core::task::Waker;
 
-/// Watches that may exist at once. xenstored's own quota for a domain is 128.
+/// Most watches at once. xenstored's own quota for a domain is 128.
 const MAX_WATCHES: usize = 64;
-/// Fired paths kept for one watch. Further ones collapse into the watched path.
+/// Most fired paths kept per watch. Further ones collapse into the watched
+/// path.
 const MAX_FIRED: usize = 16;
 
 /// One watch.
 struct Entry {
     path: String,
-    /// Paths that fired and were not taken, each once, in order.
+    /// Paths that have fired and were not taken, each once, in order.
     fired: VecDeque<String>,
     waker: Option<Waker>,
 }
 
-/// All watches by token. The token on the wire is the number in decimal.
+/// All watches by token. On the wire a token is this number in decimal.
 #[derive(Default)]
 pub(super) struct Watches {
     entries: BTreeMap<u32, Entry>,
     last_token: u32,
 }
 
-/// What became of a watch event.
+/// The outcome of a watch event.
 pub(super) enum Fired {
-    /// A watch took it; the waker of who waits, if anyone does.
+    /// A watch took it; with the waker of the task that waits, if there is one.
     Taken(Option<Waker>),
-    /// A watch took it although its path is not below the watched one.
+    /// A watch took it, although its path is not below the watched one.
     Strayed(Option<Waker>),
-    /// No watch has this token: late for a watch just dropped, or a lie.
+    /// No watch has this token: the event is late for a dropped watch, or
+    /// bogus.
     Unknown,
 }
 
 impl Watches {
-    /// Adds a watch and returns its token, or `None` when the table is full.
+    /// Adds a watch and returns its token, or `None` if the table is full.
     pub(super) fn add(&mut self, path: &str) -> Option<u32> {
         if self.entries.len() >= MAX_WATCHES {
             return None;
@@ -59,12 +61,12 @@ impl Watches {
         Some(self.last_token)
     }
 
-    /// Forgets a watch, and returns the waker of who waited for it.
+    /// Removes a watch, and returns the waker of the task that waited for it.
     pub(super) fn remove(&mut self, token: u32) -> Option<Waker> {
         self.entries.remove(&token)?.waker
     }
 
-    /// Notes that `path` fired the watch with this token.
+    /// Records that `path` has fired the watch with this token.
     pub(super) fn fire(&mut self, token: &str, path: &str) -> Fired {
         let entry = token
             .parse()
@@ -74,8 +76,8 @@ impl Watches {
             return Fired::Unknown;
         };
         let strayed = !is_at_or_below(path, &entry.path);
-        // What matters is that something changed: a stray path becomes the
-        // watched one, and so do all paths when there are too many.
+        // It only matters that something changed: a stray path counts as the
+        // watched one, and so do all paths if there are too many.
         let path = if strayed { &entry.path } else { path };
         if !entry.fired.iter().any(|known| known == path) {
             if entry.fired.len() < MAX_FIRED {
@@ -98,12 +100,12 @@ impl Watches {
         self.entries.get_mut(&token)?.fired.pop_front()
     }
 
-    /// Where the waker of who waits for this watch is kept.
+    /// Returns the slot for the waker of the task that waits for this watch.
     pub(super) fn waker_slot(&mut self, token: u32) -> Option<&mut Option<Waker>> {
         Some(&mut self.entries.get_mut(&token)?.waker)
     }
 
-    /// What the `WATCH` requests of all watches carry: path and token.
+    /// Returns the payloads of the `WATCH` requests of all watches.
     pub(super) fn payloads(&self) -> Vec<String> {
         self.entries
             .iter()
@@ -111,7 +113,8 @@ impl Watches {
             .collect()
     }
 
-    /// The wakers of all who wait, to tell them that the connection is lost.
+    /// Takes the wakers of all waiting tasks, to tell them that the connection
+    /// is lost.
     pub(super) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.entries
             .values_mut()
@@ -119,12 +122,14 @@ impl Watches {
     }
 }
 
-/// What `WATCH` and `UNWATCH` carry (docs/misc/xenstore.txt).
+/// Makes the payload of `WATCH` and `UNWATCH`: path and token
+/// (docs/misc/xenstore.txt).
 pub(super) fn payload(path: &str, token: u32) -> String {
     format!("{path}\0{token}\0")
 }
 
-/// Whether `path` is `parent` or lies below it, in the sense of xenstore.txt.
+/// Returns whether `path` is `parent` or lies below it, in the sense of
+/// xenstore.txt.
 fn is_at_or_below(path: &str, parent: &str) -> bool {
     match path.strip_prefix(parent) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || parent == "/",

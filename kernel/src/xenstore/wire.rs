@@ -7,14 +7,14 @@ use xen_sys::abi;
 
 use super::error::{ProtocolError, StoreError};
 
-/// Bytes of a message's header.
+/// Size of a message's header in bytes.
 pub(super) const HEADER_BYTES: usize = size_of::<abi::xsd_sockmsg>();
-/// Most bytes that a message's payload may have. xenstored cuts the
-/// connection of a client that sends more.
+/// Greatest size of a message's payload in bytes. xenstored cuts the connection of a client that
+/// sends more.
 pub(super) const PAYLOAD_MAX: usize = abi::XENSTORE_PAYLOAD_MAX as usize;
-/// Most bytes of a path that starts with `/`.
+/// Greatest length in bytes of a path that starts with `/`.
 const ABSOLUTE_PATH_MAX: usize = abi::XENSTORE_ABS_PATH_MAX as usize;
-/// Most bytes of a path relative to `/local/domain/<domid>`.
+/// Greatest length in bytes of a path relative to `/local/domain/<domid>`.
 const RELATIVE_PATH_MAX: usize = abi::XENSTORE_REL_PATH_MAX as usize;
 
 /// The requests that this client makes, with their numbers on the wire.
@@ -38,16 +38,16 @@ pub(super) enum Operation {
 pub(super) struct Header {
     /// `XS_…`: the request's number, `XS_ERROR` or `XS_WATCH_EVENT`.
     pub kind: u32,
-    /// Chosen by the client, copied into the reply; 0 in watch events.
+    /// Chosen by the client and copied into the reply; 0 in watch events.
     pub request_id: u32,
-    /// The transaction it belongs to, 0 for none.
+    /// The transaction to which the message belongs, 0 for none.
     pub transaction: u32,
-    /// Bytes of payload that follow.
+    /// Size of the payload that follows, in bytes.
     pub length: u32,
 }
 
 impl Header {
-    /// As it goes over the ring: x86 guests and xenstored are little-endian.
+    /// Encodes the header as it goes over the ring: x86 guests and xenstored are little-endian.
     pub(super) fn encode(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let fields = [self.kind, self.request_id, self.transaction, self.length];
@@ -57,7 +57,7 @@ impl Header {
         bytes
     }
 
-    /// The inverse of [`Header::encode`]; every bit pattern is a header.
+    /// Decodes what [`Header::encode`] encodes; every bit pattern is a header.
     pub(super) fn decode(bytes: &[u8; HEADER_BYTES]) -> Self {
         let field = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -71,11 +71,11 @@ impl Header {
     }
 }
 
-/// A request as it goes over the ring. `parts` are joined without separators:
-/// the caller puts the NULs where the operation wants them.
+/// Encodes a request as it goes over the ring. `parts` are joined without separators: the caller
+/// puts NULs where the operation needs them.
 ///
 /// # Errors
-/// [`StoreError::TooLong`] when the payload exceeds 4096 bytes.
+/// [`StoreError::TooLong`] if the payload exceeds 4096 bytes.
 pub(super) fn encode_request(
     operation: Operation,
     request_id: u32,
@@ -100,7 +100,7 @@ pub(super) fn encode_request(
     Ok(message.into())
 }
 
-/// The `TRANSACTION_END` that discards what the given one commits.
+/// Makes the `TRANSACTION_END` that discards what the given one commits.
 pub(super) fn as_discard(end: &[u8]) -> Rc<[u8]> {
     let mut message = end.to_vec();
     if let Some(choice) = message.get_mut(HEADER_BYTES) {
@@ -109,8 +109,8 @@ pub(super) fn as_discard(end: &[u8]) -> Rc<[u8]> {
     message.into()
 }
 
-/// Refuses what must not reach the wire: a NUL would end the path early, and
-/// paths have a greatest length. Everything else xenstored judges.
+/// Rejects paths that must not reach the wire: a NUL would end the path early, and the length of
+/// paths is limited. xenstored checks everything else.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] or [`StoreError::TooLong`].
@@ -129,26 +129,25 @@ pub(super) fn check_path(path: &str) -> Result<(), StoreError> {
     }
 }
 
-/// A whole message of xenstored.
+/// A complete message from xenstored.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
     pub header: Header,
     pub payload: Vec<u8>,
 }
 
-/// Puts messages together from a stream of bytes cut anywhere. Holds at most
-/// one message.
+/// Assembles messages from a stream of bytes split at any point. Holds at most one message.
 #[derive(Default)]
 pub(super) struct Decoder {
     buffer: Vec<u8>,
 }
 
 impl Decoder {
-    /// Takes bytes off the front of `input` up to the end of one message and
-    /// returns it, or takes all of them and returns `None`.
+    /// Takes bytes off the front of `input` up to the end of one message and returns the message,
+    /// or takes all of them and returns `None`.
     ///
     /// # Errors
-    /// [`ProtocolError::Oversized`]: the stream cannot be followed any further.
+    /// [`ProtocolError::Oversized`], after which the stream cannot be followed any further.
     pub(super) fn feed(&mut self, input: &mut &[u8]) -> Result<Option<Message>, ProtocolError> {
         self.fill(input, HEADER_BYTES);
         let Some(header) = self.buffer.first_chunk().map(Header::decode) else {
@@ -167,7 +166,7 @@ impl Decoder {
         Ok(Some(Message { header, payload }))
     }
 
-    /// Moves bytes over until `total` are held or the input is used up.
+    /// Moves bytes over until the buffer has `total` bytes or the input is used up.
     fn fill(&mut self, input: &mut &[u8], total: usize) {
         let missing = total.saturating_sub(self.buffer.len());
         let (taken, rest) = input.split_at(missing.min(input.len()));
@@ -176,10 +175,10 @@ impl Decoder {
     }
 }
 
-/// The strings of a payload in which each one ends with a NUL.
+/// Splits a payload into its strings, each of which ends with a NUL.
 ///
 /// # Errors
-/// [`ProtocolError::BadReply`] when the last NUL is missing or a string is not UTF-8.
+/// [`ProtocolError::BadReply`] if the last NUL is missing or a string is not UTF-8.
 pub(super) fn split_strings(payload: &[u8]) -> Result<Vec<&str>, ProtocolError> {
     if payload.is_empty() {
         return Ok(Vec::new());

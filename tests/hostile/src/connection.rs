@@ -1,4 +1,4 @@
-//! Attacks on the rings of a connection: their indices, their bytes, their pages, their offsets.
+//! Attacks on the rings of a connection: their indices, bytes, pages and offsets.
 
 use alloc::format;
 use alloc::vec;
@@ -16,10 +16,10 @@ use crate::{Outcome, Scene};
 /// The reason of a CONFIRM for a ring that cannot be mapped.
 const UNMAPPED: u16 = 3;
 
-/// Until then everything that can be full is.
+/// By then everything that can fill up is full.
 const FULL: Duration = Duration::from_secs(1);
 
-/// As the one who writes: more than the ring holds, and back.
+/// Lies as the producer: more than the ring holds, and moving back.
 pub(crate) async fn producer_index(scene: &Scene) -> Outcome {
     for tail in [100 + 16 * 1024 + 1, 50, u64::MAX] {
         let talk = scene.talk().await?;
@@ -31,12 +31,12 @@ pub(crate) async fn producer_index(scene: &Scene) -> Outcome {
     Ok("three tails".into())
 }
 
-/// As the one who reads: more than was written, and back.
+/// Lies as the consumer: more than was written, and moving back.
 pub(crate) async fn consumer_index(scene: &Scene) -> Outcome {
     for head in [1 << 40, u64::MAX, 1] {
         let mut talk = scene.talk().await?;
         let mut offset = 100;
-        // By then the victim has looked for room, and knows where the head was.
+        // By then the victim has checked for room, and knows the head.
         for _ in 0..10 {
             talk.write(&pattern(offset, 4000)).await?;
             talk.expect_echo(offset, 4000).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn consumer_index(scene: &Scene) -> Outcome {
     Ok("three heads".into())
 }
 
-/// Overwrites both rings of a connection, headers and bytes.
+/// Overwrites both rings of a connection, headers and data.
 pub(crate) async fn scribble(scene: &Scene) -> Outcome {
     for byte in [0xff, 0x00, 0x5a] {
         let talk = scene.talk().await?;
@@ -74,7 +74,7 @@ pub(crate) async fn scribble(scene: &Scene) -> Outcome {
     Ok("three times".into())
 }
 
-/// Rings that cannot be mapped, and more of them than there is room for. The link stays.
+/// Offers rings that cannot be mapped, and more of them than there is room for. The link stays.
 pub(crate) async fn references(scene: &Scene) -> Outcome {
     const RINGS: u16 = 64;
     let mut stream = scene.connect().await?;
@@ -91,14 +91,14 @@ pub(crate) async fn references(scene: &Scene) -> Outcome {
             "a ring that cannot be mapped was answered by {reason:?}"
         ));
     }
-    // One page as often as it goes.
+    // One page, as many times as possible.
     let page = GrantedRegion::new(link.domid, 1).map_err(|error| format!("{error}"))?;
     let references = page.references().map_err(|error| format!("{error}"))?;
     for number in 0..RINGS {
         let all = vec![references[0]; 257];
         link.post(&wire::ring(number, 8, &all)).await?;
     }
-    // The connection itself is as it was; the victim's ring is refused.
+    // The connection itself is unchanged; the victim's ring is refused.
     send(&mut stream, 0, 2000).await?;
     let theirs = link.expect(SWITCH).await?;
     let (number, base) = (u16_at(&theirs, 0), u64_at(&theirs, 44));
@@ -110,7 +110,7 @@ pub(crate) async fn references(scene: &Scene) -> Outcome {
     Ok(format!("4 rings of nothing, {RINGS} of 1 MiB"))
 }
 
-/// Offsets that cannot be: confirmed beyond the tail, switched to what was read already.
+/// Sends impossible offsets: a confirmation beyond the tail, a switch to what was already read.
 pub(crate) async fn offsets(scene: &Scene) -> Outcome {
     let mut talk = scene.talk().await?;
     let beyond = wire::confirm(talk.theirs.number, 0, 1 << 50);
@@ -122,20 +122,20 @@ pub(crate) async fn offsets(scene: &Scene) -> Outcome {
     talk.link.offend(&unread).await?;
     drop(talk);
 
-    // Back to before what the ring has carried.
+    // Back to before the bytes that the ring has carried.
     let mut talk = scene.talk().await?;
     let ring = offer(&mut talk.link, 1, 10).await?;
     let back = wire::switch(1, ends(&talk.stream), 10);
     talk.link.offend(&back).await?;
     drop((talk, ring));
 
-    // The ring in use once more.
+    // A second switch to the ring in use.
     let mut talk = scene.talk().await?;
     let again = wire::switch(0, ends(&talk.stream), 100);
     talk.link.offend(&again).await?;
     drop(talk);
 
-    // To a point that TCP never reaches: only this connection waits.
+    // A switch at a point that TCP never reaches: only this connection waits.
     let stream = scene.connect().await?;
     let mut link = scene.link().await?;
     let ring = offer(&mut link, 0, 1 << 60).await?;
@@ -147,7 +147,7 @@ pub(crate) async fn offsets(scene: &Scene) -> Outcome {
     Ok("confirmed beyond, done elsewhere, switched back, twice, and nowhere".into())
 }
 
-/// Writes and never reads: the echo, and nothing else, comes to a stop.
+/// Writes and never reads: only the echo comes to a stop.
 pub(crate) async fn stall(scene: &Scene) -> Outcome {
     let mut talk = scene.talk().await?;
     let bytes = pattern(100, 256 * 1024);

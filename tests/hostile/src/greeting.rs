@@ -1,4 +1,4 @@
-//! Wrong HELLOs: what they claim, how they are proved, how many there are.
+//! Wrong HELLOs: wrong claims, wrong proofs, too many of them.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -11,20 +11,20 @@ use crate::link::{CLOSED, Link};
 use crate::wire::{Answer, HELLO, Hello, WELCOME};
 use crate::{Outcome, Scene};
 
-/// Longer than the victim keeps a region whose receiver does not prove itself.
+/// Longer than the victim keeps a region whose receiver does not prove its identity.
 const UNPROVED: Duration = Duration::from_millis(1300);
 
-/// HELLOs of [`hello_flood`].
+/// Number of HELLOs in [`hello_flood`].
 const HELLOS: usize = 3000;
 
-/// Datagrams of [`hello_flood`] that are none of the protocol's.
+/// Number of datagrams in [`hello_flood`] that do not belong to the protocol.
 const JUNK: usize = 500;
 
-/// HELLOs that name other domains: nobody else may map what the victim grants.
+/// Sends HELLOs that name other domains: no other domain may map what the victim grants.
 pub(crate) async fn hello_domid(scene: &Scene) -> Outcome {
     let own = scene.welcome(&scene.hello()).await?;
     let (mut welcomed, mut refused) = (0, 0);
-    // dom0, no domain, DOMID_SELF, DOMID_XEN, DOMID_INVALID, and nothing that can be a number.
+    // dom0, no domain, DOMID_SELF, DOMID_XEN, DOMID_INVALID, and one that is no domain number.
     for domid in [0, 30_000, 0x7ff0, 0x7ff2, 0x7ff4, 0xffff] {
         let hello = Hello {
             domid,
@@ -57,7 +57,7 @@ pub(crate) async fn hello_domid(scene: &Scene) -> Outcome {
     ))
 }
 
-/// A proof that is wrong, and none at all.
+/// Sends a wrong proof, and none at all.
 pub(crate) async fn hello_proof(scene: &Scene) -> Outcome {
     let hello = scene.hello();
     let welcome = scene.welcome(&hello).await?;
@@ -75,7 +75,7 @@ pub(crate) async fn hello_proof(scene: &Scene) -> Outcome {
     Ok("both were turned away".into())
 }
 
-/// A link of its own under another guest's identity, and under the victim's.
+/// Tries to make a link under another guest's identity, and under the victim's own.
 pub(crate) async fn hello_uuid(scene: &Scene) -> Outcome {
     let hello = Hello {
         uuid: scene.other_uuid,
@@ -94,8 +94,8 @@ pub(crate) async fn hello_uuid(scene: &Scene) -> Outcome {
     Ok("the victim does not greet itself".into())
 }
 
-/// Thousands of HELLOs, each with another secret and identity, and datagrams that mean nothing.
-/// The victim still makes a link afterwards.
+/// Sends thousands of HELLOs, each with another secret and identity, and meaningless datagrams. The
+/// victim still makes a link afterwards.
 pub(crate) async fn hello_flood(scene: &Scene) -> Outcome {
     for _ in 0..HELLOS {
         let hello = Hello {

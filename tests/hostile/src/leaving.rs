@@ -1,4 +1,4 @@
-//! How a link ends: in order, by a peer that keeps what it has mapped, by one that dies.
+//! The ends of a link: an orderly one, by a peer that keeps its mappings, by a peer that dies.
 
 use alloc::format;
 use core::time::Duration;
@@ -17,10 +17,10 @@ const SHUTTING_DOWN: u16 = 1;
 /// The reason of a CONFIRM before a LEAVE.
 const LEAVING: u16 = 5;
 
-/// Longer than the victim waits for pages to be given back.
+/// Longer than the victim waits for its pages to be unmapped.
 const GIVEN_UP: Duration = Duration::from_millis(1500);
 
-/// No attack: everything as docs/protocol.md has it, from HELLO to LEAVE, and TCP after it.
+/// No attack: everything follows docs/protocol.md, from HELLO to LEAVE, and TCP after it.
 pub(crate) async fn honest(scene: &Scene) -> Outcome {
     const CHUNK: usize = 4000;
     let mut talk = scene.talk().await?;
@@ -62,7 +62,7 @@ pub(crate) async fn honest(scene: &Scene) -> Outcome {
     }
 }
 
-/// Ends links by offence and by LEAVE, and unmaps nothing.
+/// Ends links by an offence and by LEAVE, and unmaps nothing.
 pub(crate) async fn never_unmap(scene: &Scene) -> Outcome {
     for _ in 0..2 {
         let mut talk = scene.talk().await?;
@@ -77,11 +77,11 @@ pub(crate) async fn never_unmap(scene: &Scene) -> Outcome {
     Ok("three links are kept mapped".into())
 }
 
-/// Crashes with bytes under way in both directions.
+/// Crashes with bytes in transit in both directions.
 pub(crate) async fn die(scene: &Scene) -> Outcome {
     let mut talk = scene.talk().await?;
     talk.write(&pattern(100, 10_000)).await?;
-    // In virtual time as in real time the victim is in the middle of its echo.
+    // In virtual as in real time, the victim is in the middle of its echo.
     log::info!("hostile: done die: now");
     power::stop(Reason::Crash)
 }

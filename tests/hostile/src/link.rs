@@ -1,4 +1,4 @@
-//! A link as its mapper sees it: greeting, proof, messages, doorbells.
+//! A link as seen by its mapper: greeting, proof, messages, doorbells.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -39,10 +39,10 @@ const SPACE: usize = 0x80;
 /// Data pages of a message ring.
 const MESSAGE_PAGES: usize = 4;
 
-/// How long the victim may take for anything that it is to do at once.
+/// How long the victim may take for anything that it should do at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often shared memory is looked at where no event is to be had.
+/// How often to check shared memory if no event can be had.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A link with the victim, which owns its memory.
@@ -63,7 +63,7 @@ pub(crate) struct Message {
 }
 
 impl Scene {
-    /// What a HELLO of this guest says, if it is honest.
+    /// Returns the claims of an honest HELLO of this guest.
     pub(crate) fn hello(&self) -> Hello {
         Hello {
             domid: self.domid,
@@ -78,7 +78,7 @@ impl Scene {
         nonce
     }
 
-    /// Sends a HELLO until it is answered.
+    /// Sends a HELLO repeatedly until it is answered.
     pub(crate) async fn greet(&self, hello: &Hello) -> Result<Answer, String> {
         for wait in [100, 200, 600, 600] {
             self.send(&hello.encode()).await?;
@@ -108,7 +108,7 @@ impl Scene {
         }
     }
 
-    /// The WELCOME that answers a HELLO.
+    /// Sends a HELLO and returns the WELCOME that answers it.
     pub(crate) async fn welcome(&self, hello: &Hello) -> Result<Welcome, String> {
         match self.greet(hello).await? {
             Answer::Welcome(welcome) => Ok(welcome),
@@ -116,7 +116,7 @@ impl Scene {
         }
     }
 
-    /// A link that is up, as an honest guest makes it.
+    /// Makes a link as an honest guest does, and waits until it is up.
     pub(crate) async fn link(&self) -> Result<Link, String> {
         self.link_as(self.hello()).await
     }
@@ -131,7 +131,7 @@ impl Scene {
 }
 
 impl Link {
-    /// Maps what a WELCOME offers and binds its port.
+    /// Maps the pages that a WELCOME offers and binds its port.
     pub(crate) fn map(hello: &Hello, welcome: &Welcome) -> Result<Self, String> {
         let text = |error: &dyn core::fmt::Display| format!("link region: {error}");
         let map = |references: &[u32]| {
@@ -167,7 +167,7 @@ impl Link {
         })
     }
 
-    /// Writes the proof, and "open".
+    /// Writes the proof and the state "open".
     pub(crate) fn prove(&self, nonce_b: &[u8; 16]) {
         self.memory.write(PROOF, nonce_b);
         self.set_state(OPEN);
@@ -182,7 +182,7 @@ impl Link {
         self.memory.load_u64(PEER_STATE, Ordering::Acquire)
     }
 
-    /// Waits until the victim says that it is in `state`.
+    /// Waits until the victim shows `state` as its own.
     pub(crate) async fn wait_for_state(&self, state: u64) -> Result<(), String> {
         self.wait_for_state_within(state, PATIENCE).await
     }
@@ -203,23 +203,23 @@ impl Link {
         Ok(())
     }
 
-    /// Nothing can be done where the victim has closed its end.
+    /// Nothing can be done if the victim has closed its end.
     pub(crate) fn notify(&self) {
         let _ = self.port.notify();
     }
 
-    /// Rings for messages, written or taken.
+    /// Rings the doorbell for messages, written or taken.
     pub(crate) fn ring_messages(&self) {
         self.memory.fetch_or_u64(OWNER_BELL, 1);
         self.notify();
     }
 
-    /// Rings for bytes in an own ring.
+    /// Rings the doorbell for bytes in a ring of our own.
     pub(crate) fn ring_data(&self, ring: u16) {
         self.ring_bit(DATA, 8, ring);
     }
 
-    /// Rings for room in a ring of the victim's.
+    /// Rings the doorbell for room in a ring of the victim.
     pub(crate) fn ring_space(&self, ring: u16) {
         self.ring_bit(SPACE, 16, ring);
     }
@@ -232,7 +232,7 @@ impl Link {
         self.notify();
     }
 
-    /// Answers the own doorbell; what it was about, this guest looks for everywhere.
+    /// Clears our own doorbell; this guest then checks everything, whatever it was rung for.
     fn answer(&self) {
         self.memory.swap_u64(MAPPER_BELL, 0);
         for word in 0..8 {
@@ -241,14 +241,14 @@ impl Link {
         }
     }
 
-    /// Waits for an event, or a moment.
+    /// Waits for an event, or briefly.
     pub(crate) async fn event(&self) {
-        // Without one there is a look all the same.
+        // Without an event the caller checks all the same.
         let _ = time::timeout(LOOK, self.port.wait()).await;
         self.answer();
     }
 
-    /// Sends bytes, a message or not, with as many waits as they need.
+    /// Sends bytes, whether or not they are a message, waiting for room as needed.
     pub(crate) async fn post(&mut self, bytes: &[u8]) -> Result<(), String> {
         let deadline = time::now() + PATIENCE;
         let mut rest = bytes;
@@ -269,7 +269,7 @@ impl Link {
         }
     }
 
-    /// The next message that is there.
+    /// Returns the next message, if one has arrived.
     pub(crate) fn take(&mut self) -> Result<Option<Message>, String> {
         let mut buffer = [0; 2048];
         loop {
@@ -299,7 +299,7 @@ impl Link {
         Ok(Some(Message { kind, payload }))
     }
 
-    /// Waits for a message of this kind; others are passed over.
+    /// Waits for a message of this kind and skips others.
     pub(crate) async fn expect(&mut self, kind: u8) -> Result<Vec<u8>, String> {
         let deadline = time::now() + PATIENCE;
         loop {
@@ -317,7 +317,7 @@ impl Link {
         }
     }
 
-    /// Sends bytes that the victim must not bear: it closes the link.
+    /// Sends bytes that the victim must not tolerate: it has to close the link.
     pub(crate) async fn offend(&mut self, bytes: &[u8]) -> Result<(), String> {
         self.post(bytes).await?;
         self.wait_for_state(CLOSED).await

@@ -1,14 +1,14 @@
-//! A guest that misbehaves towards a Causeway guest of the same host (the victim), over the
+//! A guest that misbehaves towards a Causeway guest on the same host (the victim), over the
 //! protocol of docs/protocol.md, which it implements a second time.
 //!
-//! Read `wire.rs`, `ring.rs`, `link.rs` and `talk.rs` for what an honest guest does, `greeting.rs`,
-//! `messages.rs`, `connection.rs`, `migrating.rs` and `leaving.rs` for the attacks. Its own stack keeps out of it with
-//! `vmc=off`.
+//! Read `wire.rs`, `ring.rs`, `link.rs` and `talk.rs` for the behaviour of an honest guest,
+//! `greeting.rs`, `messages.rs`, `connection.rs`, `migrating.rs` and `leaving.rs` for the attacks.
+//! The option `vmc=off` keeps the guest's own network stack out of this.
 //!
 //! Besides the network's options it knows `attack=`, the attack's name; `victim=` and `other=`, the
-//! addresses of the victim and of an honest guest that the victim has a link with; and `uuid=`,
-//! that guest's UUID. It prints `hostile: done NAME: WHAT` when the attack is over and stays as it
-//! is, or `error: …` where the victim did not do what it should, and crashes.
+//! addresses of the victim and of an honest guest with which the victim has a link; and `uuid=`,
+//! that guest's UUID. When the attack is over it prints `hostile: done NAME: WHAT` and stays as it
+//! is; if the victim did not do what it should, it prints `error: …` and crashes.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -39,26 +39,26 @@ use netstack::{Config, Network, UdpSocket};
 
 kernel::guest!(main);
 
-/// Longest time that an attack may take.
+/// Longest duration of an attack.
 const LIMIT: Duration = Duration::from_secs(18);
 
-/// How long the guest waits for its own number.
+/// How long the guest waits for its own domain number.
 const IDENTITY: Duration = Duration::from_secs(5);
 
-/// What an attack has to work with.
+/// The environment of an attack.
 pub(crate) struct Scene {
     pub(crate) network: Network,
     pub(crate) socket: UdpSocket,
     pub(crate) victim: IpAddr,
-    /// Somebody else's address.
+    /// The address of the honest guest.
     pub(crate) other: IpAddr,
-    /// Somebody else's identity.
+    /// The identity of the honest guest.
     pub(crate) other_uuid: [u8; 16],
     pub(crate) domid: u16,
     pub(crate) uuid: [u8; 16],
 }
 
-/// Why the victim did not do what it should.
+/// The outcome of an attack; the error says what the victim did wrong.
 pub(crate) type Outcome = Result<String, String>;
 
 type Attack = for<'a> fn(&'a Scene) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
@@ -106,7 +106,7 @@ async fn main(guest: Guest) -> Result<(), String> {
     let victim = address(&mut line, "victim")?;
     let other = address(&mut line, "other")?;
     let other_uuid = line.take("uuid").unwrap_or_default();
-    let other_uuid = uuid(&other_uuid).ok_or_else(|| format!("uuid={other_uuid} is none"))?;
+    let other_uuid = uuid(&other_uuid).ok_or_else(|| format!("uuid={other_uuid} is not a UUID"))?;
     line.finish().map_err(text)?;
 
     let own = own_uuid(&guest.xenstore).await?;
@@ -136,7 +136,7 @@ fn address(line: &mut kernel::cmdline::CommandLine, key: &str) -> Result<IpAddr,
     value.map_err(|error: kernel::cmdline::OptionError| error.to_string())
 }
 
-/// A UUID as the toolstack writes it.
+/// Parses a UUID as the toolstack writes it.
 fn uuid(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.chars().filter(|&digit| digit != '-').collect();
     let number = u128::from_str_radix(&digits, 16).ok()?;
@@ -147,7 +147,7 @@ async fn own_uuid(store: &Xenstore) -> Result<[u8; 16], String> {
     store.uuid().await.map_err(|error| format!("uuid: {error}"))
 }
 
-/// This guest's number, as soon as the kernel knows it.
+/// Waits until the kernel knows this guest's domain number, and returns it.
 async fn own_domid() -> Result<u16, String> {
     let deadline = time::now() + IDENTITY;
     while lifecycle::domid() == 0 {

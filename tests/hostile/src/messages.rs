@@ -1,4 +1,5 @@
-//! Attacks on what a link has for messages: the control page, the message rings, the doorbell.
+//! Attacks on the means by which a link carries messages: the control page, the message rings, the
+//! doorbell.
 
 use alloc::format;
 use alloc::string::String;
@@ -19,21 +20,21 @@ use crate::{Outcome, Scene};
 const NO_CONNECTION: u16 = 1;
 const WRONG_ADDRESS: u16 = 4;
 
-/// Bytes that fit into a message ring.
+/// Capacity of a message ring in bytes.
 const CAPACITY: u64 = 4 * PAGE_SIZE as u64;
 
-/// SWITCHes whose answers fill the ring that nobody reads …
+/// Number of SWITCHes whose answers fill the unread ring …
 const FILL: usize = 1200;
-/// … and what the victim keeps for later, too.
+/// … and the victim's backlog as well.
 const OVERFILL: usize = 6000;
 
-/// How long the victim is rung without a reason.
+/// How long to ring the victim's doorbell without a reason.
 const RINGING: Duration = Duration::from_secs(3);
 
-/// How long the victim bears a peer that takes no messages, and a little.
+/// Slightly longer than the victim tolerates a peer that takes no messages.
 const STUCK: Duration = Duration::from_secs(8);
 
-/// Ends of a connection that does not exist.
+/// Returns the ends of a connection that does not exist.
 fn nowhere(scene: &Scene, sender: IpAddr) -> Ends {
     Ends {
         sender: SocketAddr::new(sender, 9),
@@ -41,21 +42,22 @@ fn nowhere(scene: &Scene, sender: IpAddr) -> Ends {
     }
 }
 
-/// This guest's own address.
+/// Returns this guest's own address.
 fn own_address(scene: &Scene) -> Result<IpAddr, String> {
     let mut addresses = scene.network.addresses().into_iter();
     let found = addresses.find(|(address, _)| address.is_ipv4());
     Ok(found.ok_or("no address")?.0)
 }
 
-/// A SWITCH by ring 0 of a connection that does not exist, and the reason in its answer.
+/// Sends a SWITCH to ring 0 for a connection that does not exist, and returns the reason in its
+/// answer.
 async fn ask(link: &mut Link, ends: Ends) -> Result<Option<u16>, String> {
     link.post(&wire::switch(0, ends, 0)).await?;
     let answer = link.expect(CONFIRM).await?;
     Ok(u16_at(&answer, 2))
 }
 
-/// Overwrites the control page with what makes sense nowhere.
+/// Overwrites the control page with bytes that are invalid everywhere.
 pub(crate) async fn control_page(scene: &Scene) -> Outcome {
     const ROUNDS: u8 = 4;
     for round in 0..ROUNDS {
@@ -79,7 +81,7 @@ pub(crate) async fn message_indices(scene: &Scene) -> Outcome {
     link.ring_messages();
     link.wait_for_state(CLOSED).await?;
     drop(link);
-    // Back, after an honest message.
+    // Moving back, after an honest message.
     let own = own_address(scene)?;
     let mut link = scene.link().await?;
     let ring = offer(&mut link, 0, 0).await?;
@@ -88,7 +90,7 @@ pub(crate) async fn message_indices(scene: &Scene) -> Outcome {
     link.ring_messages();
     link.wait_for_state(CLOSED).await?;
     drop((link, ring));
-    // As the one who reads: more taken than was written. It is seen when room is short.
+    // As the consumer: more taken than was written. The victim notices when room is short.
     let mut link = scene.link().await?;
     let ring = offer(&mut link, 0, 0).await?;
     link.inward.place.store(&link.memory, HEAD, u64::MAX / 2);
@@ -103,7 +105,7 @@ pub(crate) async fn message_indices(scene: &Scene) -> Outcome {
     Ok("tail beyond, tail back, head beyond".into())
 }
 
-/// Messages that mean nothing; each ends a link.
+/// Sends invalid messages, each of which ends a link.
 pub(crate) async fn malformed(scene: &Scene) -> Outcome {
     let own = own_address(scene)?;
     let ends = nowhere(scene, own);
@@ -141,7 +143,7 @@ pub(crate) async fn malformed(scene: &Scene) -> Outcome {
         let offended = link.offend(bytes).await;
         offended.map_err(|why| format!("message {number}, kind {}: {why}", bytes[0]))?;
     }
-    // Bytes without any order, where messages are.
+    // Random bytes in place of messages.
     let mut link = scene.link().await?;
     let mut junk = vec![0; 4096];
     kernel::random::fill(&mut junk);
@@ -150,7 +152,8 @@ pub(crate) async fn malformed(scene: &Scene) -> Outcome {
     Ok(format!("{} links", cases.len() + 1))
 }
 
-/// Every bit of the doorbell, again and again, not too often: a look each, and nothing happens.
+/// Rings every bit of the doorbell repeatedly, but not too often: the victim checks each, and
+/// nothing happens.
 pub(crate) async fn doorbell(scene: &Scene) -> Outcome {
     const ROUNDS: usize = 200;
     let own = own_address(scene)?;
@@ -172,7 +175,7 @@ pub(crate) async fn doorbell(scene: &Scene) -> Outcome {
     Ok(format!("{ROUNDS} rounds"))
 }
 
-/// Notifications without end: the victim ends the link, or they are too few to matter to it.
+/// Sends endless notifications: the victim ends the link, or they are too few to matter.
 pub(crate) async fn notifications(scene: &Scene) -> Outcome {
     let link = scene.link().await?;
     let end = time::now() + RINGING;
@@ -180,8 +183,9 @@ pub(crate) async fn notifications(scene: &Scene) -> Outcome {
     while link.peer_state() != CLOSED && time::now() < end {
         link.notify();
         sent += 1;
-        // The victim has to run in between, or many are one for it. On a host with one processor
-        // that bounds them to fewer than the victim calls a flood; then it bears them.
+        // The victim has to run in between, or many notifications merge into one. On a host with
+        // one processor that limits them to fewer than the victim considers a flood; then it
+        // tolerates them.
         if sent % 64 < 32 {
             time::sleep(Duration::from_nanos(1)).await;
         }
@@ -190,7 +194,7 @@ pub(crate) async fn notifications(scene: &Scene) -> Outcome {
     Ok(format!("{sent} notifications"))
 }
 
-/// Lets the answers of the victim lie: at first as many as the ring holds, then more than it keeps.
+/// Leaves the victim's answers unread: first as many as the ring holds, then more than its backlog.
 pub(crate) async fn unread(scene: &Scene) -> Outcome {
     let own = own_address(scene)?;
     for count in [FILL, OVERFILL] {
@@ -212,12 +216,12 @@ pub(crate) async fn unread(scene: &Scene) -> Outcome {
     Ok("the ring, and the backlog".into())
 }
 
-/// Speaks for somebody else's address: in a SWITCH, in frames. The link stays.
+/// Uses another guest's address, in a SWITCH and in frames. The link stays.
 pub(crate) async fn wrong_address(scene: &Scene) -> Outcome {
     let own = own_address(scene)?;
     let mut link = scene.link().await?;
     let ring = offer(&mut link, 0, 0).await?;
-    // A connection of the other's, too: that of the test's honest guest is at some port.
+    // A connection of the other guest as well: the test's honest guest has one at some port.
     for port in [9, 7, 4242] {
         let mut ends = nowhere(scene, scene.other);
         ends.receiver.set_port(port);
@@ -253,7 +257,7 @@ fn octets(address: IpAddr) -> [u8; 4] {
     }
 }
 
-/// A datagram to port 7 in an Ethernet frame, checksums left blank.
+/// Makes an Ethernet frame with a datagram to port 7, checksums left blank.
 fn ipv4(from: IpAddr, to: IpAddr) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 0x08, 0x00]);
@@ -264,7 +268,7 @@ fn ipv4(from: IpAddr, to: IpAddr) -> Vec<u8> {
     frame
 }
 
-/// An answer that says that `from` is at this guest's invented Ethernet address.
+/// Makes an ARP reply that claims that `from` is at this guest's invented Ethernet address.
 fn arp(from: IpAddr, to: IpAddr) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend_from_slice(&[2, 0, 0, 0, 0, 1, 0x08, 0x06]);

@@ -1,5 +1,5 @@
-//! Attacks on what a migration has for messages and datagrams: MIGRATING, ASK and HOME, the frozen
-//! state, RESUME. The first of [`resume`] is none: all of it as docs/protocol.md has it.
+//! Attacks on the messages and datagrams of a migration: MIGRATING, ASK and HOME, the frozen state,
+//! RESUME. The first step of [`resume`] is no attack: it follows docs/protocol.md.
 
 use alloc::format;
 use alloc::string::String;
@@ -14,10 +14,10 @@ use crate::talk::{Talk, ends, pattern, receive, send};
 use crate::wire::{self, Ends, HOME, MIGRATING, RESUME, RESUMED, message, u16_at};
 use crate::{Outcome, Scene};
 
-/// Rings that a link has numbers for.
+/// Number of ring numbers per link.
 const NUMBERS: u16 = 512;
 
-/// Asks for rings that there cannot be, twice for one, and for all that there are.
+/// Asks for impossible rings, twice for the same one, and for all that exist.
 pub(crate) async fn asks(scene: &Scene) -> Outcome {
     for bytes in [
         wire::ask(NUMBERS, 2),
@@ -37,7 +37,7 @@ pub(crate) async fn asks(scene: &Scene) -> Outcome {
     let mut link = scene.link().await?;
     let (mut granted, mut refused) = (0, 0);
     for number in 0..NUMBERS {
-        // Every other one larger than the victim's largest.
+        // Every other one is larger than the victim's largest.
         let log2 = if number % 2 == 0 { 2 } else { 8 };
         link.post(&wire::ask(number, log2)).await?;
         let home = link.expect(HOME).await?;
@@ -58,14 +58,14 @@ pub(crate) async fn asks(scene: &Scene) -> Outcome {
     Ok(format!("{granted} rings were granted, {refused} were not"))
 }
 
-/// Is about to migrate, and no longer, again and again, with bytes on rings all the time.
+/// Announces a migration and withdraws it, repeatedly, with bytes on rings all the time.
 pub(crate) async fn migrating(scene: &Scene) -> Outcome {
     const TURNS: u8 = 250;
     const CHUNK: usize = 500;
     let mut talk = scene.talk().await?;
     let mut offset = 100;
     for turn in 0..TURNS {
-        // Twice the same says nothing new.
+        // The second of two equal messages has no effect.
         for _ in 0..1 + turn % 2 {
             talk.link.post(&message(MIGRATING, &[1, 0])).await?;
         }
@@ -78,27 +78,27 @@ pub(crate) async fn migrating(scene: &Scene) -> Outcome {
     Ok(format!("{TURNS} times, {offset} bytes"))
 }
 
-/// Says that it is suspended and goes on: overwrites both rings, and never resumes.
+/// Claims to be suspended but keeps running: overwrites both rings, and never resumes.
 pub(crate) async fn frozen(scene: &Scene) -> Outcome {
     for byte in [0xff, 0x00, 0x5a] {
         let mut talk = scene.talk().await?;
         talk.write(&pattern(100, 10_000)).await?;
         talk.link.set_state(FROZEN);
         talk.link.wait_for_state(CLOSED).await?;
-        // What the victim keeps of the connection is still mapped here.
+        // The victim's part of the connection is still mapped here.
         talk.own.scribble(byte);
         talk.theirs.scribble(byte);
         talk.link.ring_data(talk.own.number);
         let Talk { link, stream, .. } = talk;
         drop(link);
-        // Without an end the victim would wait for RESUME: a guest may be away for long.
+        // Without the end the victim would wait for RESUME, because a guest may be away for long.
         stream.abort();
         time::sleep(Duration::from_millis(100)).await;
     }
     Ok("three times".into())
 }
 
-/// As [`Scene::talk`], with the link's nonce B.
+/// Opens a connection like [`Scene::talk`], and returns the link's nonce B as well.
 async fn talk(scene: &Scene) -> Result<(Talk, [u8; 16]), String> {
     let stream = scene.connect().await?;
     let hello = scene.hello();
@@ -108,8 +108,8 @@ async fn talk(scene: &Scene) -> Result<(Talk, [u8; 16]), String> {
     Ok((Talk::begin(link, stream).await?, welcome.nonce_b))
 }
 
-/// A connection whose link ends as in a suspend: 100 bytes were echoed, and what was asked behind
-/// them lies in the victim's ring.
+/// Makes a connection whose link ends as in a suspend: 100 bytes were echoed, and the echo of
+/// further bytes is still in the victim's ring.
 async fn suspended(scene: &Scene, asked: usize) -> Result<(TcpStream, [u8; 16]), String> {
     let (mut talk, epoch) = talk(scene).await?;
     talk.write(&pattern(100, asked)).await?;
@@ -126,11 +126,11 @@ async fn suspended(scene: &Scene, asked: usize) -> Result<(TcpStream, [u8; 16]),
     Ok((stream, epoch))
 }
 
-/// RESUME as it should be, and in every other way.
+/// Sends a correct RESUME, and then incorrect ones of every kind.
 pub(crate) async fn resume(scene: &Scene) -> Outcome {
     const ASKED: usize = 4000;
     const FLOOD: usize = 500;
-    // As it should be: the victim sends by TCP what was left in its ring.
+    // Correct: the victim sends the rest of its ring by TCP.
     let (mut stream, epoch) = suspended(scene, ASKED).await?;
     let right = [(ends(&stream), 100)];
     scene.send(&scene.resume(RESUME, epoch, &right)).await?;
@@ -140,7 +140,7 @@ pub(crate) async fn resume(scene: &Scene) -> Outcome {
     receive(&mut stream, offset, 3000).await?;
     offset += 3000;
 
-    // Once more, with other offsets: it was settled.
+    // Once more with other offsets, although it is settled.
     for wrong in [0, offset, u64::MAX] {
         let entries = [(ends(&stream), wrong)];
         scene.send(&scene.resume(RESUME, epoch, &entries)).await?;
@@ -149,7 +149,7 @@ pub(crate) async fn resume(scene: &Scene) -> Outcome {
     send(&mut stream, offset, 1000).await?;
     receive(&mut stream, offset, 1000).await?;
 
-    // For other guests' connections.
+    // For connections of other guests.
     let others = [7, 9, 4242].map(|port| {
         let ends = Ends {
             sender: (scene.other, port).into(),
@@ -159,7 +159,7 @@ pub(crate) async fn resume(scene: &Scene) -> Outcome {
     });
     scene.send(&scene.resume(RESUME, epoch, &others)).await?;
 
-    // An offset that the victim has not come to ends the connection.
+    // An offset that the victim has not reached ends the connection.
     let (mut stream, epoch) = suspended(scene, ASKED).await?;
     let beyond = [(ends(&stream), 1 << 60)];
     scene.send(&scene.resume(RESUME, epoch, &beyond)).await?;
@@ -168,14 +168,14 @@ pub(crate) async fn resume(scene: &Scene) -> Outcome {
         other => return Err(format!("an offset beyond the tail: {other:?}")),
     }
 
-    // Of a link that is up nothing is believed.
+    // RESUME for a link that is up is ignored.
     let (mut talk, epoch) = talk(scene).await?;
     let entries = [(ends(&talk.stream), 0)];
     for kind in [RESUME, RESUMED] {
         scene.send(&scene.resume(kind, epoch, &entries)).await?;
     }
 
-    // Links that never were, connections that never were, datagrams of every length.
+    // Links and connections that never existed, datagrams of every length.
     let nowhere = Ends {
         sender: ends(&talk.stream).sender,
         receiver: (scene.victim, 1).into(),

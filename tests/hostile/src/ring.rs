@@ -1,5 +1,5 @@
-//! The ring of one direction, for as long as this guest keeps to the rules, and its fields, for
-//! when it does not.
+//! The ring of one direction, while this guest follows the rules, and its fields, for when it does
+//! not.
 
 use core::ops::Deref;
 use core::sync::atomic::Ordering;
@@ -14,18 +14,19 @@ pub(crate) const HEAD: usize = 0x80;
 pub(crate) const CONSUMER_STATE: usize = 0x88;
 pub(crate) const DATA_AT: usize = 0x90;
 
-/// Where a ring lies in its memory, in bytes.
+/// The position of a ring in its memory, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) header: usize,
     pub(crate) data: usize,
     pub(crate) capacity: usize,
-    /// The stream offset at which it began.
+    /// The stream offset at which the ring began.
     pub(crate) base: u64,
 }
 
 impl Place {
-    /// Of a connection's ring: the header has a page in front of the data.
+    /// Returns the layout of a connection's ring, whose header has a page of its own before the
+    /// data.
     pub(crate) fn of_connection(log2: u8, base: u64) -> Self {
         Self {
             header: 0,
@@ -43,19 +44,21 @@ impl Place {
         memory.store_u64(self.header + field, value, Ordering::Release);
     }
 
-    /// Where the byte with this stream offset lies, and how many lie behind it in one piece.
+    /// Returns the position of the byte with this stream offset, and how many bytes follow
+    /// contiguously.
     fn piece(&self, offset: u64) -> (usize, usize) {
         let at = (offset - self.base) as usize % self.capacity;
         (self.data + at, self.capacity - at)
     }
 }
 
-/// Whether whoever moved an index from `from` to `to` has to notify a side that waits for `at`.
+/// Returns whether moving an index from `from` to `to` requires notifying a side that waits for
+/// `at`.
 fn passed(from: u64, to: u64, at: u64) -> bool {
     from < at && at <= to
 }
 
-/// The end that writes.
+/// The writing end.
 pub(crate) struct Producer {
     pub(crate) place: Place,
     pub(crate) tail: u64,
@@ -69,14 +72,15 @@ impl Producer {
         }
     }
 
-    /// A ring that nobody uses yet: its header, as the protocol wants a new one.
+    /// Initialises a new ring's header as the protocol demands.
     pub(crate) fn prepare(&self, memory: &SharedMemory) {
         for field in [TAIL, SPACE_AT, HEAD, DATA_AT] {
             self.place.store(memory, field, self.place.base);
         }
     }
 
-    /// Writes what there is room for. The count, and whether the consumer is to be notified.
+    /// Writes as much as there is room for. Returns the count, and whether the consumer has to be
+    /// notified.
     pub(crate) fn write(&mut self, memory: &SharedMemory, bytes: &[u8]) -> (usize, bool) {
         let used = self.tail - self.place.load(memory, HEAD);
         let count = bytes.len().min(self.place.capacity - used as usize);
@@ -92,7 +96,7 @@ impl Producer {
         (count, passed(before, self.tail, wish))
     }
 
-    /// Asks to be notified of room, all of it that can be had by taking one byte more.
+    /// Asks to be notified as soon as the consumer takes one more byte.
     pub(crate) fn wish(&self, memory: &SharedMemory) {
         let head = self.place.load(memory, HEAD);
         self.place.store(memory, SPACE_AT, head + 1);
@@ -100,7 +104,7 @@ impl Producer {
     }
 }
 
-/// The end that reads.
+/// The reading end.
 pub(crate) struct Consumer {
     pub(crate) place: Place,
     pub(crate) head: u64,
@@ -114,17 +118,17 @@ impl Consumer {
         }
     }
 
-    /// Says that the ring is mapped and read.
+    /// Announces that the ring is mapped and read.
     pub(crate) fn attach(&self, memory: &SharedMemory) {
         self.place.store(memory, CONSUMER_STATE, 1);
     }
 
-    /// How many bytes there are.
+    /// Returns how many bytes are available.
     pub(crate) fn ready(&self, memory: &SharedMemory) -> usize {
         (self.place.load(memory, TAIL) - self.head) as usize
     }
 
-    /// Reads what there is. The count, and whether the producer is to be notified.
+    /// Reads the available bytes. Returns the count, and whether the producer has to be notified.
     pub(crate) fn read(&mut self, memory: &SharedMemory, into: &mut [u8]) -> (usize, bool) {
         let count = into.len().min(self.ready(memory));
         let (at, whole) = self.place.piece(self.head);
@@ -139,7 +143,7 @@ impl Consumer {
         (count, passed(before, self.head, wish))
     }
 
-    /// Asks to be notified of the next byte. True: it is there already.
+    /// Asks to be notified of the next byte. Returns true if it has already arrived.
     pub(crate) fn wish(&self, memory: &SharedMemory) -> bool {
         self.place.store(memory, DATA_AT, self.head + 1);
         memory.fence();
@@ -147,7 +151,7 @@ impl Consumer {
     }
 }
 
-/// A ring of a connection with its memory.
+/// A ring of a connection, with its memory.
 pub(crate) struct Owned<M, E> {
     pub(crate) memory: M,
     pub(crate) end: E,
@@ -155,13 +159,13 @@ pub(crate) struct Owned<M, E> {
 }
 
 impl<M: Deref<Target = SharedMemory>, E> Owned<M, E> {
-    /// Overwrites all of it with `byte`.
+    /// Overwrites the whole ring with `byte`.
     pub(crate) fn scribble(&self, byte: u8) {
         scribble(&self.memory, byte);
     }
 }
 
-/// Overwrites all of a memory with `byte`.
+/// Overwrites a whole memory with `byte`.
 pub(crate) fn scribble(memory: &SharedMemory, byte: u8) {
     for page in (0..memory.len()).step_by(PAGE_SIZE) {
         memory.write(page, &[byte; PAGE_SIZE]);

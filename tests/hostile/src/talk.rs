@@ -19,18 +19,18 @@ use crate::wire::{self, Ends, u16_at, u32_at, u64_at};
 /// How long a handshake may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// The port of the echo service.
+/// The TCP port of the echo service.
 const ECHO: u16 = 7;
 
 /// log2 of the data pages of this guest's rings.
 const LOG2: u8 = 2;
 
-/// A ring of this guest's.
+/// A ring owned by this guest.
 pub(crate) type Own = Owned<GrantedRegion, Producer>;
-/// A ring of the victim's.
+/// A ring owned by the victim.
 pub(crate) type Theirs = Owned<Mapping, Consumer>;
 
-/// A connection, and its two rings.
+/// A connection and its two rings.
 pub(crate) struct Talk {
     pub(crate) link: Link,
     pub(crate) stream: TcpStream,
@@ -44,16 +44,17 @@ impl Scene {
         connected.await.map_err(|error| format!("echo: {error}"))
     }
 
-    /// A link and a connection on it that is on rings in both directions, with 100 bytes echoed.
+    /// Makes a link, and a connection on it that uses rings in both directions, with 100 bytes
+    /// echoed.
     pub(crate) async fn talk(&self) -> Result<Talk, String> {
-        // In this order: a victim with a link answers a SYN by it.
+        // The order matters: a victim that has a link answers a SYN through it.
         let stream = self.connect().await?;
         let link = self.link().await?;
         Talk::begin(link, stream).await
     }
 }
 
-/// The ends of a connection as this guest sees them.
+/// Returns the ends of a connection as this guest sees them.
 pub(crate) fn ends(stream: &TcpStream) -> Ends {
     Ends {
         sender: stream.local_addr(),
@@ -61,7 +62,7 @@ pub(crate) fn ends(stream: &TcpStream) -> Ends {
     }
 }
 
-/// Grants a ring to the victim and tells of it.
+/// Grants a ring to the victim and announces it.
 pub(crate) async fn offer(link: &mut Link, number: u16, base: u64) -> Result<Own, String> {
     let region = GrantedRegion::new(link.domid, 1 + (1 << LOG2));
     let memory = region.map_err(|error| format!("ring: {error}"))?;
@@ -76,7 +77,7 @@ pub(crate) async fn offer(link: &mut Link, number: u16, base: u64) -> Result<Own
     })
 }
 
-/// Maps the ring that a RING of the victim's describes.
+/// Maps the ring that a RING from the victim describes.
 fn accept(link: &Link, payload: &[u8]) -> Option<(u16, u8, Result<Mapping, String>)> {
     let number = u16_at(payload, 0)?;
     let &[log2, side] = payload.get(2..4)? else {
@@ -95,7 +96,7 @@ fn accept(link: &Link, payload: &[u8]) -> Option<(u16, u8, Result<Mapping, Strin
     ))
 }
 
-/// `len` bytes of the stream from `offset` on.
+/// Returns `len` bytes of the stream from `offset` on.
 pub(crate) fn pattern(offset: u64, len: usize) -> Vec<u8> {
     let byte = |n: u64| (n % 251) as u8;
     (offset..offset + len as u64).map(byte).collect()
@@ -135,7 +136,7 @@ impl Talk {
         Ok(talk)
     }
 
-    /// Writes into the own ring, in as many turns as it takes.
+    /// Writes into our own ring, waiting for room as needed.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         let deadline = time::now() + PATIENCE;
         let mut rest = bytes;
@@ -165,7 +166,7 @@ impl Talk {
         count
     }
 
-    /// Waits for `len` bytes of the stream from `offset` on, by the victim's ring.
+    /// Waits for `len` bytes of the stream from `offset` on, through the victim's ring.
     pub(crate) async fn expect_echo(&mut self, offset: u64, len: usize) -> Result<(), String> {
         let deadline = time::now() + PATIENCE;
         let mut bytes = vec![0; len];

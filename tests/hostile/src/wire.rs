@@ -1,5 +1,5 @@
-//! Datagrams and messages as docs/protocol.md has them, written from that text alone: a second
-//! implementation. Here everything may be sent, right or wrong.
+//! Datagrams and messages of docs/protocol.md, written from that text alone: a second
+//! implementation. It can send anything, right or wrong.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -25,7 +25,7 @@ pub(crate) const ASK: u8 = 11;
 pub(crate) const HOME: u8 = 12;
 pub(crate) const MIGRATING: u8 = 13;
 
-/// A datagram that came in.
+/// A received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
     pub(crate) domid: u16,
@@ -35,15 +35,15 @@ pub(crate) struct Welcome {
     pub(crate) port: u32,
 }
 
-/// What answers a HELLO.
+/// The answer to a HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Welcome(Welcome),
-    /// With this reason.
+    /// Refused, for this reason.
     Refused(u16),
 }
 
-/// What HELLO says of its sender.
+/// The claims of a HELLO about its sender.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hello {
     pub(crate) domid: u16,
@@ -62,7 +62,7 @@ impl Hello {
         bytes
     }
 
-    /// The answer in `bytes`, if it is one to this HELLO.
+    /// Decodes the answer in `bytes`, if it is one to this HELLO.
     pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Answer> {
         if bytes.get(..5)? != b"XVMC\x01" || *bytes.get(24..40)? != self.nonce {
             return None;
@@ -81,7 +81,7 @@ impl Hello {
     }
 }
 
-/// A message with its header.
+/// Encodes a message with its header.
 pub(crate) fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(4 + payload.len());
     bytes.extend_from_slice(&[kind, 0]);
@@ -90,11 +90,11 @@ pub(crate) fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What begins RING, ASK and HOME, with grant references.
+/// Encodes the common beginning of RING, ASK and HOME, with grant references.
 fn described(kind: u8, number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.extend_from_slice(&number.to_le_bytes());
-    // In a RING: the granter is the producer.
+    // In a RING the granter is the producer.
     payload.extend_from_slice(&[log2, 0]);
     for reference in references {
         payload.extend_from_slice(&reference.to_le_bytes());
@@ -142,7 +142,7 @@ pub(crate) fn leave(reason: u16) -> Vec<u8> {
     message(LEAVE, &reason.to_le_bytes())
 }
 
-/// A four-tuple.
+/// Encodes a four-tuple.
 fn put_tuple(into: &mut Vec<u8>, ends: Ends) {
     let family = if ends.sender.is_ipv4() { 4 } else { 6 };
     into.extend_from_slice(&[family, 0, 0, 0]);
@@ -153,7 +153,7 @@ fn put_tuple(into: &mut Vec<u8>, ends: Ends) {
 }
 
 impl Scene {
-    /// RESUME or RESUMED of this guest for the link whose nonce B is `epoch`.
+    /// Encodes RESUME or RESUMED of this guest for the link whose nonce B is `epoch`.
     pub(crate) fn resume(&self, kind: u8, epoch: [u8; 16], entries: &[(Ends, u64)]) -> Vec<u8> {
         let mut bytes = Hello {
             nonce: epoch,

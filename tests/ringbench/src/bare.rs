@@ -1,7 +1,6 @@
-//! The bound between two processors: what is left of a ring without anything
-//! that guards it. One side copies a message in and says with one word how far
-//! it is, the other copies it out and says so too. Neither sleeps, and neither
-//! doubts what the other says.
+//! The upper bound between two processors: a ring without any checks. One side copies a message in
+//! and publishes its position in one word, the other copies it out and does the same. Neither
+//! sleeps, and neither checks the other's word.
 
 use std::hint::spin_loop;
 use std::io::{self, ErrorKind};
@@ -12,18 +11,18 @@ use shared_memory::Memory;
 
 use crate::memory::PAGE;
 
-// Words of the header, each on a cache line of its own and away from its neighbour's.
+// Words of the header, each on a cache line of its own, not adjacent to another's.
 const WRITTEN: usize = 0;
 const TAKEN: usize = 256;
 const CLOSED: usize = 512;
 
-/// Looks between two looks at the clock.
+/// Polls between two readings of the clock.
 const LOOKS: u32 = 100_000;
 
-/// Nobody waits any longer.
+/// Longest wait.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// One side.
+/// One side of the ring.
 pub(crate) struct Bare {
     memory: SharedFile,
     capacity: usize,
@@ -40,11 +39,11 @@ impl Bare {
     }
 
     fn place(&self) -> usize {
-        // Less than the capacity, which is a usize.
+        // Less than the capacity, so it fits a usize.
         PAGE + (self.at % self.capacity as u64) as usize
     }
 
-    /// Waits until `ready` has something; false where the reader has closed.
+    /// Waits until `ready` holds; returns false if the reader has closed.
     fn wait(&self, ready: impl Fn(&SharedFile) -> bool) -> io::Result<bool> {
         let start = Instant::now();
         while start.elapsed() < LIMIT {
@@ -61,7 +60,7 @@ impl Bare {
         Err(ErrorKind::TimedOut.into())
     }
 
-    /// Takes what there is, up to the end of the buffer.
+    /// Reads the available bytes, up to the end of the buffer.
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.wait(|memory| memory.load(WRITTEN) > self.at)?;
         let ready = self.memory.load(WRITTEN) - self.at;
@@ -84,7 +83,7 @@ impl Bare {
         Ok(())
     }
 
-    /// No more is read.
+    /// Closes the ring: nothing more is read.
     pub(crate) fn close(&self) {
         self.memory.store(CLOSED, 1);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// Repetitions of one figure, in the order in which they were taken.
+/// The repetitions of one figure, in the order in which they were taken.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures(pub(crate) Vec<f64>);
 
@@ -30,8 +30,9 @@ impl Figures {
         self.0.iter().copied().fold(f64::NAN, f64::max)
     }
 
-    /// Of each repetition, how many times that of `other` it was: the two ran
-    /// within a second, so what slowed both down drops out.
+    /// Returns the ratio to `other` for each repetition. The two ran within a
+    /// second of each other, so a disturbance that slowed both down cancels
+    /// out.
     pub(crate) fn times(&self, other: &Self) -> Self {
         let pairs = self.0.iter().zip(&other.0);
         Self(pairs.map(|(one, other)| one / other).collect())

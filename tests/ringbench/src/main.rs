@@ -1,12 +1,11 @@
-//! The ring between two threads and between two processes of the host, beside
-//! loopback TCP, a Unix socket and plain copies, in one run.
+//! Measures the ring between two threads and between two processes of the host, alongside loopback
+//! TCP, a Unix socket and plain copies, in one run.
 //!
-//! Reader and writer each want a processor of their own. A run in which they had
-//! to wait for one is taken again, and where that does not help the table says so.
+//! Reader and writer each need a processor of their own. A run in which they had to wait for one is
+//! repeated, and if that does not help the table says so.
 //!
-//! Read `path` first (what carries the bytes, who writes them), then `ring`
-//! (a ring as a blocking stream), `stream` (what is written, timed and
-//! checked), `table` (what is told).
+//! Read `path` first (the carriers of the bytes, and their writers), then `ring` (a ring as a
+//! blocking stream), `stream` (the bytes, timed and checked), `table` (the report).
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -29,19 +28,19 @@ use table::{Row, Run, Table};
 
 const MESSAGES: [usize; 5] = [64, 512, 4096, 16 * 1024, 64 * 1024];
 
-/// How often a run is taken again that did not have its processors for itself.
+/// How many times to repeat a run that did not have its processors to itself.
 const AGAIN: u32 = 2;
 
-/// Bytes of a stream that is checked.
+/// Length in bytes of a checked stream.
 const CHECKED: u64 = 1 << 20;
 
 #[derive(Debug, Parser)]
 #[command(about)]
 struct Options {
-    /// Runs of each figure; they take turns.
+    /// Runs per figure; the figures take turns.
     #[arg(long, default_value_t = 9)]
     runs: u32,
-    /// Milliseconds of a run.
+    /// Length of a run in milliseconds.
     #[arg(long, default_value_t = 100)]
     run_ms: u64,
     /// Size of the ring in KiB, a power of two.
@@ -53,9 +52,9 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Sends a stream over each ring and looks at every byte.
+    /// Sends a stream over each ring and checks every byte.
     Check,
-    /// The other end of a path; this program starts it by itself.
+    /// The other end of a path; started by this program itself.
     #[command(hide = true)]
     Write(Job),
 }
@@ -65,7 +64,7 @@ fn main() -> Result<()> {
     let capacity = options.ring_kib * 1024;
     anyhow::ensure!(
         capacity.is_power_of_two(),
-        "the ring's size is no power of two"
+        "the ring's size is not a power of two"
     );
     match options.what {
         Some(What::Write(job)) => path::write(job),
@@ -83,7 +82,7 @@ fn check(capacity: usize) -> Result<()> {
         Path::RingProcesses,
         Path::RingOneProcessor,
     ] {
-        // Sizes that fit the ring's edges badly too.
+        // Including sizes that do not divide the ring's.
         for message in [1000, 4096, 3 * capacity / 2 + 1] {
             let job = Job {
                 path,
@@ -103,7 +102,7 @@ fn check(capacity: usize) -> Result<()> {
     Ok(())
 }
 
-/// One run of a row.
+/// Makes one run of a row.
 fn once(row: &Row, capacity: usize, processor: usize, time: Duration) -> Result<Run> {
     let job = Job {
         path: row.path,

@@ -1,5 +1,5 @@
-//! The ring's memory on the host: a file in memory that two processes, or two
-//! threads, have mapped each for itself.
+//! The ring's memory on the host: a file in memory, mapped separately by two
+//! processes or two threads.
 
 use std::fs::File;
 
@@ -10,7 +10,7 @@ use vmc::ring::Geometry;
 
 pub(crate) const PAGE: usize = 4096;
 
-/// A ring of `capacity` bytes lies as a connection's does: a page for the
+/// A ring of `capacity` bytes has the layout of a connection's: a page for the
 /// header, then the data.
 pub(crate) const fn geometry(capacity: usize) -> Geometry {
     Geometry {
@@ -20,7 +20,7 @@ pub(crate) const fn geometry(capacity: usize) -> Geometry {
     }
 }
 
-/// A file for a ring of `capacity` bytes, that nobody can shrink.
+/// Makes a file for a ring of `capacity` bytes, sealed against shrinking.
 pub(crate) fn file(capacity: usize) -> Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = File::from(rustix::fs::memfd_create("ring", flags).context("memfd_create")?);
@@ -29,7 +29,7 @@ pub(crate) fn file(capacity: usize) -> Result<File> {
     Ok(file)
 }
 
-/// One side's mapping of such a file.
+/// Maps such a file for one side.
 pub(crate) fn map(file: &File, capacity: usize) -> Result<SharedFile> {
     SharedFile::map(file, PAGE + capacity).context("mapping the ring")
 }

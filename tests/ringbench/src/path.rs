@@ -1,4 +1,4 @@
-//! The ways that bytes can take, and the writer at their far end.
+//! The paths that bytes can take, and the writer at the far end.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,22 +19,22 @@ use crate::processor::keep_to;
 use crate::ring::{Reader, Side, Writer};
 use crate::stream::{self, Buffer};
 
-/// How often a spinning side looks before it sleeps: some tens of microseconds.
+/// How many times a spinning side polls before it sleeps: some tens of microseconds.
 const LOOKS: u32 = 5000;
 
-/// No socket is waited for any longer.
+/// Longest wait for a socket.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What carries the bytes.
+/// The carrier of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Path {
-    /// One thread copies them into a buffer of the ring's size and out again.
+    /// One thread copies the bytes into a buffer of the ring's size and out again.
     Memcpy,
-    /// The same between two threads, each with a processor: one copies in, the other out.
+    /// The same between two threads, each with its own processor: one copies in, the other out.
     TwoProcessors,
     RingThreads,
     RingProcesses,
-    /// Between processes on one processor; who waits sleeps at once.
+    /// Between processes on one processor; a side that waits sleeps at once.
     RingOneProcessor,
     UnixSocket,
     LoopbackTcp,
@@ -61,26 +61,27 @@ impl Path {
     }
 }
 
-/// What a writer is to do.
+/// The job of a writer.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Job {
     #[arg(long, value_enum)]
     pub(crate) path: Path,
-    /// Bytes of a message.
+    /// Size of a message in bytes.
     #[arg(long)]
     pub(crate) message: usize,
-    /// Bytes of the ring.
+    /// Size of the ring in bytes.
     #[arg(long)]
     pub(crate) capacity: usize,
-    /// Write so many bytes that tell their place, then end; without it, write until the reader closes.
+    /// Write this many bytes that encode their position, then end; without it, write until the
+    /// reader closes.
     #[arg(long)]
     pub(crate) checked: Option<u64>,
-    /// The processor to keep to.
+    /// The processor to run on.
     #[arg(long)]
     pub(crate) processor: Option<usize>,
 }
 
-/// Whoever writes meanwhile.
+/// The party that writes.
 pub(crate) enum Peer {
     Nobody,
     Thread(JoinHandle<Result<()>>),
@@ -88,7 +89,7 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    /// The number of its process, where it is another than this.
+    /// Returns the id of its process, unless it is this one.
     pub(crate) fn process(&self) -> Option<u32> {
         match self {
             Self::Process(child) => Some(child.id()),
@@ -96,7 +97,7 @@ impl Peer {
         }
     }
 
-    /// Waits for its end, which the reader has brought about by closing.
+    /// Waits for its end, which the reader has caused by closing.
     pub(crate) fn join(self) -> Result<()> {
         match self {
             Self::Nobody => Ok(()),
@@ -134,7 +135,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// How often the reader has rung; nobody else counts.
+    /// Returns how many times the reader has rung; the writer's rings are not counted.
     pub(crate) fn rung(&self) -> Option<u64> {
         match self {
             Self::Ring(reader) => Some(reader.side.rung),
@@ -163,7 +164,7 @@ impl Drop for Source {
     }
 }
 
-/// The bound: what one copy in and one out cost, and nothing else.
+/// The bound: the cost of one copy in and one out, and nothing else.
 pub(crate) struct Copies {
     message: Buffer,
     buffer: Buffer,
@@ -181,7 +182,7 @@ impl Copies {
     }
 }
 
-/// Opens a path, with its writer at work.
+/// Opens a path and starts its writer.
 pub(crate) fn open(job: Job) -> Result<(Source, Peer)> {
     Ok(match job.path {
         Path::Memcpy => {
@@ -233,7 +234,7 @@ pub(crate) fn open(job: Job) -> Result<(Source, Peer)> {
     })
 }
 
-/// The reader's end, once the writer has begun the ring.
+/// Makes the reader's end, once the writer has initialised the ring.
 fn reader(job: Job, file: &File, bell: UnixStream) -> Result<Source> {
     let memory = memory::map(file, job.capacity)?;
     let mut side = Side::new(memory, bell, job.path.looks())?;
@@ -241,8 +242,8 @@ fn reader(job: Job, file: &File, bell: UnixStream) -> Result<Source> {
     Ok(Source::Ring(Box::new(Reader::new(side, job.capacity))))
 }
 
-/// This program again, as a writer: what carries the bytes is its standard
-/// input, the doorbell its standard output.
+/// Starts this program again as a writer, with the carrier of the bytes as its standard input and
+/// the doorbell as its standard output.
 fn process(job: Job, carrier: OwnedFd, bell: Option<OwnedFd>) -> Result<Peer> {
     let path = job.path.to_possible_value().context("no name")?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -260,7 +261,7 @@ fn process(job: Job, carrier: OwnedFd, bell: Option<OwnedFd>) -> Result<Peer> {
     Ok(Peer::Process(command.spawn().context("starting a writer")?))
 }
 
-/// The writer's process.
+/// Runs the writer in its process.
 pub(crate) fn write(job: Job) -> Result<()> {
     let carrier = io::stdin().as_fd().try_clone_to_owned()?;
     match job.path {
@@ -286,7 +287,7 @@ fn write_to(mut into: impl Write, job: Job) -> Result<()> {
 fn write_ring(job: Job, file: &File, mut bell: UnixStream) -> Result<()> {
     let memory = memory::map(file, job.capacity)?;
     let producer = Producer::new(&memory, geometry(job.capacity), 0);
-    bell.write_all(&[0])?; // The ring is there: what RING and SWITCH say between guests.
+    bell.write_all(&[0])?; // The ring exists: between guests, RING and SWITCH say so.
     let side = Side::new(memory, bell, job.path.looks())?;
     let mut writer = Writer::new(side, producer);
     write_to(&mut writer, job)?;

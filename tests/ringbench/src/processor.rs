@@ -1,6 +1,7 @@
-//! Which processor a side runs on: reader and writer each keep to their own,
-//! so that runs do not differ by where the scheduler happened to put them.
-//! And whether it had it for itself: on a busy machine it waits for its turn.
+//! The processors of the two sides. Reader and writer are each pinned to their
+//! own, so that runs do not differ by where the scheduler happened to put them.
+//! And whether a side had its processor to itself: on a busy machine it waits
+//! for its turn.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// The first and the last processor that this thread may use.
+/// Returns the first and the last processor that this thread may use.
 pub(crate) fn two() -> io::Result<(usize, usize)> {
     let allowed = sched_getaffinity(None)?;
     let mut processors = (0..CpuSet::MAX_CPU).filter(|&processor| allowed.is_set(processor));
@@ -18,22 +19,23 @@ pub(crate) fn two() -> io::Result<(usize, usize)> {
     Ok((first, processors.next_back().unwrap_or(first)))
 }
 
-/// Keeps the calling thread, and what it starts from now on, on one processor.
+/// Pins the calling thread, and everything that it starts from now on, to one
+/// processor.
 pub(crate) fn keep_to(processor: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(processor);
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Nanoseconds that all threads of a process (`self` is this one) have waited
-/// for a processor while they could have run: the second number of
-/// `schedstat` (Linux, `Documentation/scheduler/sched-stats.rst`). None where
-/// the kernel does not count it.
+/// Returns the nanoseconds that all threads of a process (`self` is this one)
+/// have waited for a processor while they could have run: the second number of
+/// `schedstat` (Linux, `Documentation/scheduler/sched-stats.rst`). Returns
+/// `None` if the kernel does not count it.
 pub(crate) fn waited_ns(process: &str) -> Option<u64> {
     let threads = Path::new("/proc").join(process).join("task");
     let mut all = 0;
     for thread in threads.read_dir().ok()? {
-        // One that has just ended has no file any more.
+        // A thread that has just ended has no file any more.
         let Ok(text) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
             continue;
         };
@@ -42,8 +44,8 @@ pub(crate) fn waited_ns(process: &str) -> Option<u64> {
     Some(all)
 }
 
-/// Ticks that the hypervisor gave to others while one of these processors
-/// wanted to run, since boot (`/proc/stat`, "steal").
+/// Returns the ticks since boot that the hypervisor gave to others while one of
+/// these processors wanted to run (`/proc/stat`, "steal").
 pub(crate) fn stolen_ticks(processors: [usize; 2]) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let names = processors.map(|processor| format!("cpu{processor}"));
@@ -57,7 +59,7 @@ pub(crate) fn stolen_ticks(processors: [usize; 2]) -> Option<u64> {
     Some(stolen.sum())
 }
 
-/// Waits until the word is another than `old`, and returns what it is.
+/// Waits until the word differs from `old`, and returns it.
 fn next(word: &AtomicU64, old: u64) -> io::Result<u64> {
     let start = Instant::now();
     for looks in 1_u64.. {
@@ -73,9 +75,9 @@ fn next(word: &AtomicU64, old: u64) -> io::Result<u64> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-/// Nanoseconds that a word takes from the calling thread to another processor
-/// and back, at best. It says how far apart the two are (whether they share a
-/// cache), and with that what any copy between them can reach.
+/// Measures the fewest nanoseconds that a word takes from the calling thread to
+/// another processor and back. This tells how far apart the two are (whether
+/// they share a cache), and so what any copy between them can reach.
 pub(crate) fn round_trip(other: usize) -> io::Result<f64> {
     const TURNS: u64 = 500;
     const STOP: u64 = u64::MAX;
@@ -122,9 +124,9 @@ pub(crate) fn round_trip(other: usize) -> io::Result<f64> {
 mod tests {
     use super::*;
 
-    /// Two threads on one processor: one of them waits.
+    /// With two threads on one processor, one of them waits.
     #[test]
-    fn who_shares_a_processor_waits() {
+    fn threads_that_share_a_processor_wait() {
         let Some(before) = waited_ns("self") else {
             return;
         };

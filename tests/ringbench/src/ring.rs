@@ -1,9 +1,9 @@
-//! The two ends of a ring as blocking streams. The doorbell is a socket pair:
-//! a byte rings it.
+//! The two ends of a ring as blocking streams. The doorbell is a socket pair; a
+//! byte rings it.
 //!
-//! A side that finds nothing looks again for a while and then sleeps. It rings
-//! when a quarter of the ring has been written or taken, and before it waits,
-//! as a guest does.
+//! A side that finds nothing polls for a while and then sleeps. It rings when a
+//! quarter of the ring has been written or taken, and before it waits, as a
+//! guest does.
 
 use std::hint::spin_loop;
 use std::io::{self, Read, Write};
@@ -15,16 +15,17 @@ use vmc::ring::{Consumer, IndexLie, Producer, Taken};
 
 use crate::memory::geometry;
 
-/// No doorbell is waited for any longer; the other side is gone or stuck.
+/// Longest wait for the doorbell, after which the other side counts as gone or
+/// stuck.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What one side has besides its end of the ring.
+/// The state of one side besides its end of the ring.
 pub(crate) struct Side {
     pub(crate) memory: SharedFile,
     pub(crate) bell: UnixStream,
-    /// How often to look before sleeping.
+    /// How many times to poll before sleeping.
     pub(crate) looks: u32,
-    /// How often this side has rung.
+    /// How many times this side has rung.
     pub(crate) rung: u64,
 }
 
@@ -57,7 +58,7 @@ fn lie(lie: IndexLie) -> io::Error {
     io::Error::other(lie)
 }
 
-/// The end that reads. Dropping it closes the doorbell, which the other end notices.
+/// The reading end. Dropping it closes the doorbell, which the other end notices.
 pub(crate) struct Reader {
     pub(crate) side: Side,
     consumer: Consumer,
@@ -114,14 +115,15 @@ impl Read for Reader {
     }
 }
 
-/// The end that writes.
+/// The writing end.
 pub(crate) struct Writer {
     side: Side,
     producer: Producer,
 }
 
 impl Writer {
-    /// `producer` began the ring before the other side could use it.
+    /// Makes the writing end. `producer` initialised the ring before the other
+    /// side could use it.
     pub(crate) const fn new(side: Side, producer: Producer) -> Self {
         Self { side, producer }
     }
@@ -133,7 +135,7 @@ impl Writer {
         Ok(())
     }
 
-    /// For a quarter of the ring, so that a batch is worth the waiting.
+    /// Waits for a quarter of the ring, so that a batch is worth the wait.
     fn wait(&mut self) -> io::Result<()> {
         self.ring()?;
         let wanted = self.producer.capacity() / 4;
@@ -154,7 +156,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The end of the stream.
+    /// Ends the stream.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.producer.finish(&self.side.memory);
         self.ring()

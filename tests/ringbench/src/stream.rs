@@ -1,4 +1,4 @@
-//! Streams of bytes without end, timed, or with an end, checked.
+//! Endless streams of bytes, timed, and finite ones, checked.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::{Deref, DerefMut};
@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 
 use crate::path::Job;
 
-/// The clock is looked at once for so many bytes.
+/// Bytes between two readings of the clock.
 const BETWEEN_LOOKS: u64 = 64 * 1024;
 
-/// What was read in a certain time.
+/// The amount read in a period of time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     pub(crate) bytes: u64,
@@ -20,10 +20,9 @@ pub(crate) struct Sample {
 
 /// A message's bytes, on a page boundary.
 ///
-/// For all paths alike, as much of a copy's speed depends on it: the C
-/// library's copies by `rep movsb`, which some processors (Zen 3) do 25 times
-/// slower where the destination lies less than 64 bytes behind the source
-/// modulo 4096.
+/// This is the same for all paths, because the speed of a copy depends on it a lot: the C library's
+/// copies by `rep movsb`, which some processors (Zen 3) do 25 times slower if the destination lies
+/// less than 64 bytes behind the source modulo 4096.
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     at: usize,
@@ -34,7 +33,7 @@ impl Buffer {
     pub(crate) fn new(len: usize) -> Self {
         const PAGE: usize = 4096;
         let bytes = vec![0x5a; len + PAGE];
-        // An offset that cannot be told would be past the end.
+        // An offset that does not fit would be past the end.
         let at = bytes.as_ptr().align_offset(PAGE).min(PAGE);
         Self { bytes, at, len }
     }
@@ -54,12 +53,13 @@ impl DerefMut for Buffer {
     }
 }
 
-/// The byte at a place of a checked stream: no period that a ring or a message has.
+/// Returns the byte at a position of a checked stream. Its period is not that of any ring or
+/// message.
 const fn byte_at(place: u64) -> u8 {
     (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
-/// An error that tells that the reader has had enough is none.
+/// An error that only tells that the reader has had enough counts as success.
 pub(crate) fn closed(error: io::Error) -> io::Result<()> {
     match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Ok(()),
@@ -67,7 +67,7 @@ pub(crate) fn closed(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Writes messages as the job says.
+/// Writes messages as the job demands.
 pub(crate) fn write(into: &mut impl Write, job: Job) -> Result<()> {
     let mut message = Buffer::new(job.message);
     let Some(mut left) = job.checked else {
@@ -90,7 +90,7 @@ pub(crate) fn write(into: &mut impl Write, job: Job) -> Result<()> {
     Ok(())
 }
 
-/// Reads for `time`, and tells what came.
+/// Reads for `time`, and returns what arrived.
 pub(crate) fn read_for(from: &mut impl Read, message: usize, time: Duration) -> Result<Sample> {
     let mut into = Buffer::new(message);
     let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! What was measured, as a table and as a file.
+//! The results, as a table and as a file.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -11,18 +11,18 @@ use crate::figures::Figures;
 use crate::path::Path;
 use crate::stream::Sample;
 
-/// Percent of its time that a run may spend waiting for a processor. A word
-/// takes less than a microsecond, a turn on a busy processor milliseconds.
+/// Percentage of its time that a run may spend waiting for a processor. A word takes less than a
+/// microsecond, a turn on a busy processor milliseconds.
 const DISTURBED_PERCENT: f64 = 2.0;
 
 /// One repetition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     pub(crate) sample: Sample,
-    /// Doorbells that the reader rang.
+    /// Number of times that the reader rang the doorbell.
     pub(crate) rung: Option<u64>,
-    /// What reader and writer waited for a processor, where it is counted and
-    /// they do not share one anyway.
+    /// How long reader and writer waited for a processor, if this is counted and they do not share
+    /// one anyway.
     pub(crate) waited_ns: Option<u64>,
 }
 
@@ -32,22 +32,22 @@ impl Run {
         Some(100.0 * waited / self.sample.seconds)
     }
 
-    /// Whether it did not have its processors for itself.
+    /// Returns whether the run did not have its processors to itself.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.waited_percent()
             .is_some_and(|percent| percent > DISTURBED_PERCENT)
     }
 }
 
-/// The figures of one path with messages of one size.
+/// The figures of one path with one message size.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) path: Path,
     pub(crate) message: usize,
     pub(crate) mb_s: Figures,
-    /// Doorbells that the reader rang for a MiB.
+    /// Number of times that the reader rang the doorbell, per MiB.
     pub(crate) rung_per_mib: Figures,
-    /// Of the run's time, what its two sides waited for a processor.
+    /// The share of the run's time that its two sides waited for a processor.
     pub(crate) waited_percent: Figures,
 }
 
@@ -64,7 +64,7 @@ impl Row {
         }
     }
 
-    /// Of each run, whether its processors were its own, as far as that is known.
+    /// Returns whether a run had its processors to itself, as far as that is known.
     fn was_free(&self, run: usize) -> bool {
         let percent = self.waited_percent.0.get(run);
         percent.is_none_or(|&percent| percent <= DISTURBED_PERCENT)
@@ -78,14 +78,14 @@ impl Row {
     }
 }
 
-/// What the ring between processes is to reach.
+/// A goal for the ring between processes.
 struct Goal {
     name: &'static str,
-    /// How many times the speed of something else it had, turn by turn.
+    /// The ratios of its speed to that of another path, turn by turn.
     figures: Figures,
-    /// Of these, the turns in which both had their processors for themselves.
+    /// Those of the turns in which both had their processors to themselves.
     free: Figures,
-    /// For the median of all turns; none where it is told to compare only.
+    /// The least median of all turns; `None` if the ratio is only reported.
     limit: Option<f64>,
 }
 
@@ -103,18 +103,19 @@ impl Goal {
     }
 }
 
-/// Everything, in the order in which it is printed.
+/// All results, in the order in which they are printed.
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
     pub(crate) capacity: usize,
     pub(crate) processors: usize,
-    /// The machine's load average of a minute, before: a busy machine spoils the figures.
+    /// The machine's one-minute load average before the runs: a busy machine spoils the figures.
     pub(crate) load: f64,
-    /// Nanoseconds of a word between the two processors and back, at best; one has none.
+    /// Fewest nanoseconds that a word took to the other processor and back; `None` with one
+    /// processor.
     pub(crate) round_trip_ns: Option<f64>,
-    /// Runs that were taken again because they had not had their processors for themselves.
+    /// Runs that were repeated because they did not have their processors to themselves.
     pub(crate) run_again: u32,
-    /// Hundredths of a second that the hypervisor gave to others meanwhile.
+    /// Hundredths of a second that the hypervisor gave to others during the runs.
     pub(crate) stolen_ticks: Option<u64>,
     pub(crate) run_ms: u64,
     pub(crate) wall_s: f64,
@@ -138,7 +139,7 @@ impl Table {
         messages
     }
 
-    /// The goals, with the largest messages.
+    /// Returns the goals, evaluated with the largest messages.
     fn goals(&self) -> Vec<Goal> {
         let messages = self.messages();
         let of = |path| self.row(path, *messages.last()?);
@@ -165,12 +166,13 @@ impl Table {
         .collect()
     }
 
-    /// Runs that did not have their processors for themselves, and were kept all the same.
+    /// Returns the number of runs that were kept although they did not have their processors to
+    /// themselves.
     fn disturbed(&self) -> usize {
         self.rows.iter().map(Row::disturbed).sum()
     }
 
-    /// What spoils the figures, if anything does.
+    /// Returns what spoils the figures, if anything does.
     fn warning(&self) -> Option<String> {
         let runs: usize = self.rows.iter().map(|row| row.mb_s.0.len()).sum();
         let disturbed = self.disturbed();
@@ -298,7 +300,7 @@ impl Table {
         Value::Object(all)
     }
 
-    /// Writes target/lab/ring/result.json and returns where that is.
+    /// Writes target/lab/ring/result.json and returns its path.
     pub(crate) fn save(&self) -> Result<PathBuf> {
         let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let workspace = package.ancestors().nth(2).context("no workspace")?;

@@ -1,4 +1,4 @@
-//! Streams over rings between threads and between processes, every byte looked at.
+//! Streams over rings between threads and between processes, with every byte checked.
 
 use std::process::Command;
 

@@ -22,7 +22,7 @@ pub(crate) async fn never_goes_back(_: Bench) -> Outcome {
 
 pub(crate) async fn timers_fire_in_order_and_not_early(_: Bench) -> Outcome {
     let fired = Rc::new(RefCell::new(Vec::new()));
-    // All of them wait before the first is due.
+    // All of them are waiting before the first is due.
     let start = time::now() + Duration::from_millis(300);
     let tasks: Vec<_> = [30u64, 5, 20, 10, 0, 15]
         .into_iter()
@@ -72,7 +72,7 @@ pub(crate) async fn the_wall_clock_is_of_this_century(_: Bench) -> Outcome {
     Ok(())
 }
 
-/// Prints what the run loop costs; in virtual time a nanosecond is an instruction.
+/// Prints the cost of the run loop; in virtual time a nanosecond is an instruction.
 pub(crate) async fn a_turn_is_short(_: Bench) -> Outcome {
     const ROUNDS: u32 = 1000;
     let begun = time::now();

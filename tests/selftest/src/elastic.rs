@@ -1,4 +1,4 @@
-//! Memory that comes from Xen and goes back to it.
+//! Memory taken from Xen and given back.
 
 use crate::{Bench, Outcome, ensure};
 use alloc::format;
@@ -10,11 +10,11 @@ use kernel::mem::frames::{self, Usage};
 use kernel::shared::SharedPage;
 use kernel::time;
 
-/// Longer than two watches over what is unused: the first may have begun
-/// while it was used.
+/// Longer than two observations of unused memory: the first may have begun
+/// while the memory was used.
 const PATIENCE: Duration = Duration::from_secs(12);
 
-/// Every free frame there is, each with its number in it.
+/// Takes every free frame and writes its number into it.
 fn take_all() -> Vec<SharedPage> {
     let mut pages = Vec::with_capacity(frames::usage().free);
     while let Ok(page) = SharedPage::new() {
@@ -66,7 +66,7 @@ pub(crate) async fn memory_comes_on_demand_up_to_the_maximum(_: Bench) -> Outcom
     ensure!(dirty == 0, "{dirty} pages were not zero");
     drop(pages);
     let after = frames::usage();
-    // The list of pages has made the heap larger.
+    // The list of pages has grown the heap.
     ensure!(
         before.free - after.free < 64,
         "{} free frames became {}",
@@ -130,7 +130,7 @@ pub(crate) async fn a_closed_gate_keeps_memory_as_it_is(_: Bench) -> Outcome {
 
 pub(crate) async fn populated_pages_can_be_granted(bench: Bench) -> Outcome {
     let pages = take_all();
-    // Some of everywhere.
+    // Pages from all over the memory.
     let step = (pages.len() / 60).max(1);
     for page in pages.into_iter().step_by(step) {
         let pfn = page.pfn() as u64;

@@ -1,4 +1,4 @@
-//! Event channels, looped through Xen back to this guest.
+//! Event channels, looped back to this guest through Xen.
 
 use crate::{Bench, Outcome, ensure};
 use alloc::format;
@@ -7,13 +7,13 @@ use core::time::Duration;
 use kernel::event::{ChannelStatus, EventChannel, EventError};
 use kernel::{task, time};
 
-/// Both ends of a channel in this guest.
+/// Makes a channel with both ends in this guest.
 fn pair(bench: &Bench) -> Result<(EventChannel, EventChannel), alloc::string::String> {
     let one = EventChannel::alloc_unbound(bench.domid).map_err(|error| format!("{error}"))?;
     let port = one.port().map_err(|error| format!("{error}"))?;
     let other =
         EventChannel::bind_interdomain(bench.domid, port).map_err(|error| format!("{error}"))?;
-    // Binding raises an event, so that none is missed.
+    // Binding raises an event, so that no notification is missed.
     for end in [&one, &other] {
         end.take_pending().map_err(|error| format!("{error}"))?;
     }
@@ -80,7 +80,7 @@ pub(crate) async fn the_channel_limit_is_an_error(bench: Bench) -> Outcome {
         );
     };
     ensure!(error == EventError::TooMany, "{error}");
-    // With all of them waited for, the guest still sleeps and wakes.
+    // The guest still sleeps and wakes while it waits on all of them.
     let waits: Vec<_> = channels
         .into_iter()
         .map(|channel| task::spawn(async move { channel.wait().await }))

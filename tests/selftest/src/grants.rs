@@ -1,4 +1,4 @@
-//! Grants, given to this guest itself and mapped by it.
+//! Grants made to this guest itself and mapped by it.
 
 use crate::{Bench, Outcome, ensure};
 use alloc::format;
@@ -40,7 +40,7 @@ pub(crate) async fn what_is_written_is_seen_through_the_mapping(bench: Bench) ->
     Ok(())
 }
 
-/// Keeps a page mapped through a suspend, as no part of a guest may.
+/// Keeps a page mapped through a suspend, which no part of a guest may do.
 pub(crate) async fn hold_a_mapping(bench: Bench) -> Outcome {
     let page = granted(&bench, Access::ReadWrite)?;
     let mapping = mapped(&bench, &[reference(&page)?])?;
@@ -91,7 +91,7 @@ pub(crate) async fn a_page_in_use_is_quarantined(bench: Bench) -> Outcome {
         grant::quarantined_pages() == before + 1,
         "it was not counted"
     );
-    // The peer's mapping still reaches the page, which nobody else has got.
+    // The peer's mapping still reaches the page, which has no other user.
     mapping.store_u32(0, 7, Ordering::Relaxed);
     Ok(())
 }
@@ -107,7 +107,7 @@ pub(crate) async fn references_are_reused(bench: Bench) -> Outcome {
 }
 
 pub(crate) async fn the_table_grows(bench: Bench) -> Outcome {
-    // Three frames' worth of entries, all on different pages.
+    // Enough entries for three frames, all on different pages.
     let pages = (0..1500)
         .map(|_| granted(&bench, Access::ReadOnly))
         .collect::<Result<Vec<_>, String>>()?;

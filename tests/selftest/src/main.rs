@@ -1,10 +1,10 @@
-//! Tests the kernel from inside a guest, on real Xen: what the appliances do
-//! not use yet, and what cannot be seen from dom0.
+//! Tests the kernel from inside a guest, on real Xen: features that the
+//! appliances do not use yet, and behaviour that cannot be seen from dom0.
 //!
 //! Prints `selftest: passed NAME` or `selftest: failed NAME: WHY` for each
 //! case, and at the end `selftest: done, N passed, N failed`. With the option
-//! `hold=mapping` it tests nothing, keeps a granted page mapped and waits to be
-//! suspended, which must not happen silently.
+//! `hold=mapping` it runs no tests but keeps a granted page mapped and waits to
+//! be suspended, which must fail loudly.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod clock;
 mod elastic;
 mod events;
 mod grants;
+mod health;
 mod memory;
 mod regions;
 mod store;
@@ -33,7 +34,7 @@ kernel::guest!(main);
 /// Longest time that one case may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How a case ends: with why it failed, if it did.
+/// The outcome of a case; the error says why it failed.
 pub(crate) type Outcome = Result<(), String>;
 
 /// What a case may use.
@@ -51,7 +52,7 @@ macro_rules! cases {
     };
 }
 
-/// Fails the case where the condition does not hold.
+/// Fails the case if the condition does not hold.
 #[macro_export]
 macro_rules! ensure {
     ($condition:expr, $($why:tt)+) => {
@@ -74,7 +75,7 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         .map_err(|error| format!("domid: {error}"))?;
     let domid = domid
         .parse()
-        .map_err(|_| format!("domid {domid:?} is no number"))?;
+        .map_err(|_| format!("domid {domid:?} is not a number"))?;
     let bench = Bench { store, domid };
     match hold.as_deref() {
         None => {}
@@ -82,7 +83,7 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         Some(other) => return Err(format!("option \"hold\": {other:?} is not mapping")),
     }
     let cases = cases![
-        // Before anything has wanted memory.
+        // Before any other case has used memory.
         elastic::unused_memory_went_back_at_boot,
         elastic::a_closed_gate_keeps_memory_as_it_is,
         clock::never_goes_back,
@@ -119,6 +120,8 @@ async fn main(mut guest: Guest) -> Result<(), String> {
         store::permissions_are_read_back,
         store::the_uuid_is_that_of_the_toolstack,
         elastic::unused_memory_goes_back_and_comes_again,
+        // After everything else.
+        health::no_bug_was_reported,
     ];
     let (mut passed, mut failed) = (0, 0);
     for (name, case) in cases {

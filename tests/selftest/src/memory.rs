@@ -1,4 +1,4 @@
-//! The heap and the frame pool, up to their end.
+//! The heap and the frame pool, up to exhaustion.
 
 use crate::{Bench, Outcome, ensure};
 use alloc::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! What the channel needs: regions, a large window, copies, random numbers.
+//! Features that the channel needs: regions, a large window, copies, random
+//! numbers.
 
 use crate::{Bench, Outcome, ensure};
 use alloc::format;
@@ -97,7 +98,7 @@ pub(crate) async fn a_region_in_use_is_quarantined(bench: Bench) -> Outcome {
             "grant {reference} has not ended"
         );
     }
-    // Once more with the page unmapped: now it comes back.
+    // Once more with the page unmapped: now the region comes back.
     drop(mapping);
     ensure!(region.revoke().is_ok(), "it does not come back unmapped");
     let region = self::region(&bench, 5)?;
@@ -105,13 +106,13 @@ pub(crate) async fn a_region_in_use_is_quarantined(bench: Bench) -> Outcome {
     drop(region);
     let quarantined = grant::quarantined_pages() - before;
     ensure!(quarantined == 5, "{quarantined} pages in quarantine");
-    // The peer's mapping still reaches pages that nobody else has got.
+    // The peer's mapping still reaches the pages, which have no other user.
     mapping.write(0, &[0xff; 5 * PAGE]);
     Ok(())
 }
 
-/// 8 MiB and more at once, which is more than this guest has: the same pages
-/// again and again.
+/// Maps 8 MiB and more at once, which is more than this guest has, by mapping
+/// the same pages repeatedly.
 pub(crate) async fn the_window_has_room_for_many_pages(bench: Bench) -> Outcome {
     const ROUNDS: usize = 36;
     let region = region(&bench, 64)?;
@@ -131,7 +132,8 @@ pub(crate) async fn the_window_has_room_for_many_pages(bench: Bench) -> Outcome 
             );
         }
     }
-    // Full at last, which is an error; and every second one can be had again.
+    // The window is full at last, which is an error; then every second mapping
+    // can be replaced.
     while let Ok(mapping) = whole(&bench, &region) {
         mappings.push(mapping);
         ensure!(mappings.len() < 64, "a window without end");
@@ -187,7 +189,7 @@ pub(crate) async fn copies_keep_to_their_bytes(bench: Bench) -> Outcome {
     Ok(())
 }
 
-/// Wide registers stay this guest's own while others run.
+/// The contents of wide registers survive while other domains run.
 pub(crate) async fn copies_are_right_for_a_while(bench: Bench) -> Outcome {
     let page = SharedPage::new().map_err(|error| format!("{error}"))?;
     let page = GrantedPage::new(bench.domid, page, Access::ReadWrite)
@@ -203,7 +205,7 @@ pub(crate) async fn copies_are_right_for_a_while(bench: Bench) -> Outcome {
     Ok(())
 }
 
-/// Prints what a copy costs; in virtual time a nanosecond is an instruction.
+/// Prints the cost of a copy; in virtual time a nanosecond is an instruction.
 pub(crate) async fn copies_are_wide(bench: Bench) -> Outcome {
     const ROUNDS: u32 = 200;
     let region = region(&bench, 16)?;

@@ -47,7 +47,7 @@ pub(crate) async fn watches_fire(bench: Bench) -> Outcome {
 pub(crate) async fn a_transaction_is_all_or_nothing(bench: Bench) -> Outcome {
     let store = bench.store;
     store.write("data/counter", "0").await.map_err(text)?;
-    // Both read and write the same node: one of them has to try again.
+    // Both read and write the same node, so one of them has to retry.
     let add = |store: kernel::xenstore::Xenstore| {
         task::spawn(async move {
             for _ in 0..5 {

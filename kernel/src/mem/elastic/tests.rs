@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 use spin::Mutex;
 
-/// Frames that one page table maps, here.
+/// Frames that one page table maps in these tests.
 const TABLE: usize = 256;
 
-/// A host with so much memory for the domain, which keeps its own record.
+/// A host with limited memory for the domain, which keeps its own record.
 struct Host {
     state: Mutex<State>,
 }
@@ -34,7 +34,7 @@ impl Reservation for Host {
         assert_eq!(
             table.is_some(),
             !state.tables.contains(&(frames.start / TABLE)),
-            "a frame for a table where one is missing, and only there"
+            "a frame for a table is given exactly when the table is missing"
         );
         let count = frames.len().min(state.left);
         if count > 0
@@ -62,7 +62,7 @@ impl Reservation for Host {
     }
 }
 
-/// A domain of `total` frames, `mapped` of them resident, on a host with
+/// Makes a domain of `total` frames, `mapped` of them resident, on a host with
 /// memory for `left` more.
 fn domain(total: usize, mapped: usize, left: usize) -> (Elastic, &'static Host) {
     let host = Box::leak(Box::new(Host {
@@ -174,7 +174,7 @@ fn the_reserve_is_filled_and_what_is_unused_goes_back() {
         elastic.pool.put(pfn..pfn + 1);
     }
     assert!(elastic.has_plenty());
-    // Part of it is wanted for a moment: that part stays.
+    // Part of it is used for a moment: that part stays.
     elastic.begin_watch();
     let wanted: Vec<_> = (0..600).filter_map(|_| elastic.take_single()).collect();
     for pfn in wanted {
@@ -182,7 +182,7 @@ fn the_reserve_is_filled_and_what_is_unused_goes_back() {
     }
     while elastic.release_unused() {}
     assert!(elastic.pool.free() >= 600, "{}", elastic.pool.free());
-    // Nothing of it: all but the reserve goes.
+    // None of it is used: all but the reserve goes.
     elastic.begin_watch();
     while elastic.release_unused() {}
     let free = elastic.pool.free();
@@ -193,7 +193,8 @@ fn the_reserve_is_filled_and_what_is_unused_goes_back() {
 }
 
 proptest! {
-    /// Whatever happens, every frame has one holder and memory behind it.
+    /// In any sequence of operations, every frame in use has one holder and
+    /// memory behind it.
     #[test]
     fn frames_in_use_have_memory(
         mapped in 1usize..600,
@@ -249,7 +250,8 @@ fn the_floor_is_kept_whatever_is_free() {
         assert!(elastic.grow_top(), "the host has enough");
     }
     assert!(host.state.lock().resident.len() >= 1024);
-    // What is used counts: with all of it in use only the reserve is wanted.
+    // Used frames count towards the floor: with everything in use, only the
+    // reserve is wanted.
     let held = take_all(&mut elastic);
     for pfn in held {
         elastic.pool.put(pfn..pfn + 1);

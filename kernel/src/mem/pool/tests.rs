@@ -3,7 +3,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use proptest::prelude::*;
 
-/// A pool of `total` frames of which `mapped` are free.
+/// Makes a pool of `total` frames of which `mapped` are free.
 pub(in crate::mem) fn pool(total: usize, mapped: Range<Pfn>) -> Pool {
     let bitmap = || Box::leak(vec![0; total.div_ceil(64)].into_boxed_slice());
     let mut pool = Pool::new(total, bitmap(), bitmap());

@@ -1,11 +1,11 @@
-//! Requests as the toolstack makes them, withdrawn ones too.
+//! Requests as the toolstack makes them, including withdrawn ones.
 
 use core::pin::pin;
 
 use super::{Request, Requests};
 use crate::xenstore::{StoreError, fake::Harness};
 
-/// A listening guest whose first, empty event is over.
+/// Returns a listening guest that has consumed the first, empty event.
 fn listening(node: Option<&str>) -> (Harness, Requests) {
     let mut harness = Harness::new();
     for feature in super::FEATURES {

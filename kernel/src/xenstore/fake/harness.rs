@@ -29,7 +29,7 @@ impl Harness {
         Self::starting_at(0)
     }
 
-    /// With ring indices that start at `index`, to have them wrap.
+    /// Starts with ring indices at `index`, so that they can be made to wrap.
     pub(crate) fn starting_at(index: u32) -> Self {
         let page = Page::starting_at(index);
         let connection = Rc::new(Connection::default());
@@ -43,7 +43,7 @@ impl Harness {
         }
     }
 
-    /// Moves bytes until nothing moves any more; time stands still.
+    /// Moves bytes until there are none left to move; time stands still.
     pub(crate) fn exchange(&mut self) {
         loop {
             let pumped = self.driver.pump(&self.connection, self.now);
@@ -58,8 +58,9 @@ impl Harness {
         }
     }
 
-    /// Drives a future until it is done or waits for time or another domain.
-    /// It is polled again only when it was woken, so a lost wake-up shows.
+    /// Drives a future until it is done, or waits for time to pass or for
+    /// another domain. It is polled again only after it was woken, so a lost
+    /// wake-up shows.
     pub(crate) fn settle<F: Future>(&mut self, mut future: Pin<&mut F>) -> Poll<F::Output> {
         let (waker, woken) = Woken::new();
         let mut context = Context::from_waker(&waker);
@@ -72,7 +73,7 @@ impl Harness {
         }
     }
 
-    /// Drives a future to its end, and lets time pass where it needs that.
+    /// Drives a future to its end, letting time pass as needed.
     pub(crate) fn run<F: Future>(&mut self, future: F) -> F::Output {
         let mut future = pin!(future);
         loop {
@@ -84,13 +85,14 @@ impl Harness {
         }
     }
 
-    /// The guest becomes another domain: the same page, but another xenstored.
+    /// Makes the guest another domain, with the same page but another
+    /// xenstored.
     pub(crate) fn migrate(&mut self) {
         self.server = Server::new(self.page.clone());
         self.connection.with(|session| session.renew());
     }
 
-    /// Lets the client alone move bytes.
+    /// Lets only the client move bytes.
     pub(crate) fn pump(&mut self) {
         self.driver.pump(&self.connection, self.now);
     }
@@ -114,7 +116,7 @@ impl Harness {
     }
 }
 
-/// Remembers that its waker was woken.
+/// A waker that remembers that it was woken.
 #[derive(Default)]
 pub(crate) struct Woken(AtomicBool);
 
@@ -124,7 +126,7 @@ impl Woken {
         (Waker::from(Arc::clone(&woken)), woken)
     }
 
-    /// Whether it was woken since the last call.
+    /// Returns whether it was woken since the last call.
     pub(crate) fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }

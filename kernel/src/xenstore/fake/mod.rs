@@ -1,7 +1,7 @@
 //! A xenstored for tests: a tree in memory behind the real ring, and a
 //! harness that drives a client against it under a virtual clock.
 //!
-//! `page` is the shared page, `tree` what is stored, `server` the protocol.
+//! `page` is the shared page, `tree` the stored nodes, `server` the protocol.
 
 mod harness;
 mod page;

@@ -7,12 +7,12 @@ use xen_sys::abi::xenstore_domain_interface as Layout;
 
 use crate::xenstore::ring::{RING_BYTES, RingMemory};
 
-/// The page; clones are views of the same one.
+/// The page; clones are views of the same page.
 #[derive(Clone)]
 pub(crate) struct Page(Rc<RefCell<Vec<u8>>>);
 
 impl Page {
-    /// A page whose indices all start at `index`.
+    /// Makes a page whose indices all start at `index`.
     pub(crate) fn starting_at(index: u32) -> Self {
         let page = Self(Rc::new(RefCell::new(vec![0; 4096])));
         for offset in [
@@ -26,7 +26,7 @@ impl Page {
         page
     }
 
-    /// Takes at most `limit` bytes out of the request ring, as xenstored does.
+    /// Reads at most `limit` bytes from the request ring, as xenstored does.
     pub(crate) fn take_requests(&self, limit: usize) -> Vec<u8> {
         let consumer = self.load(offset_of!(Layout, req_cons));
         let waiting = self
@@ -49,7 +49,7 @@ impl Page {
         bytes
     }
 
-    /// Puts at most `limit` bytes into the response ring; returns how many.
+    /// Writes at most `limit` bytes into the response ring; returns how many.
     pub(crate) fn put_responses(&self, bytes: &[u8], limit: usize) -> usize {
         let producer = self.load(offset_of!(Layout, rsp_prod));
         let used = producer.wrapping_sub(self.load(offset_of!(Layout, rsp_cons))) as usize;
@@ -66,7 +66,7 @@ impl Page {
         count
     }
 
-    /// Whether the response ring has no room left.
+    /// Returns whether the response ring is full.
     pub(crate) fn is_full_of_responses(&self) -> bool {
         let producer = self.load(offset_of!(Layout, rsp_prod));
         let consumer = self.load(offset_of!(Layout, rsp_cons));

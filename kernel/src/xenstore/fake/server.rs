@@ -28,18 +28,18 @@ pub(crate) struct Server {
     outbox: Vec<u8>,
     transactions: BTreeMap<u32, (u64, Tree, Vec<String>)>,
     last_transaction: u32,
-    /// Counts changes of the tree.
+    /// The number of changes of the tree.
     generation: u64,
     watches: Vec<(String, String)>,
     /// Most bytes moved each way in one step.
     pub(crate) chunk: usize,
-    /// Takes requests but answers nothing.
+    /// Whether it takes requests but answers none.
     pub(crate) silent: bool,
-    /// Takes requests of this type but does not answer them.
+    /// The type of requests that it takes but does not answer.
     pub(crate) silent_on: Option<u32>,
-    /// Commits that still meet a conflict.
+    /// How many further commits meet a conflict.
     pub(crate) conflicts: usize,
-    /// What dom0 writes at such a conflict, to cause it.
+    /// What dom0 writes to cause such a conflict.
     pub(crate) conflicting_write: Option<(&'static str, &'static str)>,
     pub(crate) notified: bool,
     /// Requests served, by type.
@@ -78,7 +78,7 @@ impl Server {
         self.put_owned_by(GUEST, path, value);
     }
 
-    /// Writes as dom0 a node that all may read and `owner` may write.
+    /// Writes, as dom0, a node that all may read and `owner` may write.
     pub(crate) fn put_owned_by(&mut self, owner: DomId, path: &str, value: &str) {
         let path = absolute(path);
         let owner = Permission {
@@ -96,28 +96,29 @@ impl Server {
         self.changed(&path);
     }
 
-    /// The value of a node, as dom0 sees it.
+    /// Returns the value of a node, as dom0 sees it.
     pub(crate) fn get(&self, path: &str) -> Option<&str> {
         core::str::from_utf8(self.tree.peek(&absolute(path))?).ok()
     }
 
-    /// Watches that are set.
+    /// Returns the number of watches.
     pub(crate) fn watch_count(&self) -> usize {
         self.watches.len()
     }
 
-    /// Transactions that are open.
+    /// Returns the number of open transactions.
     pub(crate) fn transaction_count(&self) -> usize {
         self.transactions.len()
     }
 
-    /// Queues bytes of any kind for the guest.
+    /// Queues arbitrary bytes for the guest.
     pub(crate) fn inject(&mut self, bytes: &[u8]) {
         self.outbox.extend_from_slice(bytes);
         self.notified = true;
     }
 
-    /// One step, if there is reason to be awake; whether anything moved.
+    /// Takes one step, if there is reason to be awake; returns whether anything
+    /// moved.
     pub(crate) fn step(&mut self) -> bool {
         if !self.notified {
             return false;
@@ -132,7 +133,7 @@ impl Server {
         }
         let sent = self.page.put_responses(&self.outbox, self.chunk);
         self.outbox.drain(..sent);
-        // Blocked on a full ring it sleeps, as the real one does.
+        // It sleeps on a full ring, as the real one does.
         let blocked = !self.outbox.is_empty() && self.page.is_full_of_responses();
         let moved = !requests.is_empty() || sent > 0;
         self.notified = moved && !blocked;
@@ -289,13 +290,13 @@ impl Server {
     }
 }
 
-/// The token behind the path of a `WATCH` or `UNWATCH`.
+/// Returns the token behind the path of a `WATCH` or `UNWATCH`.
 fn token(rest: &[u8]) -> Result<String, Errno> {
     let token = rest.strip_suffix(b"\0").ok_or("EINVAL")?;
     String::from_utf8(token.to_vec()).map_err(|_| "EINVAL")
 }
 
-/// The path from the root; `.` is the guest's own directory.
+/// Returns the path from the root; `.` is the guest's own directory.
 fn absolute(path: &str) -> String {
     match path {
         _ if path.starts_with('/') => path.into(),
@@ -304,7 +305,7 @@ fn absolute(path: &str) -> String {
     }
 }
 
-/// Bytes of a header, for tests that make messages themselves.
+/// Encodes a header, for tests that make messages themselves.
 pub(crate) fn raw_message(kind: u32, request_id: u32, length: u32, payload: &[u8]) -> Vec<u8> {
     let header = Header {
         kind,

@@ -1,4 +1,4 @@
-//! What the fake xenstored stores: nodes with owner and permissions.
+//! The fake xenstored's nodes, with owner and permissions.
 
 use alloc::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use crate::{
     xenstore::permission::{Access, Permission},
 };
 
-/// An errno by name.
+/// The name of an errno.
 pub(super) type Errno = &'static str;
 
 #[derive(Clone)]
@@ -28,8 +28,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Writes as dom0 and gives the node these permissions. Parents that are
-    /// missing become dom0's, for all to read.
+    /// Writes as dom0 and gives the node these permissions. Missing parents
+    /// become dom0's, for all to read.
     pub(super) fn plant(&mut self, path: &str, value: &[u8], permissions: Vec<Permission>) {
         if let Some((parent, _)) = path.rsplit_once('/')
             && !self.nodes.contains_key(parent)

@@ -1,4 +1,4 @@
-//! Messages put together from pieces, and what a payload's forms are.
+//! Messages assembled from pieces, and the forms of payloads.
 
 use alloc::{string::String, vec::Vec};
 

@@ -1,4 +1,5 @@
-//! A xenstored that lies: errors, never a panic, and bounded memory.
+//! A xenstored that breaks the protocol: errors, never a panic, and bounded
+//! memory.
 
 use alloc::{string::String, vec::Vec};
 use core::{
@@ -20,7 +21,7 @@ use crate::{
     },
 };
 
-/// Poses one request, id 1, and has these bytes come instead of an answer.
+/// Makes one request, with id 1, and sends these bytes instead of a reply.
 fn answered_with(bytes: &[u8]) -> (Harness, Result<String, StoreError>) {
     let mut harness = Harness::new();
     harness.server.silent = true;
@@ -110,7 +111,7 @@ fn impossible_indices_end_the_connection_and_wake_watches() {
     }
 }
 
-/// Something that xenstored may send.
+/// Makes a message of a lying xenstored.
 fn lie() -> impl Strategy<Value = Vec<u8>> {
     let payload = prop_oneof![
         Just(b"OK\0".to_vec()),
@@ -125,8 +126,8 @@ fn lie() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Well-framed nonsense with likely ids: every request ends, in time, and
-    /// nothing is left of it.
+    /// Well-framed nonsense with likely ids: every request ends in time and
+    /// leaves nothing behind.
     #[test]
     fn nonsense_never_hangs_or_panics(lies in prop::collection::vec(lie(), 0..60)) {
         let mut session = Session::default();
@@ -162,7 +163,7 @@ proptest! {
         prop_assert!(fired <= 16);
     }
 
-    /// Bytes of any kind, in any pieces.
+    /// Any bytes, in any pieces.
     #[test]
     fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..9000), piece in 1_usize..2000) {
         let mut session = Session::default();

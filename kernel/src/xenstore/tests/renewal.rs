@@ -1,4 +1,4 @@
-//! The guest becomes another domain: another xenstored, which knows nothing of it.
+//! The guest becomes another domain, with another xenstored that knows nothing of it.
 
 use core::pin::pin;
 
@@ -65,7 +65,7 @@ fn a_commit_that_was_not_answered_is_repeated_with_its_work() {
     repeated_after_silence_on(abi::XS_TRANSACTION_END);
 }
 
-/// The old xenstored does not answer a request of this type, the new one does.
+/// The old xenstored does not answer a request of this type; the new one does.
 fn repeated_after_silence_on(kind: u32) {
     let mut harness = Harness::new();
     let store = harness.store.clone();
@@ -109,7 +109,10 @@ fn a_held_connection_sends_nothing_and_is_quiet() {
     harness.hold();
     let mut read = pin!(store.read("name"));
     assert!(harness.settle(read.as_mut()).is_pending());
-    assert!(harness.is_quiet(), "a request that waits is no matter");
+    assert!(
+        harness.is_quiet(),
+        "a request that only waits does not count"
+    );
     assert_eq!(harness.server.served, []);
     harness.release();
     assert_eq!(harness.run(read).as_deref(), Ok("here"));
@@ -132,7 +135,7 @@ fn half_a_message_of_the_old_xenstored_does_no_harm() {
     let store = harness.store.clone();
     let mut watch = harness.run(store.watch("one")).expect("watch");
     harness.run(watch.next()).expect("the first event");
-    // An event of which only a part came before the suspend.
+    // An event of which only a part arrived before the suspend.
     harness.server.chunk = 7;
     harness.server.put("one", "changed");
     harness.server.step();

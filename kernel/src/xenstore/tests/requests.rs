@@ -122,13 +122,13 @@ fn an_unanswered_request_times_out_and_its_late_reply_hurts_nobody() {
     assert_eq!(harness.run(store.read("key")), Err(StoreError::Timeout));
     assert_eq!(harness.now, begun + REQUEST_DEADLINE);
     harness.server.silent = false;
-    // The answer to the first request, id 1, comes after all.
+    // The reply to the first request, id 1, arrives after all.
     let late = crate::xenstore::fake::raw_message(xen_sys::abi::XS_READ, 1, 4, b"late");
     harness.server.inject(&late);
     assert_eq!(harness.run(store.read("key")).as_deref(), Ok("old"));
     let statistics = harness.store.statistics();
     assert_eq!((statistics.timeouts, statistics.late), (1, 1));
-    // It is recognised once only.
+    // It is recognised only once.
     harness.server.inject(&late);
     harness.exchange();
     assert_eq!(harness.store.statistics().unmatched, 1);
@@ -157,7 +157,7 @@ fn requests_queue_up_to_a_bound_and_a_silent_xenstored_blocks_only_for_a_while()
             Poll::Ready(Err(StoreError::Timeout))
         );
     }
-    // What was sent still counts as in flight until it is forgotten.
+    // A request that was sent counts as in flight until it is forgotten.
     harness.server.silent = false;
     assert_eq!(harness.run(store.read("key")), Err(StoreError::Timeout));
     harness.pass(LATE_REPLY_LIFE);
@@ -197,7 +197,7 @@ fn a_request_dropped_after_it_was_sent_leaves_nothing_behind() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the pieces in which the rings move, and wherever the indices
+    /// However the bytes are split on the rings, and wherever the indices
     /// start, every request gets its own reply.
     #[test]
     fn each_of_many_requests_gets_its_own_reply(

@@ -1,4 +1,4 @@
-//! Transactions: all or nothing, conflicts, and none left open.
+//! Transactions: all or nothing, conflicts, none left open.
 
 use alloc::format;
 use core::{
@@ -54,7 +54,8 @@ fn a_conflict_repeats_the_work_with_fresh_values() {
             attempts += 1;
             let count: u32 = transaction.read("count").await?.parse().expect("number");
             if attempts == 1 {
-                // Another change, outside of the transaction, in its middle.
+                // Another change from outside, in the middle of the
+                // transaction.
                 store.write("count", "10").await?;
             }
             transaction.write("count", format!("{}", count + 1)).await

@@ -1,4 +1,4 @@
-//! Watches: the first event, coalescing, bounds, the end.
+//! Watches: the first event, coalescing, bounds, ending.
 
 use alloc::{boxed::Box, format, vec::Vec};
 use core::{
