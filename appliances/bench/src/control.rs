@@ -10,6 +10,7 @@ use kernel::pv::calls;
 use kernel::{grant, task, time};
 use netstack::{ReadHalf, StreamError, TcpListener, TcpStream};
 
+use crate::bells;
 use crate::failure::Failure;
 use crate::measure::Bench;
 use crate::order::Order;
@@ -94,13 +95,22 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
         Order::PingPong { peer, size, rounds } => bench.ping_pong(peer, size, rounds).await,
         Order::Connect { peer, count } => bench.connections(peer, count).await,
         Order::Udp { peer, size, rounds } => bench.udp(peer, size, rounds).await,
-        Order::Hold { peer, count } => bench.hold(peer, count).await.map(|n| format!("held={n}")),
-        Order::OpenBell { peer } => bench.open_bell(peer).map(|port| format!("port={port}")),
-        Order::AnswerBell { peer, port } => {
-            Bench::answer_bell(peer, port).map(|()| "answering=1".to_string())
+        Order::Hold { peer, count } => {
+            let held = bench.state().held.add(&bench.client, peer, count).await;
+            held.map(|n| format!("held={n}"))
         }
-        Order::RingBell { rounds } => bench.ring_bell(rounds).await,
-        Order::Release => bench.release().await.map(|n| format!("released={n}")),
+        Order::OpenBell { peer } => {
+            let opened = bench.state().bells.open(peer);
+            opened.map(|port| format!("port={port}"))
+        }
+        Order::AnswerBell { peer, port } => {
+            bells::answer(peer, port).map(|()| "answering=1".to_string())
+        }
+        Order::RingBell { rounds } => bench.state().bells.ring(rounds).await,
+        Order::Release => {
+            let released = bench.state().held.release().await;
+            released.map(|n| format!("released={n}"))
+        }
         Order::Flow => Ok(bench.state().flow.report()),
         Order::Counters => Ok(counters(bench)),
         Order::Stop => {
@@ -115,7 +125,7 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
 }
 
 fn counters(bench: &Bench) -> String {
-    let link = bench.network.statistics().link;
+    let link = bench.client.network.statistics().link;
     format!(
         "{} compared={} grants={} quarantined={} rx_frames={} tx_frames={} rx_bytes={} tx_bytes={}",
         calls::counts(),

@@ -13,6 +13,7 @@
 extern crate alloc;
 
 mod bells;
+mod client;
 mod control;
 mod failure;
 mod flow;
@@ -90,7 +91,10 @@ async fn main(guest: Guest) -> Result<(), String> {
     let listener = network
         .listen(options.control, BACKLOG)
         .map_err(|error| alloc::format!("port {}: {error}", options.control))?;
-    let bench = measure::Bench::new(network.clone(), options.tcp);
+    let bench = measure::Bench::new(client::Client {
+        network: network.clone(),
+        options: options.tcp,
+    });
     log::info!("bench: ready");
     join(control::serve(listener, bench), network.answer_console()).await;
     Ok(())

@@ -10,17 +10,15 @@ use core::time::Duration;
 
 use echo::pattern::PERIOD;
 use embassy_futures::join::join;
-use embedded_io_async::{Read, ReadExactError, Write};
-use kernel::time::{self, Instant};
-use netstack::{DatagramError, Network, ReadHalf, TcpOptions, TcpStream, WriteHalf};
+use embedded_io_async::{Read, Write};
+use kernel::time;
+use netstack::{DatagramError, ReadHalf, WriteHalf};
 
 use crate::bells::Bells;
+use crate::client::{Client, round, since};
 use crate::failure::Failure;
 use crate::flow::Flow;
 use crate::held::Held;
-
-/// How long a handshake may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a datagram's echo may take before it counts as lost.
 const ECHO_LIMIT: Duration = Duration::from_millis(500);
@@ -28,11 +26,10 @@ const ECHO_LIMIT: Duration = Duration::from_millis(500);
 /// Bytes read at a time.
 const CHUNK: usize = 32 * 1024;
 
-/// What measures: a network, and the options of its connections. A cheap handle.
+/// What measures: a client, and what its orders share. A cheap handle.
 #[derive(Clone)]
 pub(crate) struct Bench {
-    pub(crate) network: Network,
-    pub(crate) options: TcpOptions,
+    pub(crate) client: Client,
     state: Rc<State>,
 }
 
@@ -46,15 +43,10 @@ pub(crate) struct State {
     pub(crate) bells: Bells,
 }
 
-pub(crate) fn since(start: Instant) -> u128 {
-    time::now().saturating_duration_since(start).as_nanos()
-}
-
 impl Bench {
-    pub(crate) fn new(network: Network, options: TcpOptions) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
-            network,
-            options,
+            client,
             state: Rc::default(),
         }
     }
@@ -68,19 +60,6 @@ impl Bench {
         &self.state
     }
 
-    async fn connect(&self, peer: SocketAddr) -> Result<TcpStream, Failure> {
-        self.connect_with(peer, self.options).await
-    }
-
-    pub(crate) async fn connect_with(
-        &self,
-        peer: SocketAddr,
-        options: TcpOptions,
-    ) -> Result<TcpStream, Failure> {
-        let stream = self.network.connect_with(peer, CONNECT_LIMIT, options);
-        Ok(stream.await?)
-    }
-
     /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which it sends
     /// when it has read everything: so it covers delivery.
     pub(crate) async fn stream(
@@ -89,7 +68,7 @@ impl Bench {
         write: usize,
         total: u64,
     ) -> Result<String, Failure> {
-        let mut stream = self.connect(peer).await?;
+        let mut stream = self.client.connect(peer).await?;
         let buffer = vec![0x55; write];
         let start = time::now();
         let mut left = total;
@@ -116,7 +95,7 @@ impl Bench {
         total: u64,
         pause: Duration,
     ) -> Result<String, Failure> {
-        let (mut read, mut sink) = self.connect(peer).await?.split();
+        let (mut read, mut sink) = self.client.connect(peer).await?.split();
         let pattern = echo::pattern::repeated(PERIOD + write.max(CHUNK));
         self.state.flow.begin();
         let start = time::now();
@@ -139,7 +118,7 @@ impl Bench {
         size: usize,
         rounds: u64,
     ) -> Result<String, Failure> {
-        let mut stream = self.connect(peer).await?;
+        let mut stream = self.client.connect(peer).await?;
         let question = vec![0x55; size];
         let mut answer = vec![0; size];
         round(&mut stream, &question, &mut answer).await?;
@@ -162,7 +141,7 @@ impl Bench {
         let (mut first_byte, mut connected) = (String::new(), String::new());
         for number in 0..count {
             let start = time::now();
-            let mut stream = self.connect(peer).await?;
+            let mut stream = self.client.connect(peer).await?;
             let handshake = since(start);
             stream.write_all(&[1]).await?;
             if stream.read(&mut [0]).await? == 0 {
@@ -185,7 +164,7 @@ impl Bench {
         size: usize,
         rounds: u64,
     ) -> Result<String, Failure> {
-        let socket = self.network.bind_udp(0)?;
+        let socket = self.client.network.bind_udp(0)?;
         let mut question = vec![0x55; size];
         let mut answer = vec![0; size];
         let mut lost = 0_u64;
@@ -214,20 +193,6 @@ impl Bench {
         }
         let nanos = since(start);
         Ok(alloc::format!("rounds={rounds} lost={lost} ns={nanos}"))
-    }
-}
-
-/// One question and its answer.
-pub(crate) async fn round(
-    stream: &mut TcpStream,
-    question: &[u8],
-    answer: &mut [u8],
-) -> Result<(), Failure> {
-    stream.write_all(question).await?;
-    match stream.read_exact(answer).await {
-        Ok(()) => Ok(()),
-        Err(ReadExactError::UnexpectedEof) => Err(Failure::EndedAt(0)),
-        Err(ReadExactError::Other(error)) => Err(error.into()),
     }
 }
 

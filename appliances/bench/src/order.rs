@@ -105,9 +105,10 @@ impl fmt::Display for OrderError {
     }
 }
 
-/// The words of one order.
+/// The words of one order, behind its name.
 struct Words<'a> {
     words: SplitWhitespace<'a>,
+    /// How the order is written, for the error.
     usage: &'static str,
 }
 
@@ -161,67 +162,91 @@ impl FromStr for Order {
     fn from_str(line: &str) -> Result<Self, OrderError> {
         let mut words = line.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let usage = match name {
-            "stream" => "stream PEER:PORT WRITE_BYTES TOTAL_BYTES",
-            "verify" => "verify PEER:PORT WRITE_BYTES TOTAL_BYTES PAUSE_US",
-            "pingpong" => "pingpong PEER:PORT BYTES ROUNDS",
-            "connect" => "connect PEER:PORT COUNT",
-            "udp" => "udp PEER:PORT BYTES ROUNDS",
-            "hold" => "hold PEER:PORT COUNT",
-            "bell-open" => "bell-open DOMID",
-            "bell-answer" => "bell-answer DOMID PORT",
-            "bell" => "bell ROUNDS",
-            "release" => "release",
-            "flow" => "flow",
-            "counters" => "counters",
-            "stop" => "stop",
-            other => return Err(OrderError::Unknown(other.to_string())),
-        };
-        let mut words = Words { words, usage };
+        let mut words = Words { words, usage: "" };
         let order = match name {
-            "stream" => Self::Stream {
-                peer: words.peer()?,
-                write: words.size("WRITE_BYTES", WRITE)?,
-                total: words.number("TOTAL_BYTES", TOTAL)?,
-            },
-            "verify" => Self::Verify {
-                peer: words.peer()?,
-                write: words.size("WRITE_BYTES", WRITE)?,
-                total: words.number("TOTAL_BYTES", TOTAL)?,
-                pause: Duration::from_micros(words.number("PAUSE_US", PAUSE)?),
-            },
-            "pingpong" => Self::PingPong {
-                peer: words.peer()?,
-                size: words.size("BYTES", WRITE)?,
-                rounds: words.number("ROUNDS", ROUNDS)?,
-            },
-            "connect" => Self::Connect {
-                peer: words.peer()?,
-                count: words.number("COUNT", CONNECTIONS)?,
-            },
-            "udp" => Self::Udp {
-                peer: words.peer()?,
-                size: words.size("BYTES", DATAGRAM)?,
-                rounds: words.number("ROUNDS", ROUNDS)?,
-            },
-            "hold" => Self::Hold {
-                peer: words.peer()?,
-                count: words.number("COUNT", CONNECTIONS)?,
-            },
-            "bell-open" => Self::OpenBell {
-                peer: words.domain()?,
-            },
-            "bell-answer" => Self::AnswerBell {
-                peer: words.domain()?,
-                port: words.number("PORT", PORT)? as u32,
-            },
-            "bell" => Self::RingBell {
-                rounds: words.number("ROUNDS", ROUNDS)?,
-            },
-            "release" => Self::Release,
-            "flow" => Self::Flow,
-            "stop" => Self::Stop,
-            _ => Self::Counters,
+            "stream" => {
+                words.usage = "stream PEER:PORT WRITE_BYTES TOTAL_BYTES";
+                Self::Stream {
+                    peer: words.peer()?,
+                    write: words.size("WRITE_BYTES", WRITE)?,
+                    total: words.number("TOTAL_BYTES", TOTAL)?,
+                }
+            }
+            "verify" => {
+                words.usage = "verify PEER:PORT WRITE_BYTES TOTAL_BYTES PAUSE_US";
+                Self::Verify {
+                    peer: words.peer()?,
+                    write: words.size("WRITE_BYTES", WRITE)?,
+                    total: words.number("TOTAL_BYTES", TOTAL)?,
+                    pause: Duration::from_micros(words.number("PAUSE_US", PAUSE)?),
+                }
+            }
+            "pingpong" => {
+                words.usage = "pingpong PEER:PORT BYTES ROUNDS";
+                Self::PingPong {
+                    peer: words.peer()?,
+                    size: words.size("BYTES", WRITE)?,
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "connect" => {
+                words.usage = "connect PEER:PORT COUNT";
+                Self::Connect {
+                    peer: words.peer()?,
+                    count: words.number("COUNT", CONNECTIONS)?,
+                }
+            }
+            "udp" => {
+                words.usage = "udp PEER:PORT BYTES ROUNDS";
+                Self::Udp {
+                    peer: words.peer()?,
+                    size: words.size("BYTES", DATAGRAM)?,
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "hold" => {
+                words.usage = "hold PEER:PORT COUNT";
+                Self::Hold {
+                    peer: words.peer()?,
+                    count: words.number("COUNT", CONNECTIONS)?,
+                }
+            }
+            "bell-open" => {
+                words.usage = "bell-open DOMID";
+                Self::OpenBell {
+                    peer: words.domain()?,
+                }
+            }
+            "bell-answer" => {
+                words.usage = "bell-answer DOMID PORT";
+                Self::AnswerBell {
+                    peer: words.domain()?,
+                    port: words.number("PORT", PORT)? as u32,
+                }
+            }
+            "bell" => {
+                words.usage = "bell ROUNDS";
+                Self::RingBell {
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "release" => {
+                words.usage = "release";
+                Self::Release
+            }
+            "flow" => {
+                words.usage = "flow";
+                Self::Flow
+            }
+            "stop" => {
+                words.usage = "stop";
+                Self::Stop
+            }
+            "counters" => {
+                words.usage = "counters";
+                Self::Counters
+            }
+            other => return Err(OrderError::Unknown(other.to_string())),
         };
         words.end()?;
         Ok(order)

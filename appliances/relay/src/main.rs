@@ -3,8 +3,8 @@
 //! It accepts mail, hands it to the next hop while it arrives, and says 250
 //! for a message only after the next hop has, so that nothing accepted is lost
 //! with the guest. The dialogue is crate `smtp`; here is what connects it to
-//! sockets: [`options`], the
-//! [`next_hop`], one [`session`] per client, a [`refusal`] for the one too many.
+//! sockets: [`options`], the [`next_hop`], one [`session`] per client with its
+//! [`sockets`], a [`refusal`] for a client too many.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod next_hop;
 mod options;
 mod refusal;
 mod session;
+mod sockets;
 
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -55,7 +56,7 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         .await
         .map_err(Fatal::Network)?;
     let listener = network
-        .listen_with(options.listen, options.sessions, session::tcp_options())
+        .listen_with(options.listen, options.sessions, sockets::tcp_options())
         .map_err(|error| Fatal::Listen(options.listen, error))?;
     log::info!(
         "relay: listening on {}, {} clients at a time, next hop {}",

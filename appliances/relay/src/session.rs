@@ -8,12 +8,11 @@ use alloc::sync::Arc;
 use core::cell::Cell;
 use core::future::{Future, pending};
 use core::pin::Pin;
-use core::time::Duration;
 use embassy_futures::select::{Either6, select6};
 use embedded_io_async::{BufRead, Write};
 use kernel::power::{Hold, Stopping};
 use kernel::time::{self, Instant};
-use netstack::{Buffers, Network, ReadHalf, StreamError, TcpOptions, TcpStream, WriteHalf};
+use netstack::{Network, ReadHalf, StreamError, TcpStream, WriteHalf};
 use smtp::{Action, HopEvent, Relay, UnixTime, Wait};
 
 /// What all sessions share.
@@ -63,16 +62,6 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.leave();
         self.shared.sessions.set(self.shared.sessions.get() - 1);
-    }
-}
-
-/// Options of both sockets of a session. With 20 sessions their buffers take
-/// 2.5 MiB.
-pub(crate) fn tcp_options() -> TcpOptions {
-    TcpOptions {
-        buffers: Buffers::both(32 * 1024),
-        linger: Duration::from_secs(10),
-        ..TcpOptions::default()
     }
 }
 
