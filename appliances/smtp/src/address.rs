@@ -5,6 +5,7 @@
 //! into the trace header as it is: no address can carry a second command.
 
 use alloc::boxed::Box;
+use alloc::format;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,6 +24,15 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
+    /// Parses `local@domain`; returns `None` if `text` is not a mailbox.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match parse_path(format!("<{text}>").as_bytes()) {
+            Ok((Some(mailbox), "")) => Some(mailbox),
+            _ => None,
+        }
+    }
+
     /// The part before the `@`.
     #[must_use]
     pub fn local(&self) -> &str {

@@ -1,11 +1,11 @@
 //! What the operator decides: name, limits, time-outs, whose mail is relayed.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::address::{Mailbox, is_address_literal, is_domain};
+use crate::replies;
 
 /// Most domains in the list of [`Config::relay_for`].
 pub const RELAY_DOMAINS_MAX: usize = 64;
@@ -132,7 +132,7 @@ impl Config {
     /// close (RFC 5321 3.8).
     #[must_use]
     pub fn busy_greeting(&self) -> String {
-        format!("421 4.3.2 {} Too many connections\r\n", self.hostname)
+        replies::busy_greeting(&self.hostname)
     }
 
     /// The queue towards the next hop in bytes.
@@ -164,6 +164,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::address::parse_path;
 

@@ -29,6 +29,7 @@ mod drain;
 mod hops;
 mod line;
 mod relay;
+mod replies;
 mod reply;
 mod ring;
 mod server;

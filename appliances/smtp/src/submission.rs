@@ -6,7 +6,7 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 
-use crate::address::{Mailbox, is_domain, parse_path};
+use crate::address::{Mailbox, is_domain};
 use crate::body::SPARE;
 use crate::client::{Client, Event, Failure, Stage};
 use crate::command::BodyType;
@@ -52,18 +52,6 @@ pub struct Submission {
     out: Ring,
     hostname: String,
     recipient: Option<Mailbox>,
-}
-
-impl Mailbox {
-    /// The mailbox written as `local@domain`; `None` where that is none.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let path = alloc::format!("<{text}>");
-        match parse_path(path.as_bytes()) {
-            Ok((Some(mailbox), "")) => Some(mailbox),
-            _ => None,
-        }
-    }
 }
 
 impl Submission {

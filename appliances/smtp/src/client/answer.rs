@@ -6,6 +6,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use crate::replies;
 use crate::reply::{Reply, Status, TEXT_MAX};
 
 /// How much of a line is looked at, in bytes (RFC 5321 4.5.3.1.5 allows 512).
@@ -61,7 +62,7 @@ impl Answer {
         let class = u8::try_from(self.class()).unwrap_or(4);
         let text = match self.text.is_empty() {
             false => Cow::Owned(self.text),
-            true => Cow::Borrowed("Said by the next hop"),
+            true => Cow::Borrowed(replies::SAID_BY_HOP),
         };
         Reply {
             code: if self.code == 421 { 451 } else { self.code },

@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use crate::replies;
 use crate::reply::Reply;
 
 /// Why the session with the next hop ended early.
@@ -24,10 +25,10 @@ impl Failure {
     /// How a client that waits is told.
     pub(crate) fn reply(&self) -> Reply {
         match self {
-            Self::NotConnected => Reply::fixed(451, (4, 4, 1), "Next hop does not answer"),
-            Self::Closed => Reply::fixed(451, (4, 4, 2), "Connection to the next hop lost"),
-            Self::TimedOut => Reply::fixed(451, (4, 4, 2), "Next hop timed out"),
-            Self::Protocol => Reply::fixed(451, (4, 5, 0), "Next hop broke the protocol"),
+            Self::NotConnected => replies::NOT_CONNECTED,
+            Self::Closed => replies::HOP_CLOSED,
+            Self::TimedOut => replies::HOP_TIMED_OUT,
+            Self::Protocol => replies::HOP_BROKE_PROTOCOL,
             Self::Refused(reply) => reply.clone(),
         }
     }

@@ -14,6 +14,7 @@ use alloc::format;
 
 use crate::address::Mailbox;
 use crate::command::BodyType;
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 use answer::AnswerReader;
@@ -162,10 +163,7 @@ impl Client {
             }
             (Stage::Mail, 2) => self.rest(Stage::Open, Event::Ready),
             (Stage::Mail, 4 | 5) => self.rest(Stage::Idle, Event::SenderRefused(answer.pass_on())),
-            (Stage::Rcpt, 2) => self.rest(
-                Stage::Open,
-                Event::Recipient(Reply::fixed(250, (2, 1, 5), "Recipient ok")),
-            ),
+            (Stage::Rcpt, 2) => self.rest(Stage::Open, Event::Recipient(replies::RECIPIENT_OK)),
             (Stage::Rcpt, 4 | 5) => self.rest(Stage::Open, Event::Recipient(answer.pass_on())),
             (Stage::Data, 3) => self.rest(Stage::Message, Event::SendMessage),
             (Stage::Data, 4 | 5) => self.rest(Stage::Open, Event::DataRefused(answer.pass_on())),

@@ -3,10 +3,9 @@
 
 use super::{ACTIONS_HIGH, Action, Hop, HopEvent, Log, Relay};
 use crate::client::{self, Client, Failure, Stage};
+use crate::replies;
 use crate::reply::Reply;
 use crate::server::Waiting;
-
-const TOO_LARGE_FOR_HOP: Reply = Reply::fixed(552, (5, 3, 4), "Message too large for the next hop");
 
 impl Relay {
     /// Takes bytes that came from the next hop and returns how many; the rest
@@ -88,7 +87,7 @@ impl Relay {
         match (waiting, client.stage()) {
             (Waiting::Recipient(_), Stage::Idle) => {
                 if client.is_too_large(transaction.size) {
-                    self.refuse_transaction(TOO_LARGE_FOR_HOP);
+                    self.refuse_transaction(replies::TOO_LARGE_FOR_HOP);
                     return;
                 }
                 let sender = transaction.sender.as_ref();

@@ -23,6 +23,7 @@ use core::net::IpAddr;
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 use crate::server::{Event, Server, Transaction, Waiting};
@@ -34,8 +35,6 @@ const REPLIES_BYTES: usize = 4096;
 /// No input is taken while this many actions wait for the driver, which
 /// bounds their queue: one step adds a handful.
 const ACTIONS_HIGH: usize = 8;
-
-const SHUTTING_DOWN: Reply = Reply::fixed(421, (4, 3, 2), "Service is shutting down");
 
 /// The connection to the next hop.
 #[derive(Debug)]
@@ -248,7 +247,7 @@ impl Relay {
             self.end_session(None);
         }
         if self.shutting_down && self.server.is_idle() {
-            self.end_session(Some(SHUTTING_DOWN));
+            self.end_session(Some(replies::SHUTTING_DOWN));
         }
         if self.server.is_closing() && self.replies.is_empty() && !self.client_closed {
             self.client_closed = true;

@@ -2,9 +2,7 @@
 
 use super::{Hop, Log, Phase, Relay, Wait};
 use crate::client::{Failure, Stage};
-use crate::reply::Reply;
-
-const TOO_SLOW: Reply = Reply::fixed(421, (4, 4, 2), "Timed out, closing");
+use crate::replies;
 
 impl Relay {
     /// How long the present wait may last; `None` when the session is over.
@@ -72,7 +70,7 @@ impl Relay {
             }
             phase @ (Phase::ClientCommand | Phase::Message) => {
                 self.log(Log::ClientTimedOut(phase));
-                self.end_session(Some(TOO_SLOW));
+                self.end_session(Some(replies::TOO_SLOW));
             }
             Phase::HopConnect => self.hop_failed(Failure::NotConnected),
             Phase::HopGreeting | Phase::HopCommand | Phase::HopData | Phase::HopFinal => {

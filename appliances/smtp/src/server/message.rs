@@ -7,22 +7,21 @@
 use super::{Event, Server, State, Waiting};
 use crate::body::{Body, Fault, Limits, Outcome};
 use crate::drain::{Drain, Drained};
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 
 /// How much of a refused message is read beyond the largest size allowed.
 const DRAIN_EXTRA: u64 = 1024 * 1024;
 
-/// The codes are those that RFC 5321 4.3.2 allows as the answer to a message;
-/// 500 for a long line is not among them.
 fn reply_to(fault: Fault) -> Reply {
     match fault {
-        Fault::BareLineEnd => Reply::fixed(554, (5, 6, 0), "Bare CR or LF in the message"),
-        Fault::Nul => Reply::fixed(554, (5, 6, 0), "NUL in the message"),
-        Fault::LongLine => Reply::fixed(554, (5, 6, 0), "Line longer than 1000 octets"),
-        Fault::TooLarge => Reply::fixed(552, (5, 3, 4), "Message too large"),
-        Fault::TooManyHops => Reply::fixed(554, (5, 4, 6), "Too many hops, mail loop"),
-        Fault::EightBit => Reply::fixed(554, (5, 6, 3), "The next hop takes no 8-bit data"),
+        Fault::BareLineEnd => replies::BARE_LINE_END,
+        Fault::Nul => replies::NUL,
+        Fault::LongLine => replies::LONG_LINE,
+        Fault::TooLarge => replies::TOO_LARGE,
+        Fault::TooManyHops => replies::TOO_MANY_HOPS,
+        Fault::EightBit => replies::EIGHT_BIT,
     }
 }
 

@@ -11,7 +11,6 @@
 mod commands;
 mod message;
 
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::IpAddr;
@@ -22,12 +21,11 @@ use crate::command::BodyType;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::line::LineReader;
+use crate::replies;
 use crate::reply::{REPLY_ROOM, Reply};
 use crate::ring::Ring;
 use crate::time::UnixTime;
 use crate::trace::{QueueId, Trace};
-
-const SEND_DATA: &[u8] = b"354 End with <CRLF>.<CRLF>\r\n";
 
 /// A mail being accepted, from MAIL to the answer to its final dot.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ pub(crate) struct Server {
 impl Server {
     /// Begins the session with its greeting.
     pub(crate) fn new(config: Arc<Config>, peer: IpAddr, session: u32, replies: &mut Ring) -> Self {
-        replies.put(format!("220 {} ESMTP Causeway\r\n", config.hostname()).as_bytes());
+        replies.put(replies::greeting(config.hostname()).as_bytes());
         Self {
             config,
             peer,
@@ -237,7 +235,7 @@ impl Server {
             time: transaction.time,
         };
         message.put(trace.field().as_bytes());
-        replies.put(SEND_DATA);
+        replies.put(replies::SEND_DATA);
         self.state = self.new_body(eight_bit);
     }
 
