@@ -1,5 +1,5 @@
-//! Events alone between two guests, without anything shared: what a question and its answer cost
-//! when they carry nothing. No question whose guest blocks until the answer's event can be faster.
+//! Events between two guests that share nothing else: what a question and its answer cost when they
+//! carry nothing. No guest that blocks until the event of its answer can be faster.
 
 use alloc::string::String;
 use core::cell::RefCell;

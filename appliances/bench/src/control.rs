@@ -1,4 +1,4 @@
-//! The control port: one order a line, one line for an answer, `ok …` or `error …`.
+//! The control port: each line is an order, and is answered by one line, `ok …` or `error …`.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -21,8 +21,8 @@ const LINE_MAX: usize = 200;
 /// How long any order may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Serves every client in a task of its own; the listener's backlog bounds them only while they
-/// wait, but each has at most one order under way.
+/// Serves every client in a task of its own; never completes. The listener's backlog bounds clients
+/// only until they are accepted, but each has at most one order under way.
 pub(crate) async fn serve(mut listener: TcpListener, bench: Bench) {
     loop {
         let client = listener.accept().await;
@@ -42,8 +42,8 @@ async fn converse(client: TcpStream, bench: &Bench) -> Result<(), StreamError> {
     while let Some(line) = read_line(&mut read).await? {
         log::debug!("bench: {line}");
         let work = time::timeout(ORDER_LIMIT, carry_out(&line, bench));
-        // Nothing may come before the answer: input then means that the client has hung up, or
-        // does not keep to the order of things.
+        // A client sends nothing before it has its answer: input means that it has hung up, or
+        // does not keep to the protocol.
         let answer = match select(work, more(&mut read)).await {
             Either::First(Ok(answer)) => answer,
             Either::First(Err(time::TimedOut)) => format!("error {}\n", Failure::TimedOut),
@@ -54,7 +54,7 @@ async fn converse(client: TcpStream, bench: &Bench) -> Result<(), StreamError> {
     Ok(())
 }
 
-/// Reads up to the next line end; `None` at the end of the stream, or for a line that is too long.
+/// Reads a line. Returns `None` at the end of the stream, and for a line that is too long.
 async fn read_line(read: &mut ReadHalf) -> Result<Option<String>, StreamError> {
     let mut line = String::new();
     loop {
@@ -73,9 +73,9 @@ async fn read_line(read: &mut ReadHalf) -> Result<Option<String>, StreamError> {
     }
 }
 
-/// Ready when there is input, or an end.
+/// Completes once there is input, or the stream has ended.
 async fn more(read: &mut ReadHalf) {
-    // An error is an end too; the next read tells of it.
+    // An error is an end too; the next read returns it.
     let _ = read.fill_buf().await;
 }
 

@@ -1,4 +1,4 @@
-//! Connections that are kept open without traffic.
+//! Connections kept open without traffic.
 
 use alloc::vec::Vec;
 use core::cell::RefCell;

@@ -1,4 +1,4 @@
-//! The measurements. Times are nanoseconds of the guest's clock.
+//! The measurements. Times are in nanoseconds of the guest's clock.
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -26,17 +26,17 @@ const ECHO_LIMIT: Duration = Duration::from_millis(500);
 /// Bytes read at a time.
 const CHUNK: usize = 32 * 1024;
 
-/// What measures: a client, and what its orders share. A cheap handle.
+/// A client that measures, and the state that its orders share. A cheap handle.
 #[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) client: Client,
     state: Rc<State>,
 }
 
-/// What the orders share.
+/// State that the orders share.
 #[derive(Default)]
 pub(crate) struct State {
-    /// How often everything was asked to stop.
+    /// Number of [`Bench::stop`] calls.
     stops: Cell<u64>,
     pub(crate) flow: Flow,
     pub(crate) held: Held,
@@ -60,8 +60,8 @@ impl Bench {
         &self.state
     }
 
-    /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which it sends
-    /// when it has read everything: so it covers delivery.
+    /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which the peer
+    /// sends once it has read everything; so it includes delivery.
     pub(crate) async fn stream(
         &self,
         peer: SocketAddr,
@@ -86,8 +86,8 @@ impl Bench {
         Ok(alloc::format!("bytes={total} ns={nanos}"))
     }
 
-    /// Sends the pattern to an echo service and compares what comes back. A stop that comes while
-    /// a write waits takes effect when that is done.
+    /// Sends the pattern to an echo service and compares what comes back. A stop during a write
+    /// takes effect when the write is done.
     pub(crate) async fn verify(
         &self,
         peer: SocketAddr,
@@ -111,7 +111,8 @@ impl Bench {
         Ok(alloc::format!("bytes={bytes} ns={nanos} gap_ns={gap}"))
     }
 
-    /// Asks and waits for the answer, again and again; the first round is not counted.
+    /// Puts `rounds` questions, each after the answer to the one before; the first round is not
+    /// counted.
     pub(crate) async fn ping_pong(
         &self,
         peer: SocketAddr,
@@ -131,8 +132,8 @@ impl Bench {
         Ok(alloc::format!("rounds={rounds} ns={nanos}"))
     }
 
-    /// From the call of connect to the first byte that comes back, for each connection; and, of
-    /// that, to the end of connect.
+    /// Measures, for each connection, the time from the call of connect to the first byte that
+    /// comes back, and that to the end of connect.
     pub(crate) async fn connections(
         &self,
         peer: SocketAddr,
@@ -157,7 +158,8 @@ impl Bench {
         Ok(alloc::format!("ns={first_byte} handshake_ns={connected}"))
     }
 
-    /// As [`Self::ping_pong`], with datagrams; a lost one costs its round a time-out.
+    /// Puts `rounds` questions in datagrams, each after the answer to the one before; a lost
+    /// datagram costs its round a time-out.
     pub(crate) async fn udp(
         &self,
         peer: SocketAddr,
@@ -170,7 +172,7 @@ impl Bench {
         let mut lost = 0_u64;
         let start = time::now();
         for number in 0..rounds {
-            // An echo that comes late is not taken for the next one's.
+            // Numbered, so that a late echo is not taken for that of the next question.
             for (byte, mark) in question.iter_mut().zip(number.to_le_bytes()) {
                 *byte = mark;
             }
@@ -197,7 +199,7 @@ impl Bench {
 }
 
 impl Bench {
-    /// Sends the pattern, `total` bytes or until it is told to stop, and then the end.
+    /// Sends `total` bytes of the pattern, or until the next stop, and then a FIN.
     async fn send(
         &self,
         sink: &mut WriteHalf,
@@ -211,7 +213,7 @@ impl Bench {
         while sent.get() < total && self.state.stops.get() == stops {
             let len = (total - sent.get()).min(write as u64) as usize;
             let at = (sent.get() % PERIOD as u64) as usize;
-            // Counted before, because the echo may be here before the next line is reached.
+            // Counted first, because the echo may arrive before the write returns.
             sent.set(sent.get() + len as u64);
             sink.write_all(&pattern[at..at + len]).await?;
             if !pause.is_zero() {
@@ -222,7 +224,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Compares what comes back until its end; returns the longest time without any.
+    /// Compares what comes back, up to its end; returns the longest time without any.
     async fn compare(
         &self,
         read: &mut ReadHalf,

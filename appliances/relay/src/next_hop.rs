@@ -1,4 +1,4 @@
-//! The next hop: where it is and how to get there.
+//! The next hop: its name and port, and how to connect to it.
 
 use crate::sockets::tcp_options;
 use alloc::borrow::ToOwned;

@@ -8,7 +8,7 @@ use crate::reply::Reply;
 
 /// Longest command line in bytes with its CRLF (RFC 5321 4.5.3.1.4).
 const LINE_MAX: usize = 512;
-/// What MAIL may be longer by: SIZE (RFC 1870 3) and BODY (RFC 6152 2).
+/// Bytes by which MAIL may be longer: SIZE (RFC 1870 3) and BODY (RFC 6152 2).
 const MAIL_EXTRA: usize = 26 + 17;
 /// The longest line that any command may have.
 pub(crate) const LONGEST_LINE: usize = LINE_MAX + MAIL_EXTRA;
@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Help,
 }
 
-/// Parses `line`, which is without its CRLF; the error is the reply to send.
+/// Parses `line`, which has lost its CRLF. The error is the reply to send.
 pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
     let word_len = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     let (word, argument) = line.split_at(word_len);
@@ -94,8 +94,8 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
     }
 }
 
-/// The name goes into the trace header, so only what RFC 5321 4.1.1.1 allows
-/// passes: a domain or an address literal.
+/// Parses HELO and EHLO. The name goes into the trace header, so only what RFC
+/// 5321 4.1.1.1 allows passes: a domain or an address literal.
 fn hello(argument: &[u8], extended: bool) -> Result<Command, Reply> {
     let name = core::str::from_utf8(argument).map_err(|_| replies::ARGUMENT)?;
     if !is_domain(name) && !is_address_literal(name) {
@@ -105,8 +105,8 @@ fn hello(argument: &[u8], extended: bool) -> Result<Command, Reply> {
     Ok(Command::Hello { name, extended })
 }
 
-/// Removes `FROM:` or `TO:`. Spaces behind the colon are against RFC 5321
-/// 3.3 but common, and harmless as the command is written anew for the hop.
+/// Removes `FROM:` or `TO:`. Spaces behind the colon violate RFC 5321 3.3 but
+/// are common, and harmless because the hop gets a newly written command.
 fn behind_keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Reply> {
     match argument.split_at_checked(keyword.len()) {
         Some((front, path)) if front.eq_ignore_ascii_case(keyword) => Ok(path.trim_ascii_start()),
@@ -114,7 +114,7 @@ fn behind_keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Re
     }
 }
 
-/// The parameters behind a path; the first one is behind a space.
+/// Splits off the parameters behind a path; a space comes before each.
 fn parameters(rest: &str) -> Result<impl Iterator<Item = &str>, Reply> {
     match rest.is_empty() || rest.starts_with(' ') {
         true => Ok(rest.split(' ').filter(|part| !part.is_empty())),
@@ -148,8 +148,8 @@ fn mail(argument: &[u8]) -> Result<Command, Reply> {
     Ok(Command::Mail { sender, size, body })
 }
 
-/// RFC 1870 allows 20 digits, more than 64 bits hold: such a size is too
-/// large for anyone, so it is taken as the largest there is.
+/// Parses a size. RFC 1870 allows 20 digits, which may exceed 64 bits: such a
+/// size is too large for any server, so it is taken as the largest number.
 fn parse_size(value: &str) -> Result<u64, Reply> {
     let digits = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
     match digits {

@@ -1,8 +1,8 @@
 //! Between DATA and the final dot.
 //!
 //! A refused message is read to its end before the reply is sent, since few
-//! clients look for a reply earlier. Only when its line ends are doubtful, or
-//! when it does not end, is the session closed behind the reply.
+//! clients look for a reply earlier. The session is closed after the reply only
+//! if the line ends are doubtful or the message does not end.
 
 use super::{Event, Server, State, Waiting};
 use crate::body::{Body, Fault, Limits, Outcome};
@@ -11,7 +11,7 @@ use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 
-/// How much of a refused message is read beyond the largest size allowed.
+/// Bytes of a refused message that are read beyond the largest size allowed.
 const DRAIN_EXTRA: u64 = 1024 * 1024;
 
 fn reply_to(fault: Fault) -> Reply {
@@ -26,10 +26,10 @@ fn reply_to(fault: Fault) -> Reply {
 }
 
 impl Server {
-    /// The state of a message that begins. 8-bit data passes whether declared
-    /// or not, as other relays let it, unless the next hop does not offer
-    /// 8BITMIME: RFC 6152 3 then asks to convert or to refuse, and a relay
-    /// that holds no message cannot convert.
+    /// Returns the state at the beginning of a message. 8-bit data passes
+    /// whether declared or not, as with other relays, unless the next hop does
+    /// not offer 8BITMIME: RFC 6152 3 then asks to convert or to refuse, and a
+    /// relay that holds no message cannot convert.
     pub(super) fn new_body(&self, eight_bit: bool) -> State {
         State::Message(Body::new(Limits {
             size: self.config.max_message_bytes,
@@ -65,7 +65,7 @@ impl Server {
         (taken, event)
     }
 
-    /// The message cannot go on: reads over the rest, then answers `reply`.
+    /// Refuses a message on its way: reads over the rest, then answers `reply`.
     pub(crate) fn refuse_message(&mut self, reply: Reply) {
         if let State::Message(body) = &self.state {
             let left = self.config.max_message_bytes.saturating_add(DRAIN_EXTRA);
