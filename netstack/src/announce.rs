@@ -1,6 +1,6 @@
 //! Frames that tell the link where an address lives now: gratuitous ARP (RFC 5227 section 3) and
-//! unsolicited neighbour advertisements (RFC 4861 section 7.2.6). Needed after connecting and,
-//! above all, after a migration: bridges and neighbours learn the new place from them.
+//! unsolicited neighbour advertisements (RFC 4861 section 7.2.6). They are needed after connecting
+//! and, above all, after a migration: bridges and neighbours learn from them where the guest is.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::time::Duration;
@@ -17,10 +17,9 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The Ethernet group of [`ALL_NODES`] (RFC 2464 section 7).
 const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
 
-/// How often an announcement is made: the first may find a bridge port that does not forward
-/// yet.
+/// Announcements in a series: the first may find a bridge port that does not forward yet.
 const REPEATS: u8 = 3;
-/// Time between two (`ANNOUNCE_INTERVAL` of RFC 5227 section 1.1 is 2 s).
+/// Time between two announcements (`ANNOUNCE_INTERVAL` of RFC 5227 section 1.1 is 2 s).
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// When to announce the addresses.
@@ -119,7 +118,7 @@ fn unsolicited_advertisement(token: impl TxToken, mac: EthernetAddress, address:
             &ip.src_addr,
             &ip.dst_addr,
             &mut Icmpv6Packet::new_unchecked(packet.payload_mut()),
-            // Complete in itself, whatever the device offloads.
+            // Computed here, whatever the device offloads.
             &ChecksumCapabilities::default(),
         );
     });

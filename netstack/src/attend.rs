@@ -1,5 +1,5 @@
-//! The task that keeps the device connected: to another backend after a migration, to none when
-//! the toolstack takes it away.
+//! The task that keeps the device connected: to another backend after a migration, and to no
+//! backend once the toolstack has taken the device away.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -19,31 +19,31 @@ use crate::netfront::{
 };
 use crate::stack::Shared;
 
-/// What the driving task, the attending task and the handles share about the device.
+/// What the driving task, the attendant and the network's handles share about the device.
 #[derive(Default)]
 pub(crate) struct Link {
     pub(crate) statistics: Cell<LinkStatistics>,
-    /// A suspend is near; the driving task has not settled the device yet.
+    /// Whether a suspend is near and the driving task has not settled the device yet.
     pub(crate) settling: Cell<bool>,
-    /// What the driving task is to do next.
+    /// The driving task's next order.
     pub(crate) order: RefCell<Option<Order>>,
-    /// The domain is a new one; the attending task has not seen it yet.
+    /// Whether the guest has become another domain and the attendant has not noticed yet.
     moved: Cell<bool>,
     attendant: Cell<Option<Waker>>,
 }
 
-/// What the driving task is told about the connection.
+/// An order for the driving task about the device's connection.
 pub(crate) enum Order {
-    /// The backend has closed it.
+    /// End it: the backend has closed it.
     Disconnect,
-    /// It ended with the former domain.
+    /// Let go of it: it ended with the former domain.
     Lose,
-    /// Here is the next one.
+    /// Go on with this one.
     Connect(Box<Connection<Domain>>),
 }
 
-/// The network's part in a suspend. Nothing is closed before it: the device stays connected, which
-/// makes a cancelled suspend free of charge.
+/// The network's part in a suspend. Nothing is closed for a suspend: the device stays connected, so
+/// that a cancelled suspend costs nothing.
 pub(crate) struct Part {
     pub(crate) shared: Shared,
     pub(crate) link: Rc<Link>,
@@ -75,15 +75,15 @@ impl Lifecycle for Part {
 }
 
 impl Link {
-    /// Gives the driving task an order, in place of one that it has not seen yet. A connection
-    /// that is lost before it was used leaves nothing behind.
+    /// Gives the driving task an order, in place of one that it has not carried out. A connection
+    /// that is dropped before it was used leaves nothing behind.
     fn tell(&self, shared: &Shared, order: Order) {
         let former = self.order.replace(Some(order));
         drop(former);
         shared.with(|stack| stack.kick());
     }
 
-    /// Ready once the domain is a new one.
+    /// Completes once the guest has become another domain.
     fn poll_moved(&self, context: &Context<'_>) -> Poll<()> {
         if self.moved.take() {
             return Poll::Ready(());
@@ -106,16 +106,16 @@ pub(crate) struct Attendant {
 
 /// Why the attendant's watch over a backend ended.
 enum End {
-    /// The guest is another domain.
+    /// The guest has become another domain.
     Moved,
-    /// The backend closes the device, as in `xl network-detach`.
+    /// The backend closes the device, as after `xl network-detach`.
     Closed,
-    /// It cannot be watched.
+    /// The backend cannot be watched.
     Failed(BusError),
 }
 
 impl Attendant {
-    /// Runs for ever, from the first connection on.
+    /// Keeps the device connected, from its first connection on; never completes.
     pub(crate) async fn run(mut self, mut frontend: Frontend) {
         loop {
             match self.watch(&mut frontend).await {
@@ -123,7 +123,8 @@ impl Attendant {
                 End::Closed => {
                     log::warn!("net: the backend has closed the device");
                     self.link.tell(&self.shared, Order::Disconnect);
-                    // Pages are taken back before the toolstack hears that we are done with them.
+                    // The driving task takes the pages back before the toolstack hears that the
+                    // guest is done with them.
                     task::yield_now().await;
                     if let Err(error) = frontend.set_state(State::Closed).await {
                         log::warn!("net: {error}");
@@ -139,12 +140,13 @@ impl Attendant {
         }
     }
 
-    /// Waits until the guest is another domain.
+    /// Waits until the guest has become another domain.
     async fn moved(&self) {
         poll_fn(|context| self.link.poll_moved(context)).await;
     }
 
-    /// Waits for `work`, or until the guest is another domain, and `work` would be in vain.
+    /// Waits for `work`. Returns `None` once the guest has become another domain, which makes
+    /// `work` useless.
     async fn unless_moved<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -156,7 +158,7 @@ impl Attendant {
         .await
     }
 
-    /// Watches the backend until something ends that.
+    /// Watches the backend; returns why the watch ended.
     async fn watch(&self, frontend: &mut Frontend) -> End {
         let closing = async {
             loop {
@@ -170,9 +172,8 @@ impl Attendant {
         self.unless_moved(closing).await.unwrap_or(End::Moved)
     }
 
-    /// Connects the device of the new domain; begins again where the guest has moved on
-    /// meanwhile. Where it cannot be connected the guest waits, without a network, for the next
-    /// time it is moved.
+    /// Connects the device of the new domain, and begins again if the guest moves on meanwhile. If
+    /// the device cannot be connected, the guest stays without a network until it is moved again.
     async fn reconnect(&mut self) -> Frontend {
         loop {
             match self.unless_moved(self.connect()).await {
@@ -199,8 +200,8 @@ impl Attendant {
         let (mut frontend, connection) =
             reattach(&self.store, 0, self.former, pages, pages).await?;
         let features = connection.features();
-        // Not before: a netback (Linux 6.1) that finds frames in the ring while it connects was
-        // seen to go deaf some seconds later.
+        // Not earlier: a netback (Linux 6.1) that found frames in the ring while it connected went
+        // deaf some seconds later.
         wait_connected(&mut frontend).await?;
         lifecycle::reached(Phase::VifConnected);
         let order = Order::Connect(Box::new(connection));

@@ -11,7 +11,7 @@ use crate::addressing::{Addressing, is_host};
 use crate::channel::ChannelOptions;
 use crate::options::Limits;
 
-/// DNS servers that can be named.
+/// DNS servers that `dns=` may name.
 const MAX_DNS: usize = 3;
 
 const IP: &str = "dhcp, or an IPv4 address with its prefix length (example: ip=10.0.0.2/24)";
@@ -21,17 +21,17 @@ const GW6: &str = "an IPv6 gateway beside ip6=, in its subnet or link-local (exa
 const DNS: &str = "one to three addresses with commas (example: dns=10.0.0.1)";
 const HOSTNAME: &str = "a host name of letters, digits, hyphens and dots (example: hostname=relay)";
 
-/// How the interface gets its addresses, and what it may use.
+/// How the interface gets its addresses, and what the network may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// What the command line fixes.
+    /// The addresses that the command line fixes.
     pub(crate) fixed: Addressing,
     pub(crate) dhcp: bool,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) hostname: Option<String>,
     /// Shared memory with guests of this host.
     pub(crate) channel: ChannelOptions,
-    /// Bounds on memory; by default a share of what is free when the network starts.
+    /// Bounds on memory; `None` stands for a share of what is free when the network starts.
     pub limits: Option<Limits>,
 }
 
@@ -41,7 +41,7 @@ impl Config {
     /// the address comes from DHCP.
     ///
     /// # Errors
-    /// An option that means nothing, or that contradicts another.
+    /// An option is malformed, or contradicts another.
     pub fn take(line: &mut CommandLine) -> Result<Self, OptionError> {
         let mut config = Self::default();
         let ip = line.take("ip");
@@ -114,13 +114,13 @@ impl Config {
         Ok(config)
     }
 
-    /// The name given with `hostname=`, if any.
+    /// Returns the name given with `hostname=`, if any.
     pub fn hostname(&self) -> Option<&str> {
         self.hostname.as_deref()
     }
 }
 
-/// "address/prefix length".
+/// Parses "address/prefix length".
 fn cidr<A: FromStr>(text: &str) -> Option<(A, u8)> {
     let (address, prefix) = text.split_once('/')?;
     if !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -139,7 +139,7 @@ fn same_subnet6(a: Ipv6Addr, b: Ipv6Addr, prefix: u8) -> bool {
     a.to_bits().checked_shr(shift).unwrap_or(0) == b.to_bits().checked_shr(shift).unwrap_or(0)
 }
 
-/// RFC 1123 section 2.1, and no more than an option of DHCP holds.
+/// Whether `text` is a host name (RFC 1123 section 2.1), short enough for a DHCP option.
 fn is_hostname(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

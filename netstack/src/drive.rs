@@ -14,12 +14,12 @@ use crate::netfront::{Domain, Netfront};
 use crate::stack::Shared;
 
 /// How far smoltcp's clock is put forward when the network comes back after a migration: past
-/// its least retransmission time-out of one second (`RTTE_MIN_RTO`). What was sent and not
-/// acknowledged, because the acknowledgement found nobody there, is then sent again at once. The
-/// network's time did go on while the guest's stood still.
+/// its shortest retransmission time-out of one second (`RTTE_MIN_RTO`). So bytes whose
+/// acknowledgement did not reach the guest are sent again at once. The network's time did go on
+/// while the guest's stood still.
 const NUDGE: Duration = Duration::from_millis(1100);
 
-/// smoltcp's clock: the guest's, and all nudges.
+/// smoltcp's clock: the guest's clock plus all nudges.
 #[derive(Clone, Copy, Debug, Default)]
 struct Clock {
     ahead: Duration,
@@ -31,7 +31,7 @@ impl Clock {
         smoltcp::time::Instant::from_micros(micros as i64)
     }
 
-    /// The same point on the guest's clock.
+    /// Converts a time of smoltcp's clock to the guest's.
     fn to_guest(self, at: smoltcp::time::Instant) -> time::Instant {
         let micros = (at.total_micros() as u64).saturating_sub(self.ahead.as_micros() as u64);
         time::Instant::from_nanos(micros.saturating_mul(1000))
@@ -58,8 +58,8 @@ pub(crate) async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc
             }
         }
         if link.settling.get() && !device.has_received() {
-            // In pre-copy each page that the guest writes to for the first time in a round is a
-            // trap into Xen (shadow paging), some 20 us: nothing is touched that need not be.
+            // During pre-copy the first write to a page in each round traps into Xen (shadow
+            // paging), which takes some 20 us: so nothing is touched without need.
             device.settle();
             link.settling.set(false);
             task::yield_now().await;
@@ -82,7 +82,7 @@ pub(crate) async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc
             device.count_event();
         }
         if !waited {
-            // Other tasks and the clock get their turn even where events never stop.
+            // Other tasks and the clock get their turn even if events never stop.
             task::yield_now().await;
         }
     }
@@ -95,7 +95,7 @@ enum Wake {
     Timer,
 }
 
-/// Waits for whichever comes first, and says whether it was there already.
+/// Waits for whichever comes first. Returns what it was, and whether there was a wait at all.
 async fn wait(
     shared: &Shared,
     channel: Option<&EventChannel>,
@@ -104,7 +104,7 @@ async fn wait(
     let mut waited = false;
     let mut event = pin!(async {
         match channel {
-            // A stale channel has no events any more; its connection is about to be replaced.
+            // A stale channel has no more events; its connection is about to be replaced.
             Some(channel) if channel.wait().await.is_ok() => {}
             _ => core::future::pending().await,
         }

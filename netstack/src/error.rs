@@ -1,5 +1,5 @@
-//! Errors of the socket API: one small enum per concern, each variant a reason that a caller can
-//! act on.
+//! Errors of the network and its sockets: one small enum per concern; each variant is a reason that
+//! a caller can act on.
 
 use alloc::string::String;
 use core::fmt;
@@ -15,22 +15,22 @@ use crate::netfront::PageError;
 /// Why a socket could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindError {
-    /// Port 0 cannot be listened on.
+    /// Nobody can listen on port 0.
     InvalidPort,
     /// Another socket has the port.
     InUse,
     /// Every ephemeral port is taken.
     NoFreePort,
-    /// The buffers do not fit into the memory that the network may use.
+    /// The buffers exceed the memory that the network may use.
     OutOfMemory,
 }
 
 /// Why a TCP connection could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
-    /// The address cannot be a peer: port 0, unspecified, multicast, or one of our own.
+    /// The address cannot be a peer's: port 0, unspecified, multicast, or one of our own.
     InvalidAddress,
-    /// No address of that family, or no route.
+    /// There is no address of that family, or no route.
     Unreachable,
     /// The peer answered with a reset: nobody listens.
     Refused,
@@ -38,7 +38,7 @@ pub enum ConnectError {
     TimedOut,
     /// Every ephemeral port is taken.
     NoFreePort,
-    /// The buffers do not fit into the memory that the network may use.
+    /// The buffers exceed the memory that the network may use.
     OutOfMemory,
 }
 
@@ -60,13 +60,13 @@ pub enum StreamError {
 /// Why a datagram was not sent or not received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatagramError {
-    /// The destination cannot be addressed: port 0 or unspecified.
+    /// The destination is port 0 or the unspecified address.
     InvalidAddress,
-    /// No address of that family, or no route.
+    /// There is no address of that family, or no route.
     Unreachable,
-    /// The datagram does not fit into one packet; the number is the largest payload in bytes.
+    /// The datagram does not fit into one packet. Holds the largest payload in bytes.
     TooLong(usize),
-    /// The datagram was longer than the buffer, and is lost; the number is its length in bytes.
+    /// The datagram was longer than the buffer, and is lost. Holds its length in bytes.
     Truncated(usize),
 }
 
@@ -79,28 +79,28 @@ pub enum ResolveError {
     InvalidName,
     /// The name has no address, or no server answered.
     NotFound,
-    /// More look-ups at once than the resolver holds.
+    /// There are as many look-ups under way as the resolver can hold.
     Busy,
 }
 
 /// Why the network did not come up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetError {
-    /// No device, or its backend does not come up.
+    /// There is no device, or its backend does not come up.
     Bus(BusError),
-    /// The device's MAC address, from xenstore, means nothing.
+    /// The device's MAC address in xenstore is not valid.
     Mac(String),
-    /// The device's MTU, from xenstore, is outside 1280 to 9216.
+    /// The device's MTU in xenstore is not within 1280 to 9216.
     Mtu(String),
     /// The backend cannot copy into our pages (`feature-rx-copy`).
     NoRxCopy,
-    /// No pages for the rings.
+    /// There are no pages for the rings.
     Pages(PageError),
-    /// No event channel.
+    /// There is no event channel.
     Event(EventError),
-    /// xenstore does not tell the guest's UUID, by which its peers know it.
+    /// xenstore does not tell the guest's UUID, which identifies it to its peers.
     Identity(StoreError),
-    /// DHCP gave no lease in time.
+    /// DHCP gave no lease within this time.
     NoLease(Duration),
 }
 
@@ -166,7 +166,7 @@ impl fmt::Display for NetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bus(error) => write!(f, "network: {error}"),
-            Self::Mac(text) => write!(f, "network: MAC address {text:?} means nothing"),
+            Self::Mac(text) => write!(f, "network: MAC address {text:?} is not valid"),
             Self::Mtu(text) => write!(f, "network: MTU {text:?} is not within 1280 to 9216"),
             Self::NoRxCopy => f.write_str("network: the backend cannot copy received packets"),
             Self::Pages(error) => write!(f, "network: {error}"),

@@ -1,5 +1,5 @@
-//! The network as an appliance uses it. `drive` is the task that drives the stack, `attend` the
-//! one that keeps its device connected.
+//! The network, as an appliance uses it. The task in `drive` drives the stack, the one in `attend`
+//! keeps its device connected.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -26,7 +26,7 @@ use crate::stack::Shared;
 use crate::tcp::{TcpListener, TcpStream};
 use crate::udp::UdpSocket;
 
-/// How long DHCP may take.
+/// How long DHCP may take to get the first lease.
 const LEASE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The network of this guest: one interface, and sockets on it. A cheap handle.
@@ -49,18 +49,19 @@ pub struct Statistics {
     pub backlog_full: u64,
     /// Closed connections reset because they did not finish within their linger time.
     pub linger_resets: u64,
-    /// TCP sockets there are, listening and lingering ones included.
+    /// TCP sockets, listening and lingering ones included.
     pub sockets: usize,
-    /// Bytes in their buffers.
+    /// Bytes in the buffers of TCP sockets.
     pub socket_bytes: usize,
 }
 
 impl Network {
-    /// Connects the first virtual interface and gives it its addresses. Ready when the interface
-    /// can be used: with `ip=dhcp` that is after the lease.
+    /// Connects the first virtual interface and gives it its addresses. Completes when the
+    /// interface can be used; with `ip=dhcp` that is after the lease.
     ///
     /// # Errors
-    /// No device, no answer from its backend within 30 s per step, no lease within 30 s.
+    /// There is no device, its backend takes longer than 30 s for a step, or there is no lease
+    /// within 30 s.
     pub async fn start(store: Xenstore, config: Config) -> Result<Self, NetError> {
         let free_pages = mem::frames::usage().free;
         // The device may take an eighth of the free memory, half of it for each direction.
@@ -122,8 +123,8 @@ impl Network {
         Ok(network)
     }
 
-    /// Listens on TCP port `port` of every address; at most `backlog` connections, handshakes
-    /// included, wait to be accepted. Default options.
+    /// Listens on TCP port `port` of every address, with default options. At most `backlog`
+    /// connections, handshakes included, wait to be accepted.
     ///
     /// # Errors
     /// The port is 0 or taken, or there is no memory for the buffers.
@@ -131,7 +132,7 @@ impl Network {
         self.listen_with(port, backlog, TcpOptions::default())
     }
 
-    /// As [`Self::listen`]; `options` apply to every connection that is accepted.
+    /// Listens as [`Self::listen`] does; `options` apply to every connection that is accepted.
     ///
     /// # Errors
     /// As [`Self::listen`].
@@ -144,11 +145,11 @@ impl Network {
         self.shared.listen(port, backlog, options)
     }
 
-    /// Opens a TCP connection; the handshake may take `timeout`. Default options. Dropping the
-    /// future gives the attempt up.
+    /// Opens a TCP connection with default options; the handshake may take `timeout`. Dropping the
+    /// future gives up.
     ///
     /// # Errors
-    /// Nobody listens, nobody answers, no route, no memory.
+    /// Nobody listens, nobody answers, or there is no route or no memory.
     pub async fn connect(
         &self,
         peer: SocketAddr,
@@ -158,7 +159,7 @@ impl Network {
             .await
     }
 
-    /// As [`Self::connect`], with options.
+    /// Opens a TCP connection as [`Self::connect`] does, with `options`.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -179,8 +180,8 @@ impl Network {
         self.shared.bind_udp(port)
     }
 
-    /// The address of `name`: itself if it is written as an address, else asked of DNS, IPv4
-    /// first. Ends within 30 s.
+    /// Returns the address of `name`: `name` itself if it is written as an address, else what DNS
+    /// answers, IPv4 first. Takes at most 30 s.
     ///
     /// # Errors
     /// No server is known, or the name has no address.
@@ -188,7 +189,7 @@ impl Network {
         self.shared.resolve(name).await
     }
 
-    /// The interface's addresses and prefix lengths in bits.
+    /// Returns the interface's addresses and prefix lengths in bits.
     pub fn addresses(&self) -> Vec<(IpAddr, u8)> {
         self.shared.with(|stack| stack.addresses())
     }
@@ -201,7 +202,7 @@ impl Network {
         });
     }
 
-    /// What has been counted since boot.
+    /// Returns what has been counted since boot.
     pub fn statistics(&self) -> Statistics {
         let link = self.link.statistics.get();
         self.shared.with(|stack| {
@@ -227,7 +228,8 @@ fn start_channel(shared: &Shared, uuid: Uuid, options: &ChannelOptions) {
     }
 }
 
-/// A seed that differs between boots and guests. smoltcp wants it different, not secret.
+/// Returns a seed that differs between boots and between guests. It need not be secret for
+/// smoltcp.
 fn seed(mac: EthernetAddress) -> u64 {
     let [a, b, c, d, e, f] = mac.0;
     let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);

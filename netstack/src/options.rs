@@ -1,9 +1,9 @@
-//! What a user of the sockets can choose: buffer sizes, timeouts, memory.
+//! What the user of a socket can choose: buffer sizes, timeouts, memory.
 
 use core::time::Duration;
 
-/// Buffer sizes of one TCP connection, in bytes. Both are allocated when the connection (or the
-/// listener's next spare socket) is made. The receive size is also the largest window offered.
+/// Buffer sizes of one TCP connection, in bytes. Both buffers are allocated when the connection (or
+/// the listener's next spare socket) is made. The receive size is also the largest window offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Buffers {
     /// Receive buffer.
@@ -13,13 +13,13 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// The smallest size of either buffer: two full segments, so that a sender is never stuck
-    /// between "window too small for a segment" and delayed acknowledgements.
+    /// The smallest size of either buffer: two full segments, so that no sender waits for a larger
+    /// window while its acknowledgement is delayed.
     pub const MIN: usize = 2 * 1460;
     /// The largest size of either buffer.
     pub const MAX: usize = 16 << 20;
 
-    /// Both directions with `size` bytes.
+    /// Returns buffers of `size` bytes for both directions.
     pub const fn both(size: usize) -> Self {
         Self {
             receive: size,
@@ -40,8 +40,9 @@ impl Buffers {
 }
 
 impl Default for Buffers {
-    /// To receive, the most that works without window scaling: the edge of a scaled window moves
-    /// back and forth as it is rounded. To transmit, 64 KiB, about one TSO segment.
+    /// The receive buffer is the largest that works without window scaling, because rounding moves
+    /// the edge of a scaled window back and forth. The transmit buffer is 64 KiB, about one TSO
+    /// segment.
     fn default() -> Self {
         Self {
             receive: u16::MAX as usize,
@@ -55,12 +56,13 @@ impl Default for Buffers {
 pub struct TcpOptions {
     /// Buffer sizes.
     pub buffers: Buffers,
-    /// Send small segments at once (Nagle's algorithm off). On by default: mail is a dialogue.
+    /// Whether to send small segments at once (Nagle's algorithm off). True by default, because
+    /// mail is a dialogue.
     pub nodelay: bool,
-    /// How long an acknowledgement may wait for data to ride on. `None`, the default, sends one
-    /// per batch of received segments.
+    /// How long an acknowledgement may wait for data to carry it. With `None`, the default, one is
+    /// sent for each batch of received segments.
     pub delayed_ack: Option<Duration>,
-    /// How often to probe an idle peer. `None`, the default, never does.
+    /// How often to probe an idle peer; never with `None`, the default.
     pub keep_alive: Option<Duration>,
     /// How long data may stay unacknowledged (and keep-alive probes unanswered) before the
     /// connection fails with [`StreamError::TimedOut`](crate::StreamError::TimedOut); the User
@@ -87,10 +89,10 @@ impl Default for TcpOptions {
 /// Bounds on what the sockets of one interface may use together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes in the buffers of all TCP connections, lingering ones included. When it is reached,
-    /// connections in TIME-WAIT are forgotten first; then new ones are refused.
+    /// Bytes in the buffers of all TCP connections, lingering ones included. At the limit,
+    /// connections in TIME-WAIT are forgotten first; then new connections are refused.
     pub tcp_bytes: usize,
-    /// Connections that were closed by the application and still finish in the background.
+    /// Connections that the application has closed and that still finish in the background.
     pub lingering: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What an Ethernet frame carries, for those that look into frames beside smoltcp.
+//! The IP packet in an Ethernet frame, for code that looks into frames beside smoltcp.
 
 use core::net::IpAddr;
 use core::ops::Range;
@@ -13,12 +13,13 @@ pub(crate) struct Packet {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
     pub(crate) protocol: IpProtocol,
-    /// Where its payload lies in the frame.
+    /// The payload's place in the frame.
     pub(crate) payload: Range<usize>,
 }
 
 impl Packet {
-    /// Finds the packet in a frame; fragments are none.
+    /// Finds the packet in a frame. Returns `None` for a fragment, and for a frame without a valid
+    /// IP packet.
     pub(crate) fn find(frame: &[u8]) -> Option<Self> {
         let link = EthernetFrame::new_checked(frame).ok()?;
         match link.ethertype() {

@@ -5,14 +5,16 @@ use kernel::{PAGE_SIZE, console, event, grant, hypercall, lifecycle, mem, trace}
 use crate::network::Network;
 
 impl Network {
-    /// Answers what is typed on the console, for ever: `status` logs what the network has counted
-    /// and how much memory is free, `trace` what the guest has lived through.
+    /// Answers the commands typed on the console; never completes. `status` logs what the network
+    /// has counted and how much memory is free, `trace` the latest events of the guest's life.
     pub async fn answer_console(&self) {
         loop {
             match console::read_line().await.trim() {
                 "status" => self.log_status(),
                 "trace" => log_trace(),
-                other => log::info!("console: {other:?} is no command; status and trace are"),
+                other => log::info!(
+                    "console: {other:?} is no command; the commands are status and trace"
+                ),
             }
         }
     }

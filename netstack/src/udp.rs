@@ -1,4 +1,5 @@
-//! UDP sockets. Both queues are bounded: a full receive queue drops, a full send queue waits.
+//! UDP sockets. Both queues are bounded: a full receive queue drops datagrams, a full send queue
+//! makes the sender wait.
 
 use alloc::vec;
 use core::fmt;
@@ -20,8 +21,8 @@ const QUEUE_DATAGRAMS: usize = 32;
 /// Bytes in each queue.
 const QUEUE_BYTES: usize = 16 * 1024;
 
-/// A UDP port. Datagrams keep their boundaries. Closed on drop; what is still queued for sending
-/// then is lost.
+/// A UDP port. Datagrams keep their boundaries. Dropping it closes the port; datagrams still
+/// queued for sending are then lost.
 pub struct UdpSocket<P: Platform = Xen> {
     shared: Shared<P>,
     handle: SocketHandle,
@@ -29,7 +30,7 @@ pub struct UdpSocket<P: Platform = Xen> {
 }
 
 impl<P: Platform> Shared<P> {
-    /// Binds `port` on every address; 0 picks an ephemeral one.
+    /// Binds `port` of every address; 0 picks a free ephemeral port.
     pub(crate) fn bind_udp(&self, port: u16) -> Result<UdpSocket<P>, BindError> {
         self.with(|stack| {
             let port = match port {
@@ -67,16 +68,16 @@ impl<P: Platform> Stack<P> {
 }
 
 impl<P: Platform> UdpSocket<P> {
-    /// The port bound.
+    /// Returns the bound port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Sends `data` to `peer` as one datagram; waits while the queue is full.
+    /// Sends `data` to `peer` as one datagram, which is never fragmented; waits while the queue is
+    /// full.
     ///
     /// # Errors
-    /// The destination cannot be reached, or the datagram is longer than one packet carries:
-    /// nothing is fragmented.
+    /// The destination cannot be reached, or the datagram does not fit into one packet.
     pub async fn send_to(&self, data: &[u8], peer: SocketAddr) -> Result<(), DatagramError> {
         if peer.port() == 0 || peer.ip().is_unspecified() {
             return Err(DatagramError::InvalidAddress);
@@ -119,10 +120,10 @@ impl<P: Platform> UdpSocket<P> {
         })
     }
 
-    /// Receives one datagram into `buf`: its length in bytes and its sender.
+    /// Receives one datagram into `buf`. Returns its length in bytes and its sender.
     ///
     /// # Errors
-    /// [`DatagramError::Truncated`] when `buf` is too small; the datagram is then gone.
+    /// [`DatagramError::Truncated`] if `buf` is too small; the datagram is then lost.
     pub async fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr), DatagramError> {
         poll_fn(|cx| {
             self.shared.with(|stack| {

@@ -1,4 +1,4 @@
-//! The control port: one order a line, one line for an answer, `ok …` or `error …`.
+//! The control port: each line is an order, and is answered by one line, `ok …` or `error …`.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,6 +9,7 @@ use embedded_io_async::{BufRead, Write};
 use kernel::{grant, hypercall, task, time};
 use netstack::{ReadHalf, StreamError, TcpListener, TcpStream};
 
+use crate::bells;
 use crate::failure::Failure;
 use crate::measure::Bench;
 use crate::order::Order;
@@ -19,8 +20,8 @@ const LINE_MAX: usize = 200;
 /// How long any order may take.
 const ORDER_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Serves every client in a task of its own; the listener's backlog bounds them only while they
-/// wait, but each has at most one order under way.
+/// Serves every client in a task of its own; never completes. The listener's backlog bounds clients
+/// only until they are accepted, but each has at most one order under way.
 pub(crate) async fn serve(mut listener: TcpListener, bench: Bench) {
     loop {
         let client = listener.accept().await;
@@ -40,8 +41,8 @@ async fn converse(client: TcpStream, bench: &Bench) -> Result<(), StreamError> {
     while let Some(line) = read_line(&mut read).await? {
         log::debug!("bench: {line}");
         let work = time::timeout(ORDER_LIMIT, carry_out(&line, bench));
-        // Nothing may come before the answer: input then means that the client has hung up, or
-        // does not keep to the order of things.
+        // A client sends nothing before it has its answer: input means that it has hung up, or
+        // does not keep to the protocol.
         let answer = match select(work, more(&mut read)).await {
             Either::First(Ok(answer)) => answer,
             Either::First(Err(time::TimedOut)) => format!("error {}\n", Failure::TimedOut),
@@ -52,7 +53,7 @@ async fn converse(client: TcpStream, bench: &Bench) -> Result<(), StreamError> {
     Ok(())
 }
 
-/// Reads up to the next line end; `None` at the end of the stream, or for a line that is too long.
+/// Reads a line. Returns `None` at the end of the stream, and for a line that is too long.
 async fn read_line(read: &mut ReadHalf) -> Result<Option<String>, StreamError> {
     let mut line = String::new();
     loop {
@@ -71,9 +72,9 @@ async fn read_line(read: &mut ReadHalf) -> Result<Option<String>, StreamError> {
     }
 }
 
-/// Ready when there is input, or an end.
+/// Completes once there is input, or the stream has ended.
 async fn more(read: &mut ReadHalf) {
-    // An error is an end too; the next read tells of it.
+    // An error is an end too; the next read returns it.
     let _ = read.fill_buf().await;
 }
 
@@ -93,13 +94,22 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
         Order::PingPong { peer, size, rounds } => bench.ping_pong(peer, size, rounds).await,
         Order::Connect { peer, count } => bench.connections(peer, count).await,
         Order::Udp { peer, size, rounds } => bench.udp(peer, size, rounds).await,
-        Order::Hold { peer, count } => bench.hold(peer, count).await.map(|n| format!("held={n}")),
-        Order::OpenBell { peer } => bench.open_bell(peer).map(|port| format!("port={port}")),
-        Order::AnswerBell { peer, port } => {
-            Bench::answer_bell(peer, port).map(|()| "answering=1".to_string())
+        Order::Hold { peer, count } => {
+            let held = bench.state().held.add(&bench.client, peer, count).await;
+            held.map(|n| format!("held={n}"))
         }
-        Order::RingBell { rounds } => bench.ring_bell(rounds).await,
-        Order::Release => bench.release().await.map(|n| format!("released={n}")),
+        Order::OpenBell { peer } => {
+            let opened = bench.state().bells.open(peer);
+            opened.map(|port| format!("port={port}"))
+        }
+        Order::AnswerBell { peer, port } => {
+            bells::answer(peer, port).map(|()| "answering=1".to_string())
+        }
+        Order::RingBell { rounds } => bench.state().bells.ring(rounds).await,
+        Order::Release => {
+            let released = bench.state().held.release().await;
+            released.map(|n| format!("released={n}"))
+        }
         Order::Flow => Ok(bench.state().flow.report()),
         Order::Counters => Ok(counters(bench)),
         Order::Stop => {
@@ -114,7 +124,7 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
 }
 
 fn counters(bench: &Bench) -> String {
-    let link = bench.network.statistics().link;
+    let link = bench.client.network.statistics().link;
     format!(
         "{} compared={} grants={} quarantined={} rx_frames={} tx_frames={} rx_bytes={} tx_bytes={}",
         hypercall::counts(),

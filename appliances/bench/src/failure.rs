@@ -16,11 +16,11 @@ pub(crate) enum Failure {
     NoBell,
     /// The peer closed its side at this byte.
     EndedAt(u64),
-    /// At this byte of the stream stands another one than was sent.
+    /// This byte of the stream differs from the one sent.
     CorruptAt(u64),
     /// More came back than was sent.
     Surplus(u64),
-    /// More connections than may be held.
+    /// As many connections are held as may be.
     TooMany(usize),
     /// It took longer than any order may.
     TimedOut,

@@ -1,33 +1,32 @@
-//! What has come in and was found right: how much, and the longest time without any.
-
+//! How many bytes have been received and found right, and the longest time without any.
 use core::cell::Cell;
 use core::time::Duration;
 
 use kernel::time::{self, Instant};
 
-/// Of all streams that are compared, together.
+/// The bytes of all streams under comparison, together.
 #[derive(Default)]
 pub(crate) struct Flow {
     /// Bytes since boot.
     bytes: Cell<u64>,
-    /// When the last ones came.
+    /// When the latest bytes came.
     last: Cell<Option<Instant>>,
-    /// The longest time without any since somebody asked.
+    /// The longest time without any since the last report.
     gap: Cell<Duration>,
 }
 
 impl Flow {
-    /// Bytes that were compared and found right, since boot.
+    /// Returns the number of bytes that were compared and found right since boot.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
 
-    /// A stream begins: what went before it is no gap.
+    /// Begins a stream; the time before it does not count as a gap.
     pub(crate) fn begin(&self) {
         self.last.set(None);
     }
 
-    /// `count` bytes were right.
+    /// Counts `count` bytes that were right.
     pub(crate) fn add(&self, count: usize) {
         self.bytes.set(self.bytes.get() + count as u64);
         let now = time::now();
@@ -37,7 +36,7 @@ impl Flow {
         }
     }
 
-    /// What there is to say now. The longest gap begins anew with it.
+    /// Formats the figures. The longest gap is then measured anew.
     pub(crate) fn report(&self) -> alloc::string::String {
         alloc::format!(
             "bytes={} ns={} gap_ns={}",

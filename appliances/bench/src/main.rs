@@ -1,11 +1,13 @@
-//! The bench guest: makes traffic with a peer, measures it by its own clock, and says what it saw.
+//! The bench guest: exchanges traffic with a peer, measures it by its own clock, and reports the
+//! figures.
 //!
 //! It offers its peers the test services of the echo guest (crate `echo`), and dom0 a control port
-//! ([`control`]), where each line is an [`order`](order::Order) that [`measure`] carries out. All
-//! of it uses the ordinary socket API, so the same image measures whatever path the bytes take.
+//! ([`control`]) on which each line is an [`order`](order::Order) that [`measure`], [`held`] or
+//! [`bells`] carries out. All of it uses the ordinary socket API, so the same image measures
+//! whichever path the bytes take.
 //!
-//! Besides the network's options it knows `control=`, the control port (4242), and `buffer=`, the
-//! bytes of each TCP connection's two buffers in KiB (64).
+//! Besides the network's options it takes `control=`, the control port (4242), and `buffer=`, the
+//! size of each of a TCP connection's two buffers in KiB (64).
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -13,6 +15,7 @@
 extern crate alloc;
 
 mod bells;
+mod client;
 mod control;
 mod failure;
 mod flow;
@@ -90,7 +93,10 @@ async fn main(guest: Guest) -> Result<(), String> {
     let listener = network
         .listen(options.control, BACKLOG)
         .map_err(|error| alloc::format!("port {}: {error}", options.control))?;
-    let bench = measure::Bench::new(network.clone(), options.tcp);
+    let bench = measure::Bench::new(client::Client {
+        network: network.clone(),
+        options: options.tcp,
+    });
     log::info!("bench: ready");
     join(control::serve(listener, bench), network.answer_console()).await;
     Ok(())

@@ -1,4 +1,4 @@
-//! The measurements. Times are nanoseconds of the guest's clock.
+//! The measurements. Times are in nanoseconds of the guest's clock.
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -10,17 +10,15 @@ use core::time::Duration;
 
 use echo::pattern::PERIOD;
 use embassy_futures::join::join;
-use embedded_io_async::{Read, ReadExactError, Write};
-use kernel::time::{self, Instant};
-use netstack::{DatagramError, Network, ReadHalf, TcpOptions, TcpStream, WriteHalf};
+use embedded_io_async::{Read, Write};
+use kernel::time;
+use netstack::{DatagramError, ReadHalf, WriteHalf};
 
 use crate::bells::Bells;
+use crate::client::{Client, round, since};
 use crate::failure::Failure;
 use crate::flow::Flow;
 use crate::held::Held;
-
-/// How long a handshake may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a datagram's echo may take before it counts as lost.
 const ECHO_LIMIT: Duration = Duration::from_millis(500);
@@ -28,33 +26,27 @@ const ECHO_LIMIT: Duration = Duration::from_millis(500);
 /// Bytes read at a time.
 const CHUNK: usize = 32 * 1024;
 
-/// What measures: a network, and the options of its connections. A cheap handle.
+/// A client that measures, and the state that its orders share. A cheap handle.
 #[derive(Clone)]
 pub(crate) struct Bench {
-    pub(crate) network: Network,
-    pub(crate) options: TcpOptions,
+    pub(crate) client: Client,
     state: Rc<State>,
 }
 
-/// What the orders share.
+/// State that the orders share.
 #[derive(Default)]
 pub(crate) struct State {
-    /// How often everything was asked to stop.
+    /// Number of [`Bench::stop`] calls.
     stops: Cell<u64>,
     pub(crate) flow: Flow,
     pub(crate) held: Held,
     pub(crate) bells: Bells,
 }
 
-pub(crate) fn since(start: Instant) -> u128 {
-    time::now().saturating_duration_since(start).as_nanos()
-}
-
 impl Bench {
-    pub(crate) fn new(network: Network, options: TcpOptions) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
-            network,
-            options,
+            client,
             state: Rc::default(),
         }
     }
@@ -68,28 +60,15 @@ impl Bench {
         &self.state
     }
 
-    async fn connect(&self, peer: SocketAddr) -> Result<TcpStream, Failure> {
-        self.connect_with(peer, self.options).await
-    }
-
-    pub(crate) async fn connect_with(
-        &self,
-        peer: SocketAddr,
-        options: TcpOptions,
-    ) -> Result<TcpStream, Failure> {
-        let stream = self.network.connect_with(peer, CONNECT_LIMIT, options);
-        Ok(stream.await?)
-    }
-
-    /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which it sends
-    /// when it has read everything: so it covers delivery.
+    /// Sends `total` bytes to a discard service. The time ends with the peer's FIN, which the peer
+    /// sends once it has read everything; so it includes delivery.
     pub(crate) async fn stream(
         &self,
         peer: SocketAddr,
         write: usize,
         total: u64,
     ) -> Result<String, Failure> {
-        let mut stream = self.connect(peer).await?;
+        let mut stream = self.client.connect(peer).await?;
         let buffer = vec![0x55; write];
         let start = time::now();
         let mut left = total;
@@ -107,8 +86,8 @@ impl Bench {
         Ok(alloc::format!("bytes={total} ns={nanos}"))
     }
 
-    /// Sends the pattern to an echo service and compares what comes back. A stop that comes while
-    /// a write waits takes effect when that is done.
+    /// Sends the pattern to an echo service and compares what comes back. A stop during a write
+    /// takes effect when the write is done.
     pub(crate) async fn verify(
         &self,
         peer: SocketAddr,
@@ -116,7 +95,7 @@ impl Bench {
         total: u64,
         pause: Duration,
     ) -> Result<String, Failure> {
-        let (mut read, mut sink) = self.connect(peer).await?.split();
+        let (mut read, mut sink) = self.client.connect(peer).await?.split();
         let pattern = echo::pattern::repeated(PERIOD + write.max(CHUNK));
         self.state.flow.begin();
         let start = time::now();
@@ -132,14 +111,15 @@ impl Bench {
         Ok(alloc::format!("bytes={bytes} ns={nanos} gap_ns={gap}"))
     }
 
-    /// Asks and waits for the answer, again and again; the first round is not counted.
+    /// Puts `rounds` questions, each after the answer to the one before; the first round is not
+    /// counted.
     pub(crate) async fn ping_pong(
         &self,
         peer: SocketAddr,
         size: usize,
         rounds: u64,
     ) -> Result<String, Failure> {
-        let mut stream = self.connect(peer).await?;
+        let mut stream = self.client.connect(peer).await?;
         let question = vec![0x55; size];
         let mut answer = vec![0; size];
         round(&mut stream, &question, &mut answer).await?;
@@ -152,8 +132,8 @@ impl Bench {
         Ok(alloc::format!("rounds={rounds} ns={nanos}"))
     }
 
-    /// From the call of connect to the first byte that comes back, for each connection; and, of
-    /// that, to the end of connect.
+    /// Measures, for each connection, the time from the call of connect to the first byte that
+    /// comes back, and that to the end of connect.
     pub(crate) async fn connections(
         &self,
         peer: SocketAddr,
@@ -162,7 +142,7 @@ impl Bench {
         let (mut first_byte, mut connected) = (String::new(), String::new());
         for number in 0..count {
             let start = time::now();
-            let mut stream = self.connect(peer).await?;
+            let mut stream = self.client.connect(peer).await?;
             let handshake = since(start);
             stream.write_all(&[1]).await?;
             if stream.read(&mut [0]).await? == 0 {
@@ -178,20 +158,21 @@ impl Bench {
         Ok(alloc::format!("ns={first_byte} handshake_ns={connected}"))
     }
 
-    /// As [`Self::ping_pong`], with datagrams; a lost one costs its round a time-out.
+    /// Puts `rounds` questions in datagrams, each after the answer to the one before; a lost
+    /// datagram costs its round a time-out.
     pub(crate) async fn udp(
         &self,
         peer: SocketAddr,
         size: usize,
         rounds: u64,
     ) -> Result<String, Failure> {
-        let socket = self.network.bind_udp(0)?;
+        let socket = self.client.network.bind_udp(0)?;
         let mut question = vec![0x55; size];
         let mut answer = vec![0; size];
         let mut lost = 0_u64;
         let start = time::now();
         for number in 0..rounds {
-            // An echo that comes late is not taken for the next one's.
+            // Numbered, so that a late echo is not taken for that of the next question.
             for (byte, mark) in question.iter_mut().zip(number.to_le_bytes()) {
                 *byte = mark;
             }
@@ -217,22 +198,8 @@ impl Bench {
     }
 }
 
-/// One question and its answer.
-pub(crate) async fn round(
-    stream: &mut TcpStream,
-    question: &[u8],
-    answer: &mut [u8],
-) -> Result<(), Failure> {
-    stream.write_all(question).await?;
-    match stream.read_exact(answer).await {
-        Ok(()) => Ok(()),
-        Err(ReadExactError::UnexpectedEof) => Err(Failure::EndedAt(0)),
-        Err(ReadExactError::Other(error)) => Err(error.into()),
-    }
-}
-
 impl Bench {
-    /// Sends the pattern, `total` bytes or until it is told to stop, and then the end.
+    /// Sends `total` bytes of the pattern, or until the next stop, and then a FIN.
     async fn send(
         &self,
         sink: &mut WriteHalf,
@@ -246,7 +213,7 @@ impl Bench {
         while sent.get() < total && self.state.stops.get() == stops {
             let len = (total - sent.get()).min(write as u64) as usize;
             let at = (sent.get() % PERIOD as u64) as usize;
-            // Counted before, because the echo may be here before the next line is reached.
+            // Counted first, because the echo may arrive before the write returns.
             sent.set(sent.get() + len as u64);
             sink.write_all(&pattern[at..at + len]).await?;
             if !pause.is_zero() {
@@ -257,7 +224,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Compares what comes back until its end; returns the longest time without any.
+    /// Compares what comes back, up to its end; returns the longest time without any.
     async fn compare(
         &self,
         read: &mut ReadHalf,

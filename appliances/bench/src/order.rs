@@ -1,4 +1,4 @@
-//! What the control port understands: one line, one order.
+//! The orders that the control port takes, one a line.
 
 use alloc::string::{String, ToString};
 use core::fmt;
@@ -9,70 +9,70 @@ use core::time::Duration;
 
 use kernel::DomId;
 
-/// Bytes of one write, or of one question.
+/// Bytes of a write, or of a question.
 const WRITE: RangeInclusive<u64> = 1..=1 << 20;
 /// Bytes of a whole stream.
 const TOTAL: RangeInclusive<u64> = 1..=1 << 40;
 /// Rounds of a ping-pong.
 const ROUNDS: RangeInclusive<u64> = 1..=10_000_000;
-/// Connections in a row; each answer is kept.
+/// Connections in a row; the figure of each is kept until the end.
 const CONNECTIONS: RangeInclusive<u64> = 1..=256;
-/// Bytes of a datagram: what one packet carries.
+/// Bytes of a datagram, up to what one packet carries.
 const DATAGRAM: RangeInclusive<u64> = 1..=1472;
-/// A domain's number: those above name no domain (`xen.h`, DOMID_FIRST_RESERVED).
+/// Numbers that can name a domain (`xen.h`, `DOMID_FIRST_RESERVED`).
 const DOMAIN: RangeInclusive<u64> = 0..=0x7fef;
-/// An event channel's port: as many as the 2-level interface has.
+/// Ports of event channels, as many as the 2-level interface has.
 const PORT: RangeInclusive<u64> = 1..=4095;
 /// Microseconds between two writes.
 const PAUSE: RangeInclusive<u64> = 0..=1_000_000;
 
-/// What is to be done. Each is answered by one line.
+/// An order. Each is answered by one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Writes of `write` bytes to a discard service until `total` are sent.
+    /// Writes `write` bytes at a time to a discard service until `total` bytes are sent.
     Stream {
         peer: SocketAddr,
         write: usize,
         total: u64,
     },
-    /// The pattern to an echo service, every byte compared on its way back, with a pause behind
-    /// each write.
+    /// Sends the pattern to an echo service, with a pause after each write, and compares every byte
+    /// that comes back.
     Verify {
         peer: SocketAddr,
         write: usize,
         total: u64,
         pause: Duration,
     },
-    /// `rounds` questions of `size` bytes to an echo service, one after the other.
+    /// Puts `rounds` questions of `size` bytes to an echo service, one after the other.
     PingPong {
         peer: SocketAddr,
         size: usize,
         rounds: u64,
     },
-    /// `count` connections to an echo service, each until a byte has come back.
+    /// Opens `count` connections to an echo service, each until a byte has come back.
     Connect { peer: SocketAddr, count: u64 },
-    /// `rounds` datagrams of `size` bytes to an echo service, one after the other.
+    /// Sends `rounds` datagrams of `size` bytes to an echo service, one after the other.
     Udp {
         peer: SocketAddr,
         size: usize,
         rounds: u64,
     },
-    /// `count` connections more to an echo service that stay open, without traffic.
+    /// Opens `count` more connections to an echo service, which stay open without traffic.
     Hold { peer: SocketAddr, count: u64 },
-    /// An event channel that domain `peer` may bind.
+    /// Makes an event channel that domain `peer` may bind.
     OpenBell { peer: DomId },
-    /// Event for event an answer, on port `port` of domain `peer`.
+    /// Answers event after event on port `port` of domain `peer`.
     AnswerBell { peer: DomId, port: u32 },
-    /// `rounds` events and their answers, one after the other, on the channel that was opened.
+    /// Exchanges `rounds` events and their answers on the channel that was opened.
     RingBell { rounds: u64 },
-    /// The end of all that are held, after a byte has come back on each.
+    /// Closes all connections that are held, after a byte has come back on each.
     Release,
-    /// How many bytes have been compared, by the guest's clock, and the longest time without any
-    /// since this was asked last.
+    /// Reports how many bytes have been compared, by the guest's clock, and the longest time
+    /// without any since the last such report.
     Flow,
-    /// What the guest has counted.
+    /// Reports what the guest has counted.
     Counters,
-    /// The end of every `verify` under way.
+    /// Ends every `verify` under way.
     Stop,
 }
 
@@ -105,9 +105,10 @@ impl fmt::Display for OrderError {
     }
 }
 
-/// The words of one order.
+/// The words of one order, behind its name.
 struct Words<'a> {
     words: SplitWhitespace<'a>,
+    /// How the order is written, for error messages.
     usage: &'static str,
 }
 
@@ -138,12 +139,12 @@ impl Words<'_> {
         what: &'static str,
         range: RangeInclusive<u64>,
     ) -> Result<usize, OrderError> {
-        // Every range of sizes ends far below what a usize holds.
+        // Every range of sizes ends far below `usize::MAX`.
         self.number(what, range).map(|number| number as usize)
     }
 
     fn domain(&mut self) -> Result<DomId, OrderError> {
-        // The range ends within what a domain's number holds.
+        // The range ends below `DomId::MAX`.
         self.number("DOMID", DOMAIN).map(|number| number as DomId)
     }
 
@@ -161,67 +162,91 @@ impl FromStr for Order {
     fn from_str(line: &str) -> Result<Self, OrderError> {
         let mut words = line.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let usage = match name {
-            "stream" => "stream PEER:PORT WRITE_BYTES TOTAL_BYTES",
-            "verify" => "verify PEER:PORT WRITE_BYTES TOTAL_BYTES PAUSE_US",
-            "pingpong" => "pingpong PEER:PORT BYTES ROUNDS",
-            "connect" => "connect PEER:PORT COUNT",
-            "udp" => "udp PEER:PORT BYTES ROUNDS",
-            "hold" => "hold PEER:PORT COUNT",
-            "bell-open" => "bell-open DOMID",
-            "bell-answer" => "bell-answer DOMID PORT",
-            "bell" => "bell ROUNDS",
-            "release" => "release",
-            "flow" => "flow",
-            "counters" => "counters",
-            "stop" => "stop",
-            other => return Err(OrderError::Unknown(other.to_string())),
-        };
-        let mut words = Words { words, usage };
+        let mut words = Words { words, usage: "" };
         let order = match name {
-            "stream" => Self::Stream {
-                peer: words.peer()?,
-                write: words.size("WRITE_BYTES", WRITE)?,
-                total: words.number("TOTAL_BYTES", TOTAL)?,
-            },
-            "verify" => Self::Verify {
-                peer: words.peer()?,
-                write: words.size("WRITE_BYTES", WRITE)?,
-                total: words.number("TOTAL_BYTES", TOTAL)?,
-                pause: Duration::from_micros(words.number("PAUSE_US", PAUSE)?),
-            },
-            "pingpong" => Self::PingPong {
-                peer: words.peer()?,
-                size: words.size("BYTES", WRITE)?,
-                rounds: words.number("ROUNDS", ROUNDS)?,
-            },
-            "connect" => Self::Connect {
-                peer: words.peer()?,
-                count: words.number("COUNT", CONNECTIONS)?,
-            },
-            "udp" => Self::Udp {
-                peer: words.peer()?,
-                size: words.size("BYTES", DATAGRAM)?,
-                rounds: words.number("ROUNDS", ROUNDS)?,
-            },
-            "hold" => Self::Hold {
-                peer: words.peer()?,
-                count: words.number("COUNT", CONNECTIONS)?,
-            },
-            "bell-open" => Self::OpenBell {
-                peer: words.domain()?,
-            },
-            "bell-answer" => Self::AnswerBell {
-                peer: words.domain()?,
-                port: words.number("PORT", PORT)? as u32,
-            },
-            "bell" => Self::RingBell {
-                rounds: words.number("ROUNDS", ROUNDS)?,
-            },
-            "release" => Self::Release,
-            "flow" => Self::Flow,
-            "stop" => Self::Stop,
-            _ => Self::Counters,
+            "stream" => {
+                words.usage = "stream PEER:PORT WRITE_BYTES TOTAL_BYTES";
+                Self::Stream {
+                    peer: words.peer()?,
+                    write: words.size("WRITE_BYTES", WRITE)?,
+                    total: words.number("TOTAL_BYTES", TOTAL)?,
+                }
+            }
+            "verify" => {
+                words.usage = "verify PEER:PORT WRITE_BYTES TOTAL_BYTES PAUSE_US";
+                Self::Verify {
+                    peer: words.peer()?,
+                    write: words.size("WRITE_BYTES", WRITE)?,
+                    total: words.number("TOTAL_BYTES", TOTAL)?,
+                    pause: Duration::from_micros(words.number("PAUSE_US", PAUSE)?),
+                }
+            }
+            "pingpong" => {
+                words.usage = "pingpong PEER:PORT BYTES ROUNDS";
+                Self::PingPong {
+                    peer: words.peer()?,
+                    size: words.size("BYTES", WRITE)?,
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "connect" => {
+                words.usage = "connect PEER:PORT COUNT";
+                Self::Connect {
+                    peer: words.peer()?,
+                    count: words.number("COUNT", CONNECTIONS)?,
+                }
+            }
+            "udp" => {
+                words.usage = "udp PEER:PORT BYTES ROUNDS";
+                Self::Udp {
+                    peer: words.peer()?,
+                    size: words.size("BYTES", DATAGRAM)?,
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "hold" => {
+                words.usage = "hold PEER:PORT COUNT";
+                Self::Hold {
+                    peer: words.peer()?,
+                    count: words.number("COUNT", CONNECTIONS)?,
+                }
+            }
+            "bell-open" => {
+                words.usage = "bell-open DOMID";
+                Self::OpenBell {
+                    peer: words.domain()?,
+                }
+            }
+            "bell-answer" => {
+                words.usage = "bell-answer DOMID PORT";
+                Self::AnswerBell {
+                    peer: words.domain()?,
+                    port: words.number("PORT", PORT)? as u32,
+                }
+            }
+            "bell" => {
+                words.usage = "bell ROUNDS";
+                Self::RingBell {
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "release" => {
+                words.usage = "release";
+                Self::Release
+            }
+            "flow" => {
+                words.usage = "flow";
+                Self::Flow
+            }
+            "stop" => {
+                words.usage = "stop";
+                Self::Stop
+            }
+            "counters" => {
+                words.usage = "counters";
+                Self::Counters
+            }
+            other => return Err(OrderError::Unknown(other.to_string())),
         };
         words.end()?;
         Ok(order)

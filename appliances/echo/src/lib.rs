@@ -29,11 +29,11 @@ enum Service {
     Pattern,
 }
 
-/// Serves echo on TCP and UDP port 7, discard on TCP port 9 and the pattern on TCP port 19, in
-/// tasks of their own.
+/// Serves echo on TCP and UDP port 7, discard on TCP port 9 and the pattern on TCP port 19, each
+/// in a task of its own.
 ///
 /// # Errors
-/// A port cannot be bound; the text says which.
+/// A port cannot be bound; the text names it.
 pub fn serve(network: &Network, options: TcpOptions) -> Result<(), String> {
     for (port, service) in [
         (7, Service::Echo),
@@ -52,7 +52,7 @@ pub fn serve(network: &Network, options: TcpOptions) -> Result<(), String> {
     Ok(())
 }
 
-/// Serves every connection in a task of its own.
+/// Serves each connection in a task of its own.
 async fn accept(mut listener: TcpListener, service: Service) {
     loop {
         let stream = listener.accept().await;
@@ -71,7 +71,7 @@ async fn accept(mut listener: TcpListener, service: Service) {
     }
 }
 
-/// Sends back what comes, and ends when the peer does.
+/// Sends back what it receives, and closes when the peer does.
 ///
 /// # Errors
 /// The connection failed.
@@ -85,7 +85,7 @@ pub async fn echo(mut stream: TcpStream) -> Result<(), StreamError> {
     }
 }
 
-/// Reads to the end, and says so by closing.
+/// Reads to the end of the stream, then closes.
 ///
 /// # Errors
 /// The connection failed.
@@ -95,7 +95,7 @@ pub async fn discard(mut stream: TcpStream) -> Result<(), StreamError> {
     stream.close().await
 }
 
-/// Sends until the peer closes its side, or resets the connection.
+/// Sends the pattern until the peer closes its side or resets the connection.
 ///
 /// # Errors
 /// The connection failed.
@@ -115,7 +115,7 @@ pub async fn send_pattern(stream: TcpStream) -> Result<(), StreamError> {
     Ok(())
 }
 
-/// Sends every datagram back, for ever.
+/// Sends every datagram back; never completes.
 pub async fn echo_datagrams(socket: UdpSocket) {
     let mut buffer = [0; 2048];
     loop {

@@ -1,7 +1,7 @@
-//! The echo guest: the simplest use of the socket API, and the peer of network tests.
+//! The echo guest: the simplest use of the socket API, and a peer for network tests.
 //!
-//! Its services are those of the library beside this file. Besides the network's options it knows
-//! `panic=yes`, which panics once the network is up.
+//! Its services are those of the library beside this file. Besides the network's options it takes
+//! `panic=yes`, with which it panics once the network is up.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]

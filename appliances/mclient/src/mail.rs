@@ -1,4 +1,4 @@
-//! One message with one attached file (RFC 2045, RFC 2183), made while it is sent.
+//! A message with one attached file (RFC 2045, RFC 2183), made while it is sent.
 
 use alloc::format;
 use alloc::string::String;
@@ -17,14 +17,15 @@ const LINES: usize = 64;
 /// The file of mail number `m` is the pattern from byte `m * STEP` on.
 const STEP: u64 = 4099;
 
-/// The message of user `from` to user `to`, piece by piece.
+/// A message, piece by piece.
 pub(crate) struct Mail {
     head: String,
     tail: &'static str,
-    /// Where in the pattern the file begins.
+    /// The offset in the pattern at which the file begins.
     start: u64,
-    /// How much of the file has been made, of how much.
+    /// Bytes of the file that have been made.
     made: u64,
+    /// Bytes of the whole file.
     size: u64,
     piece: Vec<u8>,
     taken: usize,
@@ -39,9 +40,9 @@ enum Stage {
 }
 
 impl Mail {
-    /// Mail number `number` of `size` bytes.
+    /// Makes mail number `number`, with a file of `size` bytes.
     pub(crate) fn new(sender: &str, recipient: &str, number: u64, size: u64) -> Self {
-        // X-Lab-Mail is how a receiver finds out which mail it is.
+        // X-Lab-Mail tells a receiver which mail it is.
         let head = format!(
             "From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: mail {number}\r\n\
              X-Lab-Mail: mclient-{number}\r\nMIME-Version: 1.0\r\n\
@@ -63,7 +64,7 @@ impl Mail {
         }
     }
 
-    /// The whole message's size in bytes.
+    /// Returns the size of the whole message in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let line = LINE_BYTES as u64;
         let (full, rest) = (self.size / line, self.size % line);
@@ -75,7 +76,7 @@ impl Mail {
         self.head.len() as u64 + full * 78 + last + self.tail.len() as u64
     }
 
-    /// What comes next; empty at the end. `pattern` is more than a period of the pattern.
+    /// Returns the next bytes, or none at the end. `pattern` is that of [`pattern`].
     pub(crate) fn front(&mut self, pattern: &[u8]) -> &[u8] {
         while self.taken == self.piece.len() && !matches!(self.stage, Stage::End) {
             self.piece.clear();
@@ -85,7 +86,7 @@ impl Mail {
         &self.piece[self.taken..]
     }
 
-    /// `count` bytes of [`Self::front`] are on their way.
+    /// Takes `count` bytes off [`Self::front`].
     pub(crate) fn take(&mut self, count: usize) {
         self.taken = self.piece.len().min(self.taken + count);
     }
@@ -116,15 +117,16 @@ impl Mail {
         }
         let at = ((self.start + self.made) % PERIOD as u64) as usize;
         let mut text = [0; 76];
-        // The buffer holds exactly what a whole line of the file becomes.
-        let encoded = STANDARD.encode_slice(&pattern[at..at + len], &mut text);
-        self.piece.extend_from_slice(&text[..encoded.unwrap_or(0)]);
+        let encoded = STANDARD
+            .encode_slice(&pattern[at..at + len], &mut text)
+            .expect("57 bytes become 76 characters at most");
+        self.piece.extend_from_slice(&text[..encoded]);
         self.piece.extend_from_slice(b"\r\n");
         self.made += len as u64;
     }
 }
 
-/// The pattern, long enough for any line to be one piece of it.
+/// Returns the pattern, long enough for any line of the file to be one piece of it.
 pub(crate) fn pattern() -> Vec<u8> {
     echo::pattern::repeated(PERIOD + LINE_BYTES)
 }

@@ -1,9 +1,9 @@
-//! The mail client of the paper (Mclient): two nested loops from 1 to n, each inner step one mail
-//! from user i to user j with one attached file, handed to a relay by SMTP.
+//! The mail client of the paper (Mclient): two nested loops from 1 to n, in which each inner step
+//! hands a mail from user i to user j, with one attached file, to a relay by SMTP.
 //!
 //! [`options`] is the command line, [`mail`] makes a message piece by piece, so that none is ever
-//! held, [`session`] hands in what one user sends. At the end there is one line with the sum, and
-//! the domain powers off.
+//! held as a whole, [`session`] hands in the mails of one user. At the end the guest logs a line
+//! with the [`sum`] and powers off.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -13,26 +13,18 @@ extern crate alloc;
 mod mail;
 mod options;
 mod session;
+mod sum;
 
 use alloc::string::{String, ToString};
-use core::time::Duration;
 
 use embassy_futures::select::{Either, select};
 use kernel::{Guest, time};
 use netstack::Network;
 
 use crate::options::Options;
+use crate::sum::Sum;
 
 kernel::guest!(main);
-
-/// What became of the mails.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    sent: u32,
-    failed: u32,
-    /// Of one mail, from MAIL to the answer to its end.
-    longest: Duration,
-}
 
 async fn main(guest: Guest) -> Result<(), String> {
     let options = Options::take(guest.command_line).map_err(|error| error.to_string())?;
@@ -47,12 +39,12 @@ async fn main(guest: Guest) -> Result<(), String> {
     );
     match select(send_all(&network, &options), network.answer_console()).await {
         Either::First(()) => Ok(()),
-        // The console is answered for ever.
+        // Never happens: the console is answered as long as the guest lives.
         Either::Second(()) => Err("the console is gone".to_string()),
     }
 }
 
-/// The two loops.
+/// Sends all mails: the two loops.
 async fn send_all(network: &Network, options: &Options) {
     let start = time::now();
     let mut sum = Sum::default();

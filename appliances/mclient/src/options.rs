@@ -7,17 +7,17 @@ use core::ops::RangeInclusive;
 use kernel::cmdline::{CommandLine, OptionError};
 use netstack::Config;
 
-/// Users; the number of mails is its square.
+/// Numbers of users; there are as many mails as the square of it.
 const N: RangeInclusive<u32> = 1..=100;
 /// Bytes of the attached file.
 const SIZE: RangeInclusive<u64> = 1..=256 << 20;
 
 const RELAY: &str = "an address, with a port if not 25 (example: relay=10.0.0.2:25)";
 
-/// Everything that the command line says.
+/// Everything on the command line.
 pub(crate) struct Options {
     pub(crate) network: Config,
-    /// The name by which the client greets; the users' domain.
+    /// The name with which the client greets, and the users' domain.
     pub(crate) domain: String,
     pub(crate) relay: SocketAddr,
     pub(crate) n: u32,
@@ -25,7 +25,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Takes all options; what is left over is an error.
+    /// Takes all options; any other option is an error.
     pub(crate) fn take(mut line: CommandLine) -> Result<Self, OptionError> {
         let network = Config::take(&mut line)?;
         let n_expected = "a number of users from 1 to 100 (example: n=4)";

@@ -1,4 +1,4 @@
-//! One user's session with the relay. The dialogue is crate `smtp`'s; here are the socket and the
+//! One user's session with the relay. The dialogue is in crate `smtp`; here are the socket and the
 //! deadlines.
 
 use alloc::format;
@@ -11,9 +11,9 @@ use kernel::time;
 use netstack::{ConnectError, Network, ReadHalf, StreamError, WriteHalf};
 use smtp::{Envelope, Failure, Mailbox, Progress, Submission, Timeouts};
 
-use crate::Sum;
 use crate::mail::{self, Mail};
 use crate::options::Options;
+use crate::sum::Sum;
 
 /// How long the handshake may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ enum Fault {
     /// Nothing moved for as long as any wait of RFC 5321 may last.
     TimedOut,
     Session(Failure),
-    /// A name on the command line is none that mail can have.
+    /// A name on the command line cannot be used in mail.
     Name,
 }
 
@@ -50,8 +50,9 @@ impl From<StreamError> for Fault {
     }
 }
 
-/// Sends the mails of user `from` to all users. A mail in whose middle the session breaks counts
-/// as failed and is not sent again, because it may have arrived; the next one gets a new session.
+/// Sends the mails of user `from` to all users. If a session breaks in the middle of a mail, that
+/// mail counts as failed and is not sent again, because it may have arrived; the next mail gets a
+/// new session.
 pub(crate) async fn run(network: &Network, options: &Options, from: u32, sum: &mut Sum) {
     let mut to = 1;
     while to <= options.n {
@@ -111,7 +112,7 @@ async fn send(
         *to += 1;
     }
     wire.session.quit();
-    // Whatever comes now, all mails are answered.
+    // All mails have been answered, so the result does not matter.
     let _ = wire.step(None).await;
     Ok(())
 }
@@ -128,7 +129,7 @@ impl Wire<'_> {
         }
     }
 
-    /// Hands one mail in; true where the relay has taken it.
+    /// Hands in a mail; true if the relay has taken it.
     async fn mail(&mut self, envelope: Envelope, message: &mut Mail) -> Result<bool, Fault> {
         // The session rests here, so that a mail can begin.
         self.session.mail(envelope);
@@ -154,7 +155,8 @@ impl Wire<'_> {
         }
     }
 
-    /// Moves bytes until the session has something to tell: its output, and `message` behind it.
+    /// Sends the session's output, with `message` behind it, and receives, until the session has
+    /// something to report.
     async fn step(&mut self, mut message: Option<&mut Mail>) -> Result<Progress, Fault> {
         let limit = Timeouts::default().hop_final;
         loop {

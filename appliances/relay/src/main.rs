@@ -1,10 +1,11 @@
 //! The mail relay: an SMTP server and client in one guest without a disk.
 //!
-//! It accepts mail, hands it to the next hop while it arrives, and says 250
-//! for a message only after the next hop has, so that nothing accepted is lost
-//! with the guest. The dialogue is crate `smtp`; here is what connects it to
-//! sockets: [`options`], the
-//! [`next_hop`], one [`session`] per client, a [`refusal`] for the one too many.
+//! It hands mail to the next hop while it arrives, and says 250 for a message
+//! only after the next hop has said so, so that nothing accepted is lost with
+//! the guest. The dialogue, with the texts of all replies, is crate `smtp`;
+//! here is what connects it to sockets: [`options`], the [`next_hop`], one
+//! [`session`] per client with its [`sockets`], and a [`refusal`] for a client
+//! too many.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ mod next_hop;
 mod options;
 mod refusal;
 mod session;
+mod sockets;
 
 use alloc::rc::Rc;
 use alloc::sync::Arc;
@@ -32,7 +34,7 @@ use session::{Seat, Shared};
 
 kernel::guest!(main);
 
-/// What keeps the relay from working at all.
+/// Why the relay cannot work at all.
 enum Fatal {
     Option(OptionError),
     Network(NetError),
@@ -55,7 +57,7 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         .await
         .map_err(Fatal::Network)?;
     let listener = network
-        .listen_with(options.listen, options.sessions, session::tcp_options())
+        .listen_with(options.listen, options.sessions, sockets::tcp_options())
         .map_err(|error| Fatal::Listen(options.listen, error))?;
     log::info!(
         "relay: listening on {}, {} clients at a time, next hop {}",
@@ -78,14 +80,14 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         guest.stopping.requested(),
     )
     .await;
-    // Nobody is accepted any more. The kernel stops the guest when the last
-    // session has finished the mail it is in, and dropped its hold.
+    // No more clients are accepted. The kernel stops the guest once the last
+    // session has finished its current mail and dropped its hold.
     log::info!("relay: {} sessions to finish", shared.sessions.get());
     pending().await
 }
 
-/// Accepts clients for ever, at most `limit` at a time. As many sessions again
-/// may be taking leave of the next hop.
+/// Accepts clients, at most `limit` at a time; never completes. As many
+/// sessions again may still be saying goodbye to the next hop.
 async fn serve(mut listener: TcpListener, shared: Rc<Shared>, limit: usize) -> Infallible {
     let refusals = Rc::new(Refusals::default());
     let mut number = 0u32;

@@ -1,6 +1,6 @@
-//! The next hop: where it is and how to get there.
+//! The next hop: its name and port, and how to connect to it.
 
-use crate::session::tcp_options;
+use crate::sockets::tcp_options;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;

@@ -7,22 +7,22 @@ use kernel::cmdline::{CommandLine, OptionError};
 use kernel::{PAGE_SIZE, mem};
 use netstack::Config as NetworkConfig;
 
-/// Name of a relay that was given none.
+/// Name of a relay without `hostname=`.
 const HOSTNAME: &str = "causeway";
 
 /// Default number of clients served at once.
 const SESSIONS: usize = 20;
 
-/// Memory that a place for a client takes beside the sockets, whose buffers the
-/// network bounds itself: two sessions, one served and one that takes leave of
-/// the next hop, each with its queue (16 KiB), read-ahead and replies.
+/// Memory for one client beside the sockets, whose buffers the network bounds
+/// itself: two sessions, one being served and one saying goodbye to the next
+/// hop, each with its queue (16 KiB), read-ahead and replies.
 const BYTES_PER_SESSION: usize = 72 * 1024;
 
-/// Most sessions that may be asked for: smoltcp looks through its sockets one
-/// by one for each packet.
+/// Most sessions that `sessions=` may name: for each packet smoltcp searches
+/// its sockets one by one.
 const SESSIONS_MAX: usize = 200;
 
-/// Everything that the command line says.
+/// Everything on the command line.
 pub(crate) struct Options {
     pub(crate) network: NetworkConfig,
     pub(crate) listen: u16,
@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Takes all options; what is left over is an error.
+    /// Takes all options; any other option is an error.
     pub(crate) fn take(mut line: CommandLine) -> Result<Self, OptionError> {
         let network = NetworkConfig::take(&mut line)?;
         let port = "a port number from 1 to 65535 (example: listen=25)";
@@ -54,8 +54,8 @@ impl Options {
     }
 }
 
-/// How many clients to serve: as many as given, or the default as far as a
-/// quarter of the free memory holds them.
+/// Returns how many clients to serve: as many as given, or the default, but no
+/// more than a quarter of the free memory holds.
 fn sessions(line: &mut CommandLine) -> Result<usize, OptionError> {
     let fit = mem::frames::usage().free * PAGE_SIZE / 4 / BYTES_PER_SESSION;
     let fit = fit.clamp(1, SESSIONS_MAX);

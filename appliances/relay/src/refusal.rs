@@ -1,4 +1,4 @@
-//! The answer to a client that comes while all sessions are taken.
+//! The answer to a client that connects while all sessions are taken.
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -8,10 +8,10 @@ use embedded_io_async::Write;
 use kernel::{task, time};
 use netstack::TcpStream;
 
-/// Refusals under way at a time; a client beyond that is reset.
+/// Refusals under way at a time; clients beyond that are reset.
 const AT_ONCE: usize = 16;
 
-/// Longest time that a refusal takes.
+/// How long a refusal may take.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Counts the refusals under way.

@@ -8,12 +8,11 @@ use alloc::sync::Arc;
 use core::cell::Cell;
 use core::future::{Future, pending};
 use core::pin::Pin;
-use core::time::Duration;
 use embassy_futures::select::{Either6, select6};
 use embedded_io_async::{BufRead, Write};
 use kernel::shutdown::{Hold, Stopping};
 use kernel::time::{self, Instant};
-use netstack::{Buffers, Network, ReadHalf, StreamError, TcpOptions, TcpStream, WriteHalf};
+use netstack::{Network, ReadHalf, StreamError, TcpStream, WriteHalf};
 use smtp::{Action, HopEvent, Relay, UnixTime, Wait};
 
 /// What all sessions share.
@@ -24,21 +23,21 @@ pub(crate) struct Shared {
     pub(crate) stopping: Stopping,
     /// Clients connected.
     pub(crate) clients: Cell<usize>,
-    /// Sessions there are, with those that only take leave of the next hop.
+    /// Sessions, including those that only say goodbye to the next hop.
     pub(crate) sessions: Cell<usize>,
 }
 
-/// A session's place: the client's part of it is free again when the client
-/// has gone, all of it when it is dropped.
+/// A session's place. Its client's part is free again once the client has
+/// gone, all of it once it is dropped.
 pub(crate) struct Seat {
     shared: Rc<Shared>,
     occupied: bool,
-    /// The guest does not stop while a session finishes.
+    /// Keeps the guest from stopping until the session has finished.
     _hold: Hold,
 }
 
 impl Seat {
-    /// Takes a place; the caller has seen that one is free.
+    /// Takes a place; the caller has checked that one is free.
     pub(crate) fn take(shared: Rc<Shared>) -> Self {
         shared.clients.set(shared.clients.get() + 1);
         shared.sessions.set(shared.sessions.get() + 1);
@@ -51,7 +50,7 @@ impl Seat {
 }
 
 impl Seat {
-    /// The client has gone.
+    /// Frees the client's part, because the client has gone.
     fn leave(&mut self) {
         if core::mem::take(&mut self.occupied) {
             self.shared.clients.set(self.shared.clients.get() - 1);
@@ -66,16 +65,6 @@ impl Drop for Seat {
     }
 }
 
-/// Options of both sockets of a session. With 20 sessions their buffers take
-/// 2.5 MiB.
-pub(crate) fn tcp_options() -> TcpOptions {
-    TcpOptions {
-        buffers: Buffers::both(32 * 1024),
-        linger: Duration::from_secs(10),
-        ..TcpOptions::default()
-    }
-}
-
 type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, Unreachable>>>>;
 
 /// The connection to the next hop.
@@ -85,7 +74,7 @@ enum Hop {
     Up(ReadHalf, WriteHalf),
 }
 
-/// What a wait for the next hop ended with.
+/// The result of a wait for the next hop.
 enum HopInput<'a> {
     Connected(Result<TcpStream, Unreachable>),
     Bytes(Result<&'a [u8], StreamError>),
@@ -98,13 +87,14 @@ struct Session {
     relay: Relay,
     client: Option<(ReadHalf, WriteHalf)>,
     hop: Hop,
-    /// The wait that the timer runs for, and when it ends.
+    /// The wait that the timer bounds, and when the timer ends.
     timer: Option<(Wait, Instant)>,
-    /// The client sent its FIN.
+    /// Whether the client has sent its FIN.
     client_ended: bool,
-    /// The core took nothing of what a socket holds: not to be offered again
-    /// before something else has happened.
+    /// Whether the core took none of the client's bytes: they are not offered
+    /// again before something else has happened.
     client_stalled: bool,
+    /// The same for the next hop's bytes.
     hop_stalled: bool,
 }
 
@@ -169,8 +159,8 @@ impl Session {
         }
     }
 
-    /// Waits for one event and tells the core. True where the guest is to
-    /// stop, which is looked for unless `told` already.
+    /// Waits for one event and tells the core. Returns whether the event was
+    /// the request to stop the guest, which is not waited for if `told`.
     async fn step(&mut self, told: bool) -> bool {
         let read_client =
             self.relay.client_capacity() > 0 && !self.client_stalled && !self.client_ended;
@@ -196,7 +186,7 @@ impl Session {
             stop(&self.shared.stopping, told),
         )
         .await;
-        // Something happened: what was stalled may go on.
+        // Something has happened: stalled input may go on.
         let (mut client_stalled, mut hop_stalled) = (false, false);
         match event {
             Either6::First(Ok([])) => {
@@ -255,7 +245,7 @@ impl Session {
     }
 }
 
-/// Where the next hop's input comes from.
+/// The source of the next hop's input.
 enum HopSource<'a> {
     Open(Option<&'a mut ReadHalf>),
     Opening(&'a mut Connecting),
@@ -270,7 +260,7 @@ impl<'a> HopSource<'a> {
     }
 }
 
-/// Waits for bytes; for ever where there is nothing to read from.
+/// Waits for bytes; never completes if there is nothing to read from.
 async fn fill(read: Option<&mut ReadHalf>) -> Result<&[u8], StreamError> {
     match read {
         Some(read) => read.fill_buf().await,
@@ -278,7 +268,7 @@ async fn fill(read: Option<&mut ReadHalf>) -> Result<&[u8], StreamError> {
     }
 }
 
-/// Writes some of `bytes`; waits for ever where there are none.
+/// Writes some of `bytes`; never completes if there are none.
 async fn write(write: Option<&mut WriteHalf>, bytes: &[u8]) -> Result<usize, StreamError> {
     match write {
         Some(write) if !bytes.is_empty() => write.write(bytes).await,

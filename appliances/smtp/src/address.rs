@@ -1,10 +1,11 @@
 //! Mailbox syntax (RFC 5321 4.1.2, 4.1.3, 4.5.3.1).
 //!
-//! What passes here is printable ASCII without angle brackets outside quotes
-//! and without CR or LF, so it can be put into a command to the next hop and
-//! into the trace header as it is: no address can carry a second command.
+//! A valid mailbox is printable ASCII without angle brackets outside quotes and
+//! without CR or LF, so it can go into a command to the next hop and into the
+//! trace header as it is: no address can carry a second command.
 
 use alloc::boxed::Box;
+use alloc::format;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,13 +24,22 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// The part before the `@`.
+    /// Parses `local@domain`; returns `None` if `text` is not a mailbox.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match parse_path(format!("<{text}>").as_bytes()) {
+            Ok((Some(mailbox), "")) => Some(mailbox),
+            _ => None,
+        }
+    }
+
+    /// Returns the part before the `@`.
     #[must_use]
     pub fn local(&self) -> &str {
         &self.text[..self.local_len]
     }
 
-    /// The part behind the `@`; `None` for the bare `postmaster`.
+    /// Returns the part behind the `@`; `None` for the bare `postmaster`.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {
         self.text.get(self.local_len + 1..)
@@ -45,17 +55,17 @@ impl fmt::Display for Mailbox {
 /// Why a path was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressError {
-    /// Not a path of RFC 5321 4.1.2.
+    /// It is not a path of RFC 5321 4.1.2.
     Syntax,
-    /// An octet above 127: that needs SMTPUTF8, which is not offered.
+    /// It has an octet above 127, which needs SMTPUTF8, which is not offered.
     EightBit,
     /// The local part or the domain is longer than allowed.
     TooLong,
 }
 
 /// Parses `<path>` at the front of `input` and returns the mailbox (`None` for
-/// the null path `<>`) with what stands behind the `>`. A source route is
-/// dropped, as RFC 5321 appendix C asks.
+/// the null path `<>`) with what follows the `>`. A source route is dropped, as
+/// RFC 5321 appendix C asks.
 pub(crate) fn parse_path(input: &[u8]) -> Result<(Option<Mailbox>, &str), AddressError> {
     if !input.is_ascii() {
         return Err(AddressError::EightBit);
@@ -112,7 +122,7 @@ fn skip_source_route(path: &str) -> Result<&str, AddressError> {
     }
 }
 
-/// Length of the quoted string, with its quotes, at the front of `path`.
+/// Returns the length of the quoted string, with its quotes, at the front of `path`.
 fn quoted_len(path: &str) -> Result<usize, AddressError> {
     let bytes = path.as_bytes();
     let mut at = 1;
@@ -127,7 +137,7 @@ fn quoted_len(path: &str) -> Result<usize, AddressError> {
     }
 }
 
-/// Length of the dot-string at the front of `path`.
+/// Returns the length of the dot-string at the front of `path`.
 fn dot_string_len(path: &str) -> Result<usize, AddressError> {
     let end = path.find(['@', '>']).ok_or(AddressError::Syntax)?;
     let atom = |part: &str| !part.is_empty() && part.bytes().all(is_atext);
@@ -137,13 +147,13 @@ fn dot_string_len(path: &str) -> Result<usize, AddressError> {
     }
 }
 
-/// `atext` of RFC 5322 3.2.3.
+/// Whether `byte` is `atext` of RFC 5322 3.2.3.
 fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
 /// Whether `name` is a domain of RFC 5321 4.1.2 within the length limits.
-/// Underscores are let pass: real hosts have them, and they do no harm.
+/// Underscores pass: real hosts have them, and they do no harm.
 pub(crate) fn is_domain(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let label = |part: &str| {

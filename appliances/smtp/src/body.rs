@@ -1,10 +1,10 @@
 //! The message on its way through (RFC 5321 4.5.2, 2.3.8, 4.5.3.1).
 //!
 //! Client and next hop use the same dot-stuffed form, so the stuffed bytes
-//! pass as they are, in runs as long as the input, and nothing is ever kept
-//! but a dot or a CR at the end of a piece of input, whose meaning the next
-//! byte decides. The scan proves on the way that the stream to the next hop
-//! holds lines ended by CRLF only, and no end-of-data mark of its own.
+//! pass as they are, in runs as long as the input. Only a dot or a CR at the
+//! end of a piece of input is held back, until the next byte decides what it
+//! means. The scan makes sure that the stream to the next hop holds only lines
+//! that end in CRLF, and no end-of-data mark of its own.
 
 use crate::hops::HopCounter;
 use crate::ring::Ring;
@@ -13,8 +13,8 @@ use crate::ring::Ring;
 /// (RFC 5321 4.5.3.1.6).
 const LINE_MAX: usize = 998;
 
-/// Room kept free in the outgoing ring: for a held dot or CR, and for the
-/// end-of-data mark behind the last line.
+/// Bytes kept free in the outgoing ring, for a dot or CR that was held back
+/// and for the end-of-data mark behind the last line.
 pub(crate) const SPARE: usize = 8;
 
 /// What is wrong with a message.
@@ -22,9 +22,9 @@ pub(crate) const SPARE: usize = 8;
 pub(crate) enum Fault {
     /// LF without CR before it, or CR without LF behind it.
     BareLineEnd,
-    /// A NUL octet: neither 7bit nor 8bit data may hold it (RFC 2045 2.7, 2.8).
+    /// A NUL octet, which neither 7bit nor 8bit data may hold (RFC 2045 2.7, 2.8).
     Nul,
-    /// A line above 998 octets and CRLF.
+    /// A line of more than 998 octets and CRLF.
     LongLine,
     /// More octets than [`Limits::size`].
     TooLarge,
@@ -34,40 +34,40 @@ pub(crate) enum Fault {
     EightBit,
 }
 
-/// What a message may be.
+/// The limits of a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Octets, dots unstuffed, line ends counted (RFC 1870 5).
+    /// Octets at most, without stuffed dots and with line ends (RFC 1870 5).
     pub(crate) size: u64,
-    /// `Received:` fields in the header section.
+    /// `Received:` fields at most in the header section.
     pub(crate) hops: u32,
     /// Whether octets above 127 may pass.
     pub(crate) eight_bit: bool,
 }
 
-/// Where in a line the scan stands.
+/// The scan's place in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
     /// Before the first octet.
     Start,
-    /// Behind a dot at the start, held back.
+    /// Behind a dot at the start, which is held back.
     Dot,
-    /// Behind a dot and a CR, both held back.
+    /// Behind a dot and a CR, which are both held back.
     DotCr,
-    /// Inside.
+    /// Inside the line.
     Text,
-    /// Behind a CR, held back.
+    /// Behind a CR, which is held back.
     Cr,
 }
 
 /// How a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Input or room is used up.
+    /// The input or the room is used up.
     More,
     /// The end-of-data mark was read; it was not forwarded.
     End,
-    /// The message must not go on.
+    /// The message has a fault and must not go on.
     Fault(Fault),
 }
 
@@ -92,22 +92,22 @@ impl Body {
         }
     }
 
-    /// Octets of the message so far.
+    /// Returns the octets of the message so far.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Where the scan stands, for a drain that follows.
+    /// Returns the scan's place in the line, for a drain that follows.
     pub(crate) fn at(&self) -> At {
         self.at
     }
 
-    /// Checks `input` and forwards what is decided into `out`, as far as room
-    /// goes. Returns how many bytes were consumed. After a fault the body
+    /// Checks `input` and forwards what is decided into `out`, as far as there
+    /// is room. Returns how many bytes were consumed. After a fault the body
     /// must not be scanned again.
     pub(crate) fn scan(&mut self, input: &[u8], out: &mut Ring) -> (usize, Outcome) {
         let input = &input[..input.len().min(out.space().saturating_sub(SPARE))];
-        // Start of the run that is checked but not yet forwarded.
+        // Start of the run that has been checked but not forwarded.
         let mut run = 0;
         let mut here = 0;
         let outcome = loop {
@@ -135,8 +135,8 @@ impl Body {
                     self.at = At::DotCr;
                 }
                 At::Dot => {
-                    // A stuffed dot after all; what is wrong with a bare LF
-                    // behind it is found as in any text.
+                    // A stuffed dot after all; a bare LF behind it is found as
+                    // in any text.
                     out.put(b".");
                     self.at = At::Text;
                 }
@@ -183,8 +183,8 @@ impl Body {
     /// Checks line content up to its CR or the end of `rest`.
     ///
     /// The window ends one octet behind what line and message may still hold,
-    /// so that the first fault in the stream is the one reported, however the
-    /// input was split.
+    /// so the first fault in the stream is the one reported, however the input
+    /// was split.
     fn text(&mut self, rest: &[u8]) -> Result<Text, Fault> {
         let line_room = LINE_MAX - self.line;
         let size_room = usize::try_from(self.limits.size - self.size).unwrap_or(usize::MAX);

@@ -3,11 +3,12 @@
 use alloc::string::{String, ToString};
 
 use crate::address::{AddressError, Mailbox, is_address_literal, is_domain, parse_path};
+use crate::replies;
 use crate::reply::Reply;
 
 /// Longest command line in bytes with its CRLF (RFC 5321 4.5.3.1.4).
 const LINE_MAX: usize = 512;
-/// What MAIL may be longer by: SIZE (RFC 1870 3) and BODY (RFC 6152 2).
+/// Bytes by which MAIL may be longer: SIZE (RFC 1870 3) and BODY (RFC 6152 2).
 const MAIL_EXTRA: usize = 26 + 17;
 /// The longest line that any command may have.
 pub(crate) const LONGEST_LINE: usize = LINE_MAX + MAIL_EXTRA;
@@ -50,30 +51,17 @@ pub(crate) enum Command {
     Help,
 }
 
-pub(crate) const LINE_TOO_LONG: Reply = Reply::fixed(500, (5, 5, 2), "Line too long");
-const UNPRINTABLE: Reply = Reply::fixed(500, (5, 5, 2), "Command holds control characters");
-const UNKNOWN: Reply = Reply::fixed(500, (5, 5, 1), "Command not recognized");
-const NOT_OFFERED: Reply = Reply::fixed(502, (5, 5, 1), "Command not implemented");
-const ARGUMENT: Reply = Reply::fixed(501, (5, 5, 4), "Syntax error in the argument");
-const NO_ARGUMENT: Reply = Reply::fixed(501, (5, 5, 4), "This command takes no argument");
-const PARAMETER: Reply = Reply::fixed(555, (5, 5, 4), "Parameter not recognized");
-const UTF8_ADDRESS: Reply = Reply::fixed(553, (5, 6, 7), "Non-ASCII addresses are not supported");
-const SENDER_SYNTAX: Reply = Reply::fixed(553, (5, 1, 7), "Bad sender address syntax");
-const SENDER_LONG: Reply = Reply::fixed(501, (5, 1, 7), "Sender address too long");
-const RECIPIENT_SYNTAX: Reply = Reply::fixed(553, (5, 1, 3), "Bad recipient address syntax");
-const RECIPIENT_LONG: Reply = Reply::fixed(501, (5, 1, 3), "Recipient address too long");
-
-/// Parses `line`, which is without its CRLF; the error is the reply to send.
+/// Parses `line`, which has lost its CRLF. The error is the reply to send.
 pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
     let word_len = line.iter().position(|&b| b == b' ').unwrap_or(line.len());
     let (word, argument) = line.split_at(word_len);
     let is_mail = word.eq_ignore_ascii_case(b"MAIL");
     let extra = if is_mail { MAIL_EXTRA } else { 0 };
     if line.len() + 2 > LINE_MAX + extra {
-        return Err(LINE_TOO_LONG);
+        return Err(replies::LINE_TOO_LONG);
     }
     if line.iter().any(|b| b.is_ascii_control()) {
-        return Err(UNPRINTABLE);
+        return Err(replies::UNPRINTABLE);
     }
     let argument = argument.trim_ascii();
     let mut upper = [0; 8];
@@ -82,11 +70,11 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
         upper.make_ascii_uppercase();
         &*upper
     }) else {
-        return Err(UNKNOWN);
+        return Err(replies::UNKNOWN);
     };
     let bare = |command| match argument {
         [] => Ok(command),
-        _ => Err(NO_ARGUMENT),
+        _ => Err(replies::NO_ARGUMENT),
     };
     match word {
         b"HELO" => hello(argument, false),
@@ -98,48 +86,48 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Reply> {
         b"QUIT" => bare(Command::Quit),
         b"NOOP" => Ok(Command::Noop),
         b"HELP" => Ok(Command::Help),
-        b"VRFY" if argument.is_empty() => Err(ARGUMENT),
+        b"VRFY" if argument.is_empty() => Err(replies::ARGUMENT),
         b"VRFY" => Ok(Command::Vrfy),
         b"EXPN" | b"AUTH" | b"STARTTLS" | b"BDAT" | b"ETRN" | b"TURN" | b"SEND" | b"SOML"
-        | b"SAML" => Err(NOT_OFFERED),
-        _ => Err(UNKNOWN),
+        | b"SAML" => Err(replies::NOT_OFFERED),
+        _ => Err(replies::UNKNOWN),
     }
 }
 
-/// The name goes into the trace header, so only what RFC 5321 4.1.1.1 allows
-/// passes: a domain or an address literal.
+/// Parses HELO and EHLO. The name goes into the trace header, so only what RFC
+/// 5321 4.1.1.1 allows passes: a domain or an address literal.
 fn hello(argument: &[u8], extended: bool) -> Result<Command, Reply> {
-    let name = core::str::from_utf8(argument).map_err(|_| ARGUMENT)?;
+    let name = core::str::from_utf8(argument).map_err(|_| replies::ARGUMENT)?;
     if !is_domain(name) && !is_address_literal(name) {
-        return Err(ARGUMENT);
+        return Err(replies::ARGUMENT);
     }
     let name = name.to_string();
     Ok(Command::Hello { name, extended })
 }
 
-/// Removes `FROM:` or `TO:`. Spaces behind the colon are against RFC 5321
-/// 3.3 but common, and harmless as the command is written anew for the hop.
+/// Removes `FROM:` or `TO:`. Spaces behind the colon violate RFC 5321 3.3 but
+/// are common, and harmless because the hop gets a newly written command.
 fn behind_keyword<'a>(argument: &'a [u8], keyword: &[u8]) -> Result<&'a [u8], Reply> {
     match argument.split_at_checked(keyword.len()) {
         Some((front, path)) if front.eq_ignore_ascii_case(keyword) => Ok(path.trim_ascii_start()),
-        _ => Err(ARGUMENT),
+        _ => Err(replies::ARGUMENT),
     }
 }
 
-/// The parameters behind a path; the first one is behind a space.
+/// Splits off the parameters behind a path; a space comes before each.
 fn parameters(rest: &str) -> Result<impl Iterator<Item = &str>, Reply> {
     match rest.is_empty() || rest.starts_with(' ') {
         true => Ok(rest.split(' ').filter(|part| !part.is_empty())),
-        false => Err(ARGUMENT),
+        false => Err(replies::ARGUMENT),
     }
 }
 
 fn mail(argument: &[u8]) -> Result<Command, Reply> {
     let path = behind_keyword(argument, b"FROM:")?;
     let (sender, rest) = parse_path(path).map_err(|error| match error {
-        AddressError::Syntax => SENDER_SYNTAX,
-        AddressError::EightBit => UTF8_ADDRESS,
-        AddressError::TooLong => SENDER_LONG,
+        AddressError::Syntax => replies::SENDER_SYNTAX,
+        AddressError::EightBit => replies::UTF8_ADDRESS,
+        AddressError::TooLong => replies::SENDER_LONG,
     })?;
     let mut size = None;
     let mut body = BodyType::Undeclared;
@@ -151,36 +139,38 @@ fn mail(argument: &[u8]) -> Result<Command, Reply> {
             body = match value {
                 _ if value.eq_ignore_ascii_case("7BIT") => BodyType::SevenBit,
                 _ if value.eq_ignore_ascii_case("8BITMIME") => BodyType::EightBit,
-                _ => return Err(ARGUMENT),
+                _ => return Err(replies::ARGUMENT),
             };
         } else {
-            return Err(PARAMETER);
+            return Err(replies::PARAMETER);
         }
     }
     Ok(Command::Mail { sender, size, body })
 }
 
-/// RFC 1870 allows 20 digits, more than 64 bits hold: such a size is too
-/// large for anyone, so it is taken as the largest there is.
+/// Parses a size. RFC 1870 allows 20 digits, which may exceed 64 bits: such a
+/// size is too large for any server, so it is taken as the largest number.
 fn parse_size(value: &str) -> Result<u64, Reply> {
     let digits = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
     match digits {
         true => Ok(value.parse().unwrap_or(u64::MAX)),
-        false => Err(ARGUMENT),
+        false => Err(replies::ARGUMENT),
     }
 }
 
 fn rcpt(argument: &[u8]) -> Result<Command, Reply> {
     let path = behind_keyword(argument, b"TO:")?;
     let (recipient, rest) = parse_path(path).map_err(|error| match error {
-        AddressError::Syntax => RECIPIENT_SYNTAX,
-        AddressError::EightBit => UTF8_ADDRESS,
-        AddressError::TooLong => RECIPIENT_LONG,
+        AddressError::Syntax => replies::RECIPIENT_SYNTAX,
+        AddressError::EightBit => replies::UTF8_ADDRESS,
+        AddressError::TooLong => replies::RECIPIENT_LONG,
     })?;
     if parameters(rest)?.next().is_some() {
-        return Err(PARAMETER);
+        return Err(replies::PARAMETER);
     }
-    recipient.map(Command::Rcpt).ok_or(RECIPIENT_SYNTAX)
+    recipient
+        .map(Command::Rcpt)
+        .ok_or(replies::RECIPIENT_SYNTAX)
 }
 
 #[cfg(test)]
@@ -268,7 +258,7 @@ mod tests {
             assert_eq!(code(line), expected, "{line:?}");
         }
         assert_eq!(
-            UTF8_ADDRESS.to_string(),
+            replies::UTF8_ADDRESS.to_string(),
             "553 5.6.7 Non-ASCII addresses are not supported"
         );
         let long = "x".repeat(65);

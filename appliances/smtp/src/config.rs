@@ -1,11 +1,12 @@
-//! What the operator decides: name, limits, time-outs, whose mail is relayed.
+//! What the operator decides: name, limits, time-outs, and the recipients'
+//! domains.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::address::{Mailbox, is_address_literal, is_domain};
+use crate::replies;
 
 /// Most domains in the list of [`Config::relay_for`].
 pub const RELAY_DOMAINS_MAX: usize = 64;
@@ -28,10 +29,10 @@ pub enum ConfigError {
 pub struct Timeouts {
     /// For the client's next command (4.5.3.2.7).
     pub client_command: Duration,
-    /// For the next 512 bytes of message to pass, from the client or to the
-    /// next hop (4.5.3.2.5).
+    /// For the next 512 bytes of message, from the client or to the next hop
+    /// (4.5.3.2.5).
     pub message_block: Duration,
-    /// For the TCP connection to the next hop. The RFC gives none; it must
+    /// For the TCP connection to the next hop. The RFC gives no limit; it must
     /// leave time for an answer within the client's own five minutes.
     pub hop_connect: Duration,
     /// For the next hop's greeting (4.5.3.2.1).
@@ -42,7 +43,7 @@ pub struct Timeouts {
     pub hop_data: Duration,
     /// For the answer to the final dot (4.5.3.2.6).
     pub hop_final: Duration,
-    /// For a last reply to leave and the next hop's goodbye to arrive.
+    /// For the last reply to leave and the next hop's goodbye to arrive.
     pub closing: Duration,
 }
 
@@ -61,7 +62,7 @@ impl Default for Timeouts {
     }
 }
 
-/// The settings all sessions share.
+/// The settings that all sessions share.
 #[derive(Clone, Debug)]
 pub struct Config {
     hostname: String,
@@ -83,11 +84,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults, for a relay that calls itself `hostname`.
+    /// Returns the defaults for a relay that calls itself `hostname`.
     ///
     /// # Errors
-    /// [`ConfigError::NotADomain`] when `hostname` is neither a domain name
-    /// nor an address literal: it is sent in EHLO and in the trace header.
+    /// [`ConfigError::NotADomain`] if `hostname`, which is sent in EHLO and in
+    /// the trace header, is neither a domain name nor an address literal.
     pub fn new(hostname: &str) -> Result<Self, ConfigError> {
         if !is_domain(hostname) && !is_address_literal(hostname) {
             return Err(ConfigError::NotADomain);
@@ -104,12 +105,13 @@ impl Config {
         })
     }
 
-    /// Relays for recipients of `domain` and of no domain that was not named
-    /// so. Without any call mail for everybody is relayed, which is meant for
-    /// closed networks only. `.example.org` stands for all domains below it.
+    /// Relays for recipients in `domain`, and from then on only for domains
+    /// that were named so. Without any call the relay takes mail for everybody,
+    /// which is meant for closed networks only. `.example.org` stands for all
+    /// domains below it.
     ///
     /// # Errors
-    /// [`ConfigError`] when it is no domain or when there are too many.
+    /// [`ConfigError`] if `domain` is not a domain, or there are too many.
     pub fn relay_for(&mut self, domain: &str) -> Result<(), ConfigError> {
         let name = domain.strip_prefix('.').unwrap_or(domain);
         if !is_domain(name) && !is_address_literal(domain) {
@@ -122,27 +124,27 @@ impl Config {
         Ok(())
     }
 
-    /// The name the relay gives itself.
+    /// Returns the name that the relay gives itself.
     #[must_use]
     pub fn hostname(&self) -> &str {
         &self.hostname
     }
 
-    /// What to send to a client that comes while too many are served; then
-    /// close (RFC 5321 3.8).
+    /// Returns what to send to a client that connects while too many are served;
+    /// its connection is then to be closed (RFC 5321 3.8).
     #[must_use]
     pub fn busy_greeting(&self) -> String {
-        format!("421 4.3.2 {} Too many connections\r\n", self.hostname)
+        replies::busy_greeting(&self.hostname)
     }
 
-    /// The queue towards the next hop in bytes.
+    /// Returns the size of the queue towards the next hop in bytes.
     pub(crate) fn buffer(&self) -> usize {
         self.buffer_bytes.max(BUFFER_MIN)
     }
 
-    /// Whether mail to `recipient` may pass. `postmaster` always may (RFC
-    /// 5321 4.5.1). A local part that itself names another host is the old
-    /// way to turn a closed relay into an open one, so it may not.
+    /// Whether mail to `recipient` may pass. Mail to `postmaster` always may
+    /// (RFC 5321 4.5.1). A local part that names another host may not: that is
+    /// the old way to turn a closed relay into an open one.
     pub(crate) fn relays_to(&self, recipient: &Mailbox) -> bool {
         let Some(domain) = recipient.domain() else {
             return true;
@@ -164,6 +166,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
     use crate::address::parse_path;
 

@@ -1,19 +1,19 @@
-//! Reading on over a message that is already refused, up to its end, so that
-//! the reply reaches the client where it expects one (RFC 5321 4.2.5).
+//! Reads over the rest of a message that has been refused, up to its end, so
+//! that the reply reaches the client when it expects one (RFC 5321 4.2.5).
 //!
-//! Nothing read here goes anywhere. If the line ends are doubtful, client and
-//! relay may disagree where the message ends; then the mark is taken in its
-//! widest sense, because nothing behind it is read any more: the session
-//! closes after the reply, and there is nothing to smuggle into.
+//! Nothing read here is passed on. If the line ends are doubtful, client and
+//! relay may disagree where the message ends; then the end-of-data mark is
+//! taken in its widest sense, because nothing behind it is read any more: the
+//! session closes after the reply, so nothing can be smuggled.
 
 use crate::body::At;
 
-/// How a drain went on.
+/// How far a drain has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drained {
-    /// The end was not seen yet.
+    /// The end has not been seen yet.
     More,
-    /// The end of the message was read.
+    /// The end of the message has been read.
     End,
     /// The client sends more than is worth reading.
     TooMuch,
@@ -29,8 +29,8 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// A drain of at most `left` octets that begins where the scan of the
-    /// body stood, before the octet that was at fault.
+    /// Makes a drain of at most `left` octets that begins where the scan of the
+    /// body stopped, before the octet at fault.
     pub(crate) fn new(at: At, left: u64) -> Self {
         Self {
             at,
@@ -39,12 +39,12 @@ impl Drain {
         }
     }
 
-    /// Whether a bare CR or LF was seen: the session cannot go on.
+    /// Whether a bare CR or LF was seen, so that the session cannot go on.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.doubtful
     }
 
-    /// Octets that may still come; it falls as input is read.
+    /// Returns the octets that may still come; decreases as input is read.
     pub(crate) fn left(&self) -> u64 {
         self.left
     }

@@ -7,8 +7,8 @@ const FIELD: &[u8] = b"received:";
 #[derive(Debug)]
 pub(crate) struct HopCounter {
     count: u32,
-    /// How many bytes of [`FIELD`] the present line has matched; `None` when
-    /// it is another field or the field was counted already.
+    /// How many bytes of [`FIELD`] the present line has matched; `None` if it
+    /// is another field, or the field has been counted.
     matched: Option<usize>,
     in_header: bool,
 }
@@ -22,12 +22,12 @@ impl HopCounter {
         }
     }
 
-    /// The hops seen so far.
+    /// Returns the number of hops seen so far.
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
 
-    /// Takes the next bytes of the present line, dot-unstuffed.
+    /// Takes the next bytes of the present line, without stuffed dots.
     #[inline]
     pub(crate) fn text(&mut self, bytes: &[u8]) {
         if let (true, Some(matched)) = (self.in_header, self.matched) {
@@ -44,7 +44,7 @@ impl HopCounter {
         self.matched = (equal && !field_complete).then_some(matched + common);
     }
 
-    /// The present line ended; `empty` when it had no bytes.
+    /// Takes note that the present line has ended; `empty` if it had no bytes.
     #[inline]
     pub(crate) fn end_of_line(&mut self, empty: bool) {
         self.in_header &= !empty;

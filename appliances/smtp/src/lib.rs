@@ -1,20 +1,20 @@
 //! The SMTP core of a relay that has no disk.
 //!
 //! It takes a message from a client, streams it to the next hop while it
-//! arrives, and answers 250 only after the next hop took it: nothing accepted
-//! is ever lost, and no message is ever held. All of it is a state machine
-//! without input or output of its own: a driver moves the bytes between two
-//! sockets and a [`Relay`], so the same code runs in a guest, under test and
-//! under a fuzzer.
+//! arrives, and answers 250 only after the next hop has taken it: nothing
+//! accepted is ever lost, and no message is ever held. All of it is a state
+//! machine without input or output of its own: a driver moves the bytes between
+//! two sockets and a [`Relay`], so the same code runs in a guest, under test
+//! and under a fuzzer.
 //!
 //! Implemented: RFC 5321 with SIZE (RFC 1870), 8BITMIME (RFC 6152),
 //! PIPELINING (RFC 2920) and ENHANCEDSTATUSCODES (RFC 2034, RFC 3463).
 //!
-//! To be read in this order: `relay` (the coupling), `server` and `client`
-//! (its halves), `submission` (the client half alone, for a guest that sends mail),
-//! `body` and `drain` (the message on its way), then the small
-//! parts: `command`, `address`, `line`, `reply`, `trace`, `hops`, `ring`,
-//! `time`, `config`.
+//! Read in this order: `relay` (the coupling), `server` and `client` (its
+//! halves), `submission` (the client half alone, for a guest that sends mail),
+//! `body` and `drain` (the message on its way), `replies` (the text of every
+//! reply), then the small parts: `command`, `address`, `line`, `reply`,
+//! `trace`, `hops`, `ring`, `time`, `config`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -29,6 +29,7 @@ mod drain;
 mod hops;
 mod line;
 mod relay;
+mod replies;
 mod reply;
 mod ring;
 mod server;

@@ -4,23 +4,23 @@ use alloc::vec::Vec;
 
 use crate::command::LONGEST_LINE;
 
-/// A client that sends this many bytes without a line end is not speaking
-/// SMTP: it is not worth waiting for the end of the line.
+/// Bytes without a line end after which a client is not taken for one that
+/// speaks SMTP; the end of the line is not waited for.
 const OVERFLOW_MAX: usize = 16 * 1024;
 
 /// What a piece of input completed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Nothing yet.
+    /// No line yet.
     Partial,
     /// A line, without its CRLF.
     Complete(Vec<u8>),
     /// A line longer than any command; it was skipped up to its CRLF.
     TooLong,
-    /// A line that ended in LF without CR. Taking it for a line end is how
-    /// commands are smuggled (RFC 5321 2.3.8), so the session ends here.
+    /// A line that ended in LF without CR. Accepting that as a line end would
+    /// let commands be smuggled (RFC 5321 2.3.8), so the session ends.
     BareLf,
-    /// No line end in sight.
+    /// More bytes without a line end than any client sends.
     Endless,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct LineReader {
 }
 
 impl LineReader {
-    /// Takes input up to and with the first LF; returns how much was taken.
+    /// Takes input up to and including the first LF; returns how much.
     pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Line) {
         let (taken, ended) = match memchr::memchr(b'\n', input) {
             Some(at) => (at + 1, true),

@@ -7,7 +7,7 @@ use core::fmt;
 
 use crate::ring::Ring;
 
-/// Room that must be free in the client's queue before a command is executed:
+/// Bytes that must be free in the client's queue before a command is executed:
 /// more than any answer (the longest, to EHLO, holds one domain of 255 bytes)
 /// and a closing 421 after it.
 pub(crate) const REPLY_ROOM: usize = 1024;
@@ -27,9 +27,9 @@ impl fmt::Display for Status {
 }
 
 impl Status {
-    /// Reads a status code from the front of `text`, as RFC 2034 puts it
-    /// there, and returns it with the text behind it. `None` when there is
-    /// none, or when its class is not that of the reply's `code`.
+    /// Splits off a status code at the front of `text`, where RFC 2034 puts it,
+    /// from the text behind it. Returns `None` if there is no status code, or
+    /// if its class is not that of the reply's `code`.
     pub(crate) fn split(code: u16, text: &str) -> Option<(Self, &str)> {
         let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
         let mut parts = word.split('.').map(|part| {
@@ -56,7 +56,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply whose text is known when compiling.
+    /// Makes a reply with a constant text.
     pub(crate) const fn fixed(code: u16, status: (u8, u16, u16), text: &'static str) -> Self {
         Self {
             code,
@@ -71,7 +71,7 @@ impl Reply {
         self.code / 100 == 2
     }
 
-    /// Queues the reply; [`REPLY_ROOM`] bytes are known to be free.
+    /// Queues the reply; the caller has checked that [`REPLY_ROOM`] bytes are free.
     pub(crate) fn send(&self, out: &mut Ring) {
         out.put(format!("{self}\r\n").as_bytes());
     }

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-/// A byte queue of fixed capacity, allocated when the first byte is put in.
+/// A byte queue of fixed capacity, allocated with its first byte.
 #[derive(Debug)]
 pub(crate) struct Ring {
     bytes: Box<[u8]>,
@@ -17,7 +17,7 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// An empty ring for `capacity` bytes; it takes no memory yet.
+    /// Makes an empty ring for `capacity` bytes; it takes no memory yet.
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             bytes: Box::default(),
@@ -32,13 +32,13 @@ impl Ring {
         self.len == 0
     }
 
-    /// How many bytes can be put in now.
+    /// Returns how many bytes can be put in now.
     pub(crate) fn space(&self) -> usize {
         self.capacity - self.len
     }
 
-    /// Appends `bytes`. The caller has asked for [`Ring::space`] before; all
-    /// callers reserve room for their longest item, so nothing is ever cut.
+    /// Appends `bytes`. The caller has checked [`Ring::space`]: all callers
+    /// reserve room for their longest item, so nothing is ever cut off.
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.space(), "room is reserved before");
         if self.bytes.is_empty() {
@@ -52,13 +52,13 @@ impl Ring {
         self.len += bytes.len();
     }
 
-    /// The longest contiguous piece at the front.
+    /// Returns the longest contiguous piece at the front.
     pub(crate) fn front(&self) -> &[u8] {
         let end = (self.head + self.len).min(self.bytes.len());
         &self.bytes[self.head..end]
     }
 
-    /// Drops `count` bytes from the front, or all there are.
+    /// Drops `count` bytes from the front, or all if there are fewer.
     pub(crate) fn take(&mut self, count: usize) {
         let count = count.min(self.len);
         self.len -= count;

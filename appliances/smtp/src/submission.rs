@@ -1,12 +1,13 @@
-//! Handing mails in: one session as a client of a relay, mail after mail.
+//! Handing in mails: a session as a client of a relay, mail after mail.
 //!
 //! It is the client half of the relay ([`crate::client`]) with its own queue and without a server
-//! in front of it: the driver gives an envelope, then the message, and hears what became of it.
+//! in front of it: the driver gives an envelope and then the message, and is told what became of
+//! it.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 
-use crate::address::{Mailbox, is_domain, parse_path};
+use crate::address::{Mailbox, is_domain};
 use crate::body::SPARE;
 use crate::client::{Client, Event, Failure, Stage};
 use crate::command::BodyType;
@@ -14,24 +15,24 @@ use crate::config::ConfigError;
 use crate::reply::Reply;
 use crate::ring::Ring;
 
-/// Bytes that wait to be sent.
+/// Bytes that may wait to be sent.
 const QUEUE: usize = 16 * 1024;
 
-/// Who sends a mail to whom.
+/// A mail's sender, recipient and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// The sender.
     pub sender: Mailbox,
     /// The recipient.
     pub recipient: Mailbox,
-    /// The message's size in bytes, line ends counted.
+    /// The message's size in bytes, with line ends.
     pub size: u64,
 }
 
 /// What the driver is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The next mail may begin, or the session end.
+    /// The next mail may begin, or the session may end.
     Ready,
     /// The message may be sent.
     SendMessage,
@@ -39,7 +40,7 @@ pub enum Progress {
     Answered(Reply),
     /// The mail was refused before its message; [`Progress::Ready`] follows.
     Refused(Reply),
-    /// The session is of no more use.
+    /// The session is of no use any more.
     Failed(Failure),
     /// The other side has said goodbye.
     Bye,
@@ -54,23 +55,11 @@ pub struct Submission {
     recipient: Option<Mailbox>,
 }
 
-impl Mailbox {
-    /// The mailbox written as `local@domain`; `None` where that is none.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let path = alloc::format!("<{text}>");
-        match parse_path(path.as_bytes()) {
-            Ok((Some(mailbox), "")) => Some(mailbox),
-            _ => None,
-        }
-    }
-}
-
 impl Submission {
-    /// A session on a fresh connection; the other side speaks first.
+    /// Begins a session on a fresh connection, on which the other side speaks first.
     ///
     /// # Errors
-    /// `hostname`, by which it greets, is not a domain name.
+    /// `hostname`, which EHLO gives, is not a domain name.
     pub fn new(hostname: &str) -> Result<Self, ConfigError> {
         if !is_domain(hostname) {
             return Err(ConfigError::NotADomain);
@@ -83,8 +72,8 @@ impl Submission {
         })
     }
 
-    /// Takes input up to the end of one reply line, and returns how many bytes. Everything that
-    /// was sent is to be told with [`Self::sent`] before.
+    /// Takes input up to the end of one reply line, and returns how many bytes. Report everything
+    /// that was sent with [`Self::sent`] before.
     pub fn input(&mut self, input: &[u8]) -> (usize, Option<Progress>) {
         let (taken, event) = self.client.input(input, &self.hostname, &mut self.out);
         (taken, event.and_then(|event| self.event(event)))
@@ -92,7 +81,7 @@ impl Submission {
 
     fn event(&mut self, event: Event) -> Option<Progress> {
         match event {
-            // Behind MAIL, the recipient is next; behind anything else, a mail.
+            // After MAIL the recipient is next; otherwise a new mail.
             Event::Ready => match self.recipient.take() {
                 Some(recipient) => {
                     self.client.rcpt(&recipient, &mut self.out);
@@ -110,7 +99,7 @@ impl Submission {
             }
             Event::SenderRefused(reply) => {
                 self.recipient = None;
-                // The session rests already; a reset makes the answer that tells of it.
+                // The session already rests; the answer to the reset makes it report that.
                 self.client.reset(&mut self.out);
                 Some(Progress::Refused(reply))
             }
@@ -121,18 +110,18 @@ impl Submission {
         }
     }
 
-    /// Bytes to send; empty when there are none.
+    /// Returns the bytes to send, if any.
     #[must_use]
     pub fn output(&self) -> &[u8] {
         self.out.front()
     }
 
-    /// `count` bytes of [`Self::output`] were sent.
+    /// Takes note that `count` bytes of [`Self::output`] were sent.
     pub fn sent(&mut self, count: usize) {
         self.out.take(count);
     }
 
-    /// Begins a mail. False where none can begin now.
+    /// Begins a mail; false if none can begin now.
     pub fn mail(&mut self, envelope: Envelope) -> bool {
         if self.client.stage() != Stage::Idle {
             return false;
@@ -147,7 +136,7 @@ impl Submission {
         true
     }
 
-    /// How many bytes of message can be given now; 0 outside of a message.
+    /// Returns how many bytes of message can be given now; 0 outside of a message.
     #[must_use]
     pub fn message_room(&self) -> usize {
         match self.client.stage() {
@@ -156,16 +145,16 @@ impl Submission {
         }
     }
 
-    /// Takes bytes of the message in the form that it has on the wire: lines ended by CRLF, a dot
-    /// at the beginning of a line doubled (RFC 5321 4.5.2). Returns how many.
+    /// Takes bytes of the message as they go onto the wire: lines end in CRLF, a dot at the
+    /// beginning of a line is doubled (RFC 5321 4.5.2). Returns how many.
     pub fn message(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.message_room());
         self.out.put(&bytes[..count]);
         count
     }
 
-    /// Ends the message, whose last line has ended. False outside of a message, or where the queue
-    /// is full.
+    /// Ends the message, whose last line must have ended; false outside of a message, and if the
+    /// queue is full.
     pub fn finish(&mut self) -> bool {
         let possible = self.client.stage() == Stage::Message && self.out.space() >= SPARE;
         if possible {
@@ -174,7 +163,7 @@ impl Submission {
         possible
     }
 
-    /// Says goodbye. False where that cannot be said now.
+    /// Says goodbye; false if that is not possible now.
     pub fn quit(&mut self) -> bool {
         let possible = self.client.stage() == Stage::Idle;
         if possible {
@@ -189,7 +178,7 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
 
-    /// What the session says to `reply`, and what it tells its driver.
+    /// Returns what the session sends after `reply`, and what it tells its driver.
     fn hear(session: &mut Submission, reply: &str) -> (String, Option<Progress>) {
         let (taken, progress) = session.input(reply.as_bytes());
         assert_eq!(taken, reply.len());

@@ -11,7 +11,7 @@ const MONTH_NAMES: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// Year, month (0 to 11) and day of the month (from 1) of a day number.
+/// Returns the year, month (0 to 11) and day of the month (from 1) of a day number.
 ///
 /// Counts in eras of 400 years that begin on 1 March, so that the leap day is
 /// the last day of its year and no month needs a special case.
@@ -35,8 +35,8 @@ impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.0 / 86_400;
         let second = self.0 % 86_400;
-        // RFC 5322 has years of four digits or more; a clock this far off is
-        // a fault of the host, shown as it is up to where arithmetic holds.
+        // RFC 5322 has years of four digits or more. A clock this far off is
+        // the host's fault, and is shown as far as the arithmetic holds.
         let (year, month, day) = civil(days.min(u64::MAX / 8));
         write!(
             f,

@@ -8,8 +8,8 @@ use core::net::IpAddr;
 use crate::address::Mailbox;
 use crate::time::UnixTime;
 
-/// Names a message in the log and in its trace header: time of MAIL, session
-/// number, message number within the session; each as hexadecimal digits.
+/// The name of a message in the log and in its trace header: time of MAIL,
+/// session number, message number within the session, each in hexadecimal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueId {
     pub(crate) time: UnixTime,
@@ -37,14 +37,14 @@ pub(crate) struct Trace<'a> {
     pub(crate) peer: IpAddr,
     pub(crate) hostname: &'a str,
     pub(crate) id: QueueId,
-    /// The recipient if there is only one: with several, the header would
-    /// tell each of them about the others (RFC 5321 7.2).
+    /// The recipient, if there is only one: otherwise the header would tell
+    /// each of them about the others (RFC 5321 7.2).
     pub(crate) recipient: Option<&'a Mailbox>,
     pub(crate) time: UnixTime,
 }
 
 impl Trace<'_> {
-    /// The header field with its CRLF; no line begins with a dot.
+    /// Formats the header field with its CRLF; no line begins with a dot.
     pub(crate) fn field(&self) -> String {
         let Self {
             helo,

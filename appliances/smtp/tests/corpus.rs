@@ -1,5 +1,5 @@
-//! Runs the fuzzer's corpus as an ordinary test, so that what it found once
-//! stays found without nightly and cargo-fuzz.
+//! Runs the fuzzer's corpus as an ordinary test, so that its old findings are
+//! checked without nightly and cargo-fuzz.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Dialogues as in RFC 5321 appendix D: what the client says, and the codes
-//! it hears.
+//! Dialogues as in RFC 5321 appendix D: the client's lines, and the reply codes
+//! that it gets.
 
 mod common;
 
@@ -7,8 +7,8 @@ use common::sink::Plan;
 use common::{Pieces, World, config, opened, split_trace};
 use smtp::{Config, Log};
 
-/// Lines the client sends, one after the other; behind each the codes of the
-/// replies expected, with their enhanced codes.
+/// Lines that the client sends, one after the other, each with the codes and
+/// enhanced codes of the expected replies.
 type Dialogue<'a> = &'a [(&'a str, &'a [&'a str])];
 
 fn play(world: &mut World, dialogue: Dialogue<'_>) {
@@ -234,7 +234,7 @@ fn a_mail_is_lost_with_the_next_hop_that_knew_it() {
     world.break_hop();
     play(&mut world, &[(RCPT.0, lost), ("DATA", lost)]);
     assert!(world.hop.is_none(), "no new connection for half a mail");
-    // A mail that it did not know of goes over a new connection.
+    // A mail that the next hop did not know of goes over a new connection.
     play(&mut world, &[MAIL, RCPT, DATA, (".", OK), MAIL]);
     world.break_hop();
     play(&mut world, &[RCPT, DATA, (".", OK)]);

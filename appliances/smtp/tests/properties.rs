@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use smtp::HopEvent;
 
-/// A line of a message: often with dots, sometimes as long as allowed.
+/// Makes a line of a message, often with dots, sometimes of the longest length.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let octet = prop_oneof![
         4 => (1u8..=255).prop_filter("line ends are added", |b| !b"\r\n".contains(b)),
@@ -102,7 +102,7 @@ proptest! {
         world.check_replies();
     }
 
-    /// How the bytes of both peers are cut does not matter.
+    /// It does not matter how the bytes of both peers are split.
     #[test]
     fn splits_do_not_matter(noise in noise(), one in pieces(), other in pieces()) {
         let run = |pieces| {
@@ -110,8 +110,8 @@ proptest! {
             world.send(&noise);
             world.finish();
             world.check_replies();
-            // Whether the next hop still hears RSET and QUIT when the client
-            // leaves is a matter of time.
+            // It depends on timing whether the next hop still gets RSET and
+            // QUIT when the client leaves.
             let mut commands = world.hop_commands();
             commands.retain(|command| command != "QUIT" && command != "RSET");
             (world.received.clone(), world.deliveries(), commands)
@@ -119,7 +119,8 @@ proptest! {
         prop_assert_eq!(run(one), run(other));
     }
 
-    /// The next hop dies at any step: the client hears 451 or had heard 250.
+    /// If the next hop dies, at whatever step, the client gets 451 or has had
+    /// its 250.
     #[test]
     fn a_dying_next_hop_loses_nothing(
         body in body(),
@@ -145,7 +146,7 @@ proptest! {
             let received = String::from_utf8_lossy(&world.received).into_owned();
             prop_assert!(received.contains("\r\n451 4.4.2"), "{}", received);
         }
-        // The client tries again, and this time all is well.
+        // The client tries again, and this time nothing fails.
         world.plan = Plan::default();
         world.send("RSET\r\n");
         world.send("MAIL FROM:<a@c.test>\r\nRCPT TO:<b@d.test>\r\nDATA\r\n");
@@ -154,7 +155,8 @@ proptest! {
         world.finish();
     }
 
-    /// The client leaves anywhere: what it did not end is not delivered.
+    /// If the client leaves, at whatever step, a message that it did not end is
+    /// not delivered.
     #[test]
     fn a_leaving_client_delivers_nothing_unfinished(
         body in body(),
@@ -175,7 +177,7 @@ proptest! {
         prop_assert_eq!(world.delivered_logs(), 0);
     }
 
-    /// Garbage from the next hop never becomes a 250, nor a panic.
+    /// Garbage from the next hop never becomes a 250, and never panics.
     #[test]
     fn garbage_of_the_next_hop_is_contained(
         garbage in vec(any::<u8>(), 0..3000),
@@ -202,7 +204,7 @@ proptest! {
     }
 }
 
-/// 3 MB pass with a queue of 16 KiB and nothing more.
+/// 3 MB pass through a queue of 16 KiB alone.
 #[test]
 fn large_messages_pass_in_bounded_memory() {
     let line = [&[b'x'; 76][..], b"\r\n"].concat();

@@ -13,7 +13,7 @@ fn time_outs() {
         dies_at: Some(step),
         ..Plan::default()
     };
-    // A sink that "dies" is kept open here: it just never answers.
+    // A sink that "dies" keeps its connection open here: it just never answers.
     for (step, expected) in [
         (Step::Greeting, Phase::HopGreeting),
         (Step::Hello, Phase::HopCommand),

@@ -1,10 +1,10 @@
 //! Which frames may take a link (docs/protocol.md, "Messages on the link": FRAME).
 //!
-//! UDP may, and TCP's segments without payload, as long as every earlier segment of the connection
-//! that went out from here took the link. So no segment overtakes an earlier one: smoltcp 0.14 throws
-//! away what carries an older acknowledgement than it has seen (`Socket::process`, "duplicate ACK"),
-//! data and FIN included. A connection whose bytes all go by rings is opened and closed without
-//! netfront; one segment on netfront, for whatever reason, and all later ones take it too.
+//! UDP may, and so may TCP segments without payload, as long as every earlier segment that the
+//! connection sent from here took the link. So no segment overtakes an earlier one: smoltcp 0.14
+//! throws away a segment with an older acknowledgement than it has seen (`Socket::process`,
+//! "duplicate ACK"), data and FIN included. A connection whose bytes all go by rings is opened and
+//! closed without netfront; once a segment takes netfront, for whatever reason, all later ones do.
 
 use alloc::collections::BTreeMap;
 use core::net::{IpAddr, SocketAddr};
@@ -14,24 +14,24 @@ use vmc::FourTuple;
 
 use crate::packet::Packet;
 
-/// Connections that have sent nothing by netfront, as this side names them, and how many segments
-/// they have sent by a link. Only those in the channel's care, of which there is a bound.
+/// Connections that have sent nothing by netfront, each with the number of segments that it has
+/// sent by a link. Only connections in the channel's care are here, whose number is bounded.
 pub(super) type OffNetfront = BTreeMap<FourTuple, u32>;
 
-/// What a frame is, as far as its way goes.
+/// What decides which way a frame goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Netfront's only.
+    /// Anything that only netfront may carry.
     Other,
-    /// UDP, to this address.
+    /// UDP to this address.
     Datagram(IpAddr),
-    /// TCP, of this connection, without payload.
+    /// A segment of this connection without payload.
     Bare(FourTuple),
-    /// TCP, of this connection, with payload.
+    /// A segment of this connection with payload.
     Data(FourTuple),
 }
 
-/// What a frame is that goes out.
+/// Classifies a frame that is to be sent.
 pub(super) fn kind(frame: &[u8]) -> Kind {
     let known = || {
         let packet = Packet::find(frame)?;
@@ -39,7 +39,7 @@ pub(super) fn kind(frame: &[u8]) -> Kind {
         match packet.protocol {
             IpProtocol::Udp => {
                 let datagram = UdpPacket::new_checked(payload).ok()?;
-                // What proves where a peer lives must go where the address is.
+                // What proves which host a peer is on must go to its address.
                 let may = datagram.dst_port() != vmc::wire::PORT;
                 may.then_some(Kind::Datagram(packet.destination))
             }

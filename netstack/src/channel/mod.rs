@@ -1,5 +1,5 @@
 //! The System Call Analyzer (M4) in the guest: under a [`TcpStream`](crate::TcpStream) it chooses
-//! between TCP and the shared memory of `vmc`, and drives the latter.
+//! between TCP and the shared memory of `vmc`, which it also drives.
 //!
 //! Read in this order: this file (what the stack keeps about the channel), `outputs.rs` (what the
 //! channel wants done), `socket.rs` (a connection's reads and writes), `route.rs` and `frames.rs`
@@ -53,12 +53,12 @@ struct Care {
     record: Rc<Record>,
 }
 
-/// How far a connection is when the channel gets it.
+/// How far a connection is when the channel takes it into its care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// It has not sent a segment.
+    /// It has sent no segment yet.
     New,
-    /// It has, by netfront.
+    /// It has sent segments, by netfront.
     UnderWay,
 }
 
@@ -71,11 +71,11 @@ pub(crate) struct Channel<P: Platform> {
     /// Where a frame is built before it is known which way it goes.
     scratch: Vec<u8>,
     off_netfront: frames::OffNetfront,
-    /// A frame waits on a link for its notification.
+    /// Whether a frame on a link waits for its notification.
     framed: bool,
-    /// Where HELLO and its answers come and go.
+    /// The UDP socket of HELLO and its answers.
     datagrams: SocketHandle,
-    /// Links that have just rung; kept for its memory.
+    /// Links that have just rung; kept between turns for its memory.
     rung: Vec<LinkKey>,
     kicked: bool,
     /// When this guest last heard that it is to migrate.
@@ -84,7 +84,7 @@ pub(crate) struct Channel<P: Platform> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// A channel without peers, with a UDP socket of its own.
+    /// Makes a channel without peers, with a UDP socket of its own.
     pub(crate) fn new(vmc: Vmc<P>, sockets: &mut SocketSet<'static>) -> Self {
         let buffer = || {
             PacketBuffer::new(
@@ -94,6 +94,7 @@ impl<P: Platform> Channel<P> {
         };
         let mut socket = Socket::new(buffer(), buffer());
         if socket.bind(vmc::wire::PORT).is_err() {
+            debug_assert!(false, "a fresh socket refused port {}", vmc::wire::PORT);
             log::error!("vmc: a fresh socket refused port {}", vmc::wire::PORT);
         }
         Self {
@@ -111,7 +112,7 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Says that the channel's task has something to do.
+    /// Wakes the channel's task, because it has something to do.
     pub(crate) fn kick(&mut self) {
         self.kicked = true;
         if let Some(driver) = self.driver.take() {
@@ -119,15 +120,15 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Finds out whether a Causeway lives at `address`, where that is not known. Part of every
+    /// Finds out whether there is a Causeway at `address`, unless that is known. Part of every
     /// `connect`.
     pub(crate) fn greet(&mut self, address: IpAddr) {
         self.vmc.greet(address);
         self.kick();
     }
 
-    /// Puts a connection whose peer has a link into the channel's care. Others stay TCP's alone:
-    /// their records count what the channel has to know when a link comes up
+    /// Puts a connection whose peer has a link into the channel's care. Other connections are left
+    /// to TCP: their records count what the channel has to know when a link comes up
     /// ([`Output::LinkUp`](vmc::Output::LinkUp)).
     pub(crate) fn consider(
         &mut self,
@@ -162,33 +163,35 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// A link is down: its connections' segments take netfront from now on, whatever comes up next.
+    /// Takes note that a link is down: from now on the segments of its connections take netfront,
+    /// even if another link comes up.
     fn send_by_netfront(&mut self, address: IpAddr) {
         self.off_netfront
             .retain(|tuple, _| tuple.remote.ip() != address);
     }
 
-    /// The segments that a connection has sent, where all have taken a link.
+    /// Returns the number of segments that a connection has sent, or `None` unless all have taken
+    /// a link.
     fn segments(&self, record: &Record) -> Option<u32> {
         let place = self.connections.get(record.channel.get()?.index())?;
         self.off_netfront.get(&place.as_ref()?.tuple).copied()
     }
 
-    /// A connection that has sent its FIN has seen the peer's.
+    /// Takes note that a connection has sent its FIN and seen the peer's.
     pub(crate) fn note_ends(&self, record: &Record) {
         if record.farewell.get().is_none() {
             record.farewell.set(self.segments(record));
         }
     }
 
-    /// Whether the acknowledgement of the peer's FIN has gone out, as everything before it, by the
-    /// link, which loses nothing while it is there, and on which nothing can be late.
+    /// Whether the acknowledgement of the peer's FIN has gone out by the link, as everything before
+    /// it has. A link loses nothing while it is there, and nothing on it can be late.
     pub(crate) fn is_over(&self, record: &Record) -> bool {
         let then = record.farewell.get();
         then.is_some_and(|then| self.segments(record).is_some_and(|now| now != then))
     }
 
-    /// The TCP socket of a connection is gone.
+    /// Takes note that the TCP socket of a connection is gone.
     fn forget(&mut self, conn: ConnKey) {
         self.vmc.forget(conn);
         if let Some(place) = self.connections.get_mut(conn.index())
@@ -199,7 +202,7 @@ impl<P: Platform> Channel<P> {
         self.kick();
     }
 
-    /// The record of a connection in the channel's care.
+    /// Returns the record of a connection in the channel's care.
     fn record(&self, conn: ConnKey) -> Option<Rc<Record>> {
         let care = self.connections.get(conn.index())?.as_ref()?;
         // The socket may be gone, and the channel not told yet.

@@ -12,7 +12,7 @@ const RING: &str = "the largest ring in KiB, a power of two from 4 to 1024 (exam
 const MEMORY: &str =
     "KiB to share with all peers together, at least 128 (example: vmc_memory=4096)";
 
-/// What the command line says about the channel.
+/// The channel's options, as the command line gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
     /// What becomes of the channel in a migration; `None` if there is to be no channel.
@@ -21,7 +21,7 @@ pub struct ChannelOptions {
     rings: usize,
     /// Bytes.
     ring: usize,
-    /// Bytes; by default a share of what is free when the network starts.
+    /// Bytes; `None` stands for a share of the memory that is free when the network starts.
     memory: Option<usize>,
 }
 

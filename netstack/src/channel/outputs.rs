@@ -1,4 +1,4 @@
-//! What the channel wants done, done.
+//! Does what the channel asks for, and gives it what comes in.
 
 use core::net::IpAddr;
 
@@ -12,13 +12,13 @@ use crate::error::StreamError;
 use crate::stack::Poller;
 use crate::tcp::Table;
 
-/// Datagrams taken in one go.
+/// Datagrams taken at a time.
 const DATAGRAM_BATCH: usize = 16;
 
 /// What a turn of the channel leaves to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
-    /// There is more: take another turn after other tasks ran.
+    /// Whether there is more to do: take another turn after other tasks have run.
     pub(crate) again: bool,
     /// When the next timer is due.
     pub(crate) deadline: Option<vmc::Instant>,
@@ -26,8 +26,8 @@ pub(crate) struct Turn {
 
 impl<P: Platform> Channel<P> {
     /// Serves the links that have rung, runs the timers that are due, does what follows from both,
-    /// and rings the peers for all that was written since the last turn. `rang` says whether a link
-    /// has rung, and sees to it that there is a turn when it rings next.
+    /// and rings the peers for everything written since the last turn. `rang` tells whether a link
+    /// has rung, and makes sure that there is a turn when it rings next.
     pub(crate) fn turn(
         &mut self,
         sockets: &mut SocketSet<'static>,
@@ -80,8 +80,8 @@ impl<P: Platform> Channel<P> {
         self.do_outputs(sockets, tcp, poller);
     }
 
-    /// Takes note of what became of the connections in a poll, and sends on what frames were
-    /// written to links.
+    /// Forgets connections that a poll has ended, and has the peers notified of frames that it
+    /// wrote to links.
     pub(crate) fn finish(&mut self, tcp: &mut Table) {
         while let Some(conn) = tcp.take_gone() {
             self.forget(conn);
@@ -109,7 +109,7 @@ impl<P: Platform> Channel<P> {
         match output {
             Output::Datagram { to, bytes } => {
                 let socket = sockets.get_mut::<udp::Socket<'_>>(self.datagrams);
-                // One that finds no room is lost, as on any network; HELLO is repeated.
+                // A datagram without room is lost, as on any network; HELLO is repeated.
                 let _ = socket.send_slice(&bytes, IpEndpoint::new(to.into(), vmc::wire::PORT));
                 poller.kick();
             }

@@ -1,6 +1,6 @@
-//! The channel's part in a suspend. With `vmc=advance` the links stay through pre-copy and end in
+//! The channel's part in a suspend. With `vmc=advance` the links stay through pre-copy and end at
 //! the last moment; with `vmc=original` they are left when the migration begins, as the original
-//! XENVMC does (design rule R16). Either way they are found again after it.
+//! XENVMC does (design rule R16). Either way the peers are found again afterwards.
 
 use kernel::lifecycle::{Lifecycle, Outcome};
 use vmc::{LeaveReason, Mode, Platform};
@@ -81,7 +81,7 @@ impl<P: Platform> Lifecycle for Part<P> {
     }
 
     fn resume(&self, outcome: Outcome) {
-        // In a new domain the guest first has to learn its number, which its greetings carry.
+        // In a new domain the guest first has to learn its domid, which its greetings carry.
         if outcome == Outcome::Cancelled {
             self.renew();
         }

@@ -89,7 +89,7 @@ impl Platform for Xen {
     }
 
     fn references(&self, region: &GrantedRegion, into: &mut Vec<u32>) {
-        // A region that is stale or half revoked has none to give.
+        // A region that is stale or half revoked has no references.
         into.extend_from_slice(region.references().unwrap_or_default());
     }
 

@@ -1,6 +1,6 @@
-//! The device as smoltcp sees it, with the links beside it: frames that need not go through netfront
-//! (`frames.rs`) reach a peer on this host through its link. Without a link every frame goes straight
-//! to the device.
+//! The device as smoltcp sees it, with the links beside it: frames that need not go through
+//! netfront (`frames.rs`) reach a peer on this host through its link. Without a link every frame
+//! goes straight to the device.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use super::frames::{Kind, OffNetfront, kind};
 /// The longest frame that may take a link: an ordinary Ethernet frame.
 const LONGEST: usize = 1514;
 
-/// The device, and beside it the links.
+/// The device, with the links beside it.
 pub(crate) struct Routed<'a, D, P: Platform> {
     device: &'a mut D,
     links: Option<Links<'a, P>>,
@@ -31,7 +31,7 @@ struct Links<'a, P: Platform> {
 }
 
 impl<'a, D: Device, P: Platform> Routed<'a, D, P> {
-    /// Routes past the links of `channel`, where there are any.
+    /// Routes frames to the links of `channel`, if it has any, and to `device`.
     pub(crate) fn new(device: &'a mut D, channel: Option<&'a mut Channel<P>>) -> Self {
         let links = channel
             .filter(|channel| !channel.vmc.is_alone() || !channel.inbox.is_empty())
@@ -57,7 +57,7 @@ impl<P: Platform> Links<'_, P> {
         }
     }
 
-    /// Notes a frame that is netfront's whatever it is.
+    /// Takes note of a frame that netfront carries in any case.
     fn note(&mut self, frame: &[u8]) {
         if !self.off_netfront.is_empty()
             && let Kind::Bare(tuple) | Kind::Data(tuple) = kind(frame)
@@ -66,7 +66,7 @@ impl<P: Platform> Links<'_, P> {
         }
     }
 
-    /// Sends the frame in `scratch` by a link. False: it is netfront's.
+    /// Sends the frame in `scratch` by a link; false if netfront has to carry it.
     fn send(&mut self) -> bool {
         match kind(self.scratch) {
             Kind::Other => false,
@@ -149,9 +149,9 @@ impl<R: phy::RxToken> phy::RxToken for RxToken<R> {
     }
 }
 
-/// The right to send one frame, either way.
+/// The right to send one frame, by a link or by the device.
 pub(crate) struct TxToken<'a, T, P: Platform> {
-    /// Lacking only where a frame from a link is answered while the device has no room.
+    /// `None` only if a frame from a link is answered while the device has no room.
     device: Option<T>,
     links: Option<Links<'a, P>>,
     meta: PacketMeta,
@@ -165,7 +165,7 @@ impl<T: phy::TxToken, P: Platform> phy::TxToken for TxToken<'_, T, P> {
         let Some(mut links) = self.links else {
             return match self.device {
                 Some(device) => device.consume(len, f),
-                // No room: dropped, as any network may.
+                // Dropped for lack of room, as on any network.
                 None => f(&mut alloc::vec![0; len]),
             };
         };

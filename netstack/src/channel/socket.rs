@@ -1,4 +1,4 @@
-//! A connection's TCP socket as the channel uses it.
+//! A connection's TCP socket, as the channel uses it.
 
 use smoltcp::socket::tcp::{RecvError, Socket};
 use vmc::{FourTuple, Received, StreamEnd, Tcp};
@@ -7,7 +7,7 @@ use vmc::{FourTuple, Received, StreamEnd, Tcp};
 pub(crate) struct TcpSocket<'a, 'buffers>(pub(crate) &'a mut Socket<'buffers>);
 
 impl TcpSocket<'_, '_> {
-    /// Both ends, once there is a peer.
+    /// Returns both ends, or `None` before there is a peer.
     pub(crate) fn four_tuple(&self) -> Option<FourTuple> {
         let local = self.0.local_endpoint()?.into();
         let remote = self.0.remote_endpoint()?.into();

@@ -9,7 +9,7 @@ use vmc::{Cause, Platform, Refusals};
 
 use super::Channel;
 
-/// Connections that are listed one by one.
+/// Connections listed one by one, at most.
 const LISTED: usize = 8;
 
 impl<P: Platform> Channel<P> {
@@ -89,7 +89,7 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Which rings are in use, and where: what a migration sends, and what not.
+    /// Logs which rings are in use, and where: own rings a migration sends, peers' it does not.
     fn log_rings(&self, frames: impl Fn(&P::Region) -> Range<Pfn>) {
         let mut own = String::new();
         for region in self.vmc.report().own_rings() {

@@ -1,8 +1,8 @@
-//! Puts the slots of a received packet together, in a private buffer.
+//! Puts the slots of a received packet together in a private buffer.
 //!
-//! Everything in a slot is the backend's claim: ranges are checked against the page, sizes
-//! against the largest packet there is, and a packet with anything wrong in it is dropped as a
-//! whole, to the end of its chain of slots.
+//! Everything in a slot is only the backend's claim: ranges are checked against the page, sizes
+//! against the largest packet possible, and a packet with any fault in it is dropped as a whole,
+//! to the end of its chain of slots.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,8 @@ use super::checksum::Trust;
 use super::headers::ETHERNET;
 use super::netif::{RxExtra, RxResponse, rx_flag};
 
-/// The largest frame: an unsegmented TCP packet of 64 KiB less one byte with its Ethernet header.
+/// Bytes of the largest frame: an unsegmented packet of 64 KiB less one byte, and its Ethernet
+/// header.
 pub(super) const MAX_FRAME: usize = 65535 + ETHERNET;
 
 /// Why a received packet was dropped.
@@ -22,9 +23,9 @@ pub(super) enum Refused {
     BackendError,
     /// A slot's data would lie outside its page.
     BadRange,
-    /// More bytes than the largest packet.
+    /// The slots hold more bytes than the largest packet.
     TooLong,
-    /// An extra info of a type that does not exist.
+    /// An extra info has a type that does not exist.
     BadExtra,
 }
 
@@ -59,9 +60,9 @@ impl Assembler {
         self.expect == Expect::Extra
     }
 
-    /// Takes a response; `copy` copies out of its page from the given offset. Gives the result
-    /// when this slot was the packet's last; the packet is then in [`Self::frame`] until the next
-    /// slot comes.
+    /// Takes a response; `copy` copies out of its page from the given offset. Returns the result if
+    /// the slot was the packet's last; the packet is then in [`Self::frame`] until the next slot
+    /// comes.
     pub(super) fn data(
         &mut self,
         response: RxResponse,
@@ -75,7 +76,7 @@ impl Assembler {
         if let Err(refused) = self.append(response, copy) {
             self.refused.get_or_insert(refused);
         }
-        // Extra info belongs to the first slot; elsewhere the flag means nothing.
+        // Extra info belongs to the first slot; in other slots the flag has no meaning.
         if self.expect == Expect::First && response.flags & rx_flag::EXTRA_INFO != 0 {
             self.expect = Expect::Extra;
             return None;
@@ -83,7 +84,7 @@ impl Assembler {
         self.go_on(response.flags & rx_flag::MORE_DATA != 0)
     }
 
-    /// Takes a slot of extra info.
+    /// Takes a slot of extra info. Returns the result as [`Self::data`] does.
     pub(super) fn extra(&mut self, slot: [u8; 8]) -> Option<Result<Trust, Refused>> {
         let Some(extra) = RxExtra::decode(slot) else {
             self.refused.get_or_insert(Refused::BadExtra);
@@ -95,7 +96,7 @@ impl Assembler {
         self.go_on(self.flags & rx_flag::MORE_DATA != 0)
     }
 
-    /// The packet that the last slot completed.
+    /// Returns the packet that the last slot completed.
     pub(super) fn frame(&self) -> &[u8] {
         &self.frame
     }

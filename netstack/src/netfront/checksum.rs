@@ -1,18 +1,18 @@
-//! Internet checksums (RFC 1071), per packet: smoltcp knows only one rule per device, while
-//! netback says of each packet whether its checksum is blank, known to be right, or unknown.
+//! Internet checksums (RFC 1071), packet by packet: smoltcp has one rule for a whole device, while
+//! netback tells for each packet whether its checksum is blank, known to be right, or unknown.
 
 use super::headers::{Content, ETHERNET, Packet, Version, content, protocol};
 
-/// What became of a frame's checksums on receipt.
+/// The result of checking a received frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Right, or nothing to check.
+    /// Every checksum is right, or there is none.
     Good,
-    /// Wrong.
+    /// A checksum is wrong.
     Bad,
-    /// A fragment: smoltcp would take it for a whole packet.
+    /// The frame holds a fragment, which smoltcp would take for a whole packet.
     Fragment,
-    /// Lengths that contradict each other.
+    /// Lengths in the frame contradict each other.
     Malformed,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn check(frame: &[u8], trust: Trust) -> Verdict {
         return Verdict::Good;
     }
     let Some(at) = packet.checksum_at() else {
-        // Shorter than its header, or a protocol without a checksum: smoltcp's to refuse.
+        // Shorter than its header, or a protocol without a checksum: smoltcp refuses it if need be.
         return Verdict::Good;
     };
     let mut data = packet.payload.clone();
@@ -57,7 +57,7 @@ pub(super) fn check(frame: &[u8], trust: Trust) -> Verdict {
         }
         data.end = data.start + length;
         if frame[at..at + 2] == [0, 0] {
-            // No checksum: allowed by RFC 768, not by RFC 8200 section 8.1.
+            // No checksum, which RFC 768 allows and RFC 8200 section 8.1 does not.
             return match packet.version {
                 Version::V4 => Verdict::Good,
                 Version::V6 => Verdict::Bad,
@@ -75,14 +75,15 @@ pub(super) fn check(frame: &[u8], trust: Trust) -> Verdict {
 /// How a transmitted TCP or UDP packet gets its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fill {
-    /// The backend completes it from the pseudo-header's sum, which is put into the field.
+    /// The field holds the pseudo-header's sum, from which the backend completes it.
     PseudoHeader,
-    /// Computed here.
+    /// It is computed here.
     Complete,
 }
 
-/// Fills the checksum of a TCP or UDP packet that smoltcp left blank; `None` for any other frame,
-/// which is complete as it is. `offload` says for which IP versions the backend completes it.
+/// Fills the checksum of a TCP or UDP packet that smoltcp left blank. Returns `None` for any other
+/// frame, which is complete as it is. `offload` tells for which IP versions the backend completes
+/// the checksum.
 pub(super) fn fill(frame: &mut [u8], offload: impl Fn(Version) -> bool) -> Option<Fill> {
     let Content::Ip(packet) = content(frame) else {
         return None;
@@ -105,8 +106,8 @@ pub(super) fn fill(frame: &mut [u8], offload: impl Fn(Version) -> bool) -> Optio
     Some(how)
 }
 
-/// The sum over the pseudo-header of RFC 9293 section 3.1 and RFC 8200 section 8.1; ICMP over
-/// IPv4 has none.
+/// Returns the sum over the pseudo-header of RFC 9293 section 3.1 and RFC 8200 section 8.1; 0 for
+/// ICMP over IPv4, which has none.
 fn pseudo_header(frame: &[u8], packet: &Packet, len: usize) -> u64 {
     if packet.protocol == protocol::ICMP {
         return 0;
@@ -114,8 +115,8 @@ fn pseudo_header(frame: &[u8], packet: &Packet, len: usize) -> u64 {
     sum(&frame[packet.addresses()]) + u64::from(packet.protocol) + len as u64
 }
 
-/// The sum of big-endian 16-bit words, an odd last byte padded with zero, not yet folded.
-/// Takes up to 2^32 words without overflow.
+/// Returns the sum of big-endian 16-bit words, not yet folded; an odd last byte is padded with
+/// zero. Up to 2^32 words do not overflow.
 pub(super) fn sum(bytes: &[u8]) -> u64 {
     let mut total = 0u64;
     let mut chunks = bytes.chunks_exact(4);

@@ -1,7 +1,7 @@
 //! The device as smoltcp sees it, and the connection behind it.
 //!
-//! The two are apart because a connection ends with every migration while the device, and the
-//! capabilities that smoltcp has read from it once, stay.
+//! They are separate because a connection ends with every migration, while the device stays, with
+//! the capabilities that smoltcp has read from it once.
 
 use alloc::vec::Vec;
 use core::num::{NonZeroU16, NonZeroUsize};
@@ -22,18 +22,18 @@ use super::segment::segments;
 use super::statistics::LinkStatistics;
 use super::transmit::{MAX_PAGES, Offload, Transmitter, Unanswered};
 
-/// Pages that one large packet takes when it is cut here: one for each segment of an MTU of at
-/// least 1280.
+/// Pages that a large packet takes if it is cut here: one for each segment, with an MTU of at least
+/// 1280.
 const SEGMENTED_PAGES: usize = 64;
 
-/// What the backend does for packets that we send.
+/// What the backend does with packets that we send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Features {
     /// Packets may span several slots (`feature-sg`).
     pub(crate) scatter: bool,
     /// It completes TCP and UDP checksums over IPv4 (no `feature-no-csum-offload`).
     pub(crate) checksum_ipv4: bool,
-    /// The same over IPv6 (`feature-ipv6-csum-offload`).
+    /// It completes TCP and UDP checksums over IPv6 (`feature-ipv6-csum-offload`).
     pub(crate) checksum_ipv6: bool,
     /// It cuts large TCP/IPv4 packets (`feature-gso-tcpv4`).
     pub(crate) segment_ipv4: bool,
@@ -44,7 +44,7 @@ impl Features {
         self.scatter && self.segment_ipv4 && self.checksum_ipv4
     }
 
-    /// Pages for the largest frame.
+    /// Returns the pages that the largest frame takes.
     fn reserve(&self) -> usize {
         if self.segments() {
             MAX_PAGES
@@ -61,7 +61,7 @@ impl Features {
     }
 }
 
-/// One connection to one backend: rings, granted pages, what was negotiated.
+/// A connection to a backend: rings, granted pages, and the negotiated features.
 pub(crate) struct Connection<B: Backend> {
     backend: B,
     receiver: Receiver<B::Page>,
@@ -70,7 +70,7 @@ pub(crate) struct Connection<B: Backend> {
 }
 
 impl<B: Backend> Connection<B> {
-    /// Shares rings and pages with `backend`, at most so many of each kind.
+    /// Shares rings and pages with `backend`, at most `rx_pages` and `tx_pages`.
     pub(super) fn new(
         mut backend: B,
         features: Features,
@@ -87,7 +87,7 @@ impl<B: Backend> Connection<B> {
         })
     }
 
-    /// Grant references of the transmit ring and the receive ring.
+    /// Returns the grant references of the transmit ring and of the receive ring.
     pub(super) fn ring_references(&self) -> (u32, u32) {
         (
             self.transmitter.ring_reference(),
@@ -95,7 +95,7 @@ impl<B: Backend> Connection<B> {
         )
     }
 
-    /// Takes note of what the backend really offers, before the first frame.
+    /// Sets what the backend really offers, before the first frame.
     pub(super) fn set_features(&mut self, features: Features) {
         self.features = features;
         self.transmitter.set_reserve(features.reserve());
@@ -112,10 +112,10 @@ impl<B: Backend> Connection<B> {
 
 enum Link<B: Backend> {
     Up(Connection<B>),
-    /// The backend broke the protocol. The pages stay with the connection: nobody knows which
-    /// of them it still uses.
+    /// The backend broke the protocol. The connection keeps its pages, because the backend may
+    /// still use any of them.
     Broken(Connection<B>),
-    /// There is none at present.
+    /// There is no connection at present.
     Down,
 }
 
@@ -124,21 +124,21 @@ pub(crate) struct Netfront<B: Backend> {
     link: Link<B>,
     /// Largest IP packet on the link, in bytes.
     ip_mtu: usize,
-    /// Whether smoltcp was told that large packets are cut for it.
+    /// Whether smoltcp was told that the device cuts large packets.
     segmentation: bool,
-    /// Where smoltcp builds frames: granted memory is never built in.
+    /// The buffer in which smoltcp builds frames; it never builds them in granted memory.
     frame: Vec<u8>,
     segment: Vec<u8>,
     statistics: LinkStatistics,
-    /// The receiver stopped before it had seen everything.
+    /// Whether the receiver stopped before it had seen everything.
     later: bool,
     /// Frames that the last connection left unanswered; the next one sends them first.
     unanswered: Vec<Unanswered>,
-    /// The connection is not the first one, and has not sent or acknowledged anything yet.
+    /// What is still to be noted about a connection that follows a migration.
     fresh: Fresh,
 }
 
-/// What is still to be noted of a connection that follows a migration.
+/// Events of a connection that are noted when they happen for the first time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fresh {
     frame: bool,
@@ -160,13 +160,13 @@ impl<B: Backend> Netfront<B> {
         }
     }
 
-    /// Ends the connection, whose backend is gone; its pages are taken back.
+    /// Ends the connection to a backend that is gone, and takes its pages back.
     pub(crate) fn disconnect(&mut self) {
         self.link = Link::Down;
         self.unanswered.clear();
     }
 
-    /// Takes note of everything that the backend has answered for, so that it is not sent again
+    /// Takes note of every frame that the backend has answered for, so that it is not sent again
     /// after a suspend.
     pub(crate) fn settle(&mut self) {
         if let Link::Up(connection) = &mut self.link
@@ -176,18 +176,18 @@ impl<B: Backend> Netfront<B> {
         }
     }
 
-    /// Lets go of a connection that ended because the guest is another domain now. What its
-    /// backend has not answered for, as far as the guest had looked, is kept for
+    /// Lets go of a connection that ended because the guest is another domain now. Frames that its
+    /// backend had not answered for, as far as the guest had looked, are kept for
     /// [`Self::reconnect`].
     ///
     /// Nothing in the rings is looked at any more. The backend went on while the guest was
     /// suspended and its pages were saved, and what a backend writes into mapped pages, unlike
     /// what it copies, is not in Xen's log of dirty pages (`xen/common/grant_table.c:
-    /// unmap_common`): a response can be there whose data is not.
+    /// unmap_common`): a response may have arrived without its data.
     pub(crate) fn lose_connection(&mut self) {
         let unanswered = match &self.link {
             Link::Up(connection) => connection.transmitter.unanswered(),
-            // Its rings mean nothing, or there are none. What an even earlier connection left
+            // There are no rings, or none that can be believed. What an earlier connection left
             // still waits.
             Link::Broken(_) | Link::Down => Vec::new(),
         };
@@ -195,9 +195,9 @@ impl<B: Backend> Netfront<B> {
         self.link = Link::Down;
     }
 
-    /// Goes on with a new connection: first with what the last one has not been answered for.
-    /// Whether any of that was delivered nobody knows; a frame that arrives twice is a matter
-    /// for the layers above, as on any network.
+    /// Goes on with a new connection, and first sends again what the last backend has not answered
+    /// for. Some of it may have been delivered; the layers above handle frames that arrive twice,
+    /// as on any network.
     pub(crate) fn reconnect(&mut self, connection: Connection<B>) {
         self.lose_connection();
         self.link = Link::Up(connection);
@@ -218,12 +218,12 @@ impl<B: Backend> Netfront<B> {
                 &mut self.statistics,
             );
             self.statistics.tx_resent += 1;
-            // More room, where there are more pages to be had.
+            // Makes more room, if there are more pages.
             self.room();
         }
     }
 
-    /// The connection, while it works.
+    /// Returns the connection, if there is one that works.
     pub(crate) fn connection(&self) -> Option<&Connection<B>> {
         match &self.link {
             Link::Up(connection) => Some(connection),
@@ -240,9 +240,9 @@ impl<B: Backend> Netfront<B> {
         self.statistics.events += 1;
     }
 
-    /// Shows the backend what a batch of work produced, with one notification at most.
+    /// Shows the backend what a batch of work produced, with at most one notification.
     pub(crate) fn finish_batch(&mut self) {
-        // Answers do not pile up: a suspend waits until all of them are looked at.
+        // So that answers do not pile up: a suspend waits until all have been looked at.
         self.settle();
         let Link::Up(connection) = &mut self.link else {
             return;
@@ -266,21 +266,21 @@ impl<B: Backend> Netfront<B> {
             (connection.receiver.pages() + connection.transmitter.pages()) as u64;
     }
 
-    /// Whether the backend has delivered something that was not looked at.
+    /// Whether the backend has delivered something that has not been looked at.
     pub(crate) fn has_received(&self) -> bool {
         self.connection()
             .is_some_and(|connection| connection.receiver.is_waiting())
     }
 
-    /// Whether there is more to receive, or to send, without waiting; otherwise the next thing
-    /// that the backend does raises an event.
+    /// Whether there is more to receive or to send without waiting. If not, the backend's next
+    /// response raises an event.
     pub(crate) fn has_work(&mut self) -> bool {
         let later = core::mem::take(&mut self.later);
         let Link::Up(connection) = &mut self.link else {
             return false;
         };
         let received = connection.receiver.rearm();
-        // Completed transmissions matter only where there is no room for the next.
+        // Completed transmissions matter only if there is no room for the next.
         let completed = connection.transmitter.is_full() && connection.transmitter.rearm();
         if completed && let Err(violation) = connection.transmitter.reap(&mut self.statistics) {
             self.break_link(violation);
@@ -289,7 +289,8 @@ impl<B: Backend> Netfront<B> {
         received || completed || later
     }
 
-    /// Whether a frame of any size can be sent; takes back what the backend has completed.
+    /// Whether a frame of any size can be sent. To that end takes back pages that the backend has
+    /// answered for.
     fn room(&mut self) -> bool {
         let Link::Up(connection) = &mut self.link else {
             return false;
@@ -343,8 +344,8 @@ impl<B: Backend> phy::Device for Netfront<B> {
             self.fresh.ack = false;
             lifecycle::reached(Phase::FirstAck);
         }
-        // A reply that finds no room is dropped: better have some. Nobody else may ever ask for
-        // it, in a guest that only answers pings.
+        // Makes room for a reply, which would be dropped otherwise. In a guest that only answers
+        // pings nothing else ever does.
         self.room();
         let Link::Up(connection) = &mut self.link else {
             return None;
@@ -381,7 +382,7 @@ impl<B: Backend> phy::Device for Netfront<B> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = self.ip_mtu + ETHERNET;
-        // The driver checks what it receives and fills what is sent, packet by packet.
+        // The driver verifies and fills these checksums itself, packet by packet.
         capabilities.checksum.tcp = Checksum::None;
         capabilities.checksum.udp = Checksum::None;
         capabilities.checksum.ipv4 = Checksum::Tx;
@@ -407,8 +408,8 @@ impl phy::RxToken for RxToken<'_> {
     }
 }
 
-/// The right to send one frame. Without room, which only the token that comes with a received
-/// frame may lack, the frame is dropped and counted.
+/// The right to send one frame. Only the token that comes with a received frame may lack room; its
+/// frame is then dropped and counted.
 pub(crate) struct TxToken<'a, B: Backend> {
     transmitter: &'a mut Transmitter<B::Page>,
     features: Features,
@@ -441,7 +442,7 @@ impl<B: Backend> phy::TxToken for TxToken<'_, B> {
     }
 }
 
-/// Sends a frame, cut into segments of `mss` bytes where the backend does not do that.
+/// Sends a frame, cut into segments of `mss` bytes if the backend does not do that.
 fn transmit<P: super::pages::Granted>(
     transmitter: &mut Transmitter<P>,
     features: Features,
@@ -452,9 +453,14 @@ fn transmit<P: super::pages::Granted>(
 ) {
     match mss {
         Some(mss) if !features.segments() => {
-            segments(frame, mss, segment, |segment| {
+            let is_cut = segments(frame, mss, segment, |segment| {
                 send(transmitter, features, segment, None, statistics);
             });
+            // smoltcp asks for segments of TCP over IPv4 only (`Netfront::capabilities`).
+            debug_assert!(is_cut, "a frame that cannot be cut into segments");
+            if !is_cut {
+                statistics.tx_dropped += 1;
+            }
         }
         mss => send(transmitter, features, frame, mss, statistics),
     }

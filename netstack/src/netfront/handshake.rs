@@ -15,14 +15,14 @@ use super::device::{Connection, Features};
 use super::pages::Domain;
 use crate::error::NetError;
 
-/// How long the backend, and the hotplug script behind it, may take for each step.
+/// How long the backend, with its hotplug script, may take for each step.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The IP MTU without the node `mtu` (netif.h).
+/// The IP MTU if there is no node `mtu` (netif.h).
 const DEFAULT_MTU: usize = 1500;
 /// The smallest MTU of IPv6 (RFC 8200 section 5).
 const MIN_MTU: usize = 1280;
-/// The largest MTU that smoltcp deals with.
+/// The largest MTU that smoltcp handles.
 const MAX_MTU: usize = 9216;
 
 /// A device that is connected.
@@ -34,8 +34,8 @@ pub(crate) struct Attached {
     pub(crate) ip_mtu: usize,
 }
 
-/// Finds virtual interface `index` and connects it, with at most so many pages for each
-/// direction.
+/// Finds virtual interface `index` and connects it, with at most `rx_pages` and `tx_pages` pages
+/// for the two directions.
 pub(crate) async fn attach(
     store: &Xenstore,
     index: u32,
@@ -63,7 +63,7 @@ pub(crate) async fn attach(
         }
     };
     let connection = connect(&mut frontend, features, rx_pages, tx_pages).await?;
-    // A frame must then fit one slot.
+    // Without `feature-sg` a frame must fit into one slot.
     let ip_mtu = if connection.features().scatter {
         ip_mtu
     } else {
@@ -77,9 +77,8 @@ pub(crate) async fn attach(
     })
 }
 
-/// The backend's features where it waits for ours already; its state is asked for first. Each
-/// question on its own would cost a round trip to xenstored, which is slow on a host that is busy
-/// with a migration.
+/// Returns the backend's features if it waits for the frontend already. Its state is asked for
+/// first, in the same round trip: xenstored is slow on a host that is busy with a migration.
 async fn if_waiting(frontend: &Frontend) -> Result<Option<Features>, NetError> {
     let (state, features) = join(frontend.backend_state(), read_features(frontend)).await;
     if state? == State::InitWait {
@@ -89,7 +88,7 @@ async fn if_waiting(frontend: &Frontend) -> Result<Option<Features>, NetError> {
     }
 }
 
-/// Shares rings with the backend, says so, and waits until both sides are connected.
+/// Shares rings with the backend, publishes them, and waits until both sides are connected.
 async fn connect(
     frontend: &mut Frontend,
     features: Features,
@@ -103,7 +102,7 @@ async fn connect(
     Ok(connection)
 }
 
-/// Waits for the backend, which has been told everything.
+/// Waits until the backend, which has been told everything, is connected.
 pub(crate) async fn wait_connected(frontend: &mut Frontend) -> Result<(), NetError> {
     frontend.wait_backend(&[State::Connected], PATIENCE).await?;
     log::debug!(
@@ -113,7 +112,7 @@ pub(crate) async fn wait_connected(frontend: &mut Frontend) -> Result<(), NetErr
     Ok(())
 }
 
-/// What the frontend publishes of a connection.
+/// What the frontend publishes about a connection.
 struct Keys {
     tx_ring: String,
     rx_ring: String,
@@ -126,11 +125,11 @@ impl Keys {
             ("tx-ring-ref", &self.tx_ring),
             ("rx-ring-ref", &self.rx_ring),
             ("event-channel", &self.port),
-            // Received data is copied into our pages; flipping pages is long gone.
+            // The backend copies received data into our pages; page flipping is long gone.
             ("request-rx-copy", "1"),
-            // We notify when there are receive buffers again.
+            // We notify the backend when it has receive buffers again.
             ("feature-rx-notify", "1"),
-            // Packets may come in several slots, unsegmented, with blank checksums.
+            // Packets may come in several slots, unsegmented, and with blank checksums.
             ("feature-sg", "1"),
             ("feature-gso-tcpv4", "1"),
             ("feature-gso-tcpv6", "1"),
@@ -139,7 +138,7 @@ impl Keys {
     }
 }
 
-/// Makes rings for the backend in `domid`.
+/// Makes rings for the backend in domain `domid`.
 fn prepare(
     domid: DomId,
     features: Features,
@@ -159,22 +158,21 @@ fn prepare(
     Ok((connection, keys))
 }
 
-/// What a guest knows of its device from a former domain.
+/// What the guest knows about its device from its former domain.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Former {
     pub(crate) backend: DomId,
     pub(crate) features: Features,
 }
 
-/// Connects the device of a new domain. It is the same device, and the toolstack lets the guest
-/// run only when its backend waits: so the rings are shared with a backend where the former one
-/// was, and published before anything is asked. What the backend offers is known before the first
-/// frame.
+/// Connects the device of a new domain. The device is the same, and the toolstack lets the guest
+/// run only once its backend waits. So the rings are granted to the domain that the former backend
+/// was in, and published before anything is asked. What the backend offers is known before the
+/// first frame is sent.
 ///
-/// Ready when the backend has been told everything; [`wait_connected`] is left to the caller, and
-/// nothing is sent before it. The time that this
-/// takes is downtime, and xenstored is slow on a host that has just built a domain and is taking
-/// another one apart: each round trip that is saved there is worth it.
+/// Completes when the backend has been told everything. The caller then has to use
+/// [`wait_connected`] before it sends anything. All of this is downtime, and xenstored is slow on a
+/// host that has just built a domain and is taking another one apart, so each round trip counts.
 pub(crate) async fn reattach(
     store: &Xenstore,
     index: u32,
@@ -188,7 +186,7 @@ pub(crate) async fn reattach(
     let mut frontend = opened?;
     log::debug!("net: rings published");
     if frontend.backend_domid() != former.backend {
-        // Another driver domain: from the beginning.
+        // Another driver domain: begin again.
         drop(connection);
         frontend.set_state(State::Initialising).await?;
         let attached = attach(store, index, rx_pages, tx_pages).await?;
@@ -206,7 +204,7 @@ pub(crate) async fn reattach(
     Ok((frontend, connection))
 }
 
-/// What the backend offers.
+/// Reads what the backend offers.
 async fn read_features(frontend: &Frontend) -> Result<Features, NetError> {
     let keys = [
         "feature-rx-copy",
@@ -234,7 +232,7 @@ async fn read_features(frontend: &Frontend) -> Result<Features, NetError> {
     })
 }
 
-/// Six bytes in hexadecimal with colons, an address of one interface.
+/// Parses six hexadecimal bytes with colons between them, which must be a unicast address.
 fn parse_mac(text: &str) -> Option<EthernetAddress> {
     let mut bytes = [0; 6];
     let mut parts = text.trim().split(':');

@@ -1,5 +1,5 @@
-//! Where in an Ethernet frame its IP payload is, with every length checked. The driver needs it
-//! for checksums and segmentation; smoltcp parses the frame again for itself.
+//! Finds the payload of the IP packet in an Ethernet frame, and checks every length. The driver
+//! needs it for checksums and segmentation; smoltcp parses the frame again for itself.
 
 use core::ops::Range;
 
@@ -16,7 +16,7 @@ pub(super) mod protocol {
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 
-/// IPv6 extension headers that are walked over at most.
+/// IPv6 extension headers to walk over at most.
 const MAX_EXTENSIONS: usize = 8;
 
 /// The IP version.
@@ -29,9 +29,9 @@ pub(super) enum Version {
 /// What a frame carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Not IP: ARP, or nothing for us.
+    /// Not IP: ARP, or a protocol that the guest does not speak.
     Other,
-    /// Its lengths contradict each other.
+    /// A packet whose lengths contradict each other.
     Malformed,
     /// A piece of a fragmented packet.
     Fragment,
@@ -39,18 +39,18 @@ pub(super) enum Content {
     Ip(Packet),
 }
 
-/// Where the parts of an IP packet are in its frame.
+/// The places of an IP packet's parts in its frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) version: Version,
     /// The upper-layer protocol.
     pub(super) protocol: u8,
-    /// Its header and data.
+    /// The upper layer's header and data.
     pub(super) payload: Range<usize>,
 }
 
 impl Packet {
-    /// The addresses' place in the frame: source, then destination.
+    /// Returns the place of the addresses in the frame: source, then destination.
     pub(super) fn addresses(&self) -> Range<usize> {
         match self.version {
             Version::V4 => ETHERNET + 12..ETHERNET + 20,
@@ -58,7 +58,8 @@ impl Packet {
         }
     }
 
-    /// Where the upper layer's checksum is, if it has one and room for it.
+    /// Returns the offset of the upper layer's checksum in the frame; `None` if the protocol has
+    /// none or the payload is too short for it.
     pub(super) fn checksum_at(&self) -> Option<usize> {
         let (offset, header) = match (self.protocol, self.version) {
             (protocol::TCP, _) => (16, 20),
@@ -74,7 +75,7 @@ fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-/// Looks at a frame.
+/// Finds out what a frame carries.
 pub(super) fn content(frame: &[u8]) -> Content {
     if frame.len() < ETHERNET {
         return Content::Malformed;

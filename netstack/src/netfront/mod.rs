@@ -1,10 +1,10 @@
 //! netfront: the network device of a Xen guest (`xen/include/public/io/netif.h`).
 //!
 //! The backend is not trusted: what it writes into the rings is checked, received data is copied
-//! before it is looked at, and a backend that breaks the protocol loses its connection while the
+//! before it is looked at, and a backend that breaks the protocol loses its connection, while the
 //! guest goes on without a network.
 //!
-//! Read in this order: `netif.rs` (the wire format), `pages.rs` (what is shared with whom),
+//! Read in this order: `netif.rs` (the wire format), `pages.rs` (pages granted to the backend),
 //! `assemble.rs` and `receive.rs`, `transmit.rs`, `headers.rs`, `checksum.rs` and `segment.rs`
 //! (what the backend does not do for us), `device.rs` (smoltcp's view), `handshake.rs`.
 
@@ -31,7 +31,7 @@ pub(crate) use device::{Connection, Features, Netfront};
 pub(crate) use handshake::{Attached, Former, attach, reattach, wait_connected};
 pub(crate) use pages::Domain;
 
-/// What a backend did that no correct backend does.
+/// A breach of the protocol by the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// More receive responses than requests.
@@ -40,7 +40,7 @@ pub(crate) enum Violation {
     ReceiveId,
     /// More transmit responses than requests.
     TransmitOverrun,
-    /// A transmit response for a request that was not made or is answered already.
+    /// A transmit response for a request that was not made or has been answered already.
     TransmitId,
     /// A response to extra info that was not sent.
     TransmitExtra,

@@ -1,11 +1,11 @@
 //! The wire format of netfront's two rings (`xen/include/public/io/netif.h`), little-endian.
 
-/// Ring status: the packet was sent, or a buffer holds no error (`NETIF_RSP_OKAY`).
+/// Status of a response: no error (`NETIF_RSP_OKAY`).
 pub(super) const RSP_OKAY: i16 = 0;
-/// The answer to a slot that held extra info (`NETIF_RSP_NULL`); its id means nothing.
+/// Status of the response to a slot with extra info (`NETIF_RSP_NULL`); its id has no meaning.
 pub(super) const RSP_NULL: i16 = 1;
 
-/// Bytes of a packet that one transmit request can announce (`XEN_NETIF_MAX_TX_SIZE`).
+/// Bytes of the longest packet that a transmit request can announce (`XEN_NETIF_MAX_TX_SIZE`).
 pub(super) const MAX_TX_SIZE: usize = 0xffff;
 /// Slots of one packet, extra info not counted, that every backend accepts
 /// (`XEN_NETIF_NR_SLOTS_MIN`).
@@ -17,19 +17,19 @@ pub(super) mod tx_flag {
     pub(in super::super) const CSUM_BLANK: u16 = 1 << 0;
     /// The checksum need not be checked.
     pub(in super::super) const DATA_VALIDATED: u16 = 1 << 1;
-    /// The packet goes on in the next request.
+    /// The packet continues in the next request.
     pub(in super::super) const MORE_DATA: u16 = 1 << 2;
     /// The next slot holds extra info.
     pub(in super::super) const EXTRA_INFO: u16 = 1 << 3;
 }
 
-/// Flags of a receive response (`NETRXF_*`): the same, in another order.
+/// Flags of a receive response (`NETRXF_*`): the same flags in another order.
 pub(super) mod rx_flag {
     /// The checksum has been checked, or need not be.
     pub(in super::super) const DATA_VALIDATED: u16 = 1 << 0;
     /// The TCP or UDP checksum holds only the pseudo-header's sum.
     pub(in super::super) const CSUM_BLANK: u16 = 1 << 1;
-    /// The packet goes on in the next response.
+    /// The packet continues in the next response.
     pub(in super::super) const MORE_DATA: u16 = 1 << 2;
     /// The next slot holds extra info.
     pub(in super::super) const EXTRA_INFO: u16 = 1 << 3;
@@ -55,7 +55,7 @@ pub(super) struct TxRequest {
     pub(super) flags: u16,
     /// Echoed in the response.
     pub(super) id: u16,
-    /// Bytes of the whole packet in its first request, of the fragment in the others.
+    /// In the packet's first request the bytes of the whole packet, in others those of the fragment.
     pub(super) size: u16,
 }
 
@@ -71,8 +71,8 @@ impl TxRequest {
     }
 }
 
-/// The extra info that asks the backend to cut a TCP/IPv4 packet into segments with `mss` bytes
-/// of payload each (`XEN_NETIF_EXTRA_TYPE_GSO`).
+/// Encodes the extra info that asks the backend to cut a TCP/IPv4 packet into segments with `mss`
+/// bytes of payload each (`XEN_NETIF_EXTRA_TYPE_GSO`).
 pub(super) fn encode_gso_tcpv4(mss: u16) -> [u8; 12] {
     let mut slot = [0; 12];
     slot[0] = EXTRA_TYPE_GSO;
@@ -137,17 +137,17 @@ impl RxResponse {
     }
 }
 
-/// `netif_extra_info` in a receive slot, as far as a receiver cares.
+/// `netif_extra_info` in a receive slot, as far as a receiver needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RxExtra {
     /// Whether another extra info follows.
     pub(super) more: bool,
-    /// Whether the packet is larger than the MTU because its segments were never cut.
+    /// Whether the packet is larger than the MTU because it was never cut into segments.
     pub(super) gso: bool,
 }
 
 impl RxExtra {
-    /// `None` for a type that does not exist.
+    /// Decodes a slot; returns `None` for a type that does not exist.
     pub(super) fn decode(slot: [u8; 8]) -> Option<Self> {
         let [kind, flags, ..] = slot;
         (kind != 0 && kind < EXTRA_TYPE_MAX).then_some(Self {

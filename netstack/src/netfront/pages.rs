@@ -1,4 +1,4 @@
-//! Pages shared with the backend: granted once, reused for as long as the connection lasts.
+//! Pages shared with the backend: granted once, and reused as long as the connection lasts.
 
 use alloc::rc::Rc;
 use core::fmt;
@@ -9,35 +9,35 @@ use kernel::event::EventChannel;
 use kernel::grant::{Access, GrantError, GrantedPage};
 use kernel::shared::{SharedMemory, SharedPage};
 
-/// A page that the backend may use, and the name it knows the page by.
+/// A page that the backend may use, by its grant reference.
 pub(crate) trait Granted: Deref<Target = SharedMemory> {
-    /// The grant reference.
+    /// Returns the grant reference.
     fn reference(&self) -> u32;
 }
 
 impl Granted for GrantedPage {
     fn reference(&self) -> u32 {
-        // A page of a former domain is no grant at all, which the backend finds by itself.
+        // The grant of a former domain does not exist any more; the backend finds that out.
         GrantedPage::reference(self).unwrap_or(u32::MAX)
     }
 }
 
-/// The other end: whom pages are granted to, and who is told that there is work.
+/// The other end of a connection: it is granted pages, and notified of work.
 pub(crate) trait Backend {
-    /// A page that it may use.
+    /// A page granted to the backend.
     type Page: Granted;
 
-    /// A zeroed page that the backend may read, and write if `writable`.
+    /// Grants a zeroed page, which the backend may read and, if `writable`, write.
     fn page(&mut self, writable: bool) -> Result<Self::Page, PageError>;
 
-    /// Sends an event.
+    /// Sends the backend an event.
     fn notify(&self);
 }
 
 /// Why there is no further page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageError {
-    /// No free page in the guest.
+    /// The guest has no free page.
     OutOfMemory,
     /// The page cannot be granted.
     Grant(GrantError),
@@ -63,7 +63,7 @@ impl Domain {
         Self { domid, channel }
     }
 
-    /// The channel that its events come by.
+    /// Returns the event channel to the backend.
     pub(crate) fn channel(&self) -> Rc<EventChannel> {
         self.channel.clone()
     }
@@ -83,7 +83,7 @@ impl Backend for Domain {
     }
 
     fn notify(&self) {
-        // A stale channel means a connection about to be replaced, whose frames are sent again.
+        // A stale channel's connection is about to be replaced, and its frames are sent again.
         let _ = self.channel.notify();
     }
 }

@@ -1,4 +1,4 @@
-//! The receive ring: pages offered to the backend, frames taken out of them.
+//! The receive ring: pages offered to the backend, and frames taken out of them.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,25 +12,25 @@ use super::netif::{RxRequest, RxResponse};
 use super::pages::{Backend, Granted, PageError};
 use super::statistics::LinkStatistics;
 
-/// Pages on offer at first: netback wants room for its largest packet, 18 slots, and should not
-/// have to wait while we look at one.
+/// Pages offered at first: netback needs room for its largest packet, which takes 18 slots, and
+/// should not have to wait while the guest looks at one.
 const FIRST_PAGES: usize = 32;
 
-/// Responses looked at in one call before the caller gets the processor back.
+/// Responses looked at in one call, so that other tasks get their turn.
 const LOOK_LIMIT: usize = 256;
 
 /// The receiving half of a connection.
 pub(super) struct Receiver<P: Granted> {
     ring: FrontRing<P, 8, 8>,
-    /// A page's index is the id of its requests.
+    /// Indexed by the id of a page's requests.
     pages: Vec<P>,
-    /// The page that was offered in each slot of the ring. A response stands in the slot of its
-    /// request (netif.h), and extra info has no id: so the slot says which page it is about.
+    /// The page offered in each slot of the ring. A response is in the slot of its request
+    /// (netif.h), and extra info has no id: so the slot tells which page it is about.
     offered: Vec<u16>,
     posted: u32,
     taken: u32,
     max_pages: usize,
-    /// Pages the backend has used since the last `publish`.
+    /// Pages that the backend has used since the last `publish`.
     used: usize,
     unpublished: bool,
     assembler: Assembler,
@@ -41,15 +41,14 @@ pub(super) struct Receiver<P: Granted> {
 pub(super) enum Received {
     /// A frame, in [`Receiver::frame`].
     Frame,
-    /// Nothing is waiting.
+    /// Nothing waits.
     Nothing,
-    /// The call's share of work is done; there may be more.
+    /// The call has done its share of work; there may be more.
     Later,
 }
 
 impl<P: Granted> Receiver<P> {
-    /// Offers pages to `backend` in a ring of its own, more of them under load but never more
-    /// than `max_pages`.
+    /// Offers pages to `backend` in a new ring; under load more of them, up to `max_pages`.
     pub(super) fn new(
         backend: &mut impl Backend<Page = P>,
         max_pages: usize,
@@ -72,7 +71,7 @@ impl<P: Granted> Receiver<P> {
         Ok(receiver)
     }
 
-    /// Grant reference of the ring itself.
+    /// Returns the grant reference of the ring itself.
     pub(super) fn ring_reference(&self) -> u32 {
         self.ring.page().reference()
     }
@@ -102,7 +101,7 @@ impl<P: Granted> Receiver<P> {
         (index % self.ring.capacity()) as usize
     }
 
-    /// Takes the next good frame; bad ones are dropped and counted on the way.
+    /// Takes the next good frame; drops and counts bad ones.
     pub(super) fn next(&mut self, statistics: &mut LinkStatistics) -> Result<Received, Violation> {
         for _ in 0..LOOK_LIMIT {
             let Some(response) = self.ring.pop().map_err(|_| Violation::ReceiveOverrun)? else {
@@ -122,7 +121,7 @@ impl<P: Granted> Receiver<P> {
                 self.assembler
                     .data(response, |offset, into| page.read(offset, into))
             };
-            // The data is copied: the page can be offered again.
+            // The data has been copied: the page can be offered again.
             self.post(id);
             match done {
                 None => {}
@@ -142,19 +141,20 @@ impl<P: Granted> Receiver<P> {
         Ok(Received::Later)
     }
 
-    /// The frame that [`Self::next`] announced.
+    /// Returns the frame that [`Self::next`] announced.
     pub(super) fn frame(&self) -> &[u8] {
         self.assembler.frame()
     }
 
-    /// Shows the backend the pages offered since the last call, if any, and more of them where
-    /// it used up half of what it had. True where it wants a notification.
+    /// Shows the backend the pages offered since the last call, and more of them if it has used
+    /// half of what it had. Returns whether it wants a notification; `None` if there was nothing
+    /// to show.
     pub(super) fn publish(&mut self, backend: &mut impl Backend<Page = P>) -> Option<bool> {
         let have = self.pages.len();
         if self.used * 2 >= have && have < self.max_pages {
             let more = have.min(self.max_pages - have);
             if self.grow(backend, more).is_err() {
-                // The guest has no more to spare: what there is must do.
+                // The guest has no more pages to spare.
                 self.max_pages = self.pages.len();
             }
         }
@@ -162,17 +162,17 @@ impl<P: Granted> Receiver<P> {
         core::mem::take(&mut self.unpublished).then(|| self.ring.publish())
     }
 
-    /// Asks for an event at the next response; true where there is one already.
+    /// Asks for an event at the next response; true if there is one already.
     pub(super) fn rearm(&mut self) -> bool {
         self.ring.rearm()
     }
 
-    /// Pages granted.
     /// Whether a frame, or a part of one, waits.
     pub(super) fn is_waiting(&self) -> bool {
         self.ring.has_response()
     }
 
+    /// Returns the number of pages granted.
     pub(super) fn pages(&self) -> usize {
         self.pages.len()
     }

@@ -1,7 +1,7 @@
-//! TCP/IPv4 segmentation for a backend that does not do it.
+//! TCP/IPv4 segmentation, for a backend that does not do it.
 //!
-//! smoltcp learns once, when the interface is made, whether the device segments. A guest that
-//! arrives at another host may meet a backend without the feature; then this does the work.
+//! smoltcp asks once, when the interface is made, whether the device segments. A guest that arrives
+//! on another host may meet a backend without the feature; its frames are then cut here.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -12,8 +12,9 @@ use super::headers::{Content, ETHERNET, Version, content, protocol};
 /// TCP flags that only the last segment may carry: FIN and PSH.
 const LAST_ONLY: u8 = 0x01 | 0x08;
 
-/// Cuts one large TCP/IPv4 frame, checksum blank, into frames of at most `mss` bytes of payload,
-/// and hands each, its TCP checksum still blank, to `send`. False if the frame is no such frame.
+/// Cuts a large TCP/IPv4 frame, whose checksum is blank, into frames of at most `mss` bytes of
+/// payload, and hands each to `send`, with its TCP checksum still blank. Returns false, and sends
+/// nothing, for any other frame.
 pub(super) fn segments(
     frame: &[u8],
     mss: u16,
@@ -40,7 +41,7 @@ pub(super) fn segments(
         let total = (segment.len() - ETHERNET) as u16;
         segment[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&total.to_be_bytes());
         // The identification matters only to fragments, and smoltcp forbids fragmentation; still
-        // no two segments in a row have the same (RFC 6864).
+        // no two consecutive segments have the same (RFC 6864).
         segment[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&(index as u16).to_be_bytes());
         segment[ETHERNET + 10..ETHERNET + 12].fill(0);
         let checksum = !fold(sum(&segment[ETHERNET..tcp]));
@@ -55,7 +56,7 @@ pub(super) fn segments(
     true
 }
 
-/// Where the headers and the TCP payload are.
+/// Returns the places of the headers and of the TCP payload.
 fn parts(frame: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
     let Content::Ip(packet) = content(frame) else {
         return None;

@@ -7,19 +7,20 @@ use super::assemble::Refused;
 /// Counters of the network device since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkStatistics {
-    /// Frames received and handed on, and their bytes.
+    /// Frames received and handed on.
     pub rx_frames: u64,
     /// Bytes of those frames.
     pub rx_bytes: u64,
-    /// Received frames dropped: a checksum was wrong.
+    /// Received frames dropped because a checksum was wrong.
     pub rx_bad_checksum: u64,
-    /// Received frames dropped: their lengths contradict each other.
+    /// Received frames dropped because their lengths contradict each other.
     pub rx_malformed: u64,
-    /// Received frames dropped: pieces of fragmented packets, which are not put together.
+    /// Received frames dropped because they are pieces of fragmented packets, which are not put
+    /// together.
     pub rx_fragments: u64,
-    /// Received packets dropped: the backend reported an error for a slot.
+    /// Received packets dropped because the backend reported an error for a slot.
     pub rx_backend_errors: u64,
-    /// Received packets dropped: slots that make no sense.
+    /// Received packets dropped because a slot is invalid.
     pub rx_bad_slots: u64,
     /// Frames sent.
     pub tx_frames: u64,
@@ -27,7 +28,7 @@ pub struct LinkStatistics {
     pub tx_bytes: u64,
     /// Frames among them that the backend cuts into segments.
     pub tx_gso_frames: u64,
-    /// Frames not sent: no room in the ring, or no connection. Replies only; sockets wait.
+    /// Frames not sent for lack of room in the ring, or of a connection. Only replies: sockets wait.
     pub tx_dropped: u64,
     /// Frames sent again because a migration left them unanswered.
     pub tx_resent: u64,

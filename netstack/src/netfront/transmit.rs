@@ -1,4 +1,5 @@
-//! The transmit ring: frames copied into granted pages, pages reused once the backend answered.
+//! The transmit ring: frames are copied into granted pages, which are reused once the backend has
+//! answered.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -13,27 +14,27 @@ use super::netif::{
 use super::pages::{Backend, Granted, PageError};
 use super::statistics::LinkStatistics;
 
-/// Pages of the largest frame.
+/// Pages that the largest frame takes.
 pub(super) const MAX_PAGES: usize = MAX_TX_SIZE.div_ceil(PAGE_SIZE);
 
-// What we send must be acceptable to every backend.
+// Every backend must accept what we send.
 const _: () = assert!(MAX_PAGES <= MAX_SLOTS);
 
 /// What the backend is to do with a frame's checksum and size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Offload {
-    /// The checksum field holds the pseudo-header's sum only.
+    /// Complete the checksum, of which the field holds only the pseudo-header's sum.
     pub(super) checksum: bool,
-    /// Cut the frame, TCP over IPv4, into segments of that many bytes.
+    /// Cut the frame, which is TCP over IPv4, into segments with this many bytes of payload.
     pub(super) segment: Option<u16>,
 }
 
-/// A page's share of a frame that the backend has not answered for.
+/// The part of a frame in one page, until the backend answers for it.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     number: u64,
     len: usize,
-    /// In the first piece of a frame: the length of the whole, and the segment size.
+    /// In the first piece of a frame: the length of the whole frame, and its segment size.
     head: Option<(usize, Option<u16>)>,
 }
 
@@ -48,24 +49,24 @@ pub(super) struct Unanswered {
 /// The transmitting half of a connection.
 pub(super) struct Transmitter<P: Granted> {
     ring: FrontRing<P, 12, 4>,
-    /// A page's index is the id of its requests.
+    /// Indexed by the id of a page's requests.
     pages: Vec<P>,
     free: Vec<u16>,
-    /// What the backend has of each page, if it has it.
+    /// The piece in each page that the backend has.
     sent: Vec<Option<Piece>>,
-    /// Numbers the pieces in the order in which they were queued.
+    /// The number of the next piece; pieces are numbered in the order in which they are queued.
     next_piece: u64,
     /// Slots of extra info that are not answered yet.
     extras: u32,
     max_pages: usize,
-    /// Pages, and slots, that must be free for [`Self::room`].
+    /// Pages, and also slots, that must be free for [`Self::room`].
     reserve: usize,
     unpublished: bool,
 }
 
 impl<P: Granted> Transmitter<P> {
-    /// A ring of its own, and pages for `backend` when they are needed, at most `max_pages`.
-    /// There is room for the next frame when `reserve` pages are free.
+    /// Makes a ring for `backend`, and grants it pages as they are needed, at most `max_pages`.
+    /// There is room for the next frame if `reserve` pages are free.
     pub(super) fn new(
         backend: &mut impl Backend<Page = P>,
         max_pages: usize,
@@ -89,13 +90,14 @@ impl<P: Granted> Transmitter<P> {
         Ok(transmitter)
     }
 
-    /// Wants so many free pages, and slots, for the next frame; more are made when they are needed.
+    /// Sets how many pages, and slots, must be free for the next frame; missing pages are granted
+    /// when they are needed.
     pub(super) fn set_reserve(&mut self, reserve: usize) {
         self.reserve = reserve;
         self.max_pages = self.max_pages.max(reserve);
     }
 
-    /// Grant reference of the ring itself.
+    /// Returns the grant reference of the ring itself.
     pub(super) fn ring_reference(&self) -> u32 {
         self.ring.page().reference()
     }
@@ -113,8 +115,8 @@ impl<P: Granted> Transmitter<P> {
         Ok(())
     }
 
-    /// Whether any frame can be sent now. Takes back what the backend answered, and
-    /// more pages if that is not enough.
+    /// Whether a frame of any size can be sent now. To that end takes back pages that the backend
+    /// has answered for, and grants more if that is not enough.
     pub(super) fn room(
         &mut self,
         backend: &mut impl Backend<Page = P>,
@@ -141,8 +143,8 @@ impl<P: Granted> Transmitter<P> {
         self.free.len() >= self.reserve && self.ring.free_requests() as usize > self.reserve
     }
 
-    /// Queues a frame. False, and nothing is queued, if it is empty, too long or there is no
-    /// room.
+    /// Queues a frame. Returns false, and queues nothing, if it is empty or too long, or if there
+    /// is no room.
     pub(super) fn send(&mut self, frame: &[u8], offload: Offload) -> bool {
         let pages = frame.len().div_ceil(PAGE_SIZE);
         let slots = pages + usize::from(offload.segment.is_some());
@@ -198,7 +200,7 @@ impl<P: Granted> Transmitter<P> {
 
     /// Takes back the pages that the backend has answered for.
     pub(super) fn reap(&mut self, statistics: &mut LinkStatistics) -> Result<(), Violation> {
-        // At most as many responses as the ring holds: no requests are made meanwhile.
+        // Ends after as many responses as the ring holds: no requests are made meanwhile.
         while let Some(slot) = self.ring.pop().map_err(|_| Violation::TransmitOverrun)? {
             let response = TxResponse::decode(slot);
             if response.status == RSP_NULL {
@@ -217,8 +219,8 @@ impl<P: Granted> Transmitter<P> {
         Ok(())
     }
 
-    /// The frames that the backend has not answered for, oldest first. One of which it has
-    /// answered for a part is left out: it has seen all of it.
+    /// Returns the frames that the backend has not answered for, oldest first. A frame that it has
+    /// answered for in part is left out: the backend has seen all of it.
     pub(super) fn unanswered(&self) -> Vec<Unanswered> {
         let mut pieces: Vec<_> = self
             .sent
@@ -251,17 +253,18 @@ impl<P: Granted> Transmitter<P> {
         frames
     }
 
-    /// Shows the backend what was queued, if anything was. True where it wants a notification.
+    /// Shows the backend what was queued. Returns whether it wants a notification; `None` if
+    /// nothing was queued.
     pub(super) fn publish(&mut self) -> Option<bool> {
         core::mem::take(&mut self.unpublished).then(|| self.ring.publish())
     }
 
-    /// Asks for an event at the next response; true where there is one already.
+    /// Asks for an event at the next response; true if there is one already.
     pub(super) fn rearm(&mut self) -> bool {
         self.ring.rearm()
     }
 
-    /// Pages granted.
+    /// Returns the number of pages granted.
     pub(super) fn pages(&self) -> usize {
         self.pages.len()
     }

@@ -52,7 +52,7 @@ impl<P: Platform> Stack<P> {
         }
     }
 
-    /// Sets the interface's addresses and routes to `addressing` and the link-local address of
+    /// Gives the interface the addresses and routes of `addressing`, and the link-local address of
     /// its MAC. Connections bound to an address that is gone end with `AddressLost`.
     pub(crate) fn set_addresses(&mut self, addressing: &Addressing) {
         let link_local = Ipv6Cidr::new(link_local(self.mac), 64);
@@ -68,7 +68,7 @@ impl<P: Platform> Stack<P> {
             .map(|(address, prefix)| IpCidr::Ipv6(Ipv6Cidr::new(address, prefix)));
         self.iface.update_ip_addrs(|addresses| {
             addresses.clear();
-            // At most three, and the interface holds four (its feature in Cargo.toml).
+            // At most three; the interface holds four (smoltcp's feature in Cargo.toml).
             addresses.extend(
                 [ipv4, ipv6, Some(IpCidr::Ipv6(link_local))]
                     .into_iter()
@@ -91,7 +91,7 @@ impl<P: Platform> Stack<P> {
         }
     }
 
-    /// The interface's addresses and prefix lengths in bits, the link-local one last.
+    /// Returns the interface's addresses and prefix lengths in bits, the link-local one last.
     pub(crate) fn addresses(&self) -> Vec<(IpAddr, u8)> {
         self.iface
             .ip_addrs()

@@ -1,19 +1,19 @@
-//! What smoltcp 0.14 does wrong with TCP segments, put right on their way in and out. Each is a
-//! change that a network or a correct peer could have made, so it is right with any peer.
+//! Works around two faults of smoltcp 0.14 by changing TCP segments on their way in. A network or
+//! a correct peer could have made each of the changes, so they are right with any peer.
 //!
-//! It does not look at the acknowledgement, nor at the window, in a segment that it does not take.
-//! That may be all that there is to learn from: after a retransmission time-out smoltcp counts from
-//! the first unacknowledged byte again (`Socket::dispatch`), and numbers everything so, where RFC
-//! 9293 section 3.10.7.4 has SND.NXT, which never goes back. Where both ends have lost
-//! acknowledgements, as in the migration of one of them, each sends what the other has, and neither
-//! ever learns it; and a peer that has no room itself (section 3.8.6.1) learns nothing from probes.
-//! The connection stands still until its user timeout. So where smoltcp answers a segment that it
-//! did not take, what the segment acknowledges comes once more, alone, with the number that the
-//! answer asks for.
+//! smoltcp ignores the acknowledgement and the window of a segment that it does not take. Such
+//! segments may be the only ones to learn from: after a retransmission time-out smoltcp counts from
+//! the first unacknowledged byte again (`Socket::dispatch`) and numbers all its segments from
+//! there, although SND.NXT of RFC 9293 section 3.10.7.4 never goes back. If both ends have lost
+//! acknowledgements, as happens when one of them migrates, each sends what the other has, and
+//! neither ever learns it; likewise a peer without room of its own (section 3.8.6.1) learns nothing
+//! from probes. The connection then stands still until its user timeout. So whenever smoltcp
+//! answers a segment that it did not take, it gets the segment's acknowledgement once more, alone,
+//! with the sequence number that the answer asks for.
 //!
-//! It takes a FIN too early. Of a segment that is longer than its window it takes the bytes that
-//! fit, and the FIN behind those that do not (`Socket::process`): the stream ends early, and is
-//! never acknowledged in whole. So data and FIN come to it one after the other: a FIN alone
+//! smoltcp takes a FIN too early. From a segment that is longer than its window it takes the bytes
+//! that fit, and also the FIN behind those that do not (`Socket::process`): the stream ends early,
+//! and is never acknowledged as a whole. So it gets data and FIN as two segments: a FIN alone
 //! beyond the window is not taken.
 
 use alloc::vec::Vec;
@@ -28,32 +28,33 @@ use smoltcp::wire::{
 use crate::options::Buffers;
 use crate::packet::{ETHERNET, Packet};
 
-/// Bytes of the longest headers: Ethernet, IPv4 and TCP with all options.
+/// Bytes of the longest headers: those of Ethernet, IPv4 and TCP with all options.
 const HEADERS: usize = 14 + 60 + 60;
 
-/// What is kept between two frames.
+/// What is remembered from one frame to the next.
 #[derive(Default)]
 pub(super) struct Mending {
-    /// What comes before anything else from the device: an acknowledgement and a FIN.
+    /// Segments to be received before anything else: an acknowledgement and a FIN.
     next: RefCell<heapless::Deque<Vec<u8>, 2>>,
-    /// The segment that came in last, for what is sent in answer to it.
+    /// The segment that came in last, until it is answered.
     heard: RefCell<Option<Heard>>,
 }
 
 impl Mending {
-    /// Whether there is more to receive than the device has.
+    /// Whether there is something to receive that the device does not have.
     pub(super) fn has_more(&self) -> bool {
         !self.next.borrow().is_empty()
     }
 }
 
-/// A segment that came in: its headers, and how many bytes it has.
+/// A segment that came in.
 struct Heard {
     headers: heapless::Vec<u8, HEADERS>,
+    /// Length of its payload.
     bytes: usize,
 }
 
-/// A device whose segments smoltcp gets along with.
+/// A device that gives smoltcp only segments that it handles correctly.
 pub(super) struct Mended<'a, D> {
     pub(super) device: D,
     pub(super) mending: &'a Mending,
@@ -74,7 +75,7 @@ impl<D: Device> Device for Mended<'_, D> {
         let checksums = self.device.capabilities().checksum.tcp;
         *mending.heard.borrow_mut() = None;
         let (frame, device) = if mending.has_more() {
-            // It waits for room to answer it.
+            // It is kept until there is room for an answer.
             let device = self.device.transmit(now)?;
             (Frame::Kept(mending.next.borrow_mut().pop_front()?), device)
         } else {
@@ -117,7 +118,7 @@ enum Frame<R> {
 pub(super) struct RxToken<'a, R> {
     frame: Frame<R>,
     mending: &'a Mending,
-    /// Whether smoltcp looks at the checksum.
+    /// Whether smoltcp verifies the checksum.
     check: bool,
 }
 
@@ -145,11 +146,12 @@ impl<R: phy::RxToken> phy::RxToken for RxToken<'_, R> {
             }
             match apart(frame, headers, bytes, self.check) {
                 Some((data, fin)) => {
-                    // There is room: nothing comes from the device before all is taken.
-                    let _ = self.mending.next.borrow_mut().push_back(fin);
+                    // There is room: nothing comes from the device until all of it is taken.
+                    let refused = self.mending.next.borrow_mut().push_back(fin);
+                    debug_assert!(refused.is_ok(), "no room for a FIN");
                     f(&data)
                 }
-                // Without memory it comes as it is.
+                // Without memory the segment stays as it is.
                 None => f(frame),
             }
         })
@@ -166,9 +168,9 @@ impl<R: phy::RxToken> phy::RxToken for RxToken<'_, R> {
 /// The right to send one frame.
 pub(super) struct TxToken<'a, T> {
     device: T,
-    /// Where the frame answers one that came in.
+    /// Set if the frame answers one that came in.
     answers: Option<&'a Mending>,
-    /// Whether smoltcp looks at checksums.
+    /// Whether smoltcp verifies checksums.
     check: bool,
 }
 
@@ -181,7 +183,8 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
                 && let Some(alone) = acknowledgement(heard, frame, self.check)
             {
                 // There is room, as for a FIN.
-                let _ = mending.next.borrow_mut().push_front(alone);
+                let refused = mending.next.borrow_mut().push_front(alone);
+                debug_assert!(refused.is_ok(), "no room for an acknowledgement");
             }
             result
         })
@@ -192,12 +195,12 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
     }
 }
 
-/// The packet of a frame that has TCP in it.
+/// Finds the IP packet in a frame, if it carries TCP.
 fn place(frame: &[u8]) -> Option<Packet> {
     Packet::find(frame).filter(|packet| packet.protocol == IpProtocol::Tcp)
 }
 
-/// A frame's TCP segment, and where it begins.
+/// Finds the TCP segment in a frame. Returns the offset at which it begins, and the segment.
 fn segment(frame: &[u8]) -> Option<(usize, TcpPacket<&[u8]>)> {
     let range = place(frame)?.payload;
     let start = range.start;
@@ -205,7 +208,8 @@ fn segment(frame: &[u8]) -> Option<(usize, TcpPacket<&[u8]>)> {
     Some((start, segment))
 }
 
-/// A segment with data and FIN as two of them: headers of so many bytes, and so many bytes of data.
+/// Splits a segment with `headers` bytes of headers, `bytes` bytes of data and a FIN into two
+/// frames, one with the data and one with the FIN. Returns `None` without memory for them.
 fn apart(frame: &[u8], headers: usize, bytes: usize, check: bool) -> Option<(Vec<u8>, Vec<u8>)> {
     let (mut data, mut fin) = (copy(frame)?, copy(frame.get(..headers)?)?);
     let without_fin = |segment: &mut TcpPacket<&mut [u8]>| segment.set_fin(false);
@@ -218,7 +222,7 @@ fn apart(frame: &[u8], headers: usize, bytes: usize, check: bool) -> Option<(Vec
     Some((data, fin))
 }
 
-/// Has the IP header say what is left of a frame that was cut off.
+/// Corrects the length in the IP header of a frame that was cut off.
 fn shorten(frame: &mut [u8]) -> Option<()> {
     let left = u16::try_from(frame.len().checked_sub(ETHERNET)?).ok()?;
     let is_v4 = EthernetFrame::new_unchecked(&*frame).ethertype() == EthernetProtocol::Ipv4;
@@ -235,7 +239,7 @@ fn shorten(frame: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Changes a frame's segment, and its checksum where there has to be one.
+/// Changes a frame's segment, and with `fill` its checksum too.
 fn change(frame: &mut [u8], fill: bool, how: impl FnOnce(&mut TcpPacket<&mut [u8]>)) -> Option<()> {
     let packet = place(frame)?;
     let mut segment = TcpPacket::new_checked(frame.get_mut(packet.payload)?).ok()?;
@@ -246,8 +250,8 @@ fn change(frame: &mut [u8], fill: bool, how: impl FnOnce(&mut TcpPacket<&mut [u8
     Some(())
 }
 
-/// What `heard` acknowledges, as a segment of its own, where `answer` says that it was not taken:
-/// that all of it is old, or that there is no room.
+/// Returns the acknowledgement of `heard` as a segment of its own, if `answer` shows that `heard`
+/// was not taken, because all of it is old or because there is no room.
 fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> {
     let (_, answer) = segment(answer)?;
     let mut alone = copy(&heard.headers)?;
@@ -262,11 +266,11 @@ fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> 
         return None;
     }
     let (begin, wanted) = (found.seq_number(), answer.ack_number());
-    // A number that is far off is not from a peer that has merely gone back.
+    // A peer that has merely gone back does not send a number that is far off.
     let is_old = ahead(begin, wanted).is_some_and(|by| by > 0 && heard.bytes <= by);
     let has_no_room = answer.window_len() == 0 && begin == wanted && heard.bytes > 0;
-    // Less than smoltcp counts as sent tells it nothing new, but would be taken for a duplicate
-    // acknowledgement, three of which are a loss.
+    // An acknowledgement of less than smoltcp counts as sent tells it nothing new, but would be
+    // taken for a duplicate, and three duplicates for a loss.
     let is_news = ahead(answer.seq_number(), found.ack_number()).is_some();
     if !(is_old || has_no_room) || !is_news {
         return None;
@@ -279,8 +283,9 @@ fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> 
     Some(alone)
 }
 
-/// By how much `to` is ahead of `from`, at most what a buffer may hold. Either may be anything: the
-/// operators of smoltcp panic where two numbers are half of all apart.
+/// Returns how far `to` is ahead of `from`, or `None` if it is behind, or farther ahead than any
+/// buffer is large. smoltcp's own operators panic on two numbers that are 2^31 apart, which a peer
+/// may send.
 fn ahead(from: TcpSeqNumber, to: TcpSeqNumber) -> Option<usize> {
     let by = usize::try_from(to.0.wrapping_sub(from.0)).ok()?;
     (by <= Buffers::MAX).then_some(by)
@@ -345,11 +350,12 @@ mod tests {
         frame
     }
 
-    /// Number, bytes and FIN of a frame whose checksums and lengths are right.
+    /// Returns sequence number, payload length and FIN of a frame, after checking its checksums
+    /// and lengths.
     fn read(frame: &[u8]) -> (i32, usize, bool) {
         let packet = place(frame).expect("TCP");
         let (from, to) = (packet.source.into(), packet.destination.into());
-        assert_eq!(packet.payload.end, frame.len(), "the length that IP says");
+        assert_eq!(packet.payload.end, frame.len(), "IP's length");
         if packet.source.is_ipv4() {
             assert!(Ipv4Packet::new_unchecked(&frame[14..]).verify_checksum());
         }
@@ -362,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn data_and_fin_come_apart() {
+    fn data_and_fin_are_split() {
         for is_v4 in [true, false] {
             let frame = frame(is_v4, 300);
             assert_eq!(read(&frame), (1000, 300, true));
@@ -372,8 +378,8 @@ mod tests {
         }
     }
 
-    /// What comes of the segment above when it is answered with this number, for this byte, with
-    /// room for so many.
+    /// Returns what becomes of the segment above if it is answered with this sequence number,
+    /// acknowledgement and window.
     fn answered(is_v4: bool, bytes: usize, seq: i32, ack: i32, window: u16) -> Option<Vec<u8>> {
         let found = frame(is_v4, bytes);
         let headers = found[..found.len() - bytes].try_into().expect("short");
@@ -391,30 +397,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_taken_is_heard_once_more() {
+    fn a_segment_that_is_not_taken_is_heard_once_more() {
         for is_v4 in [true, false] {
-            // All of it is old, and it acknowledges more than was sent again, or just that.
+            // All of it is old, and it acknowledges what was sent again, or more.
             for seq in [4000, 5000] {
                 let alone = answered(is_v4, 300, seq, 2000, 900).expect("news");
                 assert_eq!(read(&alone), (2000, 0, false));
             }
-            // There is no room for it.
+            // There is no room for the segment.
             let alone = answered(is_v4, 1, 4000, 1000, 0).expect("news");
             assert_eq!(read(&alone), (1000, 0, false));
         }
     }
 
     #[test]
-    fn what_is_taken_or_says_nothing_new_is_not() {
-        // It begins where bytes are wanted, or behind that, or is old in part.
+    fn a_segment_that_is_taken_or_brings_no_news_is_not() {
+        // It begins at the byte that is wanted, or behind it, or is old in part.
         for (ack, window) in [(1000, 900), (900, 900), (1200, 900), (900, 0)] {
             assert!(answered(true, 300, 4000, ack, window).is_none(), "{ack}");
         }
-        // More was sent than it acknowledges; and what it acknowledges cannot have been sent.
+        // It acknowledges less than was sent, or what cannot have been sent.
         for seq in [5001, 5000 - (17 << 20)] {
             assert!(answered(true, 300, seq, 2000, 900).is_none(), "{seq}");
         }
-        // Half of all numbers are between them.
+        // The numbers are 2^31 apart.
         for (seq, ack) in [(4000, 1000 + i32::MIN), (5000 + i32::MIN, 2000)] {
             assert!(answered(true, 300, seq, ack, 900).is_none());
         }

@@ -1,9 +1,9 @@
 //! The interface and its sockets, without the device and without a clock of its own.
 //!
 //! [`Stack`] is driven from outside: [`Stack::poll`] is given a device and the time, does a
-//! bounded amount of work and says when it wants to be called again. In the guest the interface
-//! task does that ([`crate::network`]); in host tests a virtual clock does.
-//! Sockets share the stack by reference count and wait by wakers only.
+//! bounded amount of work and returns when it is to be called again. In a guest the interface task
+//! calls it ([`crate::network`]), in host tests a world with a virtual clock. Sockets share the
+//! stack by reference count, and wait only by wakers.
 //!
 //! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `mend.rs`,
 //! `addresses.rs`, then [`crate::tcp`].
@@ -63,8 +63,8 @@ impl<P: Platform> Clone for Shared<P> {
 }
 
 impl<P: Platform> Shared<P> {
-    /// A stack without addresses on `device`. `seed` feeds sequence numbers and port choice and
-    /// must differ between boots.
+    /// Makes a stack without addresses on `device`. `seed` determines sequence numbers and the
+    /// choice of ports, and must differ between boots.
     pub(crate) fn new<D: Device>(
         device: &mut D,
         mac: EthernetAddress,
@@ -89,7 +89,7 @@ impl<P: Platform> Shared<P> {
         })))
     }
 
-    /// Runs `f` on the stack. No waker runs code of its own here, so `f` cannot be re-entered.
+    /// Runs `f` on the stack. Wakers only queue tasks, so nothing re-enters the stack meanwhile.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Stack<P>) -> T) -> T {
         f(&mut self.0.borrow_mut())
     }
@@ -138,7 +138,7 @@ impl<P: Platform> Stack<P> {
         }
     }
 
-    /// Lets go of a connection: what was written is still delivered.
+    /// Lets go of a connection; what was written is still delivered.
     pub(crate) fn release(&mut self, record: &Rc<Record>) {
         if let (Some(conn), Some(channel)) = (record.channel.get(), &mut self.channel) {
             let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
@@ -149,7 +149,7 @@ impl<P: Platform> Stack<P> {
         self.tcp.release(&mut self.sockets, record);
     }
 
-    /// Resets a connection: what was written and not yet sent is lost.
+    /// Resets a connection; what was written and not yet sent is lost.
     pub(crate) fn reset(&mut self, record: &Rc<Record>) {
         let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
         match (record.channel.get(), &mut self.channel) {
@@ -161,7 +161,7 @@ impl<P: Platform> Stack<P> {
         }
     }
 
-    /// Whether a packet to `addr` would find a source address and a route.
+    /// Whether there are a source address and a route for a packet to `addr`.
     pub(crate) fn reachable(&self, addr: IpAddr) -> bool {
         let on_link = |cidr: &IpCidr| cidr.contains_addr(&addr.into());
         let routed = match addr {

@@ -13,26 +13,26 @@ use crate::announce::announce;
 use crate::channel::Routed;
 use crate::tcp::Phase;
 
-/// Frames received in one go before anything is sent and other tasks run.
+/// Frames received at a time, before anything is sent and other tasks run.
 const RECEIVE_BATCH: usize = 64;
-/// Rounds over all sockets, each of which sends at most one packet per round.
+/// Rounds over all sockets; each socket sends at most one packet per round.
 const SEND_ROUNDS: usize = 16;
-/// When the stack says "now" and yet nothing moved, the soonest it is asked again.
+/// How long to wait at least before the next poll if the stack says "now" but nothing moved.
 const IDLE_RETRY: Duration = Duration::from_millis(1);
-/// The same while the device cannot send: its event comes first, this is the safety net.
+/// The same while the device cannot send: its event normally comes first.
 const BLOCKED_RETRY: Duration = Duration::from_millis(100);
 
-/// What [`Stack::poll`] wants next.
+/// When [`Stack::poll`] is to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Progress {
-    /// A batch ended before the work did: poll again after other tasks ran.
+    /// Whether a batch ended before the work did: poll again after other tasks have run.
     pub(crate) again: bool,
-    /// The time of the next timer, if there is one. Frames and socket operations come before.
+    /// The time of the next timer, if there is one. Frames and socket operations may come earlier.
     pub(crate) deadline: Option<Instant>,
 }
 
 impl<P: Platform> Stack<P> {
-    /// Receives and sends what there is, up to a bound, and runs the timers that are due at `now`.
+    /// Receives and sends a bounded number of frames, and runs the timers that are due at `now`.
     pub(crate) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Progress {
         self.poller.begin();
         self.iface.poll_maintenance(now);
@@ -51,8 +51,8 @@ impl<P: Platform> Stack<P> {
                 PollIngressSingleResult::PacketProcessed
                 | PollIngressSingleResult::SocketStateChanged => received += 1,
             }
-            // One segment can use up at most one listening socket, so one spare per listener is
-            // enough for any burst of connection requests.
+            // A segment can take at most one listening socket, so one spare per listener is enough
+            // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
         }
         if received > 0 {
@@ -85,7 +85,7 @@ impl<P: Platform> Stack<P> {
 
         let again = received == RECEIVE_BATCH || sent_rounds == SEND_ROUNDS;
         let idle = received == 0 && sent_rounds == 0;
-        // What waits for room in the device is not announced by it.
+        // The device does not announce that it has room for what waits.
         let held = self.mending.has_more().then_some(now);
         let deadline = [
             held,
@@ -96,7 +96,7 @@ impl<P: Platform> Stack<P> {
         .into_iter()
         .flatten()
         .min()
-        .map(|at| self.not_in_a_circle(device, at, now, idle));
+        .map(|at| self.not_without_end(device, at, now, idle));
         Progress { again, deadline }
     }
 
@@ -110,8 +110,9 @@ impl<P: Platform> Stack<P> {
         );
     }
 
-    /// A deadline that has passed although nothing moved would be asked for without end.
-    fn not_in_a_circle<D: Device>(
+    /// Puts off a deadline that has passed although nothing moved: the stack would be polled for it
+    /// without end.
+    fn not_without_end<D: Device>(
         &self,
         device: &mut D,
         at: Instant,

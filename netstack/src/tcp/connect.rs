@@ -18,8 +18,8 @@ use crate::options::TcpOptions;
 use crate::stack::{Shared, Stack};
 
 impl<P: Platform> Shared<P> {
-    /// Opens a connection to `peer`; `timeout` bounds the handshake. Dropping the future gives
-    /// the attempt up.
+    /// Opens a connection to `peer`; the handshake may take `timeout`. Dropping the future gives
+    /// up.
     pub(crate) async fn connect(
         &self,
         peer: SocketAddr,
@@ -82,7 +82,7 @@ impl<P: Platform> Stack<P> {
     }
 }
 
-/// A handshake under way; dropping it gives it up.
+/// A handshake under way. Dropping it gives up.
 struct Attempt<'a, P: Platform> {
     shared: &'a Shared<P>,
     record: Option<Rc<Record>>,

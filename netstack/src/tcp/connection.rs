@@ -1,5 +1,5 @@
-//! An open connection as its owner holds it: non-blocking operations, and what dropping means.
-
+//! An open connection, as its owner holds it: its non-blocking operations, and what dropping it
+//! means.
 use alloc::rc::Rc;
 use core::cell::Cell;
 use core::net::SocketAddr;
@@ -13,7 +13,8 @@ use crate::channel::TcpSocket;
 use crate::error::StreamError;
 use crate::stack::{Shared, Stack};
 
-/// The last owner lets go: TCP finishes in the background ([`super::linger`]).
+/// An open connection, shared by its two halves. When the last of them is dropped, TCP finishes in
+/// the background ([`super::linger`]).
 pub(crate) struct Connection<P: Platform> {
     shared: Shared<P>,
     record: Rc<Record>,
@@ -23,8 +24,8 @@ pub(crate) struct Connection<P: Platform> {
 }
 
 impl<P: Platform> Connection<P> {
-    /// Takes over `record`; `None`, and the socket is released, if it is not connected (any
-    /// more).
+    /// Takes over `record`. Returns `None`, and releases the socket, if it is not connected, or no
+    /// longer.
     pub(super) fn new(shared: &Shared<P>, record: Rc<Record>) -> Option<Rc<Self>> {
         let endpoints = shared.with(|stack| {
             let socket = stack.sockets.get::<Socket<'_>>(record.handle);
@@ -55,7 +56,7 @@ impl<P: Platform> Connection<P> {
         self.peer
     }
 
-    /// Reads into `buf`, which is not empty; 0 bytes at the peer's FIN.
+    /// Reads into `buf`, which is not empty; returns 0 bytes at the peer's FIN.
     pub(super) fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -75,7 +76,7 @@ impl<P: Platform> Connection<P> {
                 }
                 Ok(len) => {
                     self.record.count_received(len);
-                    // The window has opened; the poller decides whether that is worth a segment.
+                    // The window has opened; the poller decides whether to send an update.
                     stack.kick();
                     Poll::Ready(Ok(len))
                 }
@@ -85,7 +86,7 @@ impl<P: Platform> Connection<P> {
         })
     }
 
-    /// Writes the beginning of `buf`, which is not empty.
+    /// Writes the beginning of `buf`, which is not empty; returns how many bytes.
     pub(super) fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -115,7 +116,7 @@ impl<P: Platform> Connection<P> {
         })
     }
 
-    /// The same for a connection in the channel's care; `None` where it is not.
+    /// Reads from a connection in the channel's care; `None` if it is not in the channel's care.
     fn read_channel(
         &self,
         stack: &mut Stack<P>,
@@ -145,7 +146,7 @@ impl<P: Platform> Connection<P> {
         }))
     }
 
-    /// The same for a connection in the channel's care; `None` where it is not.
+    /// Writes to a connection in the channel's care; `None` if it is not in the channel's care.
     fn write_channel(
         &self,
         stack: &mut Stack<P>,
@@ -181,7 +182,7 @@ impl<P: Platform> Connection<P> {
         }))
     }
 
-    /// Why the stream ended.
+    /// Returns why the stream ended.
     fn ended(&self, end: StreamEnd) -> StreamError {
         if end == StreamEnd::Reset {
             self.record.fail(StreamError::Reset);
@@ -210,7 +211,7 @@ impl<P: Platform> Connection<P> {
         self.record.clone()
     }
 
-    /// Resets the connection: what was written and not yet sent is lost.
+    /// Resets the connection; what was written and not yet sent is lost.
     pub(super) fn abort(&self) {
         self.write_closed.set(true);
         self.record.fail(StreamError::Aborted);
@@ -229,7 +230,7 @@ impl<P: Platform> Connection<P> {
         });
     }
 
-    /// Bytes written that the peer has not acknowledged.
+    /// Returns the number of bytes written that the peer has not acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
         self.shared.with(|stack| {
             let socket = stack.sockets.get::<Socket<'_>>(self.record.handle);

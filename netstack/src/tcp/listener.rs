@@ -46,7 +46,7 @@ impl<P: Platform> TcpListener<P> {
         poll_fn(|cx| self.poll_accept(cx)).await
     }
 
-    /// The port listened on.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -16,34 +16,36 @@ use crate::options::TcpOptions;
 /// How long a peer may take to finish a handshake that it began.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// One TCP socket's book-keeping. Shared by the [`Table`](super::Table) and whoever uses the
-/// socket at the moment; cells, because both only ever look for an instant.
+/// The book-keeping of one TCP socket. Shared by the [`Table`](super::Table) and the owner of the
+/// connection; in cells, because neither holds a borrow across a call.
 pub(crate) struct Record {
     pub(crate) handle: SocketHandle,
     pub(crate) options: TcpOptions,
     /// The socket's state when it was last observed.
     pub(crate) state: Cell<State>,
-    /// Why the connection ended, if it did not end by both sides' FIN.
+    /// Why the connection ended, unless it ended with the FINs of both sides.
     pub(crate) failure: Cell<Option<StreamError>>,
-    /// Whoever waits until what was written has been delivered.
+    /// The task that waits until everything written has been delivered.
     pub(crate) closer: Waiter,
-    /// Whoever waits for the channel to have bytes, or room.
+    /// The task that waits for the channel to have bytes.
     pub(crate) reader: Waiter,
+    /// The task that waits for the channel to have room.
     pub(crate) writer: Waiter,
-    /// The connection in the channel's care, if it is there.
+    /// The channel's key of the connection, if the connection is in its care.
     pub(crate) channel: Cell<Option<ConnKey>>,
-    /// Bytes of the application put into TCP, and taken out of it, before the channel counts.
+    /// Bytes that the application gave to TCP before the channel counted.
     pub(crate) sent: Cell<u64>,
+    /// Bytes that the application took from TCP before the channel counted.
     pub(crate) received: Cell<u64>,
-    /// Bytes on the channel that hold somebody up and that the peer has not taken.
+    /// Bytes on the channel that the peer has not taken while a writer waits for room.
     pub(crate) unconsumed: Cell<usize>,
-    /// Segments sent when both sides' FIN had been seen, where all took the link.
+    /// Segments that had been sent when the FINs of both sides had been seen, if all took the link.
     pub(crate) farewell: Cell<Option<u32>>,
-    /// The result of that wait.
+    /// Whether everything written has been delivered, once that is known.
     pub(crate) delivered: Cell<Option<Result<(), StreamError>>>,
     /// The address the connection is bound to, once it has a peer.
     local: Cell<Option<IpAddress>>,
-    /// What is unacknowledged, and since when it has not become less or changed state.
+    /// The number of unacknowledged bytes and the state, and since when neither has changed.
     stalled: Cell<Option<(usize, State, Instant)>>,
 }
 
@@ -68,7 +70,7 @@ impl Record {
         }
     }
 
-    /// Sets what the options say on a fresh socket.
+    /// Applies the options to a fresh socket.
     pub(crate) fn configure(options: &TcpOptions, socket: &mut Socket<'_>) {
         socket.set_congestion_control(CongestionControl::Reno);
         socket.set_nagle_enabled(!options.nodelay);
@@ -77,7 +79,7 @@ impl Record {
         socket.set_timeout(Some(HANDSHAKE.into()));
     }
 
-    /// Why an operation on the connection fails, `Reset` where the cause was not seen.
+    /// Returns why an operation on the connection fails; `Reset` if the cause was not seen.
     pub(crate) fn error(&self) -> StreamError {
         self.failure.get().unwrap_or(StreamError::Reset)
     }
@@ -89,14 +91,14 @@ impl Record {
         if let Some(endpoint) = socket.local_endpoint() {
             self.local.set(Some(endpoint.addr));
         }
-        // A listening socket becomes Closed only by our own hand.
+        // Only this side turns a listening socket into a closed one.
         if state == State::Closed && !matches!(old, State::Closed | State::Listen | State::LastAck)
         {
             self.fail(StreamError::Reset);
         }
         if is_early(old) && !is_early(state) {
-            // smoltcp's timeout counts idle time as well, so beyond the handshake it serves only
-            // where keep-alive probes make an idle peer answer. Otherwise `stalled` decides.
+            // smoltcp's timeout counts idle time as well, so after the handshake it is of use only
+            // if keep-alive probes make an idle peer answer. Otherwise `stalled` decides.
             let timeout = self.options.keep_alive.map(|_| self.options.user_timeout);
             socket.set_timeout(timeout.map(Into::into));
         }
@@ -111,7 +113,7 @@ impl Record {
     ) {
         let state = socket.state();
         let old = self.state.replace(state);
-        // Only TIME-WAIT ends by a timer that is not a failure.
+        // TIME-WAIT ends by a timer too, which is no failure.
         if state == State::Closed && !matches!(old, State::Closed | State::TimeWait) {
             let lost = self.local.get().is_some_and(|local| !has_address(local));
             self.fail(if lost {
@@ -123,7 +125,7 @@ impl Record {
         self.watch_progress(socket, state, now);
     }
 
-    /// The user timeout: data or a FIN that stays unacknowledged too long ends the connection.
+    /// Ends the connection if data or a FIN stays unacknowledged for the user timeout.
     fn watch_progress(&self, socket: &mut Socket<'_>, state: State, now: Instant) {
         let queued = socket.send_queue() + self.unconsumed.get();
         let waiting = match state {
@@ -148,21 +150,21 @@ impl Record {
         }
     }
 
-    /// When [`Self::observe_sent`] has to look again, if it has.
+    /// Returns when [`Self::observe_sent`] has to look again, if at all.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.stalled
             .get()
             .map(|(_, _, since)| since + self.options.user_timeout.into())
     }
 
-    /// Notes why the connection ended; the first cause stays.
+    /// Takes note of why the connection ended; the first cause stays.
     pub(crate) fn fail(&self, error: StreamError) {
         if self.failure.get().is_none() {
             self.failure.set(Some(error));
         }
     }
 
-    /// Tells whoever waits for delivery how it went; the first result stays.
+    /// Takes note of whether everything was delivered, and wakes the closer; the first result stays.
     pub(crate) fn report_delivery(&self, result: Result<(), StreamError>) {
         if self.delivered.get().is_none() {
             self.delivered.set(Some(result));
@@ -181,23 +183,23 @@ impl Record {
         }
     }
 
-    /// Counts bytes that the application read from TCP.
+    /// Counts `len` bytes that the application read from TCP.
     pub(crate) fn count_received(&self, len: usize) {
         self.received.set(self.received.get() + len as u64);
     }
 
-    /// Counts bytes that the application wrote to TCP.
+    /// Counts `len` bytes that the application wrote to TCP.
     pub(crate) fn count_sent(&self, len: usize) {
         self.sent.set(self.sent.get() + len as u64);
     }
 }
 
-/// At most one task that waits for something.
+/// The task that waits for something, if any.
 #[derive(Default)]
 pub(crate) struct Waiter(RefCell<Option<Waker>>);
 
 impl Waiter {
-    /// Takes note of who waits, in place of who did before.
+    /// Has `waker` woken next, in place of an earlier one.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut waiting = self.0.borrow_mut();
         if !waiting
@@ -208,7 +210,7 @@ impl Waiter {
         }
     }
 
-    /// Wakes whoever waits.
+    /// Wakes the task, if one waits.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.0.take() {
             waker.wake();
@@ -216,7 +218,7 @@ impl Waiter {
     }
 }
 
-/// Before the handshake or in it.
+/// Whether the handshake is not complete.
 fn is_early(state: State) -> bool {
     matches!(state, State::Listen | State::SynReceived | State::SynSent)
 }

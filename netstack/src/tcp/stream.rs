@@ -1,7 +1,7 @@
 //! The byte stream that applications read and write.
 //!
-//! The types are Causeway's own, not smoltcp's: a stream may later move between TCP and a
-//! shared-memory channel without its application noticing (docs: "Rules of the channel", R4).
+//! The types are Causeway's own, not smoltcp's: a stream moves between TCP and shared memory
+//! without its application noticing (design rule R4).
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -17,18 +17,18 @@ use super::connection::Connection;
 use crate::channel::Xen;
 use crate::error::StreamError;
 
-/// Size of the buffer behind `fill_buf`, in bytes; allocated when first used.
+/// Bytes of the buffer behind `fill_buf`, which is allocated on first use.
 const READ_AHEAD: usize = 4096;
 
 /// A TCP connection.
 ///
 /// Reads and writes can be cancelled at any await without losing or repeating bytes. `read`
-/// gives 0 bytes once the peer has sent its FIN and everything before it was read.
+/// returns 0 bytes once the peer has sent its FIN and everything before it has been read.
 ///
-/// `flush` returns at once: every byte that `write` took is TCP's to deliver. To know that the
-/// peer has them, use [`TcpStream::close`].
+/// `flush` returns at once: TCP delivers every byte that `write` took. To learn that the peer has
+/// them, use [`TcpStream::close`].
 ///
-/// Dropping the stream closes it in the background: what was written is delivered, bounded by
+/// Dropping the stream closes it in the background: what was written is delivered, within
 /// [`TcpOptions::linger`](crate::TcpOptions::linger).
 pub struct TcpStream<P: Platform = Xen> {
     read: ReadHalf<P>,
@@ -46,7 +46,7 @@ pub struct WriteHalf<P: Platform = Xen> {
     connection: Rc<Connection<P>>,
 }
 
-/// Bytes taken from TCP and not yet consumed.
+/// Bytes taken from the connection and not yet consumed.
 struct ReadAhead {
     bytes: [u8; READ_AHEAD],
     start: usize,
@@ -64,7 +64,8 @@ impl<P: Platform> TcpStream<P> {
         }
     }
 
-    /// The two directions, for two tasks. The connection closes when both are dropped.
+    /// Splits the stream into its two directions, for two tasks. The connection closes when both
+    /// are dropped.
     pub fn split(self) -> (ReadHalf<P>, WriteHalf<P>) {
         (self.read, self.write)
     }
@@ -79,36 +80,37 @@ impl<P: Platform> TcpStream<P> {
         self.read.peer_addr()
     }
 
-    /// Sends a FIN after what was written; reading goes on. Later writes fail with
+    /// Sends a FIN after what was written; the stream can still be read. Later writes fail with
     /// [`StreamError::WriteClosed`].
     pub fn shutdown_write(&mut self) {
         self.write.shutdown();
     }
 
     /// Closes the stream and waits until the peer has acknowledged everything written, at most
-    /// the linger time. What went through shared memory is acknowledged when it has been read. What the peer still sends is thrown away.
+    /// for the linger time. Bytes that went through shared memory are acknowledged once they have
+    /// been read. What the peer still sends is thrown away. A cancelled `close` goes on in the
+    /// background.
     ///
     /// # Errors
-    /// Why not everything is known to have arrived. A cancelled `close` goes on in the
-    /// background.
+    /// Why not everything is known to have arrived.
     pub async fn close(self) -> Result<(), StreamError> {
         let record = self.read.connection.record();
         drop(self);
         poll_fn(|cx| record.poll_delivered(cx)).await
     }
 
-    /// Resets the connection; what was not yet delivered is lost.
+    /// Resets the connection; what has not been delivered is lost.
     pub fn abort(self) {
         self.read.connection.abort();
     }
 
-    /// Whether small segments go out at once (true) or wait for an acknowledgement, as
-    /// Nagle's algorithm has it.
+    /// Sets whether small segments go out at once (true) or wait for an acknowledgement (Nagle's
+    /// algorithm).
     pub fn set_nodelay(&self, nodelay: bool) {
         self.write.connection.set_nodelay(nodelay);
     }
 
-    /// Bytes written that the peer has not acknowledged yet.
+    /// Returns the number of bytes written that the peer has not acknowledged yet.
     pub fn unacknowledged(&self) -> usize {
         self.write.connection.unacknowledged()
     }
@@ -136,12 +138,12 @@ impl<P: Platform> WriteHalf<P> {
         self.connection.shutdown_write();
     }
 
-    /// Bytes written that the peer has not acknowledged yet.
+    /// Returns the number of bytes written that the peer has not acknowledged yet.
     pub fn unacknowledged(&self) -> usize {
         self.connection.unacknowledged()
     }
 
-    /// Resets the connection, both directions; what was not yet delivered is lost.
+    /// Resets the connection in both directions; what has not been delivered is lost.
     pub fn abort(self) {
         self.connection.abort();
     }

@@ -1,5 +1,5 @@
-//! The sockets over shared memory: two stacks on one machine of the simulator, and a link of
-//! Ethernet for what does not go through it.
+//! The sockets over shared memory: two stacks on one machine of the simulator, and an Ethernet link
+//! for everything else.
 
 mod segments;
 mod suspend;
@@ -25,7 +25,7 @@ use crate::options::{Buffers, TcpOptions};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Two guests of one machine.
+/// Makes a world with two guests on one machine.
 fn neighbours(seed: u64) -> World {
     let mut world = World::new(seed);
     world.share_memory(seed);
@@ -46,7 +46,7 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// `data` from A to B and back on one connection.
+/// Sends `data` from A to B and back on one connection; returns what comes back.
 fn round_trip(world: &mut World, data: &[u8], options: TcpOptions) -> Vec<u8> {
     let (a, server) = (world.a(), world.b());
     let mut listener = server.listen(7, 4, options).unwrap();
@@ -123,7 +123,7 @@ fn a_closed_port_refuses_as_before() {
     assert_eq!(refused.unwrap_err(), ConnectError::Refused);
 }
 
-/// One connection between two tasks, both ends on shared memory.
+/// Makes a connection from A to B; both ends use shared memory.
 fn connected(world: &mut World, port: u16, options: TcpOptions) -> (TcpStream, TcpStream) {
     let (a, server) = (world.a(), world.b());
     let mut listener = server.listen(port, 4, options).unwrap();
@@ -131,7 +131,7 @@ fn connected(world: &mut World, port: u16, options: TcpOptions) -> (TcpStream, T
         async { a.connect(b(port), options, TIMEOUT).await.unwrap() },
         listener.accept(),
     ));
-    // Once the link is there the next write takes it.
+    // Once there is a link, the next write takes it.
     world.pass(Duration::from_millis(50));
     world.run(async {
         let mut buf = [0; 3];
@@ -143,7 +143,7 @@ fn connected(world: &mut World, port: u16, options: TcpOptions) -> (TcpStream, T
     (client, served)
 }
 
-/// Frames that a guest has sent by its links.
+/// Returns the number of frames that a guest has sent by its links.
 fn frames(shared: &Shared) -> u64 {
     shared.with(|stack| {
         let channel = stack.channel.as_ref().unwrap();
@@ -234,7 +234,7 @@ fn a_slow_reader_stops_the_writer_and_nobody_else() {
             };
             let reader = read_to_end(&mut quick_end);
             let all = join(writer, reader).await.1;
-            // The slow one holds what its rings and buffers do, and no more.
+            // The slow connection holds no more than its rings and buffers do.
             assert!(written.get() < 1_000_000, "{} written", written.get());
             all
         };
@@ -316,10 +316,10 @@ fn a_dead_peer_ends_its_connections() {
     drop(served);
 }
 
-/// A connection whose owner is gone when the link comes up: the peer writes on, by a ring if it
-/// could, and finds out what TCP would tell it.
+/// A connection whose owner is gone when the link comes up: the peer goes on writing, as if to a
+/// ring, and learns what TCP would tell it.
 #[test]
-fn a_link_does_not_take_over_what_nobody_owns() {
+fn a_link_does_not_take_over_a_connection_without_an_owner() {
     let mut world = neighbours(14);
     let (a, server) = (world.a(), world.b());
     let mut listener = server.listen(7, 4, TcpOptions::default()).unwrap();
@@ -337,7 +337,7 @@ fn a_link_does_not_take_over_what_nobody_owns() {
             let mut stream = listener.accept().await;
             let mut buf = [0; 3];
             stream.read_exact(&mut buf).await.unwrap();
-            // Whoever lingers throws this away, and does not hold it up.
+            // The lingering end throws this away, and does not hold it up.
             stream.write_all(&data).await.unwrap();
             stream.close().await.unwrap();
         };
@@ -346,7 +346,7 @@ fn a_link_does_not_take_over_what_nobody_owns() {
     assert_eq!(statistics(&world.a()).links, 1);
 }
 
-/// The memory of all sockets is used up again and again: closed ones give way to new ones.
+/// The memory of all sockets runs out again and again: closed connections give way to new ones.
 #[test]
 fn connections_come_and_go_in_little_memory() {
     let mut world = neighbours(13);
@@ -368,7 +368,7 @@ fn connections_come_and_go_in_little_memory() {
             };
             join(client, async { echo(listener.accept().await).await }).await
         });
-        // TCP below says goodbye over the network.
+        // TCP exchanges its FINs over the network.
         world.pass(Duration::from_millis(2));
     }
     drop((client, served));
@@ -420,7 +420,7 @@ fn a_reader_that_waits_on_tcp_hears_of_bytes_on_the_link() {
         },
         listener.accept(),
     ));
-    // Only now may there be a link: nobody has asked for one.
+    // Only now can there be a link, and nobody has asked for one.
     world.share_memory(14);
     let woken = Arc::new(Woken(AtomicBool::new(false)));
     let mut buf = [0; 5];

@@ -1,4 +1,4 @@
-//! A lease: obtained, renewed, applied, lost. The server is smoltcp's wire format by hand.
+//! A lease: obtained, renewed, applied, lost. The server is made by hand of smoltcp's wire format.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 const LEASED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 50);
 const SERVER_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 9]);
 
-/// The server's reply to a frame of the client, if it is a DHCP request.
+/// Returns the server's reply to a frame of the client, if that is a DHCP request.
 fn reply(frame: &[u8], lease: u32) -> Option<(DhcpMessageType, Vec<u8>)> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
@@ -138,7 +138,6 @@ fn waiting_for_a_lease_can_be_bounded() {
         .await
     });
     assert!(!leased);
-    // DISCOVER every 3 s, for as long as it takes, and three announcements of the link-local
-    // address.
+    // DISCOVER every 3 s, however long it takes, and three announcements of the link-local address.
     assert!((13..=15).contains(&world.carried), "{}", world.carried);
 }

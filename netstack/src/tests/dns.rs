@@ -7,8 +7,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::world::{B4, Shared, UdpSocket, World};
 use crate::error::ResolveError;
 
-/// The answer to `query`: `alias.test` is an alias of `mail.test`, which has an A record;
-/// `six.test` has only an AAAA record; nothing else exists.
+/// Returns the answer to `query`: `alias.test` is an alias of `mail.test`, which has an A record;
+/// `six.test` has only an AAAA record; no other name exists.
 fn answer(query: &[u8]) -> Vec<u8> {
     let question = &query[12..];
     let name_len = question.iter().position(|byte| *byte == 0).unwrap() + 1;

@@ -11,7 +11,7 @@ use crate::options::TcpOptions;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Real frames of a short conversation from A to B, as raw material.
+/// Records real frames of a short conversation from A to B, as raw material.
 fn recorded() -> Vec<Vec<u8>> {
     let mut world = World::new(77);
     let _listener = world.b().listen(7, 4, TcpOptions::default()).unwrap();
@@ -63,8 +63,8 @@ proptest! {
             frame.extend_from_slice(bytes);
             inbox.push_back(frame);
         }
-        // Connections that the noise opened are in the backlog, and ARP may have been lied to:
-        // give the first time to fail and the second to expire (60 s).
+        // The noise may have opened connections, which are in the backlog, and may have lied to
+        // ARP: let the connections fail and the ARP entries expire (60 s).
         world.pass(Duration::from_secs(90));
         let a = world.a();
         let answered = world.run(async {

@@ -12,7 +12,7 @@ use crate::options::{Limits, TcpOptions};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection between A and B on port 100.
+/// Makes a connection between A and B on port 100.
 fn pair(world: &mut World, options: TcpOptions) -> (TcpStream, TcpStream, TcpListener) {
     let (a, server) = (world.a(), world.b());
     let mut listener = server.listen(100, 4, options).unwrap();
@@ -69,7 +69,7 @@ fn a_dropped_stream_delivers_and_leaves_nothing_behind() {
         assert!(read_to_end(&mut server).await.unwrap() == data);
         drop(server);
     });
-    // TIME-WAIT takes 10 s, a lost FIN some retransmissions more.
+    // TIME-WAIT takes 10 s, a lost FIN some retransmissions on top.
     world.pass(Duration::from_secs(180));
     assert_eq!(sockets(&world), [0, 0]);
     assert_eq!(world.a().with(|stack| stack.tcp.usage().1), 0);
@@ -149,7 +149,7 @@ fn unacknowledged_data_ends_at_the_user_timeout() {
         ..TcpOptions::default()
     };
     let (mut client, _server, _listener) = pair(&mut world, options);
-    // An idle connection may last: no clock runs.
+    // No time-out runs while a connection is idle.
     world.pass(Duration::from_secs(600));
     world.faults.lose = 1000;
     let began = world.clock.now();

@@ -13,7 +13,7 @@ use crate::options::{Buffers, Limits, TcpOptions};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects `count` times at once and gives the results.
+/// Connects `count` times at once; returns the results.
 fn connect_all(
     world: &mut World,
     count: usize,
@@ -102,7 +102,7 @@ fn memory_limits_refuse_and_recover() {
     assert_eq!(open, 4);
     drop(results);
     world.pass(Duration::from_secs(1));
-    // Those four were closed: accepted, they come to an end at once, and make room.
+    // Those four were closed: once accepted, they end at once, and make room.
     world.run(async {
         for _ in 0..4 {
             let mut server = listener.accept().await;
@@ -123,7 +123,7 @@ fn a_half_open_connection_leaves_the_backlog() {
     let mut world = World::new(3);
     let mut listener = world.b().listen(25, 1, TcpOptions::default()).unwrap();
     let a = world.a();
-    // A's SYN arrives, and then A is gone without a word.
+    // A's SYN arrives; then A vanishes.
     let clock = world.clock.clone();
     world.run(async {
         let attempt = a.connect(b(25), TcpOptions::default(), TIMEOUT);
@@ -158,7 +158,7 @@ fn ports_are_bound_once_and_freed_on_drop() {
     let results = connect_all(&mut world, 1, options);
     drop(listener);
     let mut client = results.into_iter().next().unwrap().unwrap();
-    // What was not accepted is reset.
+    // Connections that were not accepted are reset.
     let (read, ()) = world.run(async {
         let mut buf = [0; 1];
         join(async { client.read(&mut buf).await }, async {}).await

@@ -22,12 +22,12 @@ use embedded_io_async::Read;
 
 use crate::error::StreamError;
 
-/// Bytes that differ from their neighbours.
+/// Returns `len` bytes that differ from their neighbours.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 + i / 251) as u8).collect()
 }
 
-/// Everything up to the peer's FIN.
+/// Reads everything up to the peer's FIN.
 async fn read_to_end(stream: &mut impl Read<Error = StreamError>) -> Vec<u8> {
     let mut data = Vec::new();
     let mut buf = [0; 2000];

@@ -1,4 +1,5 @@
-//! Bytes through a stream: whole, in order, whatever the link does and whoever is slow.
+//! Bytes through a stream arrive complete and in order, whatever the link does and whichever side
+//! is slow.
 
 use alloc::string::ToString;
 use alloc::vec;
@@ -50,7 +51,7 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// `data` from A to B and back, in pieces of `sizes`.
+/// Sends `data` from A to B and back in pieces of `sizes`; returns what comes back.
 fn round_trip(world: &mut World, data: &[u8], sizes: &[usize], options: TcpOptions) -> Vec<u8> {
     let (a, server) = (world.a(), world.b());
     let mut listener = server.listen(7, 4, options).unwrap();
@@ -162,7 +163,7 @@ fn a_slow_reader_stops_the_writer() {
         let server = async {
             let mut stream = listener.accept().await;
             clock.sleep(Duration::from_secs(20)).await;
-            // Both buffers and no more: neither side holds anything elsewhere.
+            // Only what fits into both buffers: neither side holds anything elsewhere.
             assert!(written.get() <= 16 * 1024, "{} written", written.get());
             read_all(&mut stream, &[1000]).await
         };
@@ -171,7 +172,7 @@ fn a_slow_reader_stops_the_writer() {
     assert!(received == data);
 }
 
-/// The reader makes room while the link is dark: the only segment that says so is lost.
+/// The reader makes room while the link is dark, so the only segment that says so is lost.
 #[test]
 fn a_lost_window_update_is_asked_for() {
     for frame in [1514, 40_014, 65_549] {
@@ -191,7 +192,7 @@ fn a_lost_window_update_is_asked_for() {
             let received = world.run(async {
                 let client = async {
                     let mut stream = a.connect(b(9), options, TIMEOUT).await.unwrap();
-                    // As much as the reader has room for, and when that is there, more.
+                    // As much as the reader has room for and, once that has arrived, more.
                     let (first, rest) = data.split_at(size);
                     stream.write_all(first).await.unwrap();
                     while stream.unacknowledged() > 0 && clock.now().total_millis() < 500 {
@@ -211,18 +212,18 @@ fn a_lost_window_update_is_asked_for() {
     }
 }
 
-/// A link that goes dark for as long as a guest is away, again and again.
+/// A link that goes dark again and again, each time for as long as a guest is away.
 #[derive(Clone, Debug)]
 struct Dark {
     seed: u64,
-    /// Microseconds between two of these times.
+    /// Microseconds between two dark times.
     apart: Vec<u64>,
     buffers: usize,
-    /// Bytes of a frame at most.
+    /// Bytes of the longest frame.
     frame: usize,
     /// Milliseconds that a reader takes over each read.
     slow: u64,
-    /// Whether bytes go back, too.
+    /// Whether bytes go in the other direction, too.
     echoes: bool,
 }
 
@@ -246,8 +247,8 @@ impl Dark {
             })
     }
 
-    /// Both hosts send as fast as they can for all of that time, and end then. Says how much each
-    /// of them has sent, and how much of it came to where it was to go.
+    /// Has both hosts send as fast as they can for the whole time, and then end their streams.
+    /// Returns how much each has sent, and how much of it has arrived.
     fn streams(&self) -> Result<[(u64, u64); 2], StreamError> {
         const AWAY: Duration = Duration::from_millis(300);
         let mut world = World::with_frames(self.seed, self.frame);
@@ -326,7 +327,8 @@ impl Dark {
     }
 }
 
-/// Both hosts send again what the other has: neither learns so from a segment that it takes.
+/// Both hosts send again what the other has, so neither takes a segment from which it could learn
+/// that.
 #[test]
 fn acknowledgements_in_segments_outside_the_window_count() {
     let dark = Dark {
@@ -342,13 +344,13 @@ fn acknowledgements_in_segments_outside_the_window_count() {
     }
 }
 
-/// Always the same cases: on a link that reorders, smoltcp 0.14 stalls until the user timeout in
-/// about one of some hundred. Where a window update is overtaken by the segment before it, which
-/// says that there is no room, and a retransmission is due, it sends nothing and sets no timer
-/// (`Socket::dispatch`: probes begin with what comes in or is written only). For instance with
+/// The cases are fixed, because on a link that reorders smoltcp 0.14 stalls until the user timeout
+/// in about one case in several hundred. If a window update is overtaken by the segment before it,
+/// which says that there is no room, and a retransmission is due, smoltcp sends nothing and sets no
+/// timer (`Socket::dispatch`: only incoming segments and writes start probes). For instance with
 /// seed 4840300775532129512, 44,877 bytes in pieces of 1, 10 ‰ lost, 25 ‰ doubled, 282 ‰ delayed
 /// and buffers of 3,770 and 17,698 bytes. The stall ends in [`StreamError::TimedOut`], or in a
-/// reset where the other end lingers; no wrong byte was ever seen.
+/// reset if the other end lingers; no wrong byte was ever seen.
 fn same_cases() -> ProptestConfig {
     ProptestConfig {
         cases: 24,
@@ -382,7 +384,7 @@ proptest! {
 }
 
 proptest! {
-    // Each is some seconds of two streams.
+    // Each case is some seconds of two streams.
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]

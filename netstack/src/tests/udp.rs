@@ -56,7 +56,7 @@ fn queues_are_bounded() {
     let socket = server.bind_udp(7).unwrap();
     let client = a.bind_udp(0).unwrap();
     world.run(async {
-        // A hundred fit the sender's queue only because it waits while it is full.
+        // The sender waits while its queue is full; otherwise a hundred would not fit.
         for _ in 0..100 {
             client.send_to(&[1; 1000], b(7)).await.unwrap();
         }
@@ -68,7 +68,7 @@ fn queues_are_bounded() {
             socket.recv_from(&mut small).await,
             Err(DatagramError::Truncated(1000))
         );
-        // The receiver kept what fits its queue and is alive.
+        // The receiver has kept what fits into its queue, and still works.
         client.send_to(b"end", b(7)).await.unwrap();
         let mut buf = [0; 1000];
         let mut received = 1;

@@ -29,7 +29,7 @@ use crate::channel::platform::WakeSources;
 use crate::channel::{self, ChannelOptions, Started};
 use crate::options::Limits;
 
-/// A stack whose channel runs on the simulator's hypervisor, and what it hands out.
+/// A stack whose channel runs on the simulator's hypervisor; below, its handles.
 pub(super) type Shared = crate::stack::Shared<Dom>;
 pub(super) type TcpStream = crate::tcp::TcpStream<Dom>;
 pub(super) type ReadHalf = crate::tcp::ReadHalf<Dom>;
@@ -39,7 +39,7 @@ pub(super) type UdpSocket = crate::udp::UdpSocket<Dom>;
 /// Virtual time after which a test has failed to finish.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Bytes of a frame at most.
+/// Bytes of the longest frame.
 const FRAME: usize = 1514;
 
 /// A device whose two ends are queues.
@@ -59,7 +59,7 @@ impl Device for Wire {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Outbox<'_>> {
-        // What a poll may queue before the world carries it away.
+        // A poll may queue this much before the world carries it away.
         (self.outbox.len() < 256).then_some(Outbox(&mut self.outbox))
     }
 
@@ -90,7 +90,7 @@ impl TxToken for Outbox<'_> {
     }
 }
 
-/// What the link does to frames, in per mille of them.
+/// What the link does to frames, in per mille of all frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
     pub(super) lose: u32,
@@ -232,7 +232,7 @@ impl ChannelTask {
 }
 
 impl Host {
-    /// Whether a peer has rung and was not heard yet.
+    /// Whether a peer has rung and has not been heard yet.
     fn is_rung(&self) -> bool {
         self.shared.with(|stack| {
             let mut links = stack.channel.iter().flat_map(|channel| channel.vmc.links());
@@ -264,7 +264,7 @@ pub(super) struct World {
     pub(super) faults: Faults,
     /// One-way delay of the link.
     pub(super) latency: Duration,
-    /// Times in which the link carries nothing, as while a guest is moved.
+    /// Times during which the link carries nothing, as while a guest is moved.
     pub(super) dark: Vec<Range<Duration>>,
     /// Frames carried so far.
     pub(super) carried: usize,
@@ -290,7 +290,7 @@ pub(super) const B4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 pub(super) const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
-/// Port `port` of host B.
+/// Returns the address of port `port` on host B.
 pub(super) fn b(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(B4), port)
 }
@@ -300,12 +300,12 @@ pub(super) fn mac(host: usize) -> EthernetAddress {
 }
 
 impl World {
-    /// Hosts A and B with addresses.
+    /// Makes hosts A and B with addresses.
     pub(super) fn new(seed: u64) -> Self {
         Self::with_frames(seed, FRAME)
     }
 
-    /// The same, with frames of up to so many bytes.
+    /// Makes hosts A and B with addresses, and with frames of up to `frame` bytes.
     pub(super) fn with_frames(seed: u64, frame: usize) -> Self {
         let world = Self::build(seed, Limits::default(), frame);
         for (host, ipv4, ipv6) in [(0, A4, A6), (1, B4, B6)] {
@@ -320,7 +320,7 @@ impl World {
         world
     }
 
-    /// Hosts A and B without addresses.
+    /// Makes hosts A and B without addresses.
     pub(super) fn bare(seed: u64, limits: Limits) -> Self {
         Self::build(seed, limits, FRAME)
     }
@@ -356,18 +356,18 @@ impl World {
         }
     }
 
-    /// Both guests live on one machine and share memory, as the original protocol does.
+    /// Puts both guests on one machine, where they share memory as in the original protocol.
     pub(super) fn share_memory(&mut self, seed: u64) {
         self.share_memory_with(seed, "vmc=original");
     }
 
-    /// The same with options of the channel.
+    /// Puts both guests on one machine, where they share memory with these options of the channel.
     pub(super) fn share_memory_with(&mut self, seed: u64, options: &str) {
         self.share_memory_alone(seed, options);
         self.add_channel(1, seed + 1, options);
     }
 
-    /// Guest A would, but guest B knows nothing of it.
+    /// Puts guest A on a machine, ready to share memory; guest B has no channel.
     pub(super) fn share_memory_alone(&mut self, seed: u64, options: &str) {
         self.machine = Some(Machine {
             host: sim::xen::Host::new(5),
@@ -397,7 +397,7 @@ impl World {
         });
     }
 
-    /// Ends a guest, as its destruction by the toolstack does: it does nothing any more.
+    /// Ends a guest as its destruction by the toolstack does: it does nothing any more.
     pub(super) fn kill(&mut self, index: usize) {
         let machine = self.machine.as_ref().unwrap();
         let domid = self.hosts[index].shared.with(|stack| {
@@ -417,7 +417,7 @@ impl World {
         self.hosts[1].shared.clone()
     }
 
-    /// A number below `bound` (xorshift64).
+    /// Returns a number below `bound` (xorshift64).
     fn random(&mut self, bound: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -486,7 +486,7 @@ impl World {
         }
     }
 
-    /// Delivers what is due; otherwise moves the clock to the next thing that happens.
+    /// Moves the clock to the next event, and delivers the frames that are due then.
     fn advance(&mut self) {
         let now = self.clock.now();
         let timers = self.hosts.iter().filter_map(|host| host.deadline);

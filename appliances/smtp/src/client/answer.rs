@@ -1,16 +1,17 @@
 //! Reading a server's replies (RFC 5321 4.2) in bounded memory.
 //!
-//! The next hop is not trusted: a line may be cut anywhere, be far too long,
-//! hold anything, and never end.
+//! The next hop is not trusted: a line may be split anywhere, be far too long,
+//! hold any bytes, and never end.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use crate::replies;
 use crate::reply::{Reply, Status, TEXT_MAX};
 
-/// How much of a line is looked at, in bytes (RFC 5321 4.5.3.1.5 allows 512).
+/// Bytes of a line that are looked at (RFC 5321 4.5.3.1.5 allows 512).
 const LINE_KEPT: usize = 512;
-/// Most bytes of one reply; a real one is far below.
+/// Most bytes of one reply; real ones are far shorter.
 const REPLY_MAX: usize = 16 * 1024;
 /// Most lines of one reply.
 const LINES_MAX: u32 = 128;
@@ -43,25 +44,25 @@ pub(crate) struct Answer {
     /// From 200 to 599.
     pub(crate) code: u16,
     status: Option<Status>,
-    /// Printable ASCII, bounded; all lines joined by spaces.
+    /// All lines joined by spaces: printable ASCII of bounded length.
     text: String,
-    /// What the lines offer, should this be the answer to EHLO.
+    /// What the lines offer if this is the answer to EHLO.
     pub(crate) offers: Offers,
 }
 
 impl Answer {
-    /// The first digit.
+    /// Returns the first digit.
     pub(crate) fn class(&self) -> u16 {
         self.code / 100
     }
 
-    /// The reply with which the client hears of it. 421 would tell it that
-    /// its own session ends, so it becomes 451.
+    /// Turns the answer into a reply to the client. 421 would tell the client
+    /// that its own session ends, so it becomes 451.
     pub(crate) fn pass_on(self) -> Reply {
         let class = u8::try_from(self.class()).unwrap_or(4);
         let text = match self.text.is_empty() {
             false => Cow::Owned(self.text),
-            true => Cow::Borrowed("Said by the next hop"),
+            true => Cow::Borrowed(replies::SAID_BY_HOP),
         };
         Reply {
             code: if self.code == 421 { 451 } else { self.code },
@@ -70,8 +71,8 @@ impl Answer {
         }
     }
 
-    /// A refusal that is about the session and not about the mail: whatever
-    /// its code, the client may try again.
+    /// Turns a refusal of the session, and not of the mail, into a reply to the
+    /// client, which may try again whatever the code was.
     pub(crate) fn pass_on_as_temporary(self) -> Reply {
         let status = match self.status {
             Some(status) if status.0 == 4 => status,
@@ -85,7 +86,7 @@ impl Answer {
     }
 }
 
-/// That what came is no SMTP reply.
+/// The input is not an SMTP reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Garbage;
 
@@ -99,8 +100,8 @@ pub(crate) struct AnswerReader {
 }
 
 impl AnswerReader {
-    /// Takes input up to the end of a line; returns how much was taken, and
-    /// the reply if that line was its last.
+    /// Takes input up to the end of a line. Returns how much was taken, and the
+    /// reply if that line was its last.
     pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Result<Option<Answer>, Garbage>) {
         let end = memchr::memchr(b'\n', input);
         let taken = end.map_or(input.len(), |at| at + 1);

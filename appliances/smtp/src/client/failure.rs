@@ -1,33 +1,34 @@
-//! How a session with the next hop fails, and what the client hears of it:
-//! always something temporary, unless the next hop itself refused the message.
+//! How a session with the next hop fails. The client gets a temporary error,
+//! unless the next hop itself refused the message.
 
 use core::fmt;
 
+use crate::replies;
 use crate::reply::Reply;
 
 /// Why the session with the next hop ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection came about.
+    /// The connection could not be opened.
     NotConnected,
     /// The connection ended.
     Closed,
-    /// An answer or room to send did not come in time.
+    /// An answer, or room to send, did not come in time.
     TimedOut,
-    /// What it sent is not SMTP, or not what may come here.
+    /// The next hop sent what is not SMTP, or not allowed at this point.
     Protocol,
-    /// It refused the session, or the message before it was complete.
+    /// The next hop refused the session, or the message before its end.
     Refused(Reply),
 }
 
 impl Failure {
-    /// How a client that waits is told.
+    /// Returns the reply to a client that waits.
     pub(crate) fn reply(&self) -> Reply {
         match self {
-            Self::NotConnected => Reply::fixed(451, (4, 4, 1), "Next hop does not answer"),
-            Self::Closed => Reply::fixed(451, (4, 4, 2), "Connection to the next hop lost"),
-            Self::TimedOut => Reply::fixed(451, (4, 4, 2), "Next hop timed out"),
-            Self::Protocol => Reply::fixed(451, (4, 5, 0), "Next hop broke the protocol"),
+            Self::NotConnected => replies::NOT_CONNECTED,
+            Self::Closed => replies::HOP_CLOSED,
+            Self::TimedOut => replies::HOP_TIMED_OUT,
+            Self::Protocol => replies::HOP_BROKE_PROTOCOL,
             Self::Refused(reply) => reply.clone(),
         }
     }

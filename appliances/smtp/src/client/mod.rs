@@ -14,42 +14,43 @@ use alloc::format;
 
 use crate::address::Mailbox;
 use crate::command::BodyType;
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 use answer::AnswerReader;
 
-/// What the trace header adds to a declared size at most, in bytes.
+/// Bytes that the trace header adds to a declared size, at most.
 const TRACE_MAX: u64 = 1024;
 
 /// The end-of-data mark behind a message that ended in CRLF.
 const END_OF_DATA: &[u8] = b".\r\n";
 
-/// Where the session stands; all but the resting states wait for a reply.
+/// The state of the session; all but the resting states wait for a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// For the greeting.
+    /// Waits for the greeting.
     Greeting,
-    /// For the answer to EHLO.
+    /// Waits for the answer to EHLO.
     Ehlo,
-    /// For the answer to HELO, after a refused EHLO.
+    /// Waits for the answer to HELO, after a refused EHLO.
     Helo,
-    /// Resting between mails.
+    /// Rests between mails.
     Idle,
-    /// For the answer to MAIL.
+    /// Waits for the answer to MAIL.
     Mail,
-    /// Resting within a mail, before its message.
+    /// Rests within a mail, before its message.
     Open,
-    /// For the answer to RCPT.
+    /// Waits for the answer to RCPT.
     Rcpt,
-    /// For the answer to DATA.
+    /// Waits for the answer to DATA.
     Data,
     /// The message is being sent; no reply is due.
     Message,
-    /// For the answer to the final dot.
+    /// Waits for the answer to the final dot.
     Final,
-    /// For the answer to RSET.
+    /// Waits for the answer to RSET.
     Reset,
-    /// For the answer to QUIT.
+    /// Waits for the answer to QUIT.
     Quit,
 }
 
@@ -68,7 +69,7 @@ pub(crate) enum Event {
     DataRefused(Reply),
     /// The answer to the final dot.
     Delivered(Reply),
-    /// The session is of no more use.
+    /// The session is of no use any more.
     Failed(Failure),
     /// The answer to QUIT.
     Bye,
@@ -84,7 +85,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A session on a fresh connection: the next hop speaks first.
+    /// Begins a session on a fresh connection, on which the next hop speaks first.
     pub(crate) fn new() -> Self {
         Self {
             stage: Stage::Greeting,
@@ -102,13 +103,13 @@ impl Client {
         self.offers
     }
 
-    /// Counts the replies, to tell progress by.
+    /// Returns the number of replies so far, which shows progress.
     pub(crate) fn answers(&self) -> u32 {
         self.answers
     }
 
-    /// Takes input up to the end of one reply line. `out` holds what was not
-    /// sent yet; a greeting or a refused EHLO is answered into it.
+    /// Takes input up to the end of one reply line. `out` holds what has not
+    /// been sent; the answer to a greeting or to a refused EHLO goes there.
     pub(crate) fn input(
         &mut self,
         input: &[u8],
@@ -162,10 +163,7 @@ impl Client {
             }
             (Stage::Mail, 2) => self.rest(Stage::Open, Event::Ready),
             (Stage::Mail, 4 | 5) => self.rest(Stage::Idle, Event::SenderRefused(answer.pass_on())),
-            (Stage::Rcpt, 2) => self.rest(
-                Stage::Open,
-                Event::Recipient(Reply::fixed(250, (2, 1, 5), "Recipient ok")),
-            ),
+            (Stage::Rcpt, 2) => self.rest(Stage::Open, Event::Recipient(replies::RECIPIENT_OK)),
             (Stage::Rcpt, 4 | 5) => self.rest(Stage::Open, Event::Recipient(answer.pass_on())),
             (Stage::Data, 3) => self.rest(Stage::Message, Event::SendMessage),
             (Stage::Data, 4 | 5) => self.rest(Stage::Open, Event::DataRefused(answer.pass_on())),
@@ -186,8 +184,8 @@ impl Client {
         Some(event)
     }
 
-    /// MAIL, in [`Stage::Idle`]. SIZE and BODY are said only to a next hop
-    /// that offers them. BODY is said as the client said it.
+    /// Sends MAIL, in [`Stage::Idle`]. SIZE and BODY go only to a next hop that
+    /// offers them, BODY as the client gave it.
     pub(crate) fn mail(
         &mut self,
         sender: Option<&Mailbox>,
@@ -200,8 +198,8 @@ impl Client {
             None => "MAIL FROM:<>".into(),
         };
         if let (Some(size), Some(limit)) = (size, self.offers.size) {
-            // The trace header is an estimate: it alone must not be the
-            // reason for a refusal.
+            // The trace header's size is an estimate, which alone must not be
+            // the reason for a refusal.
             let most = if limit == 0 {
                 u64::MAX
             } else {
@@ -220,37 +218,38 @@ impl Client {
         self.stage = Stage::Mail;
     }
 
-    /// Whether the next hop said that it takes no message of this size.
+    /// Whether the next hop has said that it takes no message of this size.
     pub(crate) fn is_too_large(&self, size: Option<u64>) -> bool {
         let limit = self.offers.size.filter(|&limit| limit > 0);
         matches!((size, limit), (Some(size), Some(limit)) if size > limit)
     }
 
-    /// RCPT, in [`Stage::Open`].
+    /// Sends RCPT, in [`Stage::Open`].
     pub(crate) fn rcpt(&mut self, recipient: &Mailbox, out: &mut Ring) {
         out.put(format!("RCPT TO:<{recipient}>\r\n").as_bytes());
         self.stage = Stage::Rcpt;
     }
 
-    /// DATA, in [`Stage::Open`].
+    /// Sends DATA, in [`Stage::Open`].
     pub(crate) fn data(&mut self, out: &mut Ring) {
         out.put(b"DATA\r\n");
         self.stage = Stage::Data;
     }
 
-    /// The final dot, in [`Stage::Message`]; the message is in `out` or sent.
+    /// Sends the final dot, in [`Stage::Message`]; the message is in `out` or
+    /// has been sent.
     pub(crate) fn finish(&mut self, out: &mut Ring) {
         out.put(END_OF_DATA);
         self.stage = Stage::Final;
     }
 
-    /// RSET, in a resting state.
+    /// Sends RSET, in a resting state.
     pub(crate) fn reset(&mut self, out: &mut Ring) {
         out.put(b"RSET\r\n");
         self.stage = Stage::Reset;
     }
 
-    /// QUIT, in a resting state.
+    /// Sends QUIT, in a resting state.
     pub(crate) fn quit(&mut self, out: &mut Ring) {
         out.put(b"QUIT\r\n");
         self.stage = Stage::Quit;

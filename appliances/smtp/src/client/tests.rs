@@ -3,7 +3,7 @@ use crate::address::parse_path;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// A client and what it has to say.
+/// A client, and what it sends.
 struct Session {
     client: Client,
     out: Ring,
@@ -17,7 +17,7 @@ impl Session {
         }
     }
 
-    /// After a greeting and an EHLO answered by `ehlo`.
+    /// Makes a client after a greeting, and after an EHLO answered with `ehlo`.
     fn ready(ehlo: &str) -> Self {
         let mut session = Self::new();
         assert_eq!(session.hear("220 hi\r\n"), None);

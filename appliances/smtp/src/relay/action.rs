@@ -14,9 +14,8 @@ pub enum Action {
     /// Open a connection to the next hop, then report
     /// [`HopEvent::Connected`] or [`HopEvent::ConnectFailed`].
     ConnectHop,
-    /// Drop the connection to the next hop, also one that is still being
-    /// opened. Nothing unsent is left that should be sent, and nothing more
-    /// need be reported about it.
+    /// Drop the connection to the next hop, even if it is still being opened.
+    /// Nothing is left to be sent, and nothing more need be reported about it.
     CloseHop,
     /// Close the client's connection; all replies have been sent.
     CloseClient,
@@ -35,7 +34,7 @@ pub enum HopEvent {
     Closed,
 }
 
-/// What a session waits for; displays as the log shall name it.
+/// What a session waits for; displays as the log names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The client's next command.
@@ -79,14 +78,15 @@ pub struct Wait {
     pub phase: Phase,
     /// Changes with every progress: a command, a reply, 512 bytes of message.
     pub round: u32,
-    /// When to call `timed_out`, counted from the start of the timer.
+    /// When to call [`Relay::timed_out`](super::Relay::timed_out), from the
+    /// start of the timer.
     pub limit: Duration,
 }
 
 /// An event for the log; displays as one line of printable ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Log {
-    /// The next hop answered to a recipient.
+    /// The next hop answered a recipient.
     Recipient {
         /// The message.
         id: QueueId,
@@ -95,20 +95,20 @@ pub enum Log {
         /// What the client was told.
         reply: Reply,
     },
-    /// The next hop took the message, and the client is told so.
+    /// The next hop took the message, as the client is told.
     Delivered {
         /// The message.
         id: QueueId,
         /// From whom; `None` is the null sender.
         sender: Option<Mailbox>,
-        /// How many recipients the next hop took.
+        /// How many recipients the next hop has taken.
         recipients: usize,
         /// Octets of the message without the trace header.
         bytes: u64,
         /// What the next hop said.
         reply: Reply,
     },
-    /// The message was not taken; the client is told so.
+    /// The message was not taken, as the client is told.
     Refused {
         /// The message.
         id: QueueId,

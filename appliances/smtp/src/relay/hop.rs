@@ -1,16 +1,15 @@
 //! The side of the next hop: when to connect, what to ask, what each answer
-//! means for the client, and what is left when it fails.
+//! means for the client, and what happens when the hop fails.
 
 use super::{ACTIONS_HIGH, Action, Hop, HopEvent, Log, Relay};
 use crate::client::{self, Client, Failure, Stage};
+use crate::replies;
 use crate::reply::Reply;
 use crate::server::Waiting;
 
-const TOO_LARGE_FOR_HOP: Reply = Reply::fixed(552, (5, 3, 4), "Message too large for the next hop");
-
 impl Relay {
-    /// Takes bytes that came from the next hop and returns how many; the rest
-    /// is to be offered again when actions were polled.
+    /// Takes bytes from the next hop and returns how many. Offer the rest again
+    /// after polling the actions.
     pub fn hop_input(&mut self, input: &[u8]) -> usize {
         let mut consumed = 0;
         while consumed < input.len() && self.actions.len() < ACTIONS_HIGH {
@@ -28,7 +27,7 @@ impl Relay {
         consumed
     }
 
-    /// How many bytes [`Relay::hop_input`] has room for.
+    /// Returns how many bytes [`Relay::hop_input`] has room for.
     #[must_use]
     pub fn hop_capacity(&self) -> usize {
         match self.actions.len() < ACTIONS_HIGH {
@@ -37,7 +36,7 @@ impl Relay {
         }
     }
 
-    /// Something happened to the connection to the next hop.
+    /// Takes note of what happened to the connection to the next hop.
     pub fn hop_event(&mut self, event: HopEvent) {
         match (event, &self.hop) {
             (HopEvent::Connected, Hop::Connecting) => self.hop = Hop::Up(Client::new()),
@@ -57,14 +56,14 @@ impl Relay {
         self.settle();
     }
 
-    /// Bytes to send to the next hop; empty when there are none.
+    /// Returns the bytes to send to the next hop, if any.
     #[must_use]
     pub fn hop_output(&self) -> &[u8] {
         self.forward.front()
     }
 
-    /// `count` bytes of [`Relay::hop_output`] were sent. To be told before any
-    /// input that came later: an answer counts only if its question was sent.
+    /// Takes note that `count` bytes of [`Relay::hop_output`] were sent. Call it
+    /// before any later input: an answer counts only if its question was sent.
     pub fn hop_sent(&mut self, count: usize) {
         self.forward.take(count);
         self.forwarded = self.forwarded.wrapping_add(count as u64);
@@ -88,7 +87,7 @@ impl Relay {
         match (waiting, client.stage()) {
             (Waiting::Recipient(_), Stage::Idle) => {
                 if client.is_too_large(transaction.size) {
-                    self.refuse_transaction(TOO_LARGE_FOR_HOP);
+                    self.refuse_transaction(replies::TOO_LARGE_FOR_HOP);
                     return;
                 }
                 let sender = transaction.sender.as_ref();
@@ -107,7 +106,7 @@ impl Relay {
         }
     }
 
-    /// The whole message is queued: its end may follow.
+    /// Ends the message, all of which is queued.
     pub(super) fn finish_message(&mut self) {
         match &mut self.hop {
             Hop::Up(client) if client.stage() == Stage::Message => {
@@ -126,8 +125,8 @@ impl Relay {
         }
     }
 
-    /// Says goodbye where a command may be said, and just closes elsewhere:
-    /// above all in the middle of a message, which then has no end.
+    /// Says goodbye to a next hop that may be given a command, and otherwise
+    /// just closes, above all in the middle of a message, which then has no end.
     pub(super) fn leave_hop(&mut self) {
         match &mut self.hop {
             Hop::Up(client) if matches!(client.stage(), Stage::Idle | Stage::Open) => {
@@ -137,7 +136,7 @@ impl Relay {
         }
     }
 
-    /// Closes the connection, and forgets what was not sent.
+    /// Closes the connection, and drops what has not been sent.
     pub(super) fn abort_hop(&mut self) {
         self.forward.release();
         if !matches!(self.hop, Hop::None) {
@@ -185,15 +184,15 @@ impl Relay {
         }
     }
 
-    /// The mail as a whole is not possible: `reply` answers the recipient
-    /// that waits and all that follows.
+    /// Gives the mail up as a whole: `reply` answers the recipient that waits,
+    /// and all that follow.
     fn refuse_transaction(&mut self, reply: Reply) {
         self.server.break_transaction(reply.clone());
         self.answer_recipient(reply);
     }
 
-    /// The next hop is gone, or as good as gone. Whoever waits is told to try
-    /// again, and a message that was passing is cut without its end.
+    /// Gives up a next hop that has failed. A client that waits is told to try
+    /// again, and a message on its way is cut off without its end.
     pub(super) fn hop_failed(&mut self, failure: Failure) {
         let reply = failure.reply();
         self.log(Log::HopFailed(failure));
@@ -205,7 +204,7 @@ impl Relay {
                 self.log_refused(reply.clone());
                 self.server.refuse_message(reply);
             }
-            // A mail that the next hop knows of is lost with the connection;
+            // A mail that the next hop knows of ends with the connection;
             // another can begin on a new one.
             None if self.server.transaction().is_some_and(|t| t.accepted > 0) => {
                 self.server.break_transaction(reply);

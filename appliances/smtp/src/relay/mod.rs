@@ -1,15 +1,16 @@
 //! One client's session joined with its session to the next hop.
 //!
-//! The invariant everything here serves: the client is told 250 for a message
-//! only after the next hop said 2xx to its final dot, and the final dot is
-//! sent only when the client sent its own. Whatever else happens, the client
-//! keeps the message and can try again; a mail may come twice, never get lost.
+//! Everything here serves one invariant: the client is told 250 for a message
+//! only after the next hop has said 2xx to its final dot, and the final dot is
+//! sent only after the client has sent its own. Whatever else happens, the
+//! client keeps the message and can try again: a mail may arrive twice, but is
+//! never lost.
 //!
 //! The connection to the next hop is opened at the first recipient and kept
 //! for further mails of the same client.
 //!
-//! `action.rs` holds what driver and relay say to each other, `hop.rs` the
-//! side of the next hop, `wait.rs` the time-outs.
+//! `action.rs` has what driver and relay tell each other, `hop.rs` the side of
+//! the next hop, `wait.rs` the time-outs.
 
 mod action;
 mod hop;
@@ -23,6 +24,7 @@ use core::net::IpAddr;
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 use crate::server::{Event, Server, Transaction, Waiting};
@@ -35,8 +37,6 @@ const REPLIES_BYTES: usize = 4096;
 /// bounds their queue: one step adds a handful.
 const ACTIONS_HIGH: usize = 8;
 
-const SHUTTING_DOWN: Reply = Reply::fixed(421, (4, 3, 2), "Service is shutting down");
-
 /// The connection to the next hop.
 #[derive(Debug)]
 enum Hop {
@@ -47,9 +47,9 @@ enum Hop {
 
 /// One relay session, from the client's connection to its end.
 ///
-/// The driver moves bytes between the sockets and this, and does what
-/// [`Relay::poll_action`] says. After any call that changes something it
-/// polls all actions and offers again the input that was not consumed.
+/// The driver moves bytes between the sockets and the session, and does what
+/// [`Relay::poll_action`] says. After any call that changes something it polls
+/// all actions and offers the input again that was not consumed.
 #[derive(Debug)]
 pub struct Relay {
     config: Arc<Config>,
@@ -69,8 +69,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A session with the client at `peer`. `session` makes its queue ids
-    /// unique: it must differ between the sessions of one guest.
+    /// Begins a session with the client at `peer`. `session` makes its queue ids
+    /// unique, so it must differ between the sessions of a guest.
     #[must_use]
     pub fn new(config: Arc<Config>, peer: IpAddr, session: u32) -> Self {
         let mut replies = Ring::new(REPLIES_BYTES);
@@ -91,9 +91,9 @@ impl Relay {
         }
     }
 
-    /// Takes bytes that came from the client and returns how many. The rest
-    /// is to be offered again after the next event; 0 means that nothing can
-    /// be taken now. `now` dates the trace header.
+    /// Takes bytes from the client and returns how many. Offer the rest again
+    /// after the next event; at 0 nothing can be taken now. `now` dates the
+    /// trace header.
     pub fn client_input(&mut self, now: UnixTime, input: &[u8]) -> usize {
         let mut consumed = 0;
         while self.actions.len() < ACTIONS_HIGH && !self.client_eof {
@@ -116,8 +116,8 @@ impl Relay {
         consumed
     }
 
-    /// How many bytes [`Relay::client_input`] has room for; while it is 0 the
-    /// driver need not read from the client.
+    /// Returns how many bytes [`Relay::client_input`] has room for; while it is
+    /// 0 the driver need not read from the client.
     #[must_use]
     pub fn client_capacity(&self) -> usize {
         if self.actions.len() >= ACTIONS_HIGH || self.client_eof {
@@ -128,43 +128,45 @@ impl Relay {
             .min(self.config.buffer())
     }
 
-    /// The client sends no more; all its bytes have been consumed. What it
-    /// already asked for is still answered. A message cut short is dropped.
+    /// Takes note that the client sends no more; all its bytes have been
+    /// consumed. Its earlier commands are still answered. A message that was
+    /// cut short is dropped.
     pub fn client_eof(&mut self) {
         self.client_eof = true;
         self.settle();
     }
 
-    /// The client's connection broke: nothing can be sent to it any more.
+    /// Takes note that the client's connection broke, so that nothing can be
+    /// sent to it any more.
     pub fn client_lost(&mut self) {
         self.client_lost = true;
         self.client_eof();
     }
 
-    /// Bytes to send to the client; empty when there are none.
+    /// Returns the bytes to send to the client, if any.
     #[must_use]
     pub fn client_output(&self) -> &[u8] {
         self.replies.front()
     }
 
-    /// `count` bytes of [`Relay::client_output`] were sent.
+    /// Takes note that `count` bytes of [`Relay::client_output`] were sent.
     pub fn client_sent(&mut self, count: usize) {
         self.replies.take(count);
         self.settle();
     }
 
-    /// Takes the oldest thing to do.
+    /// Takes the oldest action.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
-    /// Ends the session at the next moment between two mails, with 421.
+    /// Ends the session with 421, as soon as it is between two mails.
     pub fn shut_down(&mut self) {
         self.shutting_down = true;
         self.settle();
     }
 
-    /// Whether both connections are closed and all actions taken.
+    /// Whether both connections are closed and all actions have been taken.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.client_closed && matches!(self.hop, Hop::None) && self.actions.is_empty()
@@ -194,7 +196,7 @@ impl Relay {
         }
     }
 
-    /// Gives the client the answer to its message, or to DATA if it is no.
+    /// Gives the client the answer to its message, or a negative one to DATA.
     fn answer_message(&mut self, reply: Reply) {
         let ended = self.server.answer_message(&reply, &mut self.replies);
         let Some(Transaction {
@@ -232,13 +234,13 @@ impl Relay {
         self.leave_hop();
     }
 
-    /// Does what became due: the last step of every call.
+    /// Does what has become due; the last step of every call.
     fn settle(&mut self) {
         if self.client_lost {
             self.replies.release();
         }
-        // Only the answer to a message is worth waiting for without a client:
-        // the log then tells what became of it.
+        // Without a client only the answer to a message is waited for, so that
+        // the log tells what became of it.
         let answer_due = match self.server.waiting() {
             Some(Waiting::Message) => true,
             Some(_) => !self.client_lost,
@@ -248,7 +250,7 @@ impl Relay {
             self.end_session(None);
         }
         if self.shutting_down && self.server.is_idle() {
-            self.end_session(Some(SHUTTING_DOWN));
+            self.end_session(Some(replies::SHUTTING_DOWN));
         }
         if self.server.is_closing() && self.replies.is_empty() && !self.client_closed {
             self.client_closed = true;

@@ -1,13 +1,11 @@
-//! Which time-out applies now (RFC 5321 4.5.3.2), and what its end means.
+//! Which time-out applies (RFC 5321 4.5.3.2), and what happens at its end.
 
 use super::{Hop, Log, Phase, Relay, Wait};
 use crate::client::{Failure, Stage};
-use crate::reply::Reply;
-
-const TOO_SLOW: Reply = Reply::fixed(421, (4, 4, 2), "Timed out, closing");
+use crate::replies;
 
 impl Relay {
-    /// How long the present wait may last; `None` when the session is over.
+    /// Returns how long the present wait may last; `None` once the session is over.
     #[must_use]
     pub fn wait(&self) -> Option<Wait> {
         if self.is_finished() {
@@ -63,16 +61,16 @@ impl Relay {
         }
     }
 
-    /// The wait lasted longer than [`Wait::limit`].
+    /// Acts on a wait that lasted longer than [`Wait::limit`].
     pub fn timed_out(&mut self) {
         match self.phase() {
-            // What the next hop was given and did not take is its delay.
+            // Bytes that the next hop has not taken are its delay.
             Phase::Message if self.server.is_streaming() && !self.forward.is_empty() => {
                 self.hop_failed(Failure::TimedOut);
             }
             phase @ (Phase::ClientCommand | Phase::Message) => {
                 self.log(Log::ClientTimedOut(phase));
-                self.end_session(Some(TOO_SLOW));
+                self.end_session(Some(replies::TOO_SLOW));
             }
             Phase::HopConnect => self.hop_failed(Failure::NotConnected),
             Phase::HopGreeting | Phase::HopCommand | Phase::HopData | Phase::HopFinal => {

@@ -1,32 +1,16 @@
 //! What each command does (RFC 5321 4.1.1, 4.1.4, 4.3.2).
 
-use alloc::format;
 use alloc::string::String;
 
 use super::{Event, Hello, Server, State, Transaction, Waiting};
 use crate::address::Mailbox;
-use crate::command::{self, BodyType, Command, LINE_TOO_LONG};
+use crate::command::{self, BodyType, Command};
 use crate::line::Line;
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 use crate::time::UnixTime;
 use crate::trace::QueueId;
-
-const SENDER_OK: Reply = Reply::fixed(250, (2, 1, 0), "Sender ok");
-const OK: Reply = Reply::fixed(250, (2, 0, 0), "Ok");
-const BYE: Reply = Reply::fixed(221, (2, 0, 0), "Bye");
-const CANNOT_VERIFY: Reply = Reply::fixed(252, (2, 5, 0), "Cannot verify; try to send");
-const HELP: Reply = Reply::fixed(214, (2, 0, 0), "This is a mail relay as in RFC 5321");
-const HELLO_FIRST: Reply = Reply::fixed(503, (5, 5, 1), "Say EHLO first");
-const MAIL_FIRST: Reply = Reply::fixed(503, (5, 5, 1), "Need MAIL first");
-const RCPT_FIRST: Reply = Reply::fixed(503, (5, 5, 1), "Need RCPT first");
-const NESTED_MAIL: Reply = Reply::fixed(503, (5, 5, 1), "Already in a mail");
-const NO_RECIPIENTS: Reply = Reply::fixed(554, (5, 5, 1), "No valid recipients");
-const TOO_LARGE: Reply = Reply::fixed(552, (5, 3, 4), "Message too large");
-const TOO_MANY_RECIPIENTS: Reply = Reply::fixed(452, (4, 5, 3), "Too many recipients");
-const NO_RELAYING: Reply = Reply::fixed(550, (5, 7, 1), "No relaying to this domain");
-const TOO_MANY_ERRORS: Reply = Reply::fixed(421, (4, 7, 0), "Too many errors, closing");
-const BARE_LF: Reply = Reply::fixed(500, (5, 5, 2), "Lines must end in CRLF, closing");
 
 impl Server {
     pub(super) fn command_input(
@@ -42,9 +26,9 @@ impl Server {
         self.progress = self.progress.wrapping_add(1);
         let event = match line {
             Line::Partial => None,
-            Line::BareLf => self.hang_up(&BARE_LF, replies),
-            Line::Endless => self.hang_up(&LINE_TOO_LONG, replies),
-            Line::TooLong => self.bad_command(&LINE_TOO_LONG, replies),
+            Line::BareLf => self.hang_up(&replies::BARE_LF, replies),
+            Line::Endless => self.hang_up(&replies::LINE_TOO_LONG, replies),
+            Line::TooLong => self.bad_command(&replies::LINE_TOO_LONG, replies),
             Line::Complete(line) => match command::parse(&line) {
                 Ok(command) => self.execute(now, command, replies),
                 Err(reply) => self.bad_command(&reply, replies),
@@ -60,13 +44,13 @@ impl Server {
             Command::Rcpt(recipient) => self.rcpt(recipient, replies),
             Command::Data => self.data(now, replies),
             Command::Rset => {
-                OK.send(replies);
+                replies::OK.send(replies);
                 self.drop_transaction()
             }
-            Command::Noop => self.say(&OK, replies),
-            Command::Vrfy => self.say(&CANNOT_VERIFY, replies),
-            Command::Help => self.say(&HELP, replies),
-            Command::Quit => self.hang_up(&BYE, replies),
+            Command::Noop => self.say(&replies::OK, replies),
+            Command::Vrfy => self.say(&replies::CANNOT_VERIFY, replies),
+            Command::Help => self.say(&replies::HELP, replies),
+            Command::Quit => self.hang_up(&replies::BYE, replies),
         }
     }
 
@@ -84,7 +68,7 @@ impl Server {
     fn bad_command(&mut self, reply: &Reply, replies: &mut Ring) -> Option<Event> {
         self.bad_commands += 1;
         match self.bad_commands >= self.config.max_bad_commands {
-            true => self.hang_up(&TOO_MANY_ERRORS, replies),
+            true => self.hang_up(&replies::TOO_MANY_ERRORS, replies),
             false => self.say(reply, replies),
         }
     }
@@ -93,16 +77,11 @@ impl Server {
         self.transaction.take().map(|_| Event::Dropped)
     }
 
-    /// The answers to HELO and EHLO carry no enhanced code (RFC 2034 4).
     fn hello(&mut self, name: String, extended: bool, replies: &mut Ring) -> Option<Event> {
         let host = self.config.hostname();
-        let size = self.config.max_message_bytes;
         let answer = match extended {
-            false => format!("250 {host}\r\n"),
-            true => format!(
-                "250-{host}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n\
-                 250-ENHANCEDSTATUSCODES\r\n250 HELP\r\n"
-            ),
+            false => replies::helo(host),
+            true => replies::ehlo(host, self.config.max_message_bytes),
         };
         replies.put(answer.as_bytes());
         self.hello = Some(Hello { name, extended });
@@ -118,13 +97,13 @@ impl Server {
         replies: &mut Ring,
     ) -> Option<Event> {
         if self.hello.is_none() {
-            return self.bad_command(&HELLO_FIRST, replies);
+            return self.bad_command(&replies::HELLO_FIRST, replies);
         }
         if self.transaction.is_some() {
-            return self.bad_command(&NESTED_MAIL, replies);
+            return self.bad_command(&replies::NESTED_MAIL, replies);
         }
         if size.is_some_and(|size| size > self.config.max_message_bytes) {
-            return self.say(&TOO_LARGE, replies);
+            return self.say(&replies::TOO_LARGE, replies);
         }
         self.messages = self.messages.wrapping_add(1);
         let id = QueueId {
@@ -144,17 +123,17 @@ impl Server {
             received: 0,
             time: now,
         });
-        self.say(&SENDER_OK, replies)
+        self.say(&replies::SENDER_OK, replies)
     }
 
     fn rcpt(&mut self, recipient: Mailbox, replies: &mut Ring) -> Option<Event> {
         let Some(transaction) = &mut self.transaction else {
-            return self.bad_command(&MAIL_FIRST, replies);
+            return self.bad_command(&replies::MAIL_FIRST, replies);
         };
         let refusal = if transaction.accepted >= self.config.max_recipients {
-            Some(&TOO_MANY_RECIPIENTS)
+            Some(&replies::TOO_MANY_RECIPIENTS)
         } else if !self.config.relays_to(&recipient) {
-            Some(&NO_RELAYING)
+            Some(&replies::NO_RELAYING)
         } else {
             transaction.broken.as_ref()
         };
@@ -169,12 +148,12 @@ impl Server {
 
     fn data(&mut self, now: UnixTime, replies: &mut Ring) -> Option<Event> {
         let Some(transaction) = &mut self.transaction else {
-            return self.bad_command(&MAIL_FIRST, replies);
+            return self.bad_command(&replies::MAIL_FIRST, replies);
         };
         if transaction.accepted == 0 {
             return match transaction.refused {
-                0 => self.bad_command(&RCPT_FIRST, replies),
-                _ => self.say(&NO_RECIPIENTS, replies),
+                0 => self.bad_command(&replies::RCPT_FIRST, replies),
+                _ => self.say(&replies::NO_RECIPIENTS, replies),
             };
         }
         if let Some(reply) = &transaction.broken {

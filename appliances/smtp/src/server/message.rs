@@ -1,36 +1,35 @@
 //! Between DATA and the final dot.
 //!
 //! A refused message is read to its end before the reply is sent, since few
-//! clients look for a reply earlier. Only when its line ends are doubtful, or
-//! when it does not end, is the session closed behind the reply.
+//! clients look for a reply earlier. The session is closed after the reply only
+//! if the line ends are doubtful or the message does not end.
 
 use super::{Event, Server, State, Waiting};
 use crate::body::{Body, Fault, Limits, Outcome};
 use crate::drain::{Drain, Drained};
+use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 
-/// How much of a refused message is read beyond the largest size allowed.
+/// Bytes of a refused message that are read beyond the largest size allowed.
 const DRAIN_EXTRA: u64 = 1024 * 1024;
 
-/// The codes are those that RFC 5321 4.3.2 allows as the answer to a message;
-/// 500 for a long line is not among them.
 fn reply_to(fault: Fault) -> Reply {
     match fault {
-        Fault::BareLineEnd => Reply::fixed(554, (5, 6, 0), "Bare CR or LF in the message"),
-        Fault::Nul => Reply::fixed(554, (5, 6, 0), "NUL in the message"),
-        Fault::LongLine => Reply::fixed(554, (5, 6, 0), "Line longer than 1000 octets"),
-        Fault::TooLarge => Reply::fixed(552, (5, 3, 4), "Message too large"),
-        Fault::TooManyHops => Reply::fixed(554, (5, 4, 6), "Too many hops, mail loop"),
-        Fault::EightBit => Reply::fixed(554, (5, 6, 3), "The next hop takes no 8-bit data"),
+        Fault::BareLineEnd => replies::BARE_LINE_END,
+        Fault::Nul => replies::NUL,
+        Fault::LongLine => replies::LONG_LINE,
+        Fault::TooLarge => replies::TOO_LARGE,
+        Fault::TooManyHops => replies::TOO_MANY_HOPS,
+        Fault::EightBit => replies::EIGHT_BIT,
     }
 }
 
 impl Server {
-    /// The state of a message that begins. 8-bit data passes whether declared
-    /// or not, as other relays let it, unless the next hop does not offer
-    /// 8BITMIME: RFC 6152 3 then asks to convert or to refuse, and a relay
-    /// that holds no message cannot convert.
+    /// Returns the state at the beginning of a message. 8-bit data passes
+    /// whether declared or not, as with other relays, unless the next hop does
+    /// not offer 8BITMIME: RFC 6152 3 then asks to convert or to refuse, and a
+    /// relay that holds no message cannot convert.
     pub(super) fn new_body(&self, eight_bit: bool) -> State {
         State::Message(Body::new(Limits {
             size: self.config.max_message_bytes,
@@ -66,7 +65,7 @@ impl Server {
         (taken, event)
     }
 
-    /// The message cannot go on: reads over the rest, then answers `reply`.
+    /// Refuses a message on its way: reads over the rest, then answers `reply`.
     pub(crate) fn refuse_message(&mut self, reply: Reply) {
         if let State::Message(body) = &self.state {
             let left = self.config.max_message_bytes.saturating_add(DRAIN_EXTRA);

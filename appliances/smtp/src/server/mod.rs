@@ -1,17 +1,16 @@
 //! The server half: one session with a client (RFC 5321 3, 4.1.4).
 //!
 //! Recipients are answered in cut-through style: each RCPT is put to the next
-//! hop and its answer, yes or no, is the client's answer. So the session
-//! stops reading at every RCPT, at DATA and at the end of a message until it
-//! is told the answer; a client that pipelines (RFC 2920) just waits longer.
+//! hop, and its answer, yes or no, goes to the client. So the session stops
+//! reading at every RCPT, at DATA and at the end of a message until it is given
+//! the answer; a client that pipelines (RFC 2920) just waits longer.
 //!
-//! Read here for the states and answers, `commands.rs` for what each command
-//! does, `message.rs` for the time between DATA and the final dot.
+//! This file has the states and answers, `commands.rs` what each command does,
+//! `message.rs` the time between DATA and the final dot.
 
 mod commands;
 mod message;
 
-use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::IpAddr;
@@ -22,12 +21,11 @@ use crate::command::BodyType;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::line::LineReader;
+use crate::replies;
 use crate::reply::{REPLY_ROOM, Reply};
 use crate::ring::Ring;
 use crate::time::UnixTime;
 use crate::trace::{QueueId, Trace};
-
-const SEND_DATA: &[u8] = b"354 End with <CRLF>.<CRLF>\r\n";
 
 /// A mail being accepted, from MAIL to the answer to its final dot.
 #[derive(Debug)]
@@ -38,16 +36,16 @@ pub(crate) struct Transaction {
     /// The size the client declared, in bytes.
     pub(crate) size: Option<u64>,
     pub(crate) body: BodyType,
-    /// How many recipients the next hop took.
+    /// How many recipients the next hop has taken.
     pub(crate) accepted: usize,
     refused: usize,
-    /// The first recipient the next hop took.
+    /// The first recipient that the next hop has taken.
     first: Option<Mailbox>,
-    /// Set when the mail cannot go on: the answer to all that follows.
+    /// Set once the mail cannot go on: the answer to every RCPT and DATA.
     broken: Option<Reply>,
     /// Octets of the message received.
     pub(crate) received: u64,
-    /// When MAIL was said, then when DATA was.
+    /// The time of MAIL, and later that of DATA.
     time: UnixTime,
 }
 
@@ -67,7 +65,7 @@ enum State {
     Command,
     Waiting(Waiting),
     Message(Body),
-    /// Reading over a refused message; the reply is sent at its end.
+    /// Reads over a refused message; the reply is sent at its end.
     Drain(Drain, Reply),
     Closing,
 }
@@ -80,9 +78,9 @@ pub(crate) enum Event {
     /// The message is complete, all of it is in the outgoing ring, and the
     /// session waits for the answer.
     MessageEnd,
-    /// The message was refused on its way: the next hop must not get its end.
+    /// The message was refused before its end, which the next hop must not get.
     MessageRefused(Reply),
-    /// The mail was dropped before its message: the next hop must forget it.
+    /// The mail was dropped before its message, and the next hop must forget it.
     Dropped,
     /// The session is over.
     Closing,
@@ -112,7 +110,7 @@ pub(crate) struct Server {
 impl Server {
     /// Begins the session with its greeting.
     pub(crate) fn new(config: Arc<Config>, peer: IpAddr, session: u32, replies: &mut Ring) -> Self {
-        replies.put(format!("220 {} ESMTP Causeway\r\n", config.hostname()).as_bytes());
+        replies.put(replies::greeting(config.hostname()).as_bytes());
         Self {
             config,
             peer,
@@ -127,8 +125,8 @@ impl Server {
         }
     }
 
-    /// Takes some input; returns how much, and what came of it. Call again
-    /// until nothing is consumed.
+    /// Takes some input. Returns how much, and what the coupling must act on.
+    /// Call again until nothing is consumed.
     pub(crate) fn input(
         &mut self,
         now: UnixTime,
@@ -146,7 +144,7 @@ impl Server {
         }
     }
 
-    /// How many bytes [`Server::input`] would take now; 0 means that reading
+    /// Returns how many bytes [`Server::input`] would take now; at 0 reading
     /// from the client can stop.
     pub(crate) fn capacity(&self, replies: &Ring, message: &Ring) -> usize {
         match &self.state {
@@ -157,7 +155,7 @@ impl Server {
         }
     }
 
-    /// What the session waits for, if it does.
+    /// Returns what the session waits for, if it does.
     pub(crate) fn waiting(&self) -> Option<&Waiting> {
         match &self.state {
             State::Waiting(waiting) => Some(waiting),
@@ -185,13 +183,13 @@ impl Server {
         matches!(self.state, State::Command) && self.transaction.is_none()
     }
 
-    /// The mail being accepted.
+    /// Returns the mail being accepted.
     pub(crate) fn transaction(&self) -> Option<&Transaction> {
         self.transaction.as_ref()
     }
 
-    /// Changes whenever the client made progress: a command line, or 512
-    /// bytes of a message.
+    /// Returns a number that changes whenever the client makes progress: a
+    /// command line, or 512 bytes of a message.
     pub(crate) fn progress(&self) -> u32 {
         let bytes = match &self.state {
             State::Message(body) => body.size(),
@@ -201,7 +199,8 @@ impl Server {
         self.progress.wrapping_add((bytes / 512) as u32)
     }
 
-    /// The next hop's answer to the recipient waited for.
+    /// Gives the client the next hop's answer to its recipient, if the session
+    /// still waits for that.
     pub(crate) fn answer_recipient(&mut self, reply: &Reply, replies: &mut Ring) {
         let state = core::mem::replace(&mut self.state, State::Command);
         let State::Waiting(Waiting::Recipient(recipient)) = state else {
@@ -220,7 +219,7 @@ impl Server {
         reply.send(replies);
     }
 
-    /// The next hop is ready for the message: tells the client, and begins
+    /// Tells the client that the next hop is ready for the message, and begins
     /// the message for the hop with its trace header.
     pub(crate) fn answer_data(&mut self, eight_bit: bool, replies: &mut Ring, message: &mut Ring) {
         let (Some(transaction), Some(hello)) = (&self.transaction, &self.hello) else {
@@ -237,12 +236,12 @@ impl Server {
             time: transaction.time,
         };
         message.put(trace.field().as_bytes());
-        replies.put(SEND_DATA);
+        replies.put(replies::SEND_DATA);
         self.state = self.new_body(eight_bit);
     }
 
-    /// The answer to DATA, when it is no, or to the final dot. It ends the
-    /// mail, which is handed back for the log.
+    /// Gives the client a negative answer to DATA, or the answer to the final
+    /// dot. It ends the mail, which is returned for the log.
     pub(crate) fn answer_message(
         &mut self,
         reply: &Reply,
@@ -254,7 +253,7 @@ impl Server {
         self.transaction.take()
     }
 
-    /// From now on `reply` answers every RCPT and DATA of this mail.
+    /// Has `reply` answer every further RCPT and DATA of this mail.
     pub(crate) fn break_transaction(&mut self, reply: Reply) {
         if let Some(transaction) = &mut self.transaction {
             transaction.broken.get_or_insert(reply);

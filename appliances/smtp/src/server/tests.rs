@@ -3,7 +3,7 @@ use core::net::Ipv4Addr;
 
 const NOW: UnixTime = UnixTime(0);
 
-/// A server whose recipients and messages are all taken at once.
+/// A server whose recipients and messages are all accepted at once.
 struct Session {
     server: Server,
     replies: Ring,

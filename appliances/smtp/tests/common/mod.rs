@@ -1,6 +1,6 @@
 //! A driver without sockets: one relay session between a client that is a
-//! byte string and next hops that are [`sink::Sink`]s. It checks after every
-//! step what must always hold.
+//! byte string and next hops that are [`sink::Sink`]s. After every step it
+//! checks the invariants.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -28,7 +28,7 @@ pub(crate) fn opened(plan: Plan) -> World {
     world
 }
 
-/// Lengths of pieces, used again and again.
+/// Lengths of pieces, used in turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Pieces {
     lengths: Vec<usize>,
@@ -58,7 +58,7 @@ pub(crate) struct World {
     pub(crate) past: Vec<Sink>,
     pieces: Pieces,
     buffer_bytes: usize,
-    /// What the client sends, and how much of it was taken.
+    /// What the client sends, and how much of it has been taken.
     pending: Vec<u8>,
     taken: usize,
     /// What the client received.
@@ -99,8 +99,8 @@ impl World {
         Self::new(config(), Plan::default(), Pieces::new(&[100_000]))
     }
 
-    /// The client sends `bytes`; runs until nothing moves. Returns what the
-    /// client received meanwhile.
+    /// Sends `bytes` as the client, and runs until nothing moves. Returns what
+    /// the client received meanwhile.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> String {
         self.pending.extend_from_slice(bytes.as_ref());
         let before = self.received.len();
@@ -108,7 +108,7 @@ impl World {
         String::from_utf8(self.received[before..].to_vec()).expect("replies are ASCII")
     }
 
-    /// What the client sent and the relay has not taken.
+    /// Returns what the client has sent and the relay has not taken.
     pub(crate) fn unread(&self) -> usize {
         self.pending.len() - self.taken
     }
@@ -201,7 +201,7 @@ impl World {
         taken > 0
     }
 
-    /// The connection to the next hop breaks.
+    /// Breaks the connection to the next hop.
     pub(crate) fn break_hop(&mut self) {
         if let Some(hop) = self.hop.take() {
             self.past.push(hop);
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// The client goes; then every wait times out until the session is over.
+    /// Has the client leave, and every wait time out until the session is over.
     pub(crate) fn finish(&mut self) {
         self.relay.client_eof();
         self.run();
@@ -228,7 +228,7 @@ impl World {
         sinks.flat_map(|sink| sink.deliveries.clone()).collect()
     }
 
-    /// How many messages the next hops took.
+    /// Returns how many messages the next hops took.
     pub(crate) fn accepted(&self) -> usize {
         let sinks = self.past.iter().chain(&self.hop);
         let deliveries = sinks.flat_map(|sink| &sink.deliveries);
@@ -254,7 +254,7 @@ impl World {
         );
     }
 
-    /// Every reply is one well-formed line or part of a multi-line one.
+    /// Checks that every reply is a well-formed line, or part of a multi-line one.
     pub(crate) fn check_replies(&self) {
         let text = std::str::from_utf8(&self.received).expect("ASCII");
         for line in text.split_inclusive("\r\n") {
@@ -283,7 +283,7 @@ pub(crate) fn stuff(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Splits off the trace header that the relay added: one field, folded.
+/// Splits off the trace header that the relay added, which is one folded field.
 pub(crate) fn split_trace(data: &[u8]) -> (String, Vec<u8>) {
     assert!(data.starts_with(b"Received: from "));
     let mut end = 0;

@@ -19,7 +19,7 @@ fn tight_config() -> Config {
     config
 }
 
-/// The item that a digit chooses; `0` is the one with which all goes well.
+/// Returns the item that a digit chooses; with `0` nothing fails.
 fn choose<T: Clone>(control: &[u8], at: usize, items: &[T]) -> T {
     let digit = control.get(at).copied().unwrap_or(b'0').wrapping_sub(b'0');
     items[usize::from(digit) % items.len()].clone()
@@ -38,10 +38,10 @@ const STEPS: [Option<Step>; 10] = [
     Some(Step::Reset),
 ];
 
-/// A session that eight digits and the client's bytes describe. The digits
-/// choose how input is cut, then what the next hop says to: greeting, EHLO,
-/// MAIL, RCPT, DATA, the final dot; then where it dies. A byte 255 among the
-/// client's bytes makes the byte behind it an event.
+/// Runs a session that eight digits and the client's bytes describe. The digits
+/// choose how input is split, then the next hop's greeting and its answers to
+/// EHLO, MAIL, RCPT, DATA and the final dot, then where it dies. A byte 255
+/// among the client's bytes makes the byte behind it an event.
 pub(crate) fn client_script(script: &[u8]) {
     let (control, input) = script.split_at(script.len().min(8));
     let text = |items: [&str; 4], at| choose(control, at, &items).to_string();
@@ -113,8 +113,8 @@ const CLIENT: &[u8] = b"EHLO c\r\nMAIL FROM:<a@c> SIZE=500\r\nRCPT TO:<b@d>\r\nR
     Subject: x\r\n\r\n..\r\ntext\r\n.\r\n\
     MAIL FROM:<>\r\nRCPT TO:<b@d>\r\nRSET\r\nMAIL FROM:<f@c>\r\nRCPT TO:<b@d>\r\nDATA\r\n.\r\nQUIT\r\n";
 
-/// A session of a client that does all right with a next hop that says what
-/// is in the script: parts ended by `|`, one when it is connected, then one
+/// Runs a session of a correct client with a next hop that follows the script:
+/// parts ended by `|`, of which it sends one when it is connected and one
 /// whenever something was sent to it. The first byte is the length of pieces.
 pub(crate) fn hop_script(script: &[u8]) {
     let (control, input) = script.split_at(script.len().min(1));
@@ -169,8 +169,8 @@ pub(crate) fn hop_script(script: &[u8]) {
 
 fn feed(relay: &mut Relay, part: &[u8], step: usize) {
     for mut piece in part.chunks(step) {
-        // A next hop that floods is read again when actions were polled; here
-        // the rest is dropped instead.
+        // A driver reads a next hop that floods again after polling the actions;
+        // here the rest is dropped.
         while !piece.is_empty() {
             match relay.hop_input(piece) {
                 0 => break,

@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     pub(crate) reset: String,
     /// Closes the connection instead of answering here.
     pub(crate) dies_at: Option<Step>,
-    /// Says this in the middle of a message, behind so many bytes.
+    /// Says this in the middle of a message, after this many bytes.
     pub(crate) early: Option<(usize, String)>,
 }
 
@@ -54,12 +54,12 @@ impl Default for Plan {
     }
 }
 
-/// A message that the sink got to its end.
+/// A message that the sink has received to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) mail: String,
     pub(crate) recipients: Vec<String>,
-    /// Dots unstuffed.
+    /// The message without stuffed dots.
     pub(crate) data: Vec<u8>,
     /// Whether the sink answered 2xx to it.
     pub(crate) accepted: bool,
@@ -108,7 +108,7 @@ impl Sink {
         }
     }
 
-    /// Takes bytes from the relay. What no relay may send is an assertion.
+    /// Takes bytes from the relay. Asserts that a relay may send them.
     pub(crate) fn input(&mut self, bytes: &[u8]) {
         if self.in_data {
             self.body_bytes += bytes.len();
@@ -133,8 +133,8 @@ impl Sink {
             }
         }
         self.input.drain(..done);
-        // Only before the final dot: nobody can tell what comes behind it
-        // from an answer to it.
+        // Only before the final dot: behind it, this could not be told from an
+        // answer to it.
         if let (true, Some((at, text))) = (self.in_data, self.plan.early.clone())
             && self.body_bytes > at
         {

@@ -13,7 +13,7 @@ use smoltcp::time::Instant;
 use super::super::device::{Connection, Features, Netfront};
 use super::super::pages::{Backend, Granted, PageError};
 
-/// Where the two producer indices, the two event indices and the slots are (`io/ring.h`).
+/// Offsets of the two producer indices, the two event indices and the slots (`io/ring.h`).
 const REQ_PROD: usize = 0;
 const REQ_EVENT: usize = 4;
 const RSP_PROD: usize = 8;
@@ -45,7 +45,7 @@ impl Granted for FakePage {
 pub(super) struct Fake {
     pages: Rc<RefCell<Vec<(FakePage, bool)>>>,
     pub(super) notified: Rc<Cell<usize>>,
-    /// Pages there are before the guest runs out.
+    /// Pages left before the guest runs out.
     pub(super) supply: Rc<Cell<Option<usize>>>,
 }
 
@@ -63,7 +63,7 @@ impl Backend for Fake {
         }
         let page = FakePage {
             page: Rc::new(SharedPage::new().map_err(|_| PageError::OutOfMemory)?),
-            // Far from the ids, so that one is not taken for the other.
+            // Far from the ids, so that neither is taken for the other.
             reference: 5000 + pages.len() as u32,
         };
         pages.push((page.clone(), writable));
@@ -76,7 +76,7 @@ impl Backend for Fake {
 }
 
 impl Fake {
-    /// The page of a grant reference and whether we may write to it.
+    /// Returns the page of a grant reference, and whether the backend may write to it.
     pub(super) fn granted(&self, reference: u32) -> (FakePage, bool) {
         self.pages.borrow()[reference as usize - 5000].clone()
     }
@@ -106,7 +106,7 @@ impl<const SLOT: usize> BackRing<SLOT> {
         SLOTS + (index % 256) as usize * SLOT
     }
 
-    /// The next request.
+    /// Takes the next request.
     pub(super) fn take(&mut self) -> Option<[u8; SLOT]> {
         if self.page.load_u32(REQ_PROD, Ordering::Acquire) == self.taken {
             return None;
@@ -125,7 +125,7 @@ impl<const SLOT: usize> BackRing<SLOT> {
             .store_u32(RSP_PROD, self.answered, Ordering::Release);
     }
 
-    /// Claims answers that were never put in.
+    /// Claims answers that were never written.
     pub(super) fn lie(&self, ahead: u32) {
         let index = self.answered.wrapping_add(ahead);
         self.page.store_u32(RSP_PROD, index, Ordering::Release);
@@ -175,7 +175,7 @@ impl Pair {
         }
     }
 
-    /// The guest wakes up as another domain, with another backend.
+    /// Has the guest wake up as another domain, with another backend.
     pub(super) fn migrate(&mut self, features: Features) {
         self.device.lose_connection();
         self.connect(features);
@@ -193,7 +193,7 @@ impl Pair {
         self.device.finish_batch();
     }
 
-    /// The next page that the guest offers.
+    /// Takes the next page that the guest offers.
     pub(super) fn offer(&mut self) -> Option<Offer> {
         let slot = self.rx.take()?;
         let reference = u32::from_le_bytes(slot[4..8].try_into().unwrap());
@@ -215,20 +215,20 @@ impl Pair {
         self.rx.answer(&slot);
     }
 
-    /// Delivers a frame that fits one page.
+    /// Delivers a frame that fits into one page.
     pub(super) fn deliver(&mut self, frame: &[u8], flags: u16) {
         let offer = self.offer().expect("a page on offer");
         offer.page.write(0, frame);
         self.answer(offer.id, 0, flags, frame.len() as i16);
     }
 
-    /// What the device hands to smoltcp next.
+    /// Returns what the device hands to smoltcp next.
     pub(super) fn receive(&mut self) -> Option<Vec<u8>> {
         let (token, _) = self.device.receive(NOW)?;
         Some(token.consume(<[u8]>::to_vec))
     }
 
-    /// Sends `frame` as smoltcp would; false where there is no room.
+    /// Sends `frame` as smoltcp would; false if there is no room.
     pub(super) fn send(&mut self, frame: &[u8], mss: Option<u16>) -> bool {
         let Some(mut token) = self.device.transmit(NOW) else {
             return false;
@@ -241,7 +241,7 @@ impl Pair {
     }
 }
 
-/// An ARP frame, which has no checksum, filled up to `len` bytes with `byte`.
+/// Makes an ARP frame, which has no checksum, filled up to `len` bytes with `byte`.
 pub(super) fn arp(len: usize, byte: u8) -> Vec<u8> {
     let mut frame = alloc::vec![byte; len];
     frame[12..14].copy_from_slice(&[0x08, 0x06]);

@@ -20,7 +20,7 @@ fn frames_arrive_and_pages_are_offered_again() {
     }
     let statistics = pair.device.statistics();
     assert_eq!(statistics.rx_frames, 2000);
-    // A ring of each kind and the pages it began with: a calm link needs no more.
+    // A ring of each kind and its first pages: a quiet link needs no more.
     assert_eq!(pair.fake.count(), 2 + 32 + 16);
 }
 
@@ -41,7 +41,7 @@ fn a_packet_in_many_slots_is_one_frame() {
             pair.offer().unwrap();
             pair.rx.answer(&[1, 0, 0xa8, 5, 1, 0, 0, 0]);
         }
-        // Nothing is handed on before it is complete, however often one looks.
+        // Nothing is handed on before it is complete, however often the device is asked.
         if index < last {
             assert_eq!(pair.receive(), None);
         }
@@ -95,7 +95,7 @@ fn one_notification_for_a_batch_and_none_while_the_backend_is_awake() {
     assert_eq!(batch(&mut pair), 0);
     while pair.offer().is_some() {}
     pair.rx.sleep();
-    // Nothing new to show: no notification either.
+    // With nothing new to show there is no notification.
     pair.device.finish_batch();
     assert_eq!(pair.fake.notified.replace(0), 0);
     let statistics = pair.device.statistics();
@@ -114,7 +114,7 @@ fn lies_end_the_connection_and_nothing_else() {
         // Another slot's id, and one that does not exist.
         |pair| pair.answer(1, 0, 0, 60),
         |pair| pair.answer(u16::MAX, 0, 0, 60),
-        // A transmit answer out of nothing.
+        // An answer to a transmission that was never requested.
         |pair| pair.tx.lie(1),
     ];
     for (number, lie) in lies.into_iter().enumerate() {
@@ -135,7 +135,7 @@ fn lies_end_the_connection_and_nothing_else() {
 #[test]
 fn a_backend_that_fills_the_ring_without_end_does_not_keep_the_processor() {
     let mut pair = Pair::new(ALL);
-    // Nothing but errors: no frame ever ends the look.
+    // All responses are errors, so no frame ends the search.
     for _ in 0..20 {
         for _ in 0..32 {
             if let Some(offer) = pair.offer() {

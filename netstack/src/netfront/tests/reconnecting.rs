@@ -10,7 +10,7 @@ use super::super::netif::tx_flag;
 use super::backend::{ALL, NOW, Pair, arp};
 use super::sending::{answer, take, tcp};
 
-/// Everything that the backend finds in the ring, answered.
+/// Takes and answers every packet in the ring.
 fn drain(pair: &mut Pair) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     while let Some(packet) = take(pair) {
@@ -99,8 +99,8 @@ fn what_the_former_backend_left_in_its_rings_is_not_believed() {
     let sent = arp(60, 8);
     pair.send(&sent, None);
     pair.device.finish_batch();
-    // A received frame and an answer that came while the guest was suspended: their data may be
-    // older than they are.
+    // A received frame and an answer that arrived while the guest was suspended, perhaps without
+    // their data.
     pair.deliver(&arp(60, 9), 0);
     let packet = take(&mut pair).unwrap();
     answer(&mut pair, &packet, 0);
@@ -128,8 +128,8 @@ fn a_connection_that_lied_leaves_nothing_to_send_again() {
 }
 
 proptest! {
-    /// Whatever the backend had taken and answered, in whatever order: each frame arrives, at
-    /// least once, and those that are sent again keep their order.
+    /// Whatever the backend has taken and answered, in any order, each frame arrives at least once,
+    /// and those that are sent again keep their order.
     #[test]
     fn no_frame_is_lost(
         sizes in prop::collection::vec(14usize..12_000, 1..12),

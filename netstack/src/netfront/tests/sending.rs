@@ -35,7 +35,7 @@ pub(super) fn take(pair: &mut Pair) -> Option<Packet> {
     while u16_at(slots.last().unwrap(), 6) & tx_flag::MORE_DATA != 0 {
         slots.push(pair.tx.take().unwrap());
     }
-    // The first slot has the size of the whole.
+    // The first slot has the size of the whole packet.
     let total = usize::from(u16_at(&slots[0], 10));
     let rest: usize = slots[1..]
         .iter()
@@ -63,7 +63,7 @@ pub(super) fn take(pair: &mut Pair) -> Option<Packet> {
     })
 }
 
-/// Answers a packet, its extra info as netback does: with a status and no id.
+/// Answers a packet; its extra info is answered with a status and no id, as netback does.
 pub(super) fn answer(pair: &mut Pair, packet: &Packet, status: i16) {
     for (index, id) in packet.ids.iter().enumerate() {
         let [a, b] = id.to_le_bytes();
@@ -160,11 +160,11 @@ fn a_silent_backend_stops_the_sender_until_it_answers() {
     while pair.send(&arp(65535, 1), None) {
         sent += 1;
     }
-    // 64 pages, 16 for each.
+    // 64 pages, and 16 for each frame.
     assert_eq!(sent, 4);
     pair.device.finish_batch();
     assert!(!pair.device.has_work());
-    // A reply to a received frame does not wait, and is dropped.
+    // A reply to a received frame does not wait: it is dropped.
     pair.deliver(&arp(60, 0), 0);
     let (received, reply) = pair.device.receive(NOW).unwrap();
     received.consume(|_| ());
@@ -177,7 +177,7 @@ fn a_silent_backend_stops_the_sender_until_it_answers() {
     assert!(!pair.send(&arp(60, 1), None));
 }
 
-/// A guest that only answers, and never sends of its own accord, must reuse its pages as well.
+/// A guest that only answers must reuse its pages, too.
 #[test]
 fn replies_alone_keep_going_and_come_to_rest() {
     let mut pair = Pair::new(ALL);
@@ -189,7 +189,7 @@ fn replies_alone_keep_going_and_come_to_rest() {
         pair.device.finish_batch();
         let packet = take(&mut pair).expect("a reply");
         answer(&mut pair, &packet, 0);
-        // Whatever is left to do is done by looking: it does not go on for ever.
+        // Looking finishes the work that is left: it does not go on for ever.
         let looks = (0..10).position(|_| !pair.device.has_work() && pair.receive().is_none());
         assert!(looks.is_some(), "round {round}: the device never rests");
     }

@@ -9,7 +9,7 @@ use crate::options::TcpOptions;
 use crate::tests::read_to_end;
 use crate::tests::world::{TcpStream, World, b, join};
 
-/// Both ends say goodbye and hear the other's; the time that takes.
+/// Closes both ends; returns the time that takes.
 fn part(world: &mut World, client: TcpStream, served: TcpStream) -> smoltcp::time::Duration {
     let before = world.clock.now();
     let (one, other) = world.run(join(client.close(), served.close()));
@@ -30,13 +30,13 @@ fn a_connection_on_rings_alone_never_meets_netfront() {
     let took = part(&mut world, client, served);
     world.pass(Duration::from_millis(1));
     for shared in [&a, &b] {
-        // The first connection; the listeners are gone, and their spares with them.
+        // Only the first connection: the listeners are gone, and their spares with them.
         let sockets = shared.with(|stack| stack.tcp.usage().0);
         assert_eq!(sockets, 1, "nobody waits for late segments");
     }
     world.pass(Duration::from_secs(20));
     assert_eq!(world.carried, before.0);
-    // SYN, its ACK, FIN, FIN's ACK; SYN-ACK, FIN, FIN's ACK: some may go together.
+    // SYN, its ACK, FIN, FIN's ACK; SYN-ACK, FIN, FIN's ACK: some may share a segment.
     assert!(frames(&a) - before.1 >= 3 && frames(&b) - before.2 >= 2);
     assert!(took.millis() == 0, "{took}");
     drop(first);
@@ -56,7 +56,7 @@ fn a_connection_with_bytes_on_tcp_keeps_its_fin_on_netfront() {
     assert_eq!((frames(&a), frames(&b)), (before.1, before.2));
 }
 
-/// Handshake on a link, bytes on TCP, link again: no segment goes back to it.
+/// Handshake on a link, bytes on TCP, then a link again: no segment goes back to it.
 #[test]
 fn one_segment_on_netfront_and_all_later_ones_take_it() {
     for leaver in 0..2 {
@@ -88,7 +88,8 @@ fn one_segment_on_netfront_and_all_later_ones_take_it() {
     }
 }
 
-/// With bytes in a ring and without, nothing waits for a retransmission (a second at least).
+/// With and without bytes in a ring, nothing waits for a retransmission, which takes a second at
+/// least.
 #[test]
 fn the_link_goes_down_between_handshake_and_fin() {
     for leaver in 0..2 {
@@ -124,7 +125,7 @@ fn the_link_goes_down_between_handshake_and_fin() {
             for shared in &guests {
                 assert_eq!(statistics(shared).failed, 0);
                 let sockets = shared.with(|stack| stack.tcp.usage().0);
-                // The first connection, and the two listeners' spares where the server is.
+                // The first connection and, on the server's side, the two listeners' spares.
                 assert!(sockets <= 3, "{sockets} sockets are left");
             }
             drop(first);
