@@ -53,6 +53,3 @@ pub use vms::{LinkId, PeerState};
 
 /// UDP port of the datagrams, on both sides.
 pub const PORT: u16 = 22605;
-
-#[cfg(test)]
-mod tests;

@@ -37,14 +37,16 @@ pub struct Endpoint {
 }
 
 /// The TCP socket of one end, for the length of a call.
-pub(crate) struct Socket<'a> {
+pub struct Socket<'a> {
     tcp: &'a Shared,
     side: Side,
     now: u64,
 }
 
 impl<'a> Socket<'a> {
-    pub(crate) fn new(tcp: &'a Shared, side: Side, now: u64) -> Self {
+    /// Returns the socket of `side` at `now`.
+    #[must_use]
+    pub fn new(tcp: &'a Shared, side: Side, now: u64) -> Self {
         Self { tcp, side, now }
     }
 }

@@ -8,4 +8,5 @@
 mod peer;
 mod script;
 
+pub use peer::{HELLO, Peer, REFUSED, WELCOME};
 pub use script::run;

@@ -1,5 +1,7 @@
 //! The peer: both roles of making a link, and raw access to everything after.
 
+use std::net::IpAddr;
+
 use shared_memory::Memory;
 use vmc::Platform;
 
@@ -13,11 +15,15 @@ const PROOF: usize = 0x80;
 const MAPPER_STATE: usize = 0x90;
 const OWNER_STATE: usize = 0xc0;
 const OPEN: u64 = 1;
+/// A kind of message.
+const SWITCH: u8 = 3;
 
-/// Kinds of datagrams.
-pub(super) const HELLO: u8 = 1;
-pub(super) const WELCOME: u8 = 2;
-pub(super) const REFUSED: u8 = 3;
+/// A kind of datagram: the question for a link.
+pub const HELLO: u8 = 1;
+/// The owner's offer.
+pub const WELCOME: u8 = 2;
+/// No link.
+pub const REFUSED: u8 = 3;
 
 /// The link's pages, whoever owns them.
 enum Link {
@@ -26,19 +32,22 @@ enum Link {
     Mapped(Mapping),
 }
 
-/// The peer.
-pub(super) struct Peer {
-    pub(super) dom: Dom,
-    pub(super) uuid: [u8; 16],
+/// The peer: it has one link at most.
+pub struct Peer {
+    /// Its domain.
+    pub dom: Dom,
+    /// The identity that it claims.
+    pub uuid: [u8; 16],
     link: Link,
     port: Option<Port>,
     /// Bytes of messages written so far.
     tail: u64,
-    /// The nonces that the victim told.
-    pub(super) nonce_a: [u8; 16],
-    pub(super) nonce_b: [u8; 16],
+    /// The nonce that goes to the owner.
+    pub nonce_a: [u8; 16],
+    /// The one that it gave to the victim, or got from it.
+    pub nonce_b: [u8; 16],
     /// Rings granted to the victim.
-    pub(super) rings: Vec<Region>,
+    pub rings: Vec<Region>,
 }
 
 /// A datagram without what follows its nonce A.
@@ -52,7 +61,9 @@ fn header(kind: u8, domid: u16, uuid: &[u8; 16], nonce_a: &[u8; 16]) -> Vec<u8> 
 }
 
 impl Peer {
-    pub(super) fn new(dom: Dom, uuid: [u8; 16]) -> Self {
+    /// Returns a peer without a link.
+    #[must_use]
+    pub fn new(dom: Dom, uuid: [u8; 16]) -> Self {
         Self {
             dom,
             uuid,
@@ -65,11 +76,15 @@ impl Peer {
         }
     }
 
-    pub(super) fn hello(&self) -> Vec<u8> {
+    /// Returns a HELLO.
+    #[must_use]
+    pub fn hello(&self) -> Vec<u8> {
         header(HELLO, self.dom.domid(), &self.uuid, &self.nonce_a)
     }
 
-    pub(super) fn refused(&self, reason: u16) -> Vec<u8> {
+    /// Returns a REFUSED for `reason`.
+    #[must_use]
+    pub fn refused(&self, reason: u16) -> Vec<u8> {
         let mut bytes = header(REFUSED, self.dom.domid(), &self.uuid, &self.nonce_a);
         bytes.extend(reason.to_le_bytes());
         bytes.resize(56, 0);
@@ -77,7 +92,7 @@ impl Peer {
     }
 
     /// Answers a HELLO, as an owner who knows the protocol.
-    pub(super) fn welcome(&mut self, hello: &[u8]) -> Option<Vec<u8>> {
+    pub fn welcome(&mut self, hello: &[u8]) -> Option<Vec<u8>> {
         let domid = u16::from_le_bytes(*hello.get(6..8)?.first_chunk()?);
         self.nonce_a.copy_from_slice(hello.get(24..40)?);
         let region = self.dom.grant(domid, CONTROL_PAGES).ok()?;
@@ -103,7 +118,7 @@ impl Peer {
     }
 
     /// Takes up a WELCOME, as a mapper who knows the protocol.
-    pub(super) fn accept(&mut self, welcome: &[u8]) -> Option<()> {
+    pub fn accept(&mut self, welcome: &[u8]) -> Option<()> {
         let word = |at: usize| Some(u32::from_le_bytes(*welcome.get(at..at + 4)?.first_chunk()?));
         let domid = u16::from_le_bytes(*welcome.get(6..8)?.first_chunk()?);
         self.nonce_b.copy_from_slice(welcome.get(40..56)?);
@@ -137,7 +152,7 @@ impl Peer {
     }
 
     /// Appends bytes to the peer's messages, and rings.
-    pub(super) fn say(&mut self, bytes: &[u8]) {
+    pub fn say(&mut self, bytes: &[u8]) {
         let (header, data) = if self.is_owner() {
             (0x200, 5 * PAGE)
         } else {
@@ -156,8 +171,38 @@ impl Peer {
         self.doorbell(0, 0);
     }
 
+    /// Says a message, right or wrong.
+    pub fn message(&mut self, kind: u8, payload: &[u8]) {
+        let mut bytes = vec![kind, 0];
+        bytes.extend((payload.len() as u16).to_le_bytes());
+        bytes.extend(payload);
+        self.say(&bytes);
+    }
+
+    /// Says SWITCH: the stream from its own address and port to the victim's
+    /// goes on in `ring`, from offset `base` on.
+    pub fn switch(&mut self, ring: u16, tuple: [(IpAddr, u16); 2], base: u64) {
+        let mut payload = ring.to_le_bytes().to_vec();
+        payload.extend([0, 0]);
+        let family = if tuple[0].0.is_ipv4() { 4 } else { 6 };
+        payload.extend([family, 0, 0, 0]);
+        for (_, port) in tuple {
+            payload.extend(port.to_le_bytes());
+        }
+        for (address, _) in tuple {
+            let mut octets = [0; 16];
+            match address {
+                IpAddr::V4(address) => octets[..4].copy_from_slice(&address.octets()),
+                IpAddr::V6(address) => octets = address.octets(),
+            }
+            payload.extend(octets);
+        }
+        payload.extend(base.to_le_bytes());
+        self.message(SWITCH, &payload);
+    }
+
     /// Takes all messages of the victim unread.
-    pub(super) fn listen(&self) {
+    pub fn listen(&self) {
         let header = if self.is_owner() { 0x100 } else { 0x200 };
         if let Some(pages) = self.pages() {
             let tail = pages.load(header);
@@ -169,7 +214,7 @@ impl Peer {
 
     /// Rings the victim: messages, and the bits of a word of rings. `word` 0
     /// to 7 are those of *data*, 8 to 15 those of *space*.
-    pub(super) fn doorbell(&self, word: usize, bits: u64) {
+    pub fn doorbell(&self, word: usize, bits: u64) {
         let base = if self.is_owner() { 0x400 } else { 0x300 };
         let Some(pages) = self.pages() else {
             return;
@@ -183,21 +228,22 @@ impl Peer {
         self.notify();
     }
 
-    pub(super) fn notify(&self) {
+    /// Raises the event channel.
+    pub fn notify(&self) {
         if let Some(port) = &self.port {
             self.dom.notify(port);
         }
     }
 
     /// Writes a word anywhere into the link's pages.
-    pub(super) fn poke(&self, offset: usize, word: u64) {
+    pub fn poke(&self, offset: usize, word: u64) {
         if let Some(pages) = self.pages() {
             pages.store((offset % (CONTROL_PAGES * PAGE)) & !7, word);
         }
     }
 
     /// Grants a ring to `domid` and says its references.
-    pub(super) fn ring(&mut self, domid: u16, pages: usize) -> Vec<u32> {
+    pub fn ring(&mut self, domid: u16, pages: usize) -> Vec<u32> {
         let mut references = Vec::new();
         if let Ok(region) = self.dom.grant(domid, pages) {
             self.dom.references(&region, &mut references);
@@ -207,7 +253,7 @@ impl Peer {
     }
 
     /// Gives the link up without a word.
-    pub(super) fn vanish(&mut self) {
+    pub fn vanish(&mut self) {
         self.port = None;
         self.link = Link::None;
     }

@@ -245,7 +245,7 @@ impl Story {
             3 => {
                 let kind = script.byte();
                 let payload = script.bytes(255);
-                self.message(kind, payload);
+                self.peer.message(kind, payload);
             }
             4..8 => self.sensible(script),
             8 => {
@@ -292,13 +292,6 @@ impl Story {
             *byte ^= with;
         }
         self.victim.datagram(PEER, &bytes);
-    }
-
-    fn message(&mut self, kind: u8, payload: &[u8]) {
-        let mut bytes = vec![kind, 0];
-        bytes.extend((payload.len() as u16).to_le_bytes());
-        bytes.extend(payload);
-        self.peer.say(&bytes);
     }
 
     /// A message that could be meant.
@@ -358,7 +351,7 @@ impl Story {
             10 => payload = (script.short() % 6).to_le_bytes().to_vec(),
             _ => {}
         }
-        self.message(kind, &payload);
+        self.peer.message(kind, &payload);
     }
 
     /// Writes into the header of a ring that the peer granted.

@@ -1,7 +1,7 @@
-//! LEAVE: before a migration and at the end.
+//! LEAVE: before a migration, and at the end.
 
 use super::pair::Pair;
-use crate::{Cause, LeaveReason, Output, PeerState, Received};
+use vmc::{Cause, LeaveReason, Output, PeerState, Received};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -10,7 +10,7 @@ fn leave(pair: &mut Pair, at: usize) {
 }
 
 fn assert_nothing_left(pair: &Pair) {
-    assert_eq!(pair.host.holdings(), (0, 0));
+    assert_eq!(pair.holdings(), (0, 0));
     for guest in &pair.guests {
         assert!(guest.vmc.is_alone());
         let stats = guest.vmc.statistics();
@@ -36,9 +36,7 @@ fn bytes_in_rings_go_on_over_tcp_whoever_leaves() {
         for _ in 0..100 {
             for (at, got) in got.iter_mut().enumerate() {
                 got.extend(pair.read_all(1 - at).0);
-                let conn = pair.conn(at);
-                let guest = &mut pair.guests[at];
-                guest.vmc.advance(conn, &mut guest.tcp);
+                pair.advance(at);
             }
         }
         assert!(got[0] == Pair::pattern(0, 5700));
@@ -81,16 +79,14 @@ fn a_fin_with_residue_closes_tcp_behind_it() {
     pair.run();
     leave(&mut pair, 1);
     pair.run();
-    assert!(!pair.guests[0].tcp.is_closed(), "TCP takes 1000 at a time");
-    let mut got = std::vec::Vec::new();
+    assert!(!pair.is_closed(0), "TCP takes 1000 at a time");
+    let mut got = Vec::new();
     let mut ended = false;
     for _ in 0..10 {
         let (some, end) = pair.read_all(1);
         got.extend(some);
         ended |= end;
-        let conn = pair.conn(0);
-        let guest = &mut pair.guests[0];
-        guest.vmc.advance(conn, &mut guest.tcp);
+        pair.advance(0);
     }
     assert!(got == bytes && ended);
 }
@@ -102,15 +98,15 @@ fn a_peer_that_does_not_answer_is_waited_for_500_ms() {
     pair.pump(1, 0, 10);
     leave(&mut pair, 0);
     // Guest 1 gets no turn.
-    let start = pair.host.clock.get();
+    let start = pair.clock.get();
     while let Some(at) = pair.guests[0].vmc.deadline() {
         if pair.guests[0].vmc.is_alone() {
             break;
         }
-        pair.host.clock.set(at.0);
+        pair.clock.set(at.0);
         pair.turn(0);
     }
-    assert_eq!(pair.host.clock.get() - start, SECOND / 2);
+    assert_eq!(pair.clock.get() - start, SECOND / 2);
     assert!(pair.guests[0].vmc.is_alone());
     let failed = Output::Failed(pair.conn(0));
     assert!(
@@ -126,7 +122,7 @@ fn what_only_reads_by_ring_survives_a_silent_peer() {
     leave(&mut pair, 0);
     while !pair.guests[0].vmc.is_alone() {
         let at = pair.guests[0].vmc.deadline().expect("a deadline");
-        pair.host.clock.set(at.0);
+        pair.clock.set(at.0);
         pair.turn(0);
     }
     assert_eq!(pair.guests[0].vmc.statistics().failed, 0);
@@ -137,7 +133,7 @@ fn what_only_reads_by_ring_survives_a_silent_peer() {
 }
 
 #[test]
-fn who_left_greets_nobody_before_it_goes_on() {
+fn a_guest_that_left_greets_nobody_until_it_resumes() {
     let mut pair = Pair::linked();
     leave(&mut pair, 0);
     pair.run();
@@ -152,7 +148,7 @@ fn who_left_greets_nobody_before_it_goes_on() {
     pair.run();
     assert_eq!(pair.guests[0].vmc.peer(other), PeerState::Linked);
     assert_eq!(pair.pump(0, 0, 100), Pair::pattern(0, 100));
-    assert_eq!(pair.guests[0].tcp.sent, 0);
+    assert_eq!(pair.sent_by_tcp(0), 0);
 }
 
 #[test]
@@ -184,15 +180,13 @@ fn two_rings_of_a_direction_fall_back_together() {
         sent += pair.write(0, &bytes[sent..]).expect("fine");
     }
     pair.run();
-    let mut got = std::vec![0; 1000];
+    let mut got = vec![0; 1000];
     assert_eq!(pair.read_into(1, &mut got), Ok(Received::Bytes(1000)));
     leave(&mut pair, 1);
     pair.run();
     while got.len() < sent {
         got.extend(pair.read_all(1).0);
-        let conn = pair.conn(0);
-        let guest = &mut pair.guests[0];
-        guest.vmc.advance(conn, &mut guest.tcp);
+        pair.advance(0);
     }
     assert!(got == bytes[..sent]);
     pair.pass(SECOND / 10);
@@ -209,8 +203,7 @@ fn a_peer_that_left_in_order_is_not_taken_for_dead() {
     leave(&mut pair, 1);
     pair.turn(0);
     pair.turn(1);
-    let at = pair.host.clock.get() + SECOND / 4;
-    pair.host.clock.set(at);
+    pair.wait(SECOND / 4);
     pair.guests[1].vmc.poll();
     pair.guests[0].vmc.poll();
     pair.run();
@@ -228,7 +221,7 @@ fn residue_goes_into_tcp_though_nobody_writes() {
     let bytes = Pair::pattern(10, 9000);
     assert_eq!(pair.write(0, &bytes), Ok(9000));
     leave(&mut pair, 1);
-    let mut got = std::vec::Vec::new();
+    let mut got = Vec::new();
     for _ in 0..100 {
         pair.pass(SECOND / 100);
         got.extend(pair.read_all(1).0);

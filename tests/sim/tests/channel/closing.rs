@@ -1,7 +1,8 @@
 //! FIN, RESET, and users that let go.
 
-use super::pair::Pair;
-use crate::{Output, Received, StreamEnd};
+use super::pair::{Pair, established};
+use sim::endpoint::Socket;
+use vmc::{Output, Received, StreamEnd};
 
 #[test]
 fn a_fin_comes_behind_the_bytes_and_tcp_closes_after_it() {
@@ -10,10 +11,10 @@ fn a_fin_comes_behind_the_bytes_and_tcp_closes_after_it() {
     pair.finish(0);
     pair.run();
     // TCP says goodbye, and with it that everything has arrived, not before it is read.
-    assert!(!pair.guests[0].tcp.is_closed());
+    assert!(!pair.is_closed(0));
     assert_eq!(pair.read_all(1), (b"last".to_vec(), true));
     pair.run();
-    assert!(pair.guests[0].tcp.is_closed());
+    assert!(pair.is_closed(0));
     // The other direction is still there.
     assert_eq!(pair.pump(1, 0, 50).len(), 50);
 }
@@ -41,10 +42,10 @@ fn a_reset_reaches_a_blocked_reader_and_frees_the_rings() {
     pair.pump(1, 0, 1);
     assert_eq!(pair.read(1, 1), Ok(Received::Nothing));
     let conn = pair.conn(0);
-    let guest = &mut pair.guests[0];
-    // TCP's own reset is lost here.
-    let mut other = super::pair::FakeTcp::unconnected();
-    guest.vmc.abort(conn, &mut other);
+    // TCP's own RST is lost: it goes to a connection that the peer does not have.
+    let other = established(pair.clock.get());
+    let mut other = Socket::new(&other, 0, pair.clock.get());
+    pair.guests[0].vmc.abort(conn, &mut other);
     pair.run();
     let readable = Output::Readable(pair.conn(1));
     let failed = Output::Failed(pair.conn(1));
@@ -77,7 +78,7 @@ fn what_nobody_reads_is_thrown_away_and_the_writer_ends_in_order() {
     }
     pair.finish(0);
     pair.run();
-    assert!(pair.guests[0].tcp.is_closed());
+    assert!(pair.is_closed(0));
     assert_eq!(pair.guests[0].vmc.unconsumed(pair.conn(0)), 0);
 }
 
@@ -87,9 +88,9 @@ fn a_name_that_was_forgotten_means_nothing() {
     let old = pair.conn(0);
     pair.reconnect();
     assert_eq!(pair.conn(0).index(), old.index());
-    let guest = &mut pair.guests[0];
-    let written = guest.vmc.write(old, &mut guest.tcp, b"x");
-    assert_eq!(written, Err(StreamEnd::Reset));
-    guest.vmc.forget(old);
+    let mut tcp = Socket::new(&pair.tcp, 0, pair.clock.get());
+    let victim = &mut pair.guests[0].vmc;
+    assert_eq!(victim.write(old, &mut tcp, b"x"), Err(StreamEnd::Reset));
+    victim.forget(old);
     assert_eq!(pair.pump(0, 0, 9).len(), 9);
 }

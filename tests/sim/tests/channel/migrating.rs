@@ -1,8 +1,10 @@
 //! The channel through a migration: rings in pages of the peer, a suspend that
 //! waits for nobody, and what both sides settle afterwards.
 
+use sim::xen::Host;
+use vmc::{Cause, MemberEvent, Output, Step};
+
 use super::pair::Pair;
-use crate::{Cause, MemberEvent, Output, Step};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -11,7 +13,7 @@ fn own_pages(pair: &Pair, at: usize) -> (usize, usize) {
     (vmc.own_rings().count(), vmc.foreign_ring_pages())
 }
 
-fn steps(pair: &mut Pair, at: usize) -> alloc::vec::Vec<Step> {
+fn steps(pair: &mut Pair, at: usize) -> Vec<Step> {
     let outputs = pair.take_outputs(at).into_iter();
     outputs
         .filter_map(|output| match output {
@@ -30,14 +32,12 @@ fn streaming() -> (Pair, usize, usize) {
 }
 
 /// Reads what has come by now and lets TCP's share arrive.
-fn settle(pair: &mut Pair) -> [alloc::vec::Vec<u8>; 2] {
-    let mut got = [alloc::vec::Vec::new(), alloc::vec::Vec::new()];
+fn settle(pair: &mut Pair) -> [Vec<u8>; 2] {
+    let mut got = [Vec::new(), Vec::new()];
     for _ in 0..200 {
         for (at, got) in got.iter_mut().enumerate() {
             got.extend(pair.read_all(at).0);
-            let conn = pair.conn(at);
-            let guest = &mut pair.guests[at];
-            guest.vmc.advance(conn, &mut guest.tcp);
+            pair.advance(at);
         }
         pair.run();
     }
@@ -72,7 +72,8 @@ fn at_the_notice_what_a_guest_writes_moves_to_pages_of_its_peer() {
 
 #[test]
 fn a_suspend_waits_for_nobody_and_no_byte_is_lost_or_repeated() {
-    for (notice, who) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+    for case in 0..8 {
+        let (notice, who, is_cancelled) = (case & 1 != 0, case >> 1 & 1, case & 4 != 0);
         let (mut pair, there, back) = streaming();
         if notice {
             pair.guests[who].vmc.forewarn();
@@ -87,6 +88,11 @@ fn a_suspend_waits_for_nobody_and_no_byte_is_lost_or_repeated() {
         pair.turn(1 - who);
         assert!(pair.guests[1 - who].vmc.is_alone());
         let kept = pair.read_all(1 - who).0;
+        if !is_cancelled {
+            let elsewhere = Host::new(1);
+            let vmc = &mut pair.guests[who].vmc;
+            vmc.platform_mut().migrate(&elsewhere);
+        }
         pair.guests[who].vmc.renew();
         let got = settle(&mut pair);
         let mut all = kept;
@@ -199,7 +205,7 @@ fn a_network_that_comes_back_shortens_no_ones_time() {
     pair.guests[1].vmc.forewarn();
     pair.guests[1].vmc.reach_out();
     for _ in 0..5 * 60 {
-        pair.host.clock.set(pair.host.clock.get() + SECOND);
+        pair.wait(SECOND);
         pair.turn(1);
     }
     assert_eq!(pair.guests[1].vmc.statistics().failed, 0);

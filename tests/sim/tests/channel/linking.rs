@@ -1,11 +1,11 @@
 //! Discovery and proof.
 
 use std::net::IpAddr;
-use std::rc::Rc;
+
+use sim::xen::{Dom, Host};
+use vmc::{Cause, MemberEvent, Output, PeerState, Vmc};
 
 use super::pair::{Pair, config};
-use super::world::Host;
-use crate::{Cause, MemberEvent, Output, PeerState, Vmc};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -25,7 +25,7 @@ fn one_greeting_makes_a_link() {
         assert_eq!(outputs.iter().filter(up).count(), 1);
         assert_eq!(outputs.iter().filter(joined).count(), 1);
     }
-    assert_eq!(pair.host.holdings(), (9, 2));
+    assert_eq!(pair.holdings(), (9, 2));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn both_may_greet_at_once() {
     pair.guests[1].vmc.greet(one);
     pair.run();
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
-    assert_eq!(pair.host.holdings(), (9, 2), "there is one link");
+    assert_eq!(pair.holdings(), (9, 2), "there is one link");
 }
 
 #[test]
@@ -70,23 +70,23 @@ fn a_lost_welcome_is_repeated() {
     pair.deaf = false;
     pair.pass(SECOND / 2);
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
-    assert_eq!(pair.host.holdings(), (9, 2));
+    assert_eq!(pair.holdings(), (9, 2));
 }
 
 #[test]
 fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
     // The same numbers of domains on both hosts.
     let mut pair = Pair::new();
-    let elsewhere = Rc::new(Host::default());
-    elsewhere.clock.set(1);
-    pair.guests[1].vmc = Vmc::new(elsewhere.dom(2), config(2));
+    let elsewhere = Host::new(2);
+    let dom = Dom::boot(&elsewhere, &pair.clock, 2);
+    pair.guests[1].vmc.platform_mut().end();
+    pair.guests[1].vmc = Vmc::new(dom, config(2));
     let to = pair.guests[1].address;
     pair.guests[0].vmc.greet(to);
     pair.run();
     assert_eq!(states(&pair)[0], PeerState::Remote);
     assert_eq!(states(&pair)[1], PeerState::Unknown, "REFUSED took it back");
-    assert_eq!(pair.host.holdings(), (0, 0));
-    assert_eq!(elsewhere.holdings(), (0, 0));
+    assert_eq!(pair.holdings(), (0, 0));
 }
 
 #[test]
@@ -97,9 +97,9 @@ fn an_unproved_region_does_not_stay() {
     pair.turn(0);
     pair.deaf = true;
     pair.turn(1);
-    assert_eq!(pair.host.holdings(), (9, 1));
+    assert_eq!(pair.holdings(), (9, 1));
     pair.pass(3 * SECOND);
-    assert_eq!(pair.host.holdings(), (0, 0));
+    assert_eq!(pair.holdings(), (0, 0));
     assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 0);
 }
 
@@ -127,13 +127,13 @@ fn a_dead_peer_is_found_and_nothing_of_it_stays() {
         let mut pair = Pair::linked();
         pair.write(0, b"x").expect("fine");
         pair.run();
-        pair.host.kill(1 + dead as u16);
+        pair.guests[dead].vmc.platform_mut().end();
         let alive = 1 - dead;
-        let now = pair.host.clock.get();
+        let now = pair.clock.get();
         // Only the living one gets turns.
         let at = pair.guests[alive].vmc.deadline().expect("a look");
         assert!(at.0 <= now + SECOND / 4, "a connection uses the link");
-        pair.host.clock.set(at.0);
+        pair.clock.set(at.0);
         pair.turn(alive);
         let outputs = pair.take_outputs(alive);
         let failed = Output::Failed(pair.conn(alive));
@@ -150,7 +150,9 @@ fn a_dead_peer_is_found_and_nothing_of_it_stays() {
 fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
     let mut pair = Pair::linked();
     // It restarts without a word.
-    pair.guests[0].vmc = Vmc::new(pair.host.dom(1), config(1));
+    let dom = Dom::boot(&pair.host, &pair.clock, 3);
+    pair.guests[0].vmc.platform_mut().end();
+    pair.guests[0].vmc = Vmc::new(dom, config(1));
     let to = pair.guests[1].address;
     pair.guests[0].vmc.greet(to);
     pair.run();
@@ -163,6 +165,6 @@ fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
     )));
     pair.pass(SECOND);
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
-    assert_eq!(pair.host.holdings(), (9, 2));
+    assert_eq!(pair.holdings(), (9, 2));
     assert_eq!(pair.guests[1].vmc.links().count(), 1);
 }

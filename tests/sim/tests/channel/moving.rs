@@ -1,7 +1,7 @@
 //! Directions move to rings, to larger rings, and back.
 
 use super::pair::Pair;
-use crate::{ConnStatistics, Output, Received};
+use vmc::{ConnStatistics, Output, Received};
 
 fn conn_statistics(pair: &Pair, at: usize) -> ConnStatistics {
     let conn = pair.conn(at);
@@ -13,7 +13,7 @@ fn conn_statistics(pair: &Pair, at: usize) -> ConnStatistics {
 fn the_first_write_goes_to_a_ring() {
     let mut pair = Pair::linked();
     assert_eq!(pair.write(0, b"hello"), Ok(5));
-    assert_eq!(pair.guests[0].tcp.sent, 0);
+    assert_eq!(pair.sent_by_tcp(0), 0);
     assert_eq!(
         pair.read(1, 10),
         Ok(Received::Nothing),
@@ -38,7 +38,7 @@ fn what_went_into_tcp_is_read_first() {
     pair.run();
     assert_eq!(pair.write(0, b"by ring"), Ok(7));
     pair.run();
-    assert_eq!(pair.guests[0].tcp.sent, 8);
+    assert_eq!(pair.sent_by_tcp(0), 8);
     assert_eq!(pair.read_all(1).0, b"by TCP, by ring");
 }
 
@@ -48,7 +48,7 @@ fn many_bytes_grow_the_ring_and_arrive_in_order() {
     let got = pair.pump(0, 0, 1 << 20);
     assert!(got == Pair::pattern(0, 1 << 20));
     assert_eq!(pair.guests[0].vmc.statistics().growths, 1);
-    assert_eq!(pair.guests[0].tcp.sent, 0);
+    assert_eq!(pair.sent_by_tcp(0), 0);
     let back = pair.pump(1, 0, 100_000);
     assert!(back == Pair::pattern(0, 100_000));
 }
@@ -62,7 +62,7 @@ fn rings_are_used_again() {
         pair.run();
         assert!(pair.read_all(1).1);
         pair.run();
-        assert!(pair.guests[0].tcp.is_closed());
+        assert!(pair.is_closed(0));
         pair.reconnect();
     }
     let link = pair.guests[0].vmc.link_statistics().next().expect("a link");
@@ -79,33 +79,33 @@ fn an_unknown_connection_stays_on_tcp() {
     assert_eq!(pair.write(0, b"two"), Ok(3));
     pair.run();
     // CONFIRM has brought everything back.
-    assert_eq!(pair.guests[0].tcp.sent, 6);
+    assert_eq!(pair.sent_by_tcp(0), 6);
     assert_eq!(pair.write(0, b"three"), Ok(5));
-    assert_eq!(pair.guests[0].tcp.sent, 11);
+    assert_eq!(pair.sent_by_tcp(0), 11);
     assert_eq!(pair.guests[0].vmc.statistics().refused.no_connection, 1);
 }
 
 #[test]
 fn a_ring_that_cannot_be_mapped_is_refused_and_given_back() {
     let mut pair = Pair::linked();
-    pair.guests[1].vmc.platform_mut().map_fails = true;
+    pair.refuse_maps(1);
     let got = pair.pump(0, 0, 5000);
     assert!(got == Pair::pattern(0, 5000));
     assert_eq!(pair.guests[0].vmc.statistics().refused.unmapped, 1);
-    assert_eq!(pair.host.holdings().0, 9, "only the link's pages");
+    assert_eq!(pair.holdings().0, 9, "only the link's pages");
 }
 
 #[test]
 fn a_larger_ring_that_cannot_be_mapped_brings_both_back() {
     let mut pair = Pair::linked();
     assert_eq!(pair.pump(0, 0, 5000).len(), 5000);
-    pair.guests[1].vmc.platform_mut().map_fails = true;
+    pair.refuse_maps(1);
     let mut all = Pair::pattern(0, 5000);
     let more = pair.pump(0, 5000, 1 << 18);
     all.extend(more);
     assert!(all == Pair::pattern(0, 5000 + (1 << 18)));
     assert_eq!(pair.guests[0].vmc.statistics().fallbacks, 1);
-    assert!(pair.guests[0].tcp.sent > 0);
+    assert!(pair.sent_by_tcp(0) > 0);
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn a_full_ring_blocks_its_own_connection_only_and_wakes_its_writer() {
 fn a_batch_is_announced_once_and_a_reader_that_is_awake_never() {
     let mut pair = Pair::linked();
     pair.pump(0, 0, 10);
-    let before = pair.host.notifications.get();
+    let before = pair.notifications();
     for _ in 0..100 {
         assert_eq!(pair.write(0, b"0123456789"), Ok(10));
     }
     pair.guests[0].vmc.flush();
-    assert_eq!(pair.host.notifications.get(), before + 1);
+    assert_eq!(pair.notifications(), before + 1);
     // It has not said that it waits.
     assert_eq!(pair.write(0, b"0123456789"), Ok(10));
     pair.guests[0].vmc.flush();
-    assert_eq!(pair.host.notifications.get(), before + 1);
+    assert_eq!(pair.notifications(), before + 1);
 }

@@ -1,0 +1,262 @@
+//! What a hostile peer can do.
+
+use std::net::IpAddr;
+
+use shared_memory::Memory;
+use sim::puppet::{Peer, WELCOME};
+use sim::xen::{Clock, Dom, Host, Tamper};
+use vmc::{Cause, LeaveReason, Output, PeerState, Platform, Vmc};
+
+use super::pair::{Pair, config};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Kinds of messages (docs/protocol.md, "Messages on the link").
+const RING: u8 = 2;
+const CONFIRM: u8 = 4;
+const DONE: u8 = 6;
+const RETIRE: u8 = 7;
+const RELEASED: u8 = 8;
+const LEAVE: u8 = 10;
+
+/// A guest with a link to a peer that follows the protocol only so far.
+struct Victim {
+    vmc: Vmc<Dom>,
+    peer: Peer,
+    clock: Clock,
+    outputs: Vec<Output>,
+}
+
+impl Victim {
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+
+    fn linked() -> Self {
+        let (host, clock) = (Host::new(1), Clock::default());
+        clock.set(1);
+        let vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
+        let peer = Peer::new(Dom::boot(&host, &clock, 2), [2; 16]);
+        let mut victim = Self {
+            vmc,
+            peer,
+            clock,
+            outputs: Vec::new(),
+        };
+        let hello = victim.peer.hello();
+        victim.vmc.datagram(Self::PEER, &hello);
+        victim.turn();
+        let welcome = victim.outputs.iter().find_map(|output| match output {
+            Output::Datagram { bytes, .. } if bytes[5] == WELCOME => Some(bytes.clone()),
+            _ => None,
+        });
+        let welcome = welcome.expect("an answer");
+        victim.peer.accept(&welcome).expect("what was offered");
+        victim.turn();
+        assert_eq!(victim.vmc.peer(Self::PEER), PeerState::Linked);
+        victim
+    }
+
+    fn turn(&mut self) {
+        let links = self.vmc.links();
+        let rung = links.filter_map(|(link, port)| port.take_pending().then_some(link));
+        for link in rung.collect::<Vec<_>>() {
+            self.vmc.event(link);
+        }
+        self.vmc.poll();
+        while let Some(output) = self.vmc.output() {
+            self.outputs.push(output);
+        }
+        self.vmc.flush();
+    }
+
+    /// Runs until the channel has nothing to do for `nanos`.
+    fn pass(&mut self, nanos: u64) {
+        let end = self.clock.get() + nanos;
+        self.turn();
+        while let Some(at) = self.vmc.deadline().filter(|at| at.0 <= end) {
+            self.clock.set(at.0);
+            self.turn();
+        }
+        self.clock.set(end);
+        self.turn();
+    }
+
+    /// Why its link ended.
+    fn down(&self) -> Option<Cause> {
+        down(&self.outputs)
+    }
+}
+
+fn down(outputs: &[Output]) -> Option<Cause> {
+    outputs.iter().find_map(|output| match output {
+        Output::LinkDown { cause, .. } => Some(*cause),
+        _ => None,
+    })
+}
+
+#[test]
+fn bytes_that_are_no_message_end_the_link() {
+    for bytes in [[0xff; 8], [0; 8], [CONFIRM, 0, 12, 0, 0, 0, 0, 0]] {
+        let mut victim = Victim::linked();
+        victim.peer.say(&bytes);
+        victim.turn();
+        // The last one is not complete: it is not an error yet.
+        let expected = (bytes[0] != CONFIRM).then_some(Cause::BadMessage);
+        assert_eq!(victim.down(), expected);
+    }
+}
+
+#[test]
+fn messages_that_do_not_fit_the_state_end_the_link() {
+    let bad: [(u8, &[u8]); 4] = [
+        (RELEASED, &[0, 0]),
+        (RETIRE, &[3, 0]),
+        (DONE, &[7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        // The answer to a LEAVE that the victim never sent.
+        (LEAVE, &[4, 0]),
+    ];
+    for (kind, payload) in bad {
+        let mut victim = Victim::linked();
+        victim.peer.message(kind, payload);
+        victim.turn();
+        assert_eq!(victim.down(), Some(Cause::BadMessage), "kind {kind}");
+        victim.peer.vanish();
+        victim.pass(SECOND);
+        assert_eq!(victim.vmc.platform().holdings(), Default::default());
+    }
+}
+
+#[test]
+fn an_index_that_lies_ends_the_link_and_its_connections_only() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 10);
+    let ring = pair.guests[0].vmc.own_rings().next().expect("a ring");
+    ring.store(0, u64::MAX / 2);
+    assert!(pair.read(1, 10).is_err());
+    assert_eq!(pair.guests[1].vmc.statistics().ended(Cause::IndexLie), 1);
+    let failed = Output::Failed(pair.conn(1));
+    pair.run();
+    assert!(pair.take_outputs(1).contains(&failed));
+    assert!(pair.guests[1].vmc.is_alone());
+}
+
+#[test]
+fn ringing_without_end_ends_the_link() {
+    let mut pair = Pair::linked();
+    let (id, _) = pair.guests[1].vmc.links().next().expect("a link");
+    for _ in 0..3000 {
+        pair.guests[1].vmc.event(id);
+    }
+    pair.run();
+    assert_eq!(down(&pair.take_outputs(1)), Some(Cause::Flood));
+}
+
+#[test]
+fn a_peer_that_takes_no_messages_is_given_up() {
+    let mut victim = Victim::linked();
+    let start = victim.clock.get();
+    for number in 0..2500u16 {
+        // A ring that cannot be mapped: each SWITCH to it is refused.
+        if number == 0 {
+            victim
+                .peer
+                .message(RING, &[0, 0, 0, 0, 99, 0, 0, 0, 99, 0, 0, 0]);
+        }
+        victim
+            .peer
+            .switch(0, [(Victim::PEER, 1), ([10, 0, 0, 1].into(), 2)], 0);
+        victim.turn();
+    }
+    assert_eq!(victim.down(), None, "it may still take them");
+    victim.pass(6 * SECOND);
+    assert_eq!(victim.down(), Some(Cause::Stuck));
+    assert!(victim.clock.get() - start >= 5 * SECOND);
+    assert!(victim.vmc.is_alone());
+}
+
+#[test]
+fn frames_of_others_are_dropped_and_own_ones_arrive() {
+    let mut pair = Pair::linked();
+    let to = pair.guests[1].address;
+    let mut frame = [0; 60];
+    frame[12] = 8;
+    frame[26..30].copy_from_slice(&[10, 0, 0, 1]);
+    assert!(pair.guests[0].vmc.send_frame(to, &frame));
+    frame[29] = 9;
+    assert!(pair.guests[0].vmc.send_frame(to, &frame));
+    pair.run();
+    let frames = pair.take_outputs(1);
+    let frames = frames
+        .iter()
+        .filter(|output| matches!(output, Output::Frame(_)));
+    assert_eq!(frames.count(), 1);
+    assert_eq!(
+        pair.guests[1].vmc.statistics().ended(Cause::WrongAddress),
+        1
+    );
+}
+
+#[test]
+fn a_peer_that_never_unmaps_costs_its_pages_and_they_count() {
+    let mut pair = Pair::linked();
+    let liar = pair.guests[1].vmc.platform().domid();
+    let mut host = pair.host.borrow_mut();
+    host.make_hostile(liar, &Tamper::new(0), true);
+    drop(host);
+    pair.pump(0, 0, 10);
+    pair.guests[0].vmc.leave(LeaveReason::Migrating);
+    pair.pass(3 * SECOND);
+    let stats = pair.guests[0].vmc.statistics();
+    assert_eq!((stats.granted_pages, stats.quarantined_pages), (0, 5));
+}
+
+#[test]
+fn a_proof_that_is_wrong_is_no_link() {
+    let mut pair = Pair::new();
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.turn(0);
+    pair.turn(1);
+    // WELCOME has come; the proof is spoilt before the owner looks.
+    let mapper = pair.guests[0].vmc.platform().domid();
+    let pages = pair.host.borrow().shared_pages(mapper);
+    let magic = u64::from_le_bytes(*b"XVMCLINK");
+    let control = pages.iter().find(|page| page.load(0) == magic);
+    control.expect("a control page").write(0x80, &[0; 16]);
+    pair.run();
+    assert_eq!(pair.guests[1].vmc.statistics().links, 0);
+    pair.pass(SECOND);
+    assert_eq!(pair.holdings(), (0, 0));
+}
+
+#[test]
+fn a_uuid_that_is_anothers_replaces_nothing() {
+    let mut pair = Pair::linked();
+    pair.pump(0, 0, 10);
+    // A third domain of this host claims to be guest 1.
+    let address = IpAddr::from([10, 0, 0, 3]);
+    let mut third = Vmc::new(Dom::boot(&pair.host, &pair.clock, 3), config(1));
+    third.greet(pair.guests[1].address);
+    for _ in 0..4 {
+        while let Some(output) = third.output() {
+            if let Output::Datagram { bytes, .. } = output {
+                pair.guests[1].vmc.datagram(address, &bytes);
+            }
+        }
+        pair.run();
+        for output in pair.take_outputs(1) {
+            if let Output::Datagram { to, bytes } = output
+                && to == address
+            {
+                third.datagram(pair.guests[1].address, &bytes);
+            }
+        }
+        let links: Vec<_> = third.links().map(|(link, _)| link).collect();
+        for link in links {
+            third.event(link);
+        }
+        third.flush();
+    }
+    assert_eq!(pair.guests[1].vmc.peer(address), PeerState::Linked);
+    assert_eq!(pair.guests[1].vmc.statistics().failed, 0);
+    assert_eq!(pair.pump(0, 10, 10), Pair::pattern(10, 10));
+}

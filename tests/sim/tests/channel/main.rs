@@ -1,0 +1,10 @@
+//! Two guests on one host, step by step: each test spells out the order of
+//! events. The scenarios of `sim` try random orders.
+
+mod closing;
+mod leaving;
+mod linking;
+mod lying;
+mod migrating;
+mod moving;
+mod pair;
