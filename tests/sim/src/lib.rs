@@ -1,12 +1,11 @@
 //! Guests with the channel on a fake hypervisor and a fake network.
 //!
-//! One seed makes one [`Scenario`]: an action list. One
-//! scenario makes one [`World`], which runs on a virtual clock
-//! and says what was violated, if anything. The same seed gives the same run,
-//! to the byte.
+//! A [`Scenario`] is an action list, made from a seed or written by hand. It
+//! makes one [`World`], which runs on a virtual clock and tells what was
+//! violated, if anything. The same scenario gives the same run, to the byte.
 //!
-//! Reading order: [`scenario`] (what may happen), [`world`] (the loop and what
-//! must hold), [`guest`] and [`endpoint`] (what netstack does around `vmc`),
+//! Reading order: [`scenario`] (what may happen), [`pinned`] (scenarios that
+//! once found something), [`world`] (the loop and what must hold), [`guest`] and [`endpoint`] (what netstack does around `vmc`),
 //! [`plan`] and [`ledger`] (the applications, and what they are promised),
 //! [`xen`], [`network`], [`tcp`] and [`frames`] (what is faked); [`puppet`] (a
 //! peer that is moved by hand, for the fuzzer).
@@ -18,6 +17,7 @@ pub mod guest;
 pub mod ledger;
 pub mod log;
 pub mod network;
+pub mod pinned;
 pub mod plan;
 pub mod puppet;
 pub mod scenario;
@@ -40,9 +40,16 @@ pub fn run(seed: u64, is_traced: bool) -> Result<Report, String> {
         println!("{scenario:#?}");
     }
     let kind = scenario.kind;
-    World::new(scenario, is_traced)
-        .run()
+    play(scenario, is_traced)
         .map_err(|what| format!("seed {seed} ({kind:?}): {what}\n{}", repeat(seed)))
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// The first violation.
+pub fn play(scenario: Scenario, is_traced: bool) -> Result<Report, String> {
+    World::new(scenario, is_traced).run()
 }
 
 /// The command that repeats the run of a seed.
@@ -54,14 +61,14 @@ pub fn repeat(seed: u64) -> String {
 /// What many runs came to.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum {
-    seeds: u64,
+    runs: u64,
     total: Report,
 }
 
 impl Sum {
-    /// Adds the report of one more seed.
+    /// Adds the report of one more run.
     pub fn add(&mut self, report: &Report) {
-        self.seeds += 1;
+        self.runs += 1;
         let total = &mut self.total;
         total.turns += report.turns;
         total.bytes += report.bytes;
@@ -69,6 +76,8 @@ impl Sum {
         total.excused += report.excused;
         total.upgrades += report.upgrades;
         total.fallbacks += report.fallbacks;
+        total.rehomed += report.rehomed;
+        total.growths += report.growths;
         total.links += report.links;
         total.lies += report.lies;
         total.notifications += report.notifications;
@@ -84,10 +93,10 @@ impl Sum {
 
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seeds, total } = self;
+        let Self { runs, total } = self;
         writeln!(
             f,
-            "{seeds} seeds: {} connections ({} with an excuse), {} bytes, {} links ({} ended by lies),",
+            "{runs} runs: {} connections ({} with an excuse), {} bytes, {} links ({} ended by lies),",
             total.connections, total.excused, total.bytes, total.links, total.lies
         )?;
         write!(

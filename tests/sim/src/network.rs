@@ -16,6 +16,22 @@ pub struct Weather {
     pub jitter: u64,
 }
 
+impl Weather {
+    /// Loses and doubles nothing; 100 us, and up to 10 us more.
+    pub const FAIR: Self = Self {
+        loss: 0,
+        doubled: 0,
+        delay: 100_000,
+        jitter: 10_000,
+    };
+
+    /// Loses everything.
+    pub const DOWN: Self = Self {
+        loss: 100,
+        ..Self::FAIR
+    };
+}
+
 /// A datagram at its destination.
 #[derive(Debug, Clone)]
 pub struct Datagram {

@@ -35,6 +35,51 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Writes `total` bytes as fast as they go, reads whatever comes, and ends
+    /// in order.
+    #[must_use]
+    pub const fn stream(total: u64) -> Self {
+        Self {
+            total,
+            largest_write: 5000,
+            largest_read: 5000,
+            write_sleeps: 0,
+            read_sleeps: 0,
+            sleep: 1,
+            answers: None,
+            ahead: 0,
+            end: End::Finish,
+        }
+    }
+
+    /// Writes and reads at most `bytes` at a time.
+    #[must_use]
+    pub const fn in_pieces(mut self, bytes: usize) -> Self {
+        (self.largest_write, self.largest_read) = (bytes, bytes);
+        self
+    }
+
+    /// Sleeps for up to `nanos` after every write.
+    #[must_use]
+    pub const fn slow_to_write(mut self, nanos: u64) -> Self {
+        (self.write_sleeps, self.sleep) = (1000, nanos);
+        self
+    }
+
+    /// Sleeps for up to `nanos` after every read.
+    #[must_use]
+    pub const fn slow_to_read(mut self, nanos: u64) -> Self {
+        (self.read_sleeps, self.sleep) = (1000, nanos);
+        self
+    }
+
+    /// Ends in another way.
+    #[must_use]
+    pub const fn ending(mut self, end: End) -> Self {
+        self.end = end;
+        self
+    }
+
     /// How many bytes may have been written when so many were read.
     #[must_use]
     pub fn limit(&self, read: u64) -> u64 {

@@ -1,5 +1,7 @@
-//! Scenarios: what happens to a world, as a list of actions made from a seed.
+//! Scenarios: what happens to a world, as an action list, which a seed makes
+//! (`maker`) or a person writes ([`draft`]).
 
+pub mod draft;
 mod maker;
 
 use maker::Maker;

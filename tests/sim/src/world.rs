@@ -43,6 +43,10 @@ pub struct Report {
     pub upgrades: u64,
     /// Directions that moved back to TCP.
     pub fallbacks: u64,
+    /// Directions that moved to a ring in pages of their reader, or back.
+    pub rehomed: u64,
+    /// Directions that moved to a larger ring.
+    pub growths: u64,
     /// Links that were up.
     pub links: u64,
     /// Links that were closed because the peer lied.

@@ -15,15 +15,20 @@ const PROOF: usize = 0x80;
 const MAPPER_STATE: usize = 0x90;
 const OWNER_STATE: usize = 0xc0;
 const OPEN: u64 = 1;
+const FROZEN: u64 = 3;
 /// A kind of message.
 const SWITCH: u8 = 3;
+/// A kind of message.
+const CONFIRM: u8 = 4;
 
 /// A kind of datagram: the question for a link.
 pub const HELLO: u8 = 1;
-/// The owner's offer.
+/// A kind of datagram: the owner's offer.
 pub const WELCOME: u8 = 2;
-/// No link.
+/// A kind of datagram: no link.
 pub const REFUSED: u8 = 3;
+/// A kind of datagram: offsets after a suspend.
+const RESUME: u8 = 4;
 
 /// The link's pages, whoever owns them.
 enum Link {
@@ -60,6 +65,24 @@ fn header(kind: u8, domid: u16, uuid: &[u8; 16], nonce_a: &[u8; 16]) -> Vec<u8> 
     bytes
 }
 
+/// A four-tuple as its sender sees it: its own end first.
+fn four_tuple(ends: [(IpAddr, u16); 2]) -> Vec<u8> {
+    let family = if ends[0].0.is_ipv4() { 4 } else { 6 };
+    let mut bytes = vec![family, 0, 0, 0];
+    for (_, port) in ends {
+        bytes.extend(port.to_le_bytes());
+    }
+    for (address, _) in ends {
+        let mut octets = [0; 16];
+        match address {
+            IpAddr::V4(address) => octets[..4].copy_from_slice(&address.octets()),
+            IpAddr::V6(address) => octets = address.octets(),
+        }
+        bytes.extend(octets);
+    }
+    bytes
+}
+
 impl Peer {
     /// Returns a peer without a link.
     #[must_use]
@@ -88,6 +111,18 @@ impl Peer {
         let mut bytes = header(REFUSED, self.dom.domid(), &self.uuid, &self.nonce_a);
         bytes.extend(reason.to_le_bytes());
         bytes.resize(56, 0);
+        bytes
+    }
+
+    /// Returns a RESUME for the link that ended: of each connection, its ends
+    /// as the peer sees them and the offset from which on it takes bytes.
+    #[must_use]
+    pub fn resume(&self, entries: &[([(IpAddr, u16); 2], u64)]) -> Vec<u8> {
+        let mut bytes = header(RESUME, self.dom.domid(), &self.uuid, &self.nonce_b);
+        for (ends, offset) in entries {
+            bytes.extend(four_tuple(*ends));
+            bytes.extend(offset.to_le_bytes());
+        }
         bytes
     }
 
@@ -184,19 +219,7 @@ impl Peer {
     pub fn switch(&mut self, ring: u16, tuple: [(IpAddr, u16); 2], base: u64) {
         let mut payload = ring.to_le_bytes().to_vec();
         payload.extend([0, 0]);
-        let family = if tuple[0].0.is_ipv4() { 4 } else { 6 };
-        payload.extend([family, 0, 0, 0]);
-        for (_, port) in tuple {
-            payload.extend(port.to_le_bytes());
-        }
-        for (address, _) in tuple {
-            let mut octets = [0; 16];
-            match address {
-                IpAddr::V4(address) => octets[..4].copy_from_slice(&address.octets()),
-                IpAddr::V6(address) => octets = address.octets(),
-            }
-            payload.extend(octets);
-        }
+        payload.extend(four_tuple(tuple));
         payload.extend(base.to_le_bytes());
         self.message(SWITCH, &payload);
     }
@@ -240,6 +263,26 @@ impl Peer {
         if let Some(pages) = self.pages() {
             pages.store((offset % (CONTROL_PAGES * PAGE)) & !7, word);
         }
+    }
+
+    /// Says CONFIRM: it has consumed the victim's `ring` up to `offset`, and
+    /// goes back to TCP.
+    pub fn confirm(&mut self, ring: u16, offset: u64) {
+        let mut payload = ring.to_le_bytes().to_vec();
+        payload.extend([0, 0]);
+        payload.extend(offset.to_le_bytes());
+        self.message(CONFIRM, &payload);
+    }
+
+    /// Is suspended: writes *frozen*, and lets go of everything at once.
+    pub fn freeze(&mut self) {
+        let state = if self.is_owner() {
+            OWNER_STATE
+        } else {
+            MAPPER_STATE
+        };
+        self.poke(state, FROZEN);
+        self.vanish();
     }
 
     /// Grants a ring to `domid` and says its references.

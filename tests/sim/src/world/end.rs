@@ -65,6 +65,8 @@ impl World {
             let statistics = guest.vmc.statistics();
             self.report.upgrades += statistics.upgrades;
             self.report.fallbacks += statistics.fallbacks;
+            self.report.rehomed += statistics.rehomed;
+            self.report.growths += statistics.growths;
             self.report.links += statistics.links;
             let lies = vmc::Cause::ALL
                 .into_iter()

@@ -60,6 +60,24 @@ fn nobody_answers_and_the_address_is_remote() {
 }
 
 #[test]
+fn a_remote_address_is_asked_again_after_a_minute() {
+    let mut pair = Pair::new();
+    pair.deaf = true;
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.pass(2 * SECOND);
+    pair.deaf = false;
+    pair.pass(59 * SECOND);
+    pair.guests[0].vmc.greet(to);
+    assert_eq!(states(&pair)[0], PeerState::Remote, "nobody is asked");
+    pair.pass(SECOND);
+    assert_eq!(states(&pair)[0], PeerState::Unknown);
+    pair.guests[0].vmc.greet(to);
+    pair.run();
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
+}
+
+#[test]
 fn a_lost_welcome_is_repeated() {
     let mut pair = Pair::new();
     let to = pair.guests[1].address;

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use shared_memory::Memory;
-use sim::puppet::{Peer, WELCOME};
-use sim::xen::{Clock, Dom, Host, Tamper};
+use sim::xen::{Dom, Tamper};
 use vmc::{Cause, LeaveReason, Output, PeerState, Platform, Vmc};
 
 use super::pair::{Pair, config};
+use super::victim::Victim;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -18,73 +18,6 @@ const DONE: u8 = 6;
 const RETIRE: u8 = 7;
 const RELEASED: u8 = 8;
 const LEAVE: u8 = 10;
-
-/// A guest with a link to a peer that follows the protocol only so far.
-struct Victim {
-    vmc: Vmc<Dom>,
-    peer: Peer,
-    clock: Clock,
-    outputs: Vec<Output>,
-}
-
-impl Victim {
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
-
-    fn linked() -> Self {
-        let (host, clock) = (Host::new(1), Clock::default());
-        clock.set(1);
-        let vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
-        let peer = Peer::new(Dom::boot(&host, &clock, 2), [2; 16]);
-        let mut victim = Self {
-            vmc,
-            peer,
-            clock,
-            outputs: Vec::new(),
-        };
-        let hello = victim.peer.hello();
-        victim.vmc.datagram(Self::PEER, &hello);
-        victim.turn();
-        let welcome = victim.outputs.iter().find_map(|output| match output {
-            Output::Datagram { bytes, .. } if bytes[5] == WELCOME => Some(bytes.clone()),
-            _ => None,
-        });
-        let welcome = welcome.expect("an answer");
-        victim.peer.accept(&welcome).expect("what was offered");
-        victim.turn();
-        assert_eq!(victim.vmc.peer(Self::PEER), PeerState::Linked);
-        victim
-    }
-
-    fn turn(&mut self) {
-        let links = self.vmc.links();
-        let rung = links.filter_map(|(link, port)| port.take_pending().then_some(link));
-        for link in rung.collect::<Vec<_>>() {
-            self.vmc.event(link);
-        }
-        self.vmc.poll();
-        while let Some(output) = self.vmc.output() {
-            self.outputs.push(output);
-        }
-        self.vmc.flush();
-    }
-
-    /// Runs until the channel has nothing to do for `nanos`.
-    fn pass(&mut self, nanos: u64) {
-        let end = self.clock.get() + nanos;
-        self.turn();
-        while let Some(at) = self.vmc.deadline().filter(|at| at.0 <= end) {
-            self.clock.set(at.0);
-            self.turn();
-        }
-        self.clock.set(end);
-        self.turn();
-    }
-
-    /// Why its link ended.
-    fn down(&self) -> Option<Cause> {
-        down(&self.outputs)
-    }
-}
 
 fn down(outputs: &[Output]) -> Option<Cause> {
     outputs.iter().find_map(|output| match output {
@@ -101,7 +34,7 @@ fn bytes_that_are_no_message_end_the_link() {
         victim.turn();
         // The last one is not complete: it is not an error yet.
         let expected = (bytes[0] != CONFIRM).then_some(Cause::BadMessage);
-        assert_eq!(victim.down(), expected);
+        assert_eq!(down(&victim.outputs), expected);
     }
 }
 
@@ -118,7 +51,11 @@ fn messages_that_do_not_fit_the_state_end_the_link() {
         let mut victim = Victim::linked();
         victim.peer.message(kind, payload);
         victim.turn();
-        assert_eq!(victim.down(), Some(Cause::BadMessage), "kind {kind}");
+        assert_eq!(
+            down(&victim.outputs),
+            Some(Cause::BadMessage),
+            "kind {kind}"
+        );
         victim.peer.vanish();
         victim.pass(SECOND);
         assert_eq!(victim.vmc.platform().holdings(), Default::default());
@@ -168,12 +105,12 @@ fn a_peer_that_takes_no_messages_is_given_up() {
         }
         victim
             .peer
-            .switch(0, [(Victim::PEER, 1), ([10, 0, 0, 1].into(), 2)], 0);
+            .switch(0, [(Victim::PEER, 1), (Victim::OWN, 2)], 0);
         victim.turn();
     }
-    assert_eq!(victim.down(), None, "it may still take them");
+    assert_eq!(down(&victim.outputs), None, "it may still take them");
     victim.pass(6 * SECOND);
-    assert_eq!(victim.down(), Some(Cause::Stuck));
+    assert_eq!(down(&victim.outputs), Some(Cause::Stuck));
     assert!(victim.clock.get() - start >= 5 * SECOND);
     assert!(victim.vmc.is_alone());
 }

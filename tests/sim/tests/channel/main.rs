@@ -8,3 +8,4 @@ mod lying;
 mod migrating;
 mod moving;
 mod pair;
+mod victim;

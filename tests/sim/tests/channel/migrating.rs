@@ -1,10 +1,14 @@
 //! The channel through a migration: rings in pages of the peer, a suspend that
 //! waits for nobody, and what both sides settle afterwards.
 
-use sim::xen::Host;
-use vmc::{Cause, MemberEvent, Output, Phase};
+use std::net::SocketAddr;
 
-use super::pair::Pair;
+use sim::endpoint::Socket;
+use sim::xen::Host;
+use vmc::{Cause, FourTuple, LeaveReason, MemberEvent, Output, Phase, Received, Tcp};
+
+use super::pair::{Pair, established};
+use super::victim::Victim;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -216,4 +220,108 @@ fn a_network_that_comes_back_shortens_no_ones_time() {
     pair.guests[0].vmc.renew();
     pair.pass(SECOND);
     assert!(settle(&mut pair)[0] == more);
+}
+
+#[test]
+fn frames_sent_before_a_suspend_arrive() {
+    let (mut pair, ..) = streaming();
+    let mut frame = [0; 60];
+    frame[12] = 8;
+    frame[26..30].copy_from_slice(&[10, 0, 0, 2]);
+    let to = pair.guests[0].address;
+    assert!(pair.guests[1].vmc.send_frame(to, &frame));
+    // The receiver does not run before it is suspended.
+    let receiver = &mut pair.guests[0].vmc;
+    receiver.freeze();
+    let outputs: Vec<_> = std::iter::from_fn(|| receiver.output()).collect();
+    let is_frame = |output: &Output| matches!(output, Output::Frame(_));
+    assert!(outputs.iter().any(is_frame), "{outputs:?}");
+}
+
+#[test]
+fn offsets_named_before_a_suspend_need_no_answer_after_it() {
+    let (mut pair, there, _) = streaming();
+    let more = Pair::pattern(there, 4000);
+    assert_eq!(pair.write(0, &more), Ok(4000));
+    // The reader confirms its rings; the writer does not run before it is
+    // suspended, and no datagram gets through afterwards.
+    pair.guests[1].vmc.leave(LeaveReason::Shutdown);
+    pair.guests[0].vmc.freeze();
+    pair.deaf = true;
+    pair.guests[0].vmc.renew();
+    assert!(settle(&mut pair)[1] == more);
+    pair.pass(70 * SECOND);
+    assert_eq!(pair.guests[0].vmc.statistics().failed, 0);
+}
+
+#[test]
+fn a_ring_that_is_sealed_gives_its_quota_back() {
+    let mut pair = Pair::linked();
+    pair.guests[0].vmc.early_notice();
+    pair.run();
+    let mut sent = 0;
+    // Each round takes 5 pages of the peer's and gives them back when the
+    // connection has had no traffic for a while. The peer grants 128 at most.
+    for round in 0..40 {
+        // It asks for a ring, and tries again after some writes.
+        for _ in 0..100 {
+            assert!(pair.pump(0, sent, 10) == Pair::pattern(sent, 10));
+            sent += 10;
+        }
+        assert_eq!(own_pages(&pair, 0), (0, 5), "round {round}");
+        pair.pass(SECOND / 2);
+        assert_eq!(own_pages(&pair, 0), (0, 0), "round {round}");
+    }
+    // The reader was woken by the CONFIRM and lets go of the last one.
+    assert_eq!(pair.read_all(1), (Vec::new(), false));
+    assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 9);
+}
+
+/// A peer may be suspended between the CONFIRMs of two rings, because its
+/// messages found no room. The bytes of the first are residue by then, those of
+/// the second are kept until RESUME names an offset.
+#[test]
+fn residue_of_an_earlier_ring_comes_before_that_of_a_later_one() {
+    const OWN: (std::net::IpAddr, u16) = (Victim::OWN, 100);
+    const PEER: (std::net::IpAddr, u16) = (Victim::PEER, 200);
+    const CONSUMED: usize = 1000;
+    let mut victim = Victim::linked();
+    let tuple = FourTuple {
+        local: SocketAddr::from(OWN),
+        remote: SocketAddr::from(PEER),
+    };
+    let conn = victim.vmc.track(tuple, 0, 0).expect("room");
+    let now = victim.clock.get();
+    let tcp = established(now);
+    let bytes = Pair::pattern(0, 1 << 18);
+    let mut sent = 0;
+    while sent < 20_000 {
+        let socket = &mut Socket::new(&tcp, 0, now);
+        sent += victim
+            .vmc
+            .write(conn, socket, &bytes[sent..sent + 3000])
+            .expect("fine");
+        victim.turn();
+    }
+    assert_eq!(victim.vmc.statistics().growths, 1, "bytes in two rings");
+    victim.peer.confirm(0, CONSUMED as u64);
+    victim.turn();
+    victim.peer.freeze();
+    victim.pass(SECOND / 2);
+    assert!(victim.vmc.is_alone());
+    let resume = victim.peer.resume(&[([PEER, OWN], CONSUMED as u64)]);
+    victim.vmc.datagram(PEER.0, &resume);
+    let mut got = Vec::new();
+    for _ in 0..sent {
+        victim.turn();
+        let now = victim.clock.get();
+        victim.vmc.service(conn, &mut Socket::new(&tcp, 0, now));
+        tcp.borrow_mut().advance(now);
+        let mut into = [0; 500];
+        if let Ok(Received::Bytes(count)) = Socket::new(&tcp, 1, now).receive(&mut into) {
+            got.extend_from_slice(&into[..count]);
+        }
+    }
+    assert_eq!(got.len(), sent - CONSUMED);
+    assert!(got == bytes[CONSUMED..sent], "out of order");
 }

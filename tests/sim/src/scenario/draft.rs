@@ -1,0 +1,237 @@
+//! Scenarios written by hand, as action lists:
+//!
+//! ```
+//! use sim::plan::Plan;
+//! use sim::scenario::draft::{Draft, MILLISECOND, early_notice, peer_dies, transfer, wait};
+//!
+//! let scenario = Draft::guests(2).script([
+//!     transfer(0, 1, Plan::stream(50_000), Plan::stream(0)),
+//!     wait(MILLISECOND),
+//!     early_notice(0),
+//!     peer_dies(1),
+//! ]);
+//! let report = sim::play(scenario, false).expect("no violation");
+//! assert_eq!(report.connections, 1);
+//! ```
+
+use vmc::Mode;
+
+use super::{Action, Kind, Mischief, Scenario, Spec};
+use crate::network::Weather;
+use crate::plan::Plan;
+use crate::tcp::Path;
+use crate::xen::Limits;
+
+/// In nanoseconds, as all times here.
+pub const MICROSECOND: u64 = 1_000;
+/// In nanoseconds.
+pub const MILLISECOND: u64 = 1_000_000;
+/// In nanoseconds.
+pub const SECOND: u64 = 1_000_000_000;
+
+/// A line of an action list.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Does something, at the time that has come.
+    Act(Action),
+    /// Lets time pass.
+    Wait(u64),
+    /// Does something after a number of turns, counted over all guests.
+    AtTurn(u64, Action),
+}
+
+/// A world without its actions.
+#[derive(Debug, Clone)]
+pub struct Draft(Scenario);
+
+impl Draft {
+    /// Describes `count` guests on one machine: `vmc=advance`, rings of up to
+    /// 64 KiB, a network that loses nothing.
+    #[must_use]
+    pub fn guests(count: usize) -> Self {
+        let spec = Spec {
+            host: 0,
+            largest_ring: 64 << 10,
+            max_rings: 256,
+            memory: 4 << 20,
+            max_peers: 16,
+            mode: Mode::Advance,
+        };
+        Self(Scenario {
+            seed: 0,
+            kind: Kind::Advance,
+            hosts: 1,
+            guests: vec![spec; count],
+            is_v6: false,
+            weather: Weather::FAIR,
+            actions: Vec::new(),
+            at_turns: Vec::new(),
+        })
+    }
+
+    /// Sets what the scenario is about, and so how it is judged.
+    #[must_use]
+    pub const fn kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// Sets the number of machines; every guest boots on the first one.
+    #[must_use]
+    pub const fn hosts(mut self, hosts: usize) -> Self {
+        self.0.hosts = hosts;
+        self
+    }
+
+    /// Gives all guests addresses of IPv6.
+    #[must_use]
+    pub const fn v6(mut self) -> Self {
+        self.0.is_v6 = true;
+        self
+    }
+
+    /// Sets the network's weather at first.
+    #[must_use]
+    pub const fn weather(mut self, weather: Weather) -> Self {
+        self.0.weather = weather;
+        self
+    }
+
+    /// Changes what one guest is made of.
+    #[must_use]
+    pub fn guest(mut self, number: usize, change: impl FnOnce(&mut Spec)) -> Self {
+        change(&mut self.0.guests[number]);
+        self
+    }
+
+    /// Changes what all guests are made of.
+    #[must_use]
+    pub fn each(mut self, change: impl Fn(&mut Spec)) -> Self {
+        self.0.guests.iter_mut().for_each(change);
+        self
+    }
+
+    /// Adds the action list.
+    #[must_use]
+    pub fn script(mut self, steps: impl IntoIterator<Item = Step>) -> Scenario {
+        let mut now = 0;
+        for step in steps {
+            match step {
+                Step::Act(action) => self.0.actions.push((now, action)),
+                Step::Wait(nanos) => now += nanos,
+                Step::AtTurn(turn, action) => self.0.at_turns.push((turn, action)),
+            }
+        }
+        self.0
+    }
+}
+
+/// Lets `nanos` pass before the next action.
+#[must_use]
+pub const fn wait(nanos: u64) -> Step {
+    Step::Wait(nanos)
+}
+
+/// Moves an action from its place in time to a place in the order of turns.
+#[must_use]
+pub fn at_turn(turn: u64, step: Step) -> Step {
+    match step {
+        Step::Act(action) | Step::AtTurn(_, action) => Step::AtTurn(turn, action),
+        Step::Wait(_) => step,
+    }
+}
+
+/// Opens a connection from one guest to another, with the plans of both.
+#[must_use]
+pub const fn transfer(from: usize, to: usize, client: Plan, server: Plan) -> Step {
+    transfer_over(Path::NEAR, from, to, client, server)
+}
+
+/// Opens a connection whose TCP is not the usual one.
+#[must_use]
+pub const fn transfer_over(path: Path, from: usize, to: usize, client: Plan, server: Plan) -> Step {
+    Step::Act(Action::Transfer {
+        guests: [from, to],
+        plans: [client, server],
+        path,
+    })
+}
+
+/// Sends a frame of `len` bytes that may take the link.
+#[must_use]
+pub const fn frame(from: usize, to: usize, len: usize) -> Step {
+    Step::Act(Action::Frame {
+        guests: [from, to],
+        len,
+    })
+}
+
+/// Tells a guest that it is to be migrated.
+#[must_use]
+pub const fn early_notice(guest: usize) -> Step {
+    Step::Act(Action::EarlyNotice(guest))
+}
+
+/// Calls a migration off before the guest was suspended.
+#[must_use]
+pub const fn cancel(guest: usize) -> Step {
+    Step::Act(Action::Cancel(guest))
+}
+
+/// Suspends a guest, which goes on as a new domain of `host` after `downtime`.
+#[must_use]
+pub const fn suspend(guest: usize, host: usize, downtime: u64) -> Step {
+    Step::Act(Action::Suspend {
+        guest,
+        host,
+        downtime,
+        is_cancelled: false,
+    })
+}
+
+/// Suspends a guest, which goes on as the domain that it was after `downtime`.
+#[must_use]
+pub const fn suspend_and_cancel(guest: usize, downtime: u64) -> Step {
+    Step::Act(Action::Suspend {
+        guest,
+        host: 0,
+        downtime,
+        is_cancelled: true,
+    })
+}
+
+/// Destroys a guest.
+#[must_use]
+pub const fn peer_dies(guest: usize) -> Step {
+    Step::Act(Action::PeerDies(guest))
+}
+
+/// Boots a destroyed guest again, with the UUID that it had.
+#[must_use]
+pub const fn restart(guest: usize) -> Step {
+    Step::Act(Action::Restart { guest, same: true })
+}
+
+/// Stops a guest's processor for `nanos`.
+#[must_use]
+pub const fn pause(guest: usize, nanos: u64) -> Step {
+    Step::Act(Action::Pause { guest, nanos })
+}
+
+/// Sets what the hypervisor lets a guest have from now on.
+#[must_use]
+pub const fn allow(guest: usize, limits: Limits) -> Step {
+    Step::Act(Action::Allow { guest, limits })
+}
+
+/// Sets what the network does to datagrams from now on.
+#[must_use]
+pub const fn weather(weather: Weather) -> Step {
+    Step::Act(Action::Weather(weather))
+}
+
+/// Has the hostile guest act.
+#[must_use]
+pub const fn mischief(mischief: Mischief) -> Step {
+    Step::Act(Action::Mischief(mischief))
+}

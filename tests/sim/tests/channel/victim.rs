@@ -1,0 +1,72 @@
+//! A guest whose peer is moved by hand.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use sim::puppet::{Peer, WELCOME};
+use sim::xen::{Clock, Dom, Host};
+use vmc::{Output, PeerState, Vmc};
+
+use super::pair::config;
+
+/// A guest with a link to a peer that follows the protocol only so far.
+pub(super) struct Victim {
+    pub(super) vmc: Vmc<Dom>,
+    pub(super) peer: Peer,
+    pub(super) clock: Clock,
+    pub(super) outputs: Vec<Output>,
+}
+
+impl Victim {
+    pub(super) const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+
+    pub(super) fn linked() -> Self {
+        let (host, clock) = (Host::new(1), Clock::default());
+        clock.set(1);
+        let vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
+        let peer = Peer::new(Dom::boot(&host, &clock, 2), [2; 16]);
+        let mut victim = Self {
+            vmc,
+            peer,
+            clock,
+            outputs: Vec::new(),
+        };
+        let hello = victim.peer.hello();
+        victim.vmc.datagram(Self::PEER, &hello);
+        victim.turn();
+        let welcome = victim.outputs.iter().find_map(|output| match output {
+            Output::Datagram { bytes, .. } if bytes[5] == WELCOME => Some(bytes.clone()),
+            _ => None,
+        });
+        let welcome = welcome.expect("an answer");
+        victim.peer.accept(&welcome).expect("what was offered");
+        victim.turn();
+        assert_eq!(victim.vmc.peer(Self::PEER), PeerState::Linked);
+        victim
+    }
+
+    pub(super) fn turn(&mut self) {
+        let links = self.vmc.links();
+        let rung = links.filter_map(|(link, port)| port.take_pending().then_some(link));
+        for link in rung.collect::<Vec<_>>() {
+            self.vmc.event(link);
+        }
+        self.vmc.poll();
+        while let Some(output) = self.vmc.output() {
+            self.outputs.push(output);
+        }
+        self.vmc.flush();
+    }
+
+    /// Runs until the channel has nothing to do for `nanos`.
+    pub(super) fn pass(&mut self, nanos: u64) {
+        let end = self.clock.get() + nanos;
+        self.turn();
+        while let Some(at) = self.vmc.deadline().filter(|at| at.0 <= end) {
+            self.clock.set(at.0);
+            self.turn();
+        }
+        self.clock.set(end);
+        self.turn();
+    }
+}
