@@ -41,8 +41,25 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause, in the order of the counters.
+    pub const ALL: [Self; 13] = [
+        Self::Left,
+        Self::PeerLeft,
+        Self::PeerMigrating,
+        Self::Gone,
+        Self::Replaced,
+        Self::Renewed,
+        Self::Suspended,
+        Self::PeerSuspended,
+        Self::IndexLie,
+        Self::BadMessage,
+        Self::Flood,
+        Self::Stuck,
+        Self::WrongAddress,
+    ];
+
     /// Number of causes.
-    pub const COUNT: usize = Self::WrongAddress as usize + 1;
+    pub const COUNT: usize = Self::ALL.len();
 
     /// Whether the peer lied or misbehaved.
     #[must_use]

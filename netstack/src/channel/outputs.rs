@@ -157,7 +157,8 @@ impl Stack {
                 self.consider_all(address);
             }
             Output::LinkDown { address, cause } => {
-                log::info!("vmc: no channel to {address} any more: {cause}");
+                // What stands in brackets is for programs (tests/labkit/src/lines.rs).
+                log::info!("vmc: no channel to {address} any more: {cause} [{cause:?}]");
                 channel.send_by_netfront(address);
             }
             Output::Handover {

@@ -10,23 +10,6 @@ use super::Channel;
 /// Connections that are listed one by one.
 const LISTED: usize = 8;
 
-/// All causes, in the order of their counters.
-const CAUSES: [Cause; Cause::COUNT] = [
-    Cause::Left,
-    Cause::PeerLeft,
-    Cause::PeerMigrating,
-    Cause::Gone,
-    Cause::Replaced,
-    Cause::Renewed,
-    Cause::Suspended,
-    Cause::PeerSuspended,
-    Cause::IndexLie,
-    Cause::BadMessage,
-    Cause::Flood,
-    Cause::Stuck,
-    Cause::WrongAddress,
-];
-
 impl Channel {
     /// Logs what the channel has counted.
     pub(crate) fn log_status(&self) {
@@ -48,7 +31,7 @@ impl Channel {
             all.quarantined_pages,
         );
         let mut ends = String::new();
-        for cause in CAUSES {
+        for cause in Cause::ALL {
             // Writing to a String does not fail.
             let _ = write!(ends, " {cause:?} {}", all.ended(cause));
         }
