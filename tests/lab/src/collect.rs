@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use agent::protocol::{Line, MAX_LINE_BYTES, Outcome};
 use anyhow::{Context, Result};
+use labkit::protocol::{Line, MAX_LINE_BYTES, Outcome};
 use serde_json::{Map, Value};
 
 use crate::counts::Counts;

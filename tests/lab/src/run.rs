@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use labkit::{Scenario, Share};
 use serde_json::{Map, Value};
 
 use crate::base::Base;
@@ -18,7 +19,6 @@ use crate::log::say;
 use crate::overlay::Overlay;
 use crate::packages::{Store, XenVersion};
 use crate::process::TICK;
-use crate::scenario::Scenario;
 use crate::{interrupt, paths};
 
 /// From the end of one machine to the end of the other.
@@ -44,7 +44,7 @@ pub(crate) struct Plan {
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
     /// Which share of the scenario's cases is run, of how many, where others run beside it.
-    pub(crate) share: Option<(u64, u64)>,
+    pub(crate) share: Option<Share>,
     /// What goes into dom0.
     pub(crate) overlay: Overlay,
 }
@@ -54,7 +54,7 @@ impl Plan {
     /// part of it, so that the results stand side by side.
     fn name(&self) -> String {
         let mut name = self.scenario.name.to_owned();
-        if let Some((number, of)) = self.share {
+        if let Some(Share { number, of }) = self.share {
             name = format!("{name}-{number}-of-{of}");
         }
         if self.xen != XenVersion::DEFAULT {
@@ -85,7 +85,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     let report = Report::of(&records);
     let fault = match ended {
         Ok(()) if report.counts.failed > 0 => Some(format!("failed: {}", report.failed.join(", "))),
-        Ok(()) if plan.scenario.result && report.result.is_empty() => {
+        Ok(()) if plan.scenario.figures && report.result.is_empty() => {
             Some("the agent reported no figures".to_owned())
         }
         Ok(()) => None,

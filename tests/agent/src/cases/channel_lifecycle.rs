@@ -2,14 +2,11 @@
 //! compared: nothing lost, nothing changed, no connection reset.
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::{Bench, end, flows, linked, nothing_failed, well};
+use labkit::migration::{Options, SaveFile, migrate};
+use labkit::{Case, Domain, Lab, Witness};
 
-use super::Case;
-use super::channel::{MEMORY_MIB, ON};
-use crate::bench::{Bench, end, flows, linked, nothing_failed, well};
-use crate::domain::Domain;
-use crate::lab::Lab;
-use crate::migration::{Options, SaveFile, migrate};
-use crate::survival::Witness;
+use super::channel::{MEMORY_MIB, MODE};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("channel_save_checkpoint", 240, checkpoint),
@@ -31,8 +28,8 @@ fn under_traffic(
     lab: &Lab,
     action: impl Fn(&Domain, &mut Witness<'_>) -> Result<()>,
 ) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
-    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;
     a.acquaint(&b)?;
     let server = b.guest.port(7);
     // Modest, as one vCPU serves everybody: some 4 MB/s.

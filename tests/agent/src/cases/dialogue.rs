@@ -1,12 +1,9 @@
 //! The SMTP command machine: orders, mistakes, and pipelining.
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::mail::sink::Sink;
+use labkit::mail::client::Client;
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("smtp_dialogue", 60, dialogue)];
 

@@ -7,18 +7,15 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use super::checksums::{link_to, next_segment};
-use crate::deadline::Deadline;
-use crate::lab::{DOM0, Lab, address};
-use crate::net::datagram;
-use crate::net::frame::{IPV4, SYN, Segment, TCP, ethernet, ipv4, tcp};
-use crate::net::junk::{Junk, Target};
-use crate::net::ping::ping;
-use crate::net::raw::Raw;
-use crate::net::stream::{connect, echo_once};
-use crate::process::run;
+use labkit::addresses::{self, DOM0};
+use labkit::net::datagram;
+use labkit::net::frame::{IPV4, SYN, Segment, TCP, ethernet, ipv4, tcp};
+use labkit::net::junk::{Junk, Target};
+use labkit::net::ping::ping;
+use labkit::net::raw::{self, Raw};
+use labkit::net::stream::{alive, connect, echo_once};
+use labkit::process::run;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("hostile_frames", 120, hostile),
@@ -42,10 +39,10 @@ fn hostile(lab: &Lab) -> Result<String> {
     let deadline = Deadline::seconds(100);
     let mut stream = connect(guest.port(7), deadline)?;
     let raw = Raw::open(&vif)?;
-    let next = next_segment(&raw, &mut stream)?;
+    let next = raw.next_segment(&mut stream)?;
     let max_frame = enlarge(&vif)?;
     let target = Target {
-        link: link_to(&guest)?,
+        link: raw::link_to(guest.number())?,
         guest: guest.ip(),
         guest6: guest.ip6(),
         neighbour: DOM0,
@@ -90,7 +87,7 @@ fn hostile(lab: &Lab) -> Result<String> {
         bail!("no ping reply over IPv6 afterwards (seed {seed})");
     }
     echo_once(&mut stream, b"and at the end").context("the connection opened before")?;
-    super::tcp::alive(guest.port(7), Deadline::seconds(20))?;
+    alive(guest.port(7), Deadline::seconds(20))?;
     if !datagram::echo(&datagram::socket(guest.port(7))?, 500, seed)? {
         bail!("no UDP echo afterwards (seed {seed})");
     }
@@ -136,10 +133,10 @@ fn syn_flood(lab: &Lab) -> Result<String> {
     let domain = guest.start_ready()?;
     let mut stream = connect(guest.port(7), Deadline::seconds(80))?;
     let raw = Raw::open(&domain.vif()?)?;
-    let link = link_to(&guest)?;
+    let link = raw::link_to(guest.number())?;
     let deadline = Deadline::seconds(20);
     for number in 0..REQUESTS {
-        let from = address(200 + (number % 50) as u8);
+        let from = addresses::ipv4(200 + (number % 50) as u8);
         let segment = Segment {
             from: 10_000 + number,
             to: 7,
@@ -161,7 +158,7 @@ fn syn_flood(lab: &Lab) -> Result<String> {
     echo_once(&mut stream, b"still here").context("the connection opened before")?;
     let start = Instant::now();
     Deadline::seconds(45).poll(Duration::from_millis(200), "a new connection", || {
-        let attempt = super::tcp::alive(guest.port(7), Deadline::seconds(3));
+        let attempt = alive(guest.port(7), Deadline::seconds(3));
         Ok(attempt.is_ok().then_some(()))
     })?;
     let seconds = start.elapsed().as_secs_f64();

@@ -1,13 +1,10 @@
 //! The relay's limits: what is too long, too large, too many, or only half a line end.
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::text_mail;
-use crate::mail::client::Client;
-use crate::mail::sink::Sink;
+use labkit::mail::body::text_mail;
+use labkit::mail::client::{Client, send};
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("smtp_limits", 90, limits),
@@ -54,7 +51,7 @@ fn limits(lab: &Lab) -> Result<String> {
         .context("refused mails were delivered")?;
     // After all that, an ordinary mail just below the limit passes.
     let mail = text_mail("fits", MAX_SIZE - 20_000, lab.seed()?)?;
-    super::mail::send(guest.port(25), &mail)?.expect(250, "a mail below the limit")?;
+    send(guest.port(25), &mail)?.expect(250, "a mail below the limit")?;
     sink.wait_for_count(1, Deadline::seconds(5))
         .context("the mail below the limit")?;
     domain.running()?;

@@ -1,18 +1,13 @@
 //! Mail from guest to guest: mclient hands it to the relay, the relay to dom0.
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::{Guest, Lab};
-use crate::mail::body::hash;
-use crate::mail::sink::{Arrived, Sink};
-use crate::survival::healthy;
+use labkit::lines;
+use labkit::mail::body::hash;
+use labkit::mail::sink::{Arrived, Sink};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("mclient_relay", 150, send)];
-
-/// What introduces the client's last line.
-pub(super) const DONE: &str = "mclient: done: ";
 
 /// Users; their mails are as many as its square.
 const USERS: u64 = 3;
@@ -49,9 +44,11 @@ pub(super) fn run(client: &Guest, sink: &Sink, n: u64, bytes: usize) -> Result<S
     let domain = client.start()?;
     let line = domain
         .console()
-        .wait_for(DONE, Deadline::seconds(100))
+        .wait_for(&lines::MCLIENT_DONE, Deadline::seconds(100))
         .with_context(|| domain.console().tail())?;
-    let (_, told) = line.split_once(DONE).context("its last line")?;
+    let (_, told) = line
+        .split_once(lines::MCLIENT_DONE.text)
+        .context("its last line")?;
     let mails = n * n;
     if !told.starts_with(&format!("{mails} mails sent, 0 failed")) {
         bail!("the client says: {told}");

@@ -7,16 +7,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::{Outcome, Suspend};
-use crate::lab::Lab;
-use crate::meter::{Ended, StreamReport};
-use crate::migration::{Kill, Migration, Options, Target, clean_up, migrate, start};
-use crate::process::tail;
-use crate::traffic::echo::{EchoClient, Pace};
+use labkit::domain::lifecycle::{Outcome, Suspend};
+use labkit::meter::{Ended, StreamReport};
+use labkit::migration::{Kill, Migration, Options, Target, clean_up, migrate, start};
+use labkit::process::tail;
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Domain, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("migration_cut", 300, cut).live(),

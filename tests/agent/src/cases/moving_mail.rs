@@ -5,16 +5,13 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::text_mail;
-use crate::mail::client::{Client, wire_form};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
-use crate::migration::{Options, migrate};
-use crate::survival::{Witness, healthy};
+use labkit::mail::body::text_mail;
+use labkit::mail::client::{Client, wire_form};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::migration::{Options, migrate};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[Case::new("relay_migrates_mid_mail", 240, moving).live()];
 

@@ -4,15 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use super::mail::send;
-use crate::deadline::Deadline;
-use crate::lab::{Guest, Lab};
-use crate::mail::body::{Content, text_mail};
-use crate::mail::client::{Client, wire_form};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
+use labkit::mail::body::{Content, text_mail};
+use labkit::mail::client::{Client, send, wire_form};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("next_hop_down", 60, down),

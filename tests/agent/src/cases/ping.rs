@@ -3,12 +3,9 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::ping::{ping, reachable};
-use crate::stats::Spread;
+use labkit::net::ping::{ping, reachable};
+use labkit::stats::Spread;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("ping", 90, both)];
 

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain;
-use crate::lab::Lab;
-use crate::migration::{Options, migrate};
-use crate::traffic::echo::{EchoClient, Pace};
+use labkit::domain;
+use labkit::migration::{Options, migrate};
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("live_migration", 120, live_migration)];
 

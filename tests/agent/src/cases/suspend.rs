@@ -6,17 +6,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::Suspend;
-use crate::lab::{Guest, Lab};
-use crate::migration::{Options, SaveFile, migrate};
-use crate::net::ping::reachable;
-use crate::survival::{Witness, healthy};
-use crate::traffic::echo::{EchoClient, Pace, Traffic};
-use crate::traffic::requests::Requests;
+use labkit::domain::lifecycle::Suspend;
+use labkit::migration::{Options, SaveFile, migrate};
+use labkit::net::ping::reachable;
+use labkit::survival::healthy;
+use labkit::traffic::echo::{EchoClient, Pace, Traffic};
+use labkit::traffic::requests::Requests;
+use labkit::{Case, Deadline, Domain, Guest, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("save_checkpoint", 180, checkpoint),
@@ -176,12 +172,12 @@ fn many(lab: &Lab) -> Result<String> {
 /// was silent the whole time, must still be there.
 fn idle(lab: &Lab) -> Result<String> {
     let (guest, domain) = boot(lab)?;
-    let mut quiet = crate::net::stream::connect(guest.port(7), Deadline::seconds(100))?;
-    crate::net::stream::echo_once(&mut quiet, b"before")?;
+    let mut quiet = labkit::net::stream::connect(guest.port(7), Deadline::seconds(100))?;
+    labkit::net::stream::echo_once(&mut quiet, b"before")?;
     let mut witness = Witness::of(&domain)?;
     migrate(&domain, &Options::default())?.expect_success()?;
     let suspend = witness.moved()?;
-    crate::net::stream::echo_once(&mut quiet, b"after").context("the silent connection")?;
+    labkit::net::stream::echo_once(&mut quiet, b"after").context("the silent connection")?;
     healthy(&domain)?;
     Ok(told(&suspend))
 }

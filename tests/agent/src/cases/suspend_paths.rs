@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::lifecycle::Channel;
-use crate::lab::{Image, Lab};
-use crate::migration::SaveFile;
-use crate::net::ping::reachable;
-use crate::process::{Process, run_ok};
-use crate::survival::{Witness, healthy};
+use labkit::domain::lifecycle::Channel;
+use labkit::lines;
+use labkit::migration::SaveFile;
+use labkit::net::ping::reachable;
+use labkit::process::{Process, run_ok};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Image, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("suspend_by_xenstore", 150, by_xenstore),
@@ -68,12 +66,12 @@ fn foreign_page(lab: &Lab) -> Result<String> {
     let guest = lab.guest_with(Image::Selftest, 2, 16, "hold=mapping");
     let domain = guest.start()?;
     let console = domain.console();
-    console.wait_for("selftest: holding a mapping", Deadline::seconds(20))?;
+    console.wait_for(&lines::SELFTEST_HOLDING, Deadline::seconds(20))?;
     let file = SaveFile::new();
     let path = file.path().to_string_lossy();
     let mut save = Process::start_group("xl", &["save", "-c", &domain.name, &path])?;
-    let line = console.wait_for("still maps a foreign page", Deadline::seconds(20))?;
-    if !line.contains("panic at ") {
+    let line = console.wait_for(&lines::FOREIGN_PAGE, Deadline::seconds(20))?;
+    if !line.contains(lines::PANIC.text) {
         bail!("no panic: {line:?}");
     }
     let entry = domain.wait_ended(Deadline::seconds(20))?;

@@ -6,11 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::stream::{connect, echo, echo_once, expect_end};
+use labkit::net::stream::{alive, connect, echo, echo_once, expect_end};
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("tcp_echo_64_mib", 150, large),
@@ -151,10 +148,4 @@ fn fill(stream: &mut TcpStream) -> Result<()> {
         }
     }
     bail!("64 MiB went into a connection whose echo nobody reads")
-}
-
-/// A new connection works.
-pub(super) fn alive(server: SocketAddr, deadline: Deadline) -> Result<()> {
-    let mut stream = connect(server, deadline).context("a new connection")?;
-    echo_once(&mut stream, b"alive").context("a new connection")
 }

@@ -4,10 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::lab::Lab;
-use crate::net::datagram::{drain, echo, socket};
+use labkit::net::datagram::{drain, echo, socket};
+use labkit::{Case, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("udp_echo", 90, sizes)];
 

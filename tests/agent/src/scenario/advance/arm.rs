@@ -1,14 +1,13 @@
 //! One mode of the channel, from the boot of its two guests to their end.
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::{Bench, end, flows, nothing_failed, well};
+use labkit::survival::zombies;
+use labkit::traffic::bench::{Answer, CONTROL, Control};
+use labkit::{Deadline, Lab, Mode};
 
 use super::rows::Rows;
-use super::{Arm, MEMORY_MIB, Params, idle, once, quiesce};
-use crate::bench::{Bench, end, flows, nothing_failed, well};
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::survival::zombies;
-use crate::traffic::bench::{Answer, CONTROL, Control};
+use super::{MEMORY_MIB, Parameters, idle, once, quiesce};
 
 /// Bytes of each write.
 const WRITE: usize = 16 * 1024;
@@ -20,19 +19,19 @@ const ENDLESS: u64 = 1 << 40;
 pub(super) struct Pair {
     pub(super) benches: [Bench; 2],
     controls: [Control; 2],
-    pub(super) arm: Arm,
+    pub(super) mode: Mode,
 }
 
 impl Pair {
-    fn boot(lab: &Lab, arm: Arm) -> Result<Self> {
-        let boot = |number| Bench::boot(lab, number, MEMORY_MIB, &arm.option());
+    fn boot(lab: &Lab, mode: Mode) -> Result<Self> {
+        let boot = |number| Bench::boot(lab, number, MEMORY_MIB, mode.option());
         let benches = [boot(2)?, boot(3)?];
         let control = |bench: &Bench| Control::connect(bench.guest.port(CONTROL));
         let controls = [control(&benches[0])?, control(&benches[1])?];
         Ok(Self {
             benches,
             controls,
-            arm,
+            mode,
         })
     }
 
@@ -52,12 +51,12 @@ impl Pair {
 
     /// Waits until the guests share memory, where they can.
     pub(super) fn linked(&self) -> Result<()> {
-        if self.arm == Arm::Off {
+        if self.mode == Mode::Off {
             return Ok(());
         }
         let [a, b] = &self.benches;
-        crate::bench::linked(&a.domain, b.guest.ip())?;
-        crate::bench::linked(&b.domain, a.guest.ip())
+        labkit::bench::linked(&a.domain, b.guest.ip())?;
+        labkit::bench::linked(&b.domain, a.guest.ip())
     }
 
     /// How many domains are left over.
@@ -68,8 +67,8 @@ impl Pair {
 }
 
 /// Boots the guests, migrates them idle, under streams and with many connections.
-pub(super) fn measure(lab: &Lab, params: &Params, arm: Arm, rows: &mut Rows) -> Result<()> {
-    let mut pair = Pair::boot(lab, arm)?;
+pub(super) fn measure(lab: &Lab, params: &Parameters, mode: Mode, rows: &mut Rows) -> Result<()> {
+    let mut pair = Pair::boot(lab, mode)?;
     for _ in 0..params.control_count.min(params.count) {
         idle::migrate(lab, &pair.benches[1], rows)?;
     }
@@ -83,7 +82,7 @@ pub(super) fn measure(lab: &Lab, params: &Params, arm: Arm, rows: &mut Rows) -> 
             pair.benches[which].begin(format!("verify {} {WRITE} {ENDLESS} 0", echo[which]))
         })
         .into();
-    let count = if params.arms.last() == Some(&arm) {
+    let count = if params.arms.last() == Some(&mode) {
         params.count
     } else {
         params.count.min(params.control_count)
@@ -115,7 +114,7 @@ pub(super) fn measure(lab: &Lab, params: &Params, arm: Arm, rows: &mut Rows) -> 
         bail!("{streams}");
     }
     let [a, b] = &pair.benches;
-    if arm != Arm::Off {
+    if mode != Mode::Off {
         for bench in [a, b] {
             let status = bench.status()?;
             nothing_failed(&status)?;

@@ -1,13 +1,12 @@
 //! What was promised (stage 4), beside what was measured in the last arm.
 
-use super::Arm;
-use super::rows::CONNECTIONS;
-use crate::lab::Lab;
-use crate::scenario::figures::Figures;
-use crate::scenario::goals::{self, Goal};
+use labkit::goals::{self, Goal};
+use labkit::{Figures, Lab, Mode};
 
-pub(super) fn judge(lab: &Lab, arm: Arm, figures: &mut Figures) {
-    lab.report.log(format!("goals, with vmc={}:", arm.name()));
+use super::rows::CONNECTIONS;
+
+pub(super) fn judge(lab: &Lab, mode: Mode, figures: &mut Figures) {
+    lab.report.log(format!("goals, with vmc={}:", mode.name()));
     let own = figures.median("own_outage_us");
     let own = own
         .zip(figures.median("idle_own_us"))

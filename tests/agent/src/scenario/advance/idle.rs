@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::bench::Bench;
+use labkit::migration::{self, Options};
+use labkit::traffic::probe::Probe;
+use labkit::{Lab, Witness};
 
 use super::rows::Rows;
-use crate::bench::Bench;
-use crate::lab::Lab;
-use crate::migration::{self, Options};
-use crate::survival::Witness;
-use crate::traffic::probe::Probe;
 
 /// Between two pings: something has to come in when the guest is back.
 const PINGS: Duration = Duration::from_millis(5);

@@ -8,20 +8,18 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::bench::Bench;
+use labkit::domain::handover::Handover;
+use labkit::domain::lifecycle::Suspend;
+use labkit::meter::StreamReport;
+use labkit::migration::{Options, start};
+use labkit::traffic::bench::CONTROL;
+use labkit::traffic::flow::{Sampler, gap_after, longest_gap, rate, unix_ms};
+use labkit::{Deadline, Lab, Witness};
 
-use super::Params;
+use super::Parameters;
 use super::arm::Pair;
 use super::rows::{Once, Rows};
-use crate::bench::Bench;
-use crate::deadline::Deadline;
-use crate::domain::handover::Handover;
-use crate::domain::lifecycle::Suspend;
-use crate::lab::Lab;
-use crate::meter::StreamReport;
-use crate::migration::{Options, start};
-use crate::survival::Witness;
-use crate::traffic::bench::CONTROL;
-use crate::traffic::flow::{Sampler, gap_after, longest_gap, rate, unix_ms};
 
 /// When so many pages have gone past, the guest is asked which rings are in use: its connections
 /// have moved by then, and most of the first round is still to come.
@@ -33,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Migrates guest `which` of the pair.
 pub(super) fn migrate(
     lab: &Lab,
-    params: &Params,
+    params: &Parameters,
     pair: &mut Pair,
     which: usize,
     rows: &mut Rows,
@@ -90,7 +88,7 @@ pub(super) fn migrate(
 fn through_the_meter(
     moved: &Bench,
     mbit: u64,
-) -> Result<(StreamReport, Option<crate::channel::Rings>, Suspend)> {
+) -> Result<(StreamReport, Option<labkit::channel::Rings>, Suspend)> {
     let mut witness = Witness::of(&moved.domain)?;
     let options = Options {
         bandwidth_mbit: Some(mbit),

@@ -1,18 +1,22 @@
 //! How long it takes until all is quiet, by the number of connections. One of them is the stream's.
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::flows;
+use labkit::traffic::bench::{CONTROL, Control};
+use labkit::{Lab, Mode, Witness};
 
+use super::Parameters;
 use super::arm::Pair;
 use super::idle::migrate_now;
 use super::rows::{CONNECTIONS, Rows};
-use super::{Arm, Params};
-use crate::bench::flows;
-use crate::lab::Lab;
-use crate::survival::Witness;
-use crate::traffic::bench::{CONTROL, Control};
 
-/// The guest that echoes is migrated, [`Params::quiesce_count`] times with each number.
-pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Rows) -> Result<()> {
+/// The guest that echoes is migrated, [`Parameters::quiesce_count`] times with each number.
+pub(super) fn measure(
+    lab: &Lab,
+    params: &Parameters,
+    pair: &mut Pair,
+    rows: &mut Rows,
+) -> Result<()> {
     let echo = pair.benches[1].guest.port(7);
     let mut control = Control::connect(pair.benches[0].guest.port(CONTROL))?;
     let mut held = 0;
@@ -24,7 +28,7 @@ pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Ro
         }
         for _ in 0..params.quiesce_count {
             let moved = &pair.benches[1];
-            if pair.arm != Arm::Off {
+            if pair.mode != Mode::Off {
                 // Shows that the connections have rings.
                 let status = moved.status()?;
                 let pages = status.of_all("mapped")? + status.of_all("granted")?;

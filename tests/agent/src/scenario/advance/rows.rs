@@ -5,16 +5,13 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use labkit::channel::Rings;
+use labkit::domain::handover::Handover;
+use labkit::domain::lifecycle::Suspend;
+use labkit::meter::StreamReport;
+use labkit::traffic::bench::{Answer, kind_of};
+use labkit::{Figures, Lab, Mode};
 use serde_json::{Value, json};
-
-use super::Arm;
-use crate::channel::Rings;
-use crate::domain::handover::Handover;
-use crate::domain::lifecycle::Suspend;
-use crate::lab::Lab;
-use crate::meter::StreamReport;
-use crate::scenario::figures::Figures;
-use crate::traffic::bench::Answer;
 
 /// The numbers of connections with which a suspend is timed.
 pub(super) const CONNECTIONS: [u64; 3] = [1, 10, 200];
@@ -195,15 +192,12 @@ impl Rows {
             Some(Ok(bytes)) => self.compared += bytes,
             Some(Err(error)) => {
                 // The guest says what it met with first, and ends the connection.
-                let text = format!("{error:#}");
-                match () {
-                    () if text.contains("corrupt at") => self.corrupt += 1,
-                    () if text.contains("ended at") || text.contains("more came back") => {
-                        self.lost += 1;
-                    }
-                    () => self.resets += 1,
+                match kind_of(&error) {
+                    Some("corrupt") => self.corrupt += 1,
+                    Some("ended" | "surplus") => self.lost += 1,
+                    _ => self.resets += 1,
                 }
-                self.failed.push(text);
+                self.failed.push(format!("{error:#}"));
             }
         }
     }
@@ -229,7 +223,7 @@ impl Rows {
 }
 
 /// What concerns all arms together.
-pub(super) fn sums(all: &[(Arm, Rows)]) -> Vec<(&'static str, Value)> {
+pub(super) fn sums(all: &[(Mode, Rows)]) -> Vec<(&'static str, Value)> {
     let sum = |of: fn(&Rows) -> u64| json!(all.iter().map(|(_, rows)| of(rows)).sum::<u64>());
     vec![
         ("migrations", sum(|rows| rows.migrations)),

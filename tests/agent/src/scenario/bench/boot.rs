@@ -4,17 +4,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use labkit::mail::banner::{banner_after, boot};
+use labkit::mail::body::text_mail;
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::mail::source::{Sessions, smtp_source};
+use labkit::{Deadline, Domain, Figures, Guest, Lab};
 use serde_json::json;
-
-use super::Figures;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::lab::{Guest, Lab};
-use crate::mail::body::text_mail;
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
-use crate::mail::source::{Sessions, smtp_source};
-use crate::scenario::run::{banner_after, boot};
 
 /// How many boots make a median.
 const BOOTS: usize = 5;

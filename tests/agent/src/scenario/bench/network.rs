@@ -4,12 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-
-use super::Figures;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::ping::{ping, reachable};
-use crate::net::stream::{connect, echo, receive_rate, send_rate};
+use labkit::net::ping::{ping, reachable};
+use labkit::net::stream::{connect, echo, receive_rate, send_rate};
+use labkit::{Deadline, Figures, Lab};
 
 /// How long each throughput is measured.
 const WINDOW: Duration = Duration::from_secs(1);

@@ -5,12 +5,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::Bench;
+use labkit::survival::healthy;
+use labkit::{Figures, Lab, Mode};
 
-use super::{Arm, MEMORY_MIB, Params, QUESTIONS, STREAMS};
-use crate::bench::Bench;
-use crate::lab::Lab;
-use crate::scenario::figures::Figures;
-use crate::survival::healthy;
+use super::{MEMORY_MIB, Parameters, QUESTIONS, STREAMS, prefix};
 
 /// Connections to a peer that is known.
 const CONNECTIONS: usize = 16;
@@ -27,9 +26,9 @@ const DATAGRAMS: u64 = 1000;
 /// Measured values by the name of their figure.
 pub(super) type Values = BTreeMap<String, Vec<f64>>;
 
-/// Boots a bench guest as `arm` wants it.
-pub(super) fn boot(lab: &Lab, number: u8, arm: Arm) -> Result<Bench> {
-    Bench::boot(lab, number, MEMORY_MIB, arm.option())
+/// Boots a bench guest as `mode` wants it.
+pub(super) fn boot(lab: &Lab, number: u8, mode: Mode) -> Result<Bench> {
+    Bench::boot(lab, number, MEMORY_MIB, mode.option())
 }
 
 /// Hypercalls and notifications so far.
@@ -40,12 +39,12 @@ fn counts(guest: &mut Bench) -> Result<[u64; 2]> {
 
 /// Every repetition boots the pair anew, so that each begins with a first contact; the arms take
 /// turns.
-pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Result<()> {
+pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> Result<()> {
     let mut values = Values::new();
-    for number in 0..params.repeats.max(1) {
-        for &arm in &params.arms {
-            once(lab, arm, &mut values)
-                .with_context(|| format!("{}, repetition {}", arm.name(), number + 1))?;
+    for number in 0..params.repeats {
+        for &mode in &params.arms {
+            once(lab, mode, &mut values)
+                .with_context(|| format!("{}, repetition {}", prefix(mode), number + 1))?;
         }
     }
     for (name, values) in values {
@@ -54,12 +53,12 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     Ok(())
 }
 
-fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
-    let mut a = boot(lab, 2, arm)?;
-    let mut b = boot(lab, 3, arm)?;
+fn once(lab: &Lab, mode: Mode, values: &mut Values) -> Result<()> {
+    let mut a = boot(lab, 2, mode)?;
+    let mut b = boot(lab, 3, mode)?;
     let (echo, discard) = (b.guest.port(7), b.guest.port(9));
     let mut keep = |name: String, value: f64| {
-        let name = format!("{}_{name}", arm.name());
+        let name = format!("{}_{name}", prefix(mode));
         values.entry(name).or_default().push(value);
     };
     // The Ethernet address is asked for here, so that it is no part of the first contact.

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
+use labkit::addresses::DOM0;
+use labkit::peer;
+use labkit::survival::healthy;
+use labkit::{Figures, Lab, Mode};
 
 use super::pair::{self, Values};
-use super::{Arm, Params, STREAMS};
-use crate::lab::{DOM0, Lab};
-use crate::peer;
-use crate::scenario::figures::Figures;
-use crate::survival::healthy;
+use super::{Parameters, STREAMS, prefix};
 
 /// The smallest write of a stream that is compared, in bytes.
 const FROM: usize = 1024;
@@ -20,13 +20,13 @@ const SMALLEST: (usize, u64) = (FROM, 16 << 20);
 /// Questions in bytes, and how many make one measurement.
 const QUESTIONS: [(usize, u64); 2] = [(1, 2000), (1024, 2000)];
 
-pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Result<()> {
+pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> Result<()> {
     peer::serve(IpAddr::V4(DOM0))?;
     let mut values = Values::new();
-    for number in 0..params.repeats.max(1) {
-        for &arm in &params.arms {
-            once(lab, arm, &mut values)
-                .with_context(|| format!("{}, repetition {}", arm.name(), number + 1))?;
+    for number in 0..params.repeats {
+        for &mode in &params.arms {
+            once(lab, mode, &mut values)
+                .with_context(|| format!("{}, repetition {}", prefix(mode), number + 1))?;
         }
     }
     for (name, values) in &values {
@@ -36,12 +36,12 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     Ok(())
 }
 
-fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
-    let mut guest = pair::boot(lab, 2, arm)?;
+fn once(lab: &Lab, mode: Mode, values: &mut Values) -> Result<()> {
+    let mut guest = pair::boot(lab, 2, mode)?;
     let at = |port| SocketAddr::new(IpAddr::V4(DOM0), port);
     let (echo, discard) = (at(peer::ECHO), at(peer::DISCARD));
     let mut keep = |name: String, value: f64| {
-        let name = format!("{}_{name}", arm.name());
+        let name = format!("{}_{name}", prefix(mode));
         values.entry(name).or_default().push(value);
     };
     let first = guest.order(&format!("connect {echo} 1"))?;
@@ -75,15 +75,15 @@ fn costs(lab: &Lab, figures: &mut Figures) {
         .map(|(write, _)| format!("stream_{write}_mbit_s"))
         .chain(QUESTIONS.map(|(size, _)| format!("pingpong_{size}_per_s")));
     for rate in rates {
-        let of = |arm: Arm| figures.median(&format!("{}_dom0_{rate}", arm.name()));
-        if let (Some(off), Some(on)) = (of(Arm::Netfront), of(Arm::Channel)) {
+        let of = |mode: Mode| figures.median(&format!("{}_dom0_{rate}", prefix(mode)));
+        if let (Some(off), Some(on)) = (of(Mode::Off), of(Mode::Original)) {
             let percent = (off / on - 1.0) * 100.0;
             figures.rounded(lab, &format!("dom0_{rate}_cost_percent"), percent);
         }
     }
     for which in ["first", "later"] {
-        let of = |arm: Arm| figures.median(&format!("{}_dom0_connect_{which}_us", arm.name()));
-        if let (Some(off), Some(on)) = (of(Arm::Netfront), of(Arm::Channel)) {
+        let of = |mode: Mode| figures.median(&format!("{}_dom0_connect_{which}_us", prefix(mode)));
+        if let (Some(off), Some(on)) = (of(Mode::Off), of(Mode::Original)) {
             figures.rounded(lab, &format!("dom0_connect_{which}_cost_us"), on - off);
         }
     }

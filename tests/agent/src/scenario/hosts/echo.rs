@@ -5,15 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::addresses;
+use labkit::linux::Linux;
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Domain, Lab};
 
-use super::Params;
+use super::Parameters;
 use super::journey::{Journey, Way};
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::lab::{Lab, address};
-use crate::linux::Linux;
-use crate::traffic::echo::{EchoClient, Pace};
 
 /// The case that runs only when it is asked for.
 pub(super) const LINUX: &str = "hosts_linux";
@@ -33,20 +31,20 @@ const LINUX_DOMU: u8 = 9;
 const DRAIN: Duration = Duration::from_secs(30);
 
 fn echo(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+    let params: Parameters = lab.parameters()?;
     let guest = lab.echo(ECHO, params.memory_mib, "");
     travel(lab, &guest.start_ready()?, ECHO, "")
 }
 
 fn linux(lab: &Lab) -> Result<String> {
     let linux = Linux::boot(lab, LINUX_DOMU)?;
-    let linux = linux.context("no Linux domU here: --param linux=true brings it")?;
+    let linux = linux.context("no Linux domU here: the host did not bring it")?;
     travel(lab, &linux.domain, LINUX_DOMU, "linux_")
 }
 
 fn travel(lab: &Lab, domain: &Domain, number: u8, prefix: &str) -> Result<String> {
     let (params, remote) = super::both(lab)?;
-    let server = SocketAddr::from((address(number), 7));
+    let server = SocketAddr::from((addresses::ipv4(number), 7));
     let client = EchoClient::start(server, lab.seed()?, Pace::Modest)?;
     client.flows(Deadline::seconds(20))?;
     let mut journey = Journey::new(lab, &remote, domain, number);

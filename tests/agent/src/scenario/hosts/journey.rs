@@ -4,18 +4,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labkit::addresses;
+use labkit::domain::lifecycle::Suspend;
+use labkit::hosts::{Moved, RemoteHost};
+use labkit::lines;
+use labkit::stats::{Spread, rounded};
+use labkit::traffic::echo::{EchoClient, Traffic};
+use labkit::traffic::probe::Probe;
+use labkit::{Deadline, Domain, Lab};
 use serde_json::{Map, Value, json};
 
 use super::MIGRATION_LIMIT;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::Suspend;
-use crate::hosts::{Moved, RemoteHost};
-use crate::lab::{Lab, address};
-use crate::stats::{Spread, rounded};
-use crate::survival::BAD;
-use crate::traffic::echo::{EchoClient, Traffic};
-use crate::traffic::probe::Probe;
 
 /// Between two pings of the downtime probe. Three processors share two cores here.
 const PING_INTERVAL: Duration = Duration::from_millis(20);
@@ -66,7 +65,7 @@ impl<'a> Journey<'a> {
 
     /// Migrates the guest once, and waits until data flows on the client's connection.
     pub(super) fn step(&mut self, way: Way, client: &EchoClient) -> Result<()> {
-        let probe = Probe::start(address(self.number), PING_INTERVAL)?;
+        let probe = Probe::start(addresses::ipv4(self.number), PING_INTERVAL)?;
         let moved = self.migrate(way)?;
         let flows = client.flows(Deadline::seconds(FLOW_LIMIT_S));
         flows.with_context(|| self.last_words(way))?;
@@ -130,7 +129,7 @@ impl<'a> Journey<'a> {
     /// The guest's own line about its last suspend, where it prints one.
     fn account(&self, way: Way) -> Result<Option<String>> {
         let text = self.console(way)?;
-        if let Some(line) = text.lines().find(|l| BAD.iter().any(|bad| l.contains(bad))) {
+        if let Some(line) = lines::first_bad(&text) {
             bail!("on the console after going {way:?}: {line}");
         }
         // A malformed line is an error; a Linux domU has none.
@@ -140,7 +139,7 @@ impl<'a> Journey<'a> {
         Ok(text
             .lines()
             .rev()
-            .find(|line| line.contains(crate::domain::lifecycle::SUSPEND))
+            .find(|line| line.contains(lines::SUSPEND.text))
             .map(str::to_owned))
     }
 
@@ -149,7 +148,7 @@ impl<'a> Journey<'a> {
         let text = text.unwrap_or_else(|error| format!("{error:#}"));
         format!(
             "console after going {way:?}:\n{}",
-            crate::process::tail(&text, 15)
+            labkit::process::tail(&text, 15)
         )
     }
 

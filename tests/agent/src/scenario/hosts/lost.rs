@@ -4,14 +4,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use labkit::hosts::{Fault, FaultKind, SILENCE};
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Lab};
 
 use super::MIGRATION_LIMIT;
 use super::journey::{Journey, Way};
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::hosts::{Fault, FaultKind, SILENCE};
-use crate::lab::Lab;
-use crate::traffic::echo::{EchoClient, Pace};
 
 pub(super) const CASES: &[Case] = &[Case::new("hosts_target_lost", 600, target_lost)];
 

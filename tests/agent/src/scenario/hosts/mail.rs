@@ -6,15 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use labkit::mail::body::text_mail;
+use labkit::mail::client::{Client, wire_form};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Lab};
 
 use super::journey::{Journey, Way};
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::text_mail;
-use crate::mail::client::{Client, wire_form};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
 
 pub(super) const CASES: &[Case] = &[Case::new("hosts_relay_mail", 600, relay)];
 

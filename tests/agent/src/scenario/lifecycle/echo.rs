@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use labkit::domain::lifecycle::{Counts, Suspend};
+use labkit::migration::SaveFile;
+use labkit::net::ping::reachable;
+use labkit::survival::{counts, healthy};
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Deadline, Domain, Figures, Guest, Lab, Witness};
 use serde_json::json;
 
 use super::measure::{Rows, probed};
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::{Counts, Suspend};
-use crate::lab::{Guest, Lab};
-use crate::migration::SaveFile;
-use crate::net::ping::reachable;
-use crate::scenario::figures::Figures;
-use crate::survival::{Witness, counts, healthy};
-use crate::traffic::echo::{EchoClient, Pace};
 
 /// Both guests' memory.
 pub(super) const MEMORY_MIB: u64 = 64;

@@ -5,13 +5,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-
-use crate::domain::Domain;
-use crate::lab::Lab;
-use crate::meter::StreamReport;
-use crate::migration::{Options, migrate};
-use crate::scenario::figures::Figures;
-use crate::traffic::probe::Probe;
+use labkit::meter::StreamReport;
+use labkit::migration::{Options, migrate};
+use labkit::traffic::probe::Probe;
+use labkit::{Domain, Figures, Lab};
 
 /// Between two pings. Downtime is known to about this.
 const INTERVAL: Duration = Duration::from_millis(5);

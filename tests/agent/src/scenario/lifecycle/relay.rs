@@ -1,15 +1,13 @@
 //! What it costs to move a relay that has nothing to do.
 
 use anyhow::Result;
+use labkit::mail::client::Client;
+use labkit::survival::{counts, healthy};
+use labkit::{Deadline, Figures, Lab, Witness};
 use serde_json::json;
 
 use super::echo::MEMORY_MIB;
 use super::measure::Rows;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::scenario::figures::Figures;
-use crate::survival::{Witness, counts, healthy};
 
 /// Migrates an idle relay `count` times. Its R_d (pages sent for each page of its memory) is the
 /// scenario's.
