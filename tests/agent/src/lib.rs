@@ -1,9 +1,9 @@
 //! The lab's scenarios and cases: what is tried on real Xen.
 //!
-//! [`SCENARIOS`] is the one table of them. The program `agent` runs them in dom0; the lab's host
-//! side reads the same table to know what to build and boot, and which parameters and cases there
-//! are. How a guest is made, talked to and migrated is the library's business (`labkit`): here
-//! stands only what happens, step by step, and what must come of it.
+//! [`SCENARIOS`] is the table of scenarios. The program `agent` runs them in dom0; the lab's host
+//! side reads the same table to know what to build and boot, and which parameters and cases exist.
+//! How to boot a guest, talk to it and migrate it is in the library (`labkit`); this crate says
+//! only what happens, step by step, and what must come of it.
 //!
 //! - A scenario is a file or folder in `scenario/`, with its parameters and its row of the table.
 //! - A case of the scenario `test` is a function in a file of `cases/`, with its row in that file's

@@ -1,4 +1,4 @@
-//! The program in dom0: the library's, with the scenarios of this crate.
+//! The program in dom0: the library's program with the scenarios of this crate.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -68,7 +68,7 @@ struct ShellArguments {
     /// Run this script in bash and power off, in place of a shell.
     #[arg(long)]
     command: Option<String>,
-    /// The limit for a script, in seconds from power-on on.
+    /// The limit for a script, in seconds from power-on.
     #[arg(long, default_value_t = 600)]
     limit: u64,
     #[command(flatten)]
@@ -161,7 +161,7 @@ fn boot(arguments: Boot) -> Result<Ended> {
     with_agent(order, overlay)
 }
 
-/// Carries out `order`, with the agent and its job in `overlay` too.
+/// Carries out `order`; adds the agent and its job to `overlay`.
 fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
     tools::ensure_for_run()?;
     let Order {

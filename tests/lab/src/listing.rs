@@ -17,6 +17,12 @@ pub(crate) fn of(name: Option<&str>) -> Result<String> {
     };
     let scenario = order::scenario(name)?;
     let mut text = row(scenario);
+    for parameter in (scenario.parameters.known)() {
+        if scenario.cases().is_empty() && !parameter.names.is_empty() {
+            let names = parameter.names.join(" ");
+            text.push_str(&format!("  {}: {names}\n", parameter.name));
+        }
+    }
     for case in scenario.cases() {
         let live = if case.live {
             ", needs live migration"
@@ -31,7 +37,10 @@ pub(crate) fn of(name: Option<&str>) -> Result<String> {
 
 fn row(scenario: &Scenario) -> String {
     let images: Vec<_> = scenario.images.iter().map(|image| image.name()).collect();
-    let mut needs = vec![format!("images: {}", images.join(" "))];
+    let mut needs = Vec::new();
+    if !images.is_empty() {
+        needs.push(format!("images: {}", images.join(" ")));
+    }
     match scenario.linux {
         Linux::No => {}
         Linux::Yes => needs.push("a Linux domU".to_owned()),
@@ -80,6 +89,8 @@ mod tests {
         assert!(test.contains("\n  case udp_echo: 90 s\n"), "{test}");
         assert!(test.contains("case migrate_20: 600 s, needs live migration"));
         assert!(!test.contains("hosts:"));
+        let hostile = of(Some("hostile")).expect("it is there");
+        assert!(hostile.contains("  only: honest hello_domid "), "{hostile}");
         assert!(of(Some("nonsense")).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What the user asks of a scenario, checked as a whole before anything is built or boots.
+//! An order to run a scenario, checked as a whole before anything is built or boots.
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 
 use crate::packages::{Store, XenVersion};
 
-/// A scenario that can be run as it is asked for.
+/// A scenario with parameters and a machine that it can run with.
 #[derive(Debug)]
 pub(crate) struct Order {
     /// The scenario.
     pub(crate) scenario: &'static Scenario,
-    /// Its parameters, all of them known and in range.
+    /// Its parameters, all known and in range.
     pub(crate) parameters: Map<String, Value>,
     /// The machine.
     pub(crate) machine: MachineArguments,
@@ -55,8 +55,8 @@ impl Order {
     /// Reads a command line whose first word is the scenario's name.
     ///
     /// # Errors
-    /// There is no such scenario, or it cannot be run so; the error says what it knows. An error of
-    /// clap's, or its help, is a [`clap::Error`].
+    /// There is no such scenario, or it cannot run like this; the error lists what it knows. Errors
+    /// of clap, and its help, are a [`clap::Error`].
     pub(crate) fn parse(words: &[String]) -> Result<Self> {
         let scenario = scenario(words.first().map_or("", String::as_str))?;
         let known = listing(&(scenario.parameters.known)());
@@ -70,10 +70,10 @@ impl Order {
         Self::new(scenario, parameters, arguments.machine)
     }
 
-    /// An order for a scenario.
+    /// An order for a scenario with these parameters and machine.
     ///
     /// # Errors
-    /// The scenario cannot be run so.
+    /// The scenario cannot run like this.
     pub(crate) fn new(
         scenario: &'static Scenario,
         parameters: Map<String, Value>,
@@ -119,7 +119,7 @@ pub(crate) fn scenario(name: &str) -> Result<&'static Scenario> {
     }
 }
 
-/// Puts `--param`, `--count` and bare names together; nothing may be said twice.
+/// Merges `--param`, `--count` and bare names; no parameter may be given twice.
 fn merged(scenario: &Scenario, arguments: &ScenarioArguments) -> Result<Map<String, Value>> {
     let count = arguments
         .count
@@ -229,11 +229,17 @@ mod tests {
         );
         refused(
             "test pign",
-            &["only cannot be [\"pign\"]", " ping ", "udp_echo"],
+            &["no case is called pign", " ping ", "udp_echo", "seed="],
         );
         refused("hosts echo", &["hosts_echo hosts_linux"]);
-        refused("bench mail", &["boot network linux relay memory"]);
-        refused("hostile spy", &["honest hello_domid"]);
+        refused(
+            "bench mail",
+            &["no part is called mail", "boot network linux relay memory"],
+        );
+        refused(
+            "hostile spy",
+            &["no attack is called spy", "honest hello_domid"],
+        );
         refused("channel --param arms=advance", &["a list of: off original"]);
     }
 

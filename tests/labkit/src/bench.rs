@@ -1,4 +1,4 @@
-//! A bench guest under orders.
+//! A bench guest and the orders it is given.
 
 use std::net::Ipv4Addr;
 use std::thread;
@@ -14,7 +14,7 @@ use crate::lab::Lab;
 use crate::survival::healthy;
 use crate::traffic::bench::{Answer, CONTROL, Control};
 
-/// How long an order may take that others are given beside: less than the guest's own limit.
+/// The time limit of an order that runs beside others, shorter than the guest's own.
 const LONG: Duration = Duration::from_secs(1700);
 
 /// A bench guest with its control port.
@@ -28,7 +28,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Boots it at 10.0.0.`number`.
+    /// Boots a bench guest at 10.0.0.`number` and connects to its control port.
     pub fn boot(lab: &Lab, number: u8, memory_mib: u64, options: &str) -> Result<Self> {
         let guest = lab.bench(number, memory_mib, options);
         let domain = guest.start_ready()?;
@@ -51,12 +51,12 @@ impl Bench {
         thread::spawn(move || Control::connect(server)?.order(&order, Deadline::after(LONG)))
     }
 
-    /// What its channel has counted.
+    /// Returns what the guest's channel has counted.
     pub fn status(&self) -> Result<ChannelStatus> {
         ChannelStatus::of(&self.domain)
     }
 
-    /// Opens a first connection to `other`, and waits until there is a link.
+    /// Opens a first connection to `other` and waits until both guests have a link.
     pub fn acquaint(&mut self, other: &Self) -> Result<()> {
         self.order(&format!("connect {} 1", other.guest.port(7)))?;
         linked(&self.domain, other.guest.ip())?;
@@ -73,12 +73,12 @@ pub fn linked(domain: &Domain, peer: Ipv4Addr) -> Result<()> {
     })
 }
 
-/// The result of an order given by [`Bench::begin`].
+/// Waits for the result of an order given by [`Bench::begin`].
 pub fn end(order: thread::JoinHandle<Result<Answer>>) -> Result<Answer> {
     order.join().map_err(|_| anyhow!("an order panicked"))?
 }
 
-/// Waits until bytes that are compared come in.
+/// Waits until the guest compares more bytes of its streams.
 pub fn flows(control: &mut Control) -> Result<()> {
     let deadline = Deadline::seconds(90);
     let mut compared = || control.order("counters", deadline)?.number("compared");
@@ -88,7 +88,7 @@ pub fn flows(control: &mut Control) -> Result<()> {
     })
 }
 
-/// Complains where connections were lost with a link.
+/// Fails if connections were lost with a link.
 pub fn nothing_failed(status: &ChannelStatus) -> Result<()> {
     match status.of_all("failed")? {
         0 => Ok(()),
@@ -96,7 +96,7 @@ pub fn nothing_failed(status: &ChannelStatus) -> Result<()> {
     }
 }
 
-/// Complains where a guest has.
+/// Fails if one of the guests has panicked, logged an error or ended.
 pub fn well(benches: &[&Bench]) -> Result<()> {
     for bench in benches {
         healthy(&bench.domain).with_context(|| bench.domain.name.clone())?;

@@ -1,4 +1,4 @@
-//! What a guest says about its channel, asked for with `status` on its console.
+//! What a guest reports about its channel when `status` is typed on its console.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use crate::deadline::Deadline;
 use crate::domain::Domain;
 use crate::lines;
 
-/// One answer's lines about the channel.
+/// The channel's lines of one answer.
 #[derive(Clone, Debug)]
 pub struct ChannelStatus(Vec<String>);
 
@@ -18,7 +18,7 @@ pub struct ChannelStatus(Vec<String>);
 pub struct Rings {
     /// Pages that peers own.
     pub foreign: u64,
-    /// The pfns of those that the guest owns: first and last of each piece.
+    /// The pfns of pages that the guest owns: first and last of each run.
     pub own: Vec<(u64, u64)>,
 }
 
@@ -41,25 +41,25 @@ impl Rings {
         })
     }
 
-    /// How many pages the guest owns.
+    /// Returns how many pages the guest owns.
     pub fn own_pages(&self) -> u64 {
         self.own.iter().map(|(first, last)| last + 1 - first).sum()
     }
 }
 
 impl ChannelStatus {
-    /// Asks `domain`.
+    /// Types `status` on the console of `domain` and reads the answer.
     pub fn of(domain: &Domain) -> Result<Self> {
         let console = domain.console();
         let asked = console.end();
         domain.type_line("status")?;
         console.wait_since(asked, &lines::STATUS_MEMORY, Deadline::seconds(15))?;
-        // The channel's lines may come behind the last of the others.
+        // The channel's lines may follow the last of the others.
         std::thread::sleep(std::time::Duration::from_millis(100));
         Ok(Self::read(&console.since(asked, false).0))
     }
 
-    /// The lines of the last answer in `console`.
+    /// Reads the last answer in `console`.
     fn read(console: &str) -> Self {
         let start = console.rfind(lines::STATUS_LINK.text).unwrap_or(0);
         let lines = console[start..].lines().filter_map(|line| {
@@ -72,7 +72,7 @@ impl ChannelStatus {
         Self(lines.collect())
     }
 
-    /// The number behind `name` in the line that begins with `line`.
+    /// Returns the number after `name` in the line that begins with `line`.
     fn number(&self, line: &str, name: &str) -> Result<u64> {
         let text = self.0.iter().find(|text| text.starts_with(line));
         let text = text.with_context(|| format!("no line {line:?} among {:?}", self.0))?;
@@ -86,12 +86,12 @@ impl ChannelStatus {
             .with_context(|| format!("no number behind {name:?} in {text:?}"))
     }
 
-    /// A figure of the whole channel: `upgrades`, `granted`, `quarantined` …
+    /// Returns a figure of the whole channel: `upgrades`, `granted`, `quarantined` …
     pub fn of_all(&self, name: &str) -> Result<u64> {
         self.number("links", name)
     }
 
-    /// The rings in use; `None` where the guest does not tell.
+    /// Returns the rings in use; `None` if the guest does not report them.
     pub fn rings(&self) -> Result<Option<Rings>> {
         let line = self
             .0
@@ -101,12 +101,12 @@ impl ChannelStatus {
         line.map(read).transpose()
     }
 
-    /// Links that ended because of `cause`.
+    /// Returns how many links ended because of `cause`.
     pub fn ended(&self, cause: Cause) -> Result<u64> {
         self.number("ends", &format!("{cause:?}"))
     }
 
-    /// A figure of the link with `peer`; 0 where there is no link.
+    /// Returns a figure of the link with `peer`; 0 if there is no link.
     pub fn of_peer(&self, peer: Ipv4Addr, name: &str) -> Result<u64> {
         if self.has_link(peer) {
             self.number(&format!("peer {peer} "), name)

@@ -1,42 +1,43 @@
-//! Points in time after which waiting ends.
+//! Deadlines.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// A point in time on the monotonic clock.
+/// A point in time at which waiting ends, on the monotonic clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The point `limit` from now.
+    /// The deadline `limit` from now.
     pub fn after(limit: Duration) -> Self {
         Self(Instant::now() + limit)
     }
 
-    /// The point `seconds` from now.
+    /// The deadline `seconds` from now.
     pub fn seconds(seconds: u64) -> Self {
         Self::after(Duration::from_secs(seconds))
     }
 
-    /// What is left until then, zero when it has passed.
+    /// Returns the time left, zero if the deadline has passed.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// What is left, at least a millisecond: a socket time-out of zero means "for ever".
+    /// Returns the time left, at least a millisecond: a socket time-out of zero would mean "for
+    /// ever".
     pub fn socket_timeout(self) -> Duration {
         self.remaining().max(Duration::from_millis(1))
     }
 
-    /// True when the point is over.
+    /// Whether the deadline has passed.
     pub fn passed(self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// Asks `check` again and again, with `pause` between, until it yields a value. The last
-    /// question is asked after the deadline, so that a slow machine gets its chance.
+    /// Calls `check` until it yields a value, with `pause` between two calls. The last call comes
+    /// after the deadline, to give a slow machine its chance.
     pub fn poll<T>(
         self,
         pause: Duration,

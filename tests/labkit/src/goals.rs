@@ -1,4 +1,4 @@
-//! What was promised, beside what was measured. It is printed and kept, and decides nothing.
+//! Goals beside what was measured. They are logged and kept among the figures, and decide nothing.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::figures::Figures;
 use crate::lab::Lab;
 use crate::stats::rounded;
 
-/// One promise: `value` is to be at least, or at most, `limit`.
+/// One goal: `value` is to be at least, or at most, `limit`.
 pub struct Goal {
     what: &'static str,
     value: Option<f64>,
@@ -15,7 +15,7 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// `value` is to be at least `limit`.
+    /// The goal that `value` is at least `limit`.
     pub fn at_least(what: &'static str, value: Option<f64>, limit: f64) -> Self {
         Self {
             what,
@@ -25,7 +25,7 @@ impl Goal {
         }
     }
 
-    /// `value` is to be at most `limit`.
+    /// The goal that `value` is at most `limit`.
     pub fn at_most(what: &'static str, value: Option<f64>, limit: f64) -> Self {
         Self {
             what,
@@ -44,7 +44,7 @@ impl Goal {
     }
 }
 
-/// Prints the judgement, and keeps it among the figures as `goals`.
+/// Logs which goals are met, and adds them to the figures as `goals`.
 pub fn judge(lab: &Lab, figures: &mut Figures, goals: &[Goal]) {
     let judged: Vec<Value> = goals.iter().map(|goal| one(lab, goal)).collect();
     figures.value(lab, "goals", Value::Array(judged));

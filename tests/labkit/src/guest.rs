@@ -13,7 +13,7 @@ use crate::domain::config::{Config, OnEnd};
 use crate::lines::{self, Line};
 use crate::protocol::IMAGE_FOLDER;
 
-/// One of Causeway's guests, to be started.
+/// One of Causeway's guests, ready to be started.
 #[derive(Clone, Debug)]
 pub struct Guest {
     image: Image,
@@ -28,7 +28,7 @@ pub enum Image {
     Echo,
     /// The mail relay, SMTP on 25.
     Relay,
-    /// The echo guest's services, and measurements on order (`traffic::bench`).
+    /// The echo guest's services, and measurements on order ([`crate::traffic::bench`]).
     Bench,
     /// Sends mails to a relay, and powers off.
     Mclient,
@@ -52,7 +52,7 @@ impl Image {
         }
     }
 
-    /// Returns the line that shows that the guest serves, or that it is done.
+    /// Returns the line that the guest prints when it serves, or when it is done.
     #[must_use]
     pub fn ready(self) -> Line {
         match self {
@@ -67,7 +67,7 @@ impl Image {
 }
 
 impl Guest {
-    /// The guest `PART-NUMBER`, which runs `image` and has the addresses of its number.
+    /// The guest `PART-NUMBER`, which runs `image` and has the addresses of that number.
     pub(crate) fn new(
         image: Image,
         part: &str,
@@ -92,31 +92,31 @@ impl Guest {
         }
     }
 
-    /// The same guest, which the toolstack removes even when it has crashed.
+    /// The same guest, removed by the toolstack even after a crash.
     pub(crate) fn unmourned(mut self) -> Self {
         self.config.on_crash = OnEnd::Destroy;
         self
     }
 
-    /// The guest's IPv4 address.
+    /// Returns the guest's IPv4 address.
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
         addresses::ipv4(self.number)
     }
 
-    /// The guest's IPv6 address, if its options give it the one of its number.
+    /// Returns the guest's IPv6 address, if its options give it the one of its number.
     #[must_use]
     pub fn ip6(&self) -> Ipv6Addr {
         addresses::ipv6(self.number)
     }
 
-    /// A port of the guest.
+    /// Returns the address of one of the guest's ports.
     #[must_use]
     pub fn port(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.ip()), port)
     }
 
-    /// The last byte of its addresses.
+    /// Returns the last byte of its addresses.
     #[must_use]
     pub fn number(&self) -> u8 {
         self.number
@@ -135,7 +135,7 @@ impl Guest {
         self
     }
 
-    /// Whether the host has put the guest's image into dom0.
+    /// Whether the guest's image is in dom0.
     #[must_use]
     pub fn has_image(&self) -> bool {
         Path::new(&self.config.kernel).exists()
@@ -149,14 +149,14 @@ impl Guest {
         Domain::create(&self.config)
     }
 
-    /// Starts the guest and waits until it says that it serves.
+    /// Starts the guest and waits until it prints that it serves.
     pub fn start_ready(&self) -> Result<Domain> {
         let domain = self.start()?;
         let ready = self.image.ready();
         let what = format!("{:?} on the console of {}", ready.text, self.config.name);
         let end = Deadline::seconds(20).poll(Duration::from_millis(20), &what, || {
             let text = domain.console().text();
-            // A guest that has given up is not waited for.
+            // A guest that has given up ends the wait.
             let sign = [ready, lines::PANIC, lines::FATAL];
             Ok(sign.into_iter().find(|sign| text.contains(sign.text)))
         });

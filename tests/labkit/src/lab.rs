@@ -15,10 +15,10 @@ pub const DEFAULT_SEED: u64 = 1;
 /// The channel's mode in cases that can do with several, unless the parameter `mode` names another.
 pub const DEFAULT_MODE: Mode = Mode::Advance;
 
-/// The surroundings of one scenario or case.
+/// What one scenario or case works with.
 #[derive(Clone, Debug)]
 pub struct Lab {
-    /// Where it reports to.
+    /// Where it reports.
     pub report: Report,
     /// What the host asked for.
     pub job: Job,
@@ -52,7 +52,7 @@ impl Lab {
         self.common("mode", DEFAULT_MODE)
     }
 
-    /// A parameter that cases read whatever scenario they belong to.
+    /// Reads a parameter that cases of every scenario may have.
     fn common<T: ParameterValue>(&self, name: &str, default: T) -> Result<T> {
         match self.job.params.get(name) {
             None => Ok(default),

@@ -1,8 +1,8 @@
-//! The lines on a guest's console that scenarios and cases look for.
+//! The lines on a guest's console that scenarios and cases match.
 //!
-//! Every pattern stands here, beside the folder of the crate that prints it. They are fixed forms,
-//! meant for programs; whatever else a guest prints is for people, and nothing may depend on it. A
-//! host test finds each pattern in the sources of its crate, so that none goes stale.
+//! Every pattern is listed here with the folder of the crate that prints it. These are fixed forms,
+//! meant for programs. Anything else that a guest prints is for people, and no test may depend on
+//! it. A host test looks up each pattern in the sources of its crate, so none can go stale.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use std::ops::Deref;
 
 use vmc::Cause;
 
-/// A pattern, and who prints it.
+/// A pattern and the crate that prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The fixed part of the line.
@@ -56,7 +56,7 @@ lines! {
     SUSPEND = "lifecycle: suspend ", "kernel";
     /// The reason in a panic for which the guest refuses to suspend.
     FOREIGN_PAGE = "still maps a foreign page", "kernel";
-    /// An address of the guest's with its prefix.
+    /// One of the guest's addresses, with its prefix length.
     NET_UP = "net: up ", "netstack";
     /// The first line of the answer to `status`: the network device.
     STATUS_LINK = "status: link ", "netstack";
@@ -64,7 +64,7 @@ lines! {
     STATUS_COUNTS = "status: lifecycle ", "netstack";
     /// The last line of the answer to `status` of a guest without a channel: its memory.
     STATUS_MEMORY = "status: memory ", "netstack";
-    /// A line of the channel's in the answer to `status` ([`crate::channel::ChannelStatus`]).
+    /// A line about the channel in the answer to `status` ([`crate::channel::ChannelStatus`]).
     STATUS_CHANNEL = "status: vmc ", "netstack";
     /// The rings in use, in the answer to `status` ([`crate::channel::Rings`]).
     RINGS = "rings in use ", "netstack";
@@ -96,31 +96,31 @@ lines! {
     LINUX_READY = "linux domU ready", "tests/lab/dom0";
 }
 
-/// How a guest's log marks a line that tells of an error of its own.
+/// The mark of errors in a guest's log (kernel/src/logger.rs).
 pub const ERROR_LEVEL: &str = "] ERROR ";
 
-/// What must not be on the console of a guest that is well.
+/// Patterns that must not be on the console of a healthy guest.
 pub const BAD: [&str; 2] = [PANIC.text, ERROR_LEVEL];
 
-/// The line that says that `peer` shares the guest's host.
+/// Returns the line about a new link with `peer`.
 #[must_use]
 pub fn link_up(peer: IpAddr) -> String {
     format!("vmc: {peer}{}", LINK_UP.text)
 }
 
-/// How the line begins that says that the guest has no channel to `peer` any more.
+/// Returns the beginning of the line about a lost link with `peer`.
 #[must_use]
 pub fn link_down(peer: IpAddr) -> String {
     format!("{}{peer}", LINK_DOWN.text)
 }
 
-/// How a line about the end of a link ends if `cause` was the cause.
+/// Returns the end of the line about a link that was lost because of `cause`.
 #[must_use]
 pub fn for_cause(cause: Cause) -> String {
     format!(" [{cause:?}]")
 }
 
-/// The first line of a console that shows that its guest is not well.
+/// Returns the first line of a console that shows a panic or an error.
 #[must_use]
 pub fn first_bad(console: &str) -> Option<&str> {
     console

@@ -1,5 +1,5 @@
-//! The lab's Linux domU: Debian's kernel, an echo service on port 7 and iperf3. It carries out
-//! commands, and this very program where it is [equipped](Linux::equip) with it.
+//! The lab's Linux domU: Debian's kernel, an echo service on port 7 and iperf3. Once it is
+//! [equipped](Linux::equip), it also carries out commands and runs this program.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -18,13 +18,13 @@ use crate::lines;
 use crate::net::stream::connect;
 use crate::protocol::IMAGE_FOLDER;
 
-/// Below 128 MiB Debian's kernel cannot be loaded.
+/// The domU's memory in MiB. Debian's kernel cannot be loaded into less.
 pub const MEMORY_MIB: u64 = 128;
 
-/// Where its shell listens once [`Linux::equip`] has asked for it.
+/// The port of the shell that [`Linux::equip`] starts.
 const SHELL: u16 = 4243;
 
-/// This program's place in it.
+/// The path of this program in the domU.
 pub const AGENT: &str = "/tmp/agent";
 
 /// A running Linux domU.
@@ -34,12 +34,12 @@ pub struct Linux {
     pub domain: Domain,
     /// Its address.
     pub ip: Ipv4Addr,
-    /// From the end of `xl create` until it served, in milliseconds.
+    /// Milliseconds from the end of `xl create` until it served.
     pub ready_ms: f64,
 }
 
 impl Linux {
-    /// Boots it at 10.0.0.`number`; `None` where the host has not put it into dom0.
+    /// Boots the domU at 10.0.0.`number`; returns `None` if its kernel is not in dom0.
     pub fn boot(lab: &Lab, number: u8) -> Result<Option<Self>> {
         let folder = format!("{IMAGE_FOLDER}/linux");
         if !Path::new(&folder).exists() {
@@ -68,14 +68,15 @@ impl Linux {
         }))
     }
 
-    /// A port of it.
+    /// Returns the address of one of its ports.
     pub fn port(&self, port: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.ip), port)
     }
 
-    /// Makes it carry out commands, gives it this program, and lets that serve (`agent peer`).
+    /// Starts a shell that takes commands, copies this program into the domU, and starts its
+    /// services (`agent peer`).
     pub fn equip(&self) -> Result<()> {
-        // Its init ends in a shell on the console.
+        // The domU's init ends in a shell on the console.
         let shell = format!("socat TCP-LISTEN:{SHELL},fork,reuseaddr EXEC:/bin/sh,nofork &");
         self.domain.type_line(&shell)?;
         let deadline = Deadline::seconds(60);
@@ -107,10 +108,10 @@ impl Linux {
         Ok(())
     }
 
-    /// Has its shell carry out `command`; returns what that wrote to its standard output.
+    /// Runs `command` in the domU's shell; returns its standard output.
     pub fn command(&self, command: &str, deadline: Deadline) -> Result<String> {
         let mut stream = connect(self.port(SHELL), deadline)?;
-        // The shell must not give its input to the command.
+        // The command must not read the shell's own input.
         stream.write_all(format!("{{ {command}\n}} </dev/null; exit\n").as_bytes())?;
         let mut text = String::new();
         stream

@@ -1,9 +1,9 @@
-//! Two bench guests of one host that share memory, each with a stream to the other whose every byte
-//! is compared.
+//! Two bench guests on one host that share memory, each with a stream to the other. Every byte of
+//! the streams is compared.
 //!
-//! It is the echo test of the Advance-XENVMC authors, both ways at once: their server keeps a block
-//! and compares it with what a client guest sends back for ever. Here the guest that compares is
-//! the one that opened the connection, and its peer's echo service sends back.
+//! This is the echo test of the Advance-XENVMC authors, both ways at once: their server keeps a
+//! block and compares it with what a client guest sends back, for ever. Here the guest that opened
+//! the connection compares, and its peer's echo service sends back.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,7 +29,8 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Boots them at 10.0.0.`numbers`; returns when bytes come in at both.
+    /// Boots the guests at 10.0.0.`numbers` and starts their streams; returns when both compare
+    /// bytes.
     pub fn start(lab: &Lab, mode: Mode, numbers: [u8; 2]) -> Result<Self> {
         let mut a = Bench::boot(lab, numbers[0], MEMORY_MIB, mode.option())?;
         let b = Bench::boot(lab, numbers[1], MEMORY_MIB, mode.option())?;
@@ -40,8 +41,8 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Waits until bytes come in at both, each asked on a control connection that lives through
-    /// everything too.
+    /// Waits until both guests compare bytes. Each is asked on a control connection that lives
+    /// through everything too.
     pub fn flow(&mut self) -> Result<()> {
         for bench in [&mut self.a, &mut self.b] {
             flows(&mut bench.control)
@@ -50,7 +51,7 @@ impl Pair {
         Ok(())
     }
 
-    /// The same, and until they share memory, and the bytes go there.
+    /// Waits until both guests compare bytes, share memory, and send the bytes through it.
     pub fn share(&mut self) -> Result<()> {
         linked(&self.a.domain, self.b.guest.ip())?;
         linked(&self.b.domain, self.a.guest.ip())?;
@@ -62,12 +63,13 @@ impl Pair {
         })
     }
 
-    /// Ends the streams, in which nothing may have been missing, and says what came of them.
+    /// Ends the streams and describes them; fails if a byte or a page was lost.
     pub fn finish(self) -> Result<String> {
         self.finish_without(0)
     }
 
-    /// The same where A had `gone` connections more, to a guest that was destroyed.
+    /// [`Self::finish`] for a guest A that had `gone` more connections, to a guest that was
+    /// destroyed.
     pub fn finish_without(mut self, gone: u64) -> Result<String> {
         self.a.order("stop")?;
         self.b.order("stop")?;
@@ -98,8 +100,8 @@ impl Pair {
     }
 }
 
-/// The order for a stream to `server` without an end. Modest, as one vCPU serves everybody: some
-/// 4 MB/s.
+/// Returns the order for an endless stream to `server`. It is slow, some 4 MB/s, because one CPU
+/// serves everybody.
 pub fn endless(server: &Bench) -> String {
     format!("verify {} 4096 1000000000000 1000", server.guest.port(7))
 }

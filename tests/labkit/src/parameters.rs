@@ -1,8 +1,8 @@
 //! What a scenario can be told with `--param NAME=VALUE`.
 //!
 //! A scenario declares its parameters once, as a struct, with [`parameters!`](crate::parameters!).
-//! The struct is what the scenario works with in dom0; the table that the macro makes of the same
-//! lines is what the host prints, and checks values against before it builds or boots anything.
+//! In dom0 the scenario reads the struct. On the host the same declaration is a table, which the
+//! lab prints, and against which it checks values before it builds or boots anything.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -23,6 +23,8 @@ pub struct Parameter {
     pub default: String,
     /// What it means.
     pub meaning: String,
+    /// The names it takes, if it takes a list of names.
+    pub names: Vec<&'static str>,
 }
 
 /// A struct of parameters, made by [`parameters!`](crate::parameters!).
@@ -30,11 +32,10 @@ pub trait ParameterSet: Sized {
     /// Returns a row for each parameter.
     fn known() -> Vec<Parameter>;
 
-    /// Reads the parameters of a job; those that are not given have their defaults.
+    /// Reads the parameters of a job; a parameter that is not given has its default.
     ///
     /// # Errors
-    /// A name is unknown, or a value is not one that the parameter takes. The error lists what is
-    /// known.
+    /// A name is unknown, or the parameter does not take the value. The error lists what is known.
     fn read(given: &Map<String, Value>) -> Result<Self>;
 }
 
@@ -43,7 +44,7 @@ pub trait ParameterSet: Sized {
 pub struct ParameterTable {
     /// Returns a row for each parameter.
     pub known: fn() -> Vec<Parameter>,
-    /// Refuses parameters that the scenario could not use.
+    /// Fails if the scenario could not use the parameters.
     pub check: fn(&Map<String, Value>) -> Result<()>,
 }
 
@@ -87,7 +88,7 @@ pub fn listing(known: &[Parameter]) -> String {
     lines.collect()
 }
 
-/// Fails because no parameter of `known` is called `name`.
+/// Returns the error that no parameter is called `name`.
 #[doc(hidden)]
 pub fn unknown<T>(name: &str, known: &[Parameter]) -> Result<T> {
     bail!(
@@ -104,14 +105,17 @@ pub fn read_one<T: ParameterValue>(
     limits: &impl Limits<T>,
     known: &[Parameter],
 ) -> Result<T> {
-    match T::read(value).filter(|read| limits.allow(read)) {
-        Some(read) => Ok(read),
-        None => bail!(
-            "{name} cannot be {value}, but {}; these are known, with their defaults:\n{}",
-            takes::<T>(limits),
-            listing(known).trim_end()
-        ),
-    }
+    let fault = match T::read(value) {
+        Some(read) if limits.allow(&read) => return Ok(read),
+        Some(read) => limits.fault(&read),
+        None => None,
+    };
+    let fault =
+        fault.unwrap_or_else(|| format!("{name} cannot be {value}, but {}", takes::<T>(limits)));
+    bail!(
+        "{fault}; these parameters are known, with their defaults:\n{}",
+        listing(known).trim_end()
+    )
 }
 
 /// Says which values a parameter takes, with an article.
@@ -128,7 +132,7 @@ pub trait ParameterValue: Sized {
     /// Reads a value; returns `None` if it has another type.
     fn read(value: &Value) -> Option<Self>;
 
-    /// Writes a value as a user would give it.
+    /// Formats a value as a user would give it.
     fn show(&self) -> String;
 }
 
@@ -209,7 +213,7 @@ impl<T: ParameterValue> ParameterValue for Option<T> {
     }
 }
 
-/// A list, as JSON or as words with commas between them.
+/// A list, as JSON or as words separated by commas.
 impl<T: ParameterValue> ParameterValue for Vec<T> {
     fn takes() -> String {
         format!("a list, each {}", T::takes())
@@ -234,8 +238,18 @@ pub trait Limits<T> {
     /// Whether it takes this one.
     fn allow(&self, value: &T) -> bool;
 
-    /// Says which, with an article; `None` if the type's own words will do.
+    /// Says which values it takes, with an article; `None` for all values of the type.
     fn describe(&self) -> Option<String>;
+
+    /// Says what is wrong with a value that it does not take, if there is more to say.
+    fn fault(&self, _: &T) -> Option<String> {
+        None
+    }
+
+    /// Returns the names that lists may contain.
+    fn names(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 }
 
 /// Every value of the type.
@@ -263,17 +277,49 @@ impl<T: PartialOrd + Display> Limits<T> for RangeInclusive<T> {
     }
 }
 
-/// Lists of these names; an empty list means all of them.
+/// Lists of names; an empty list means all of them.
 #[derive(Clone, Debug)]
-pub struct Names(pub Vec<&'static str>);
+pub struct Names {
+    /// What a name names.
+    pub what: &'static str,
+    /// The names.
+    pub known: Vec<&'static str>,
+}
+
+/// The most names that a table of parameters shows.
+const MOST_SHOWN: usize = 8;
+
+impl Names {
+    /// Returns the first of `names` that is not known.
+    fn unknown<'a>(&self, names: &'a [String]) -> Option<&'a String> {
+        names
+            .iter()
+            .find(|name| !self.known.contains(&name.as_str()))
+    }
+}
 
 impl Limits<Vec<String>> for Names {
     fn allow(&self, names: &Vec<String>) -> bool {
-        names.iter().all(|name| self.0.contains(&name.as_str()))
+        self.unknown(names).is_none()
     }
 
     fn describe(&self) -> Option<String> {
-        Some(format!("a list of: {}", self.0.join(" ")))
+        let what = self.what;
+        Some(if self.known.len() > MOST_SHOWN {
+            format!("a list of {what}s, which `cargo lab list NAME` names")
+        } else {
+            format!("a list of {what}s: {}", self.known.join(" "))
+        })
+    }
+
+    fn fault(&self, names: &Vec<String>) -> Option<String> {
+        let (what, name) = (self.what, self.unknown(names)?);
+        let known = self.known.join(" ");
+        Some(format!("no {what} is called {name}; there are: {known}"))
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.known.clone()
     }
 }
 
@@ -310,8 +356,8 @@ impl<const N: usize> Limits<Mode> for [Mode; N] {
 
 /// Declares a struct of parameters with its table ([`ParameterSet`]).
 ///
-/// Each field has its meaning as its doc comment, a type ([`ParameterValue`]), a default, and after
-/// `in`, if not every value of the type will do, the [`Limits`].
+/// Each field has its meaning as doc comment, a type ([`ParameterValue`]), a default, and after
+/// `in`, if it does not take every value of the type, its [`Limits`].
 ///
 /// ```
 /// labkit::parameters! {
@@ -361,13 +407,13 @@ macro_rules! parameters {
             fn known() -> ::std::vec::Vec<$crate::parameters::Parameter> {
                 ::std::vec![$({
                     let default: $kind = $default;
+                    let limits = $crate::parameters!(@limits $($limits)?);
                     $crate::parameters::Parameter {
                         name: ::core::stringify!($name),
-                        takes: $crate::parameters::takes::<$kind>(
-                            &$crate::parameters!(@limits $($limits)?),
-                        ),
+                        takes: $crate::parameters::takes::<$kind>(&limits),
                         default: $crate::parameters::ParameterValue::show(&default),
                         meaning: ::core::concat!($($meaning),+).trim().to_owned(),
+                        names: $crate::parameters::Limits::<$kind>::names(&limits),
                     }
                 }),*]
             }
@@ -413,7 +459,7 @@ mod tests {
             /// Whether.
             linux: bool = false;
             /// Which parts.
-            only: Vec<String> = Vec::new(), in Names(vec!["pair", "plain"]);
+            only: Vec<String> = Vec::new(), in Names { what: "part", known: vec!["pair", "plain"] };
             /// Which modes.
             arms: Vec<Mode> = vec![Mode::Off], in Modes(&[Mode::Off, Mode::Original]);
             /// How.
@@ -464,7 +510,10 @@ mod tests {
             (json!({"count": 1.5}), "count cannot be 1.5"),
             (json!({"mbit": 0}), "a whole number from 1 to 100000"),
             (json!({"linux": "yes"}), "true or false"),
-            (json!({"only": ["pear"]}), "a list of: pair plain"),
+            (
+                json!({"only": ["pear"]}),
+                "no part is called pear; there are: pair plain",
+            ),
             (json!({"only": 3}), "only cannot be 3"),
             (
                 json!({"arms": ["advance"]}),

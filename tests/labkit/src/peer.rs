@@ -1,8 +1,8 @@
-//! What the bench guest does, for Linux: the same services and measurements with plain sockets.
+//! The bench guest's services and measurements for Linux, with plain sockets.
 //!
-//! `agent peer serve` runs in a Linux domU (the scenario `channel` puts the agent there), so that
-//! Linux to Linux is measured by the same steps as guest to guest; dom0 itself runs [`serve`] as
-//! the peer without a channel. Nagle's algorithm is off, as it is in the guests.
+//! `agent peer serve` runs in a Linux domU, where the scenario `channel` puts the agent, so that
+//! Linux to Linux is measured by the same steps as guest to guest. dom0 itself runs [`serve`] as a
+//! peer without a channel. Nagle's algorithm is off, as in the guests.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,13 +17,13 @@ pub const ECHO: u16 = 4007;
 /// The port of the discard service.
 pub const DISCARD: u16 = 4009;
 
-/// How long any one step may take.
+/// The limit of any one step.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 * 1024;
 
-/// `agent peer …`: serves for ever, or measures once and prints the guests' kind of answer.
+/// Runs `agent peer …`: serves for ever, or measures once and prints an answer in the guests' form.
 pub fn run(arguments: &[&str]) -> Result<()> {
     let answer = match *arguments {
         ["serve"] => {
@@ -53,7 +53,7 @@ pub fn serve(address: IpAddr) -> Result<()> {
             TcpListener::bind((address, port)).with_context(|| format!("port {port}"))?;
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // The client tells of what goes wrong.
+                // The client reports what goes wrong.
                 thread::spawn(move || answer(stream, echoes));
             }
         });
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn answers_are_the_guests_kind() {
-        // An address of its own, so that other tests do not meet it.
+        // An address of its own keeps other tests out.
         let address = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
         serve(address).expect("free ports");
         let echo = SocketAddr::new(address, ECHO);

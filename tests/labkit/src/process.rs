@@ -1,4 +1,4 @@
-//! Programs of dom0: run to their end within a limit, or kept running until dropped.
+//! Programs of dom0, run to their end within a limit or kept running until dropped.
 //!
 //! Output goes to temporary files and not to pipes, because `xl create` leaves a child behind that
 //! would keep a pipe open.
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-/// What a finished program left.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub struct Output {
     /// How it ended.
@@ -30,7 +30,7 @@ pub struct Output {
     pub ended: Instant,
 }
 
-/// Runs `program` and waits for its end. A program that outlives `limit` is killed, and an error.
+/// Runs `program` to its end. A program that outlives `limit` is killed, and that is an error.
 pub fn run(program: &str, arguments: &[&str], limit: Duration) -> Result<Output> {
     run_fed(program, arguments, Stdio::null(), limit)
 }
@@ -46,7 +46,7 @@ pub fn run_fed(program: &str, arguments: &[&str], input: Stdio, limit: Duration)
     thread::spawn(move || {
         let mut child = child;
         let status = child.wait();
-        // Nobody listens after the limit; the program has been killed then.
+        // After the limit nobody listens; the program has been killed by then.
         let _ = sender.send((status, Instant::now()));
     });
     let result = match ended.recv_timeout(limit) {
@@ -82,7 +82,7 @@ pub fn run_ok(program: &str, arguments: &[&str], limit: Duration) -> Result<Stri
     Ok(output.text)
 }
 
-/// A program that runs beside the scenario. Dropping it ends it.
+/// A program that runs beside the scenario, killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -108,17 +108,17 @@ impl Process {
         Ok(Self { child, name, log })
     }
 
-    /// What it has printed so far.
+    /// Returns what it has printed so far.
     pub fn text(&self) -> String {
         read_lossy(&self.log)
     }
 
-    /// How it ended, or `None` while it runs.
+    /// Returns how it ended, or `None` while it runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| self.name.clone())
     }
 
-    /// Complains when the program is no longer running.
+    /// Fails if the program is no longer running.
     pub fn check_running(&mut self) -> Result<()> {
         if let Some(status) = self.ended()? {
             bail!("{} ended ({status}): {}", self.name, tail(&self.text(), 10));
@@ -126,18 +126,18 @@ impl Process {
         Ok(())
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills it, as a crash would.
     pub fn kill(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Ends it and everything it has started, unless that has left the group. Only for a process
-    /// that leads a group.
+    /// Kills it and everything it has started that is still in its group. Only for a process that
+    /// leads a group.
     pub fn kill_group(&mut self) {
-        // The group may be empty by now. Its number is not given to another while the leader has
-        // not been waited for, or while it has members.
+        // The group may be empty by now. Its number is not reused before the leader has been waited
+        // for, or while it has members.
         let _ = killpg(pid_of(&self.child), Signal::SIGKILL);
         self.kill();
     }
@@ -150,20 +150,20 @@ impl Drop for Process {
     }
 }
 
-/// The last `lines` lines of `text`.
+/// Returns the last `lines` lines of `text`.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// A name for a file that nobody else uses.
+/// Returns a path for a file that nobody else uses.
 pub fn scratch_file(purpose: &str) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     std::env::temp_dir().join(format!("agent-{}-{number}-{purpose}", std::process::id()))
 }
 
-/// The process id of `child`, as signals need it.
+/// Returns the process id of `child` in the type that signals need.
 pub fn pid_of(child: &Child) -> Pid {
     // Linux's process ids are below 2^22 (proc(5), pid_max).
     Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))

@@ -1,9 +1,9 @@
 //! The program inside dom0, for a table of scenarios.
 //!
-//! `agent run JOB` carries out one job and reports to the host, and runs each part as
-//! `agent part JOB NAME`. `agent serve` is the second of two hosts, `agent connect` a migration's
-//! way there, `agent meter` counts what goes that way, and `agent peer` is a Linux domU's part in a
-//! comparison.
+//! `agent run JOB` carries out one job and reports to the host; it runs each part as `agent part
+//! JOB NAME`. `agent serve` runs on the second of two hosts, `agent connect` is the transport of a
+//! migration there, `agent meter` counts what goes over a transport, and `agent peer` is a Linux
+//! domU's part in a comparison.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -18,7 +18,7 @@ use crate::scenario::{Scenario, Work};
 use crate::supervisor::Supervisor;
 use crate::{hosts, meter, peer};
 
-/// Carries out the command line of the program that has these scenarios.
+/// Carries out the program's command line, with these scenarios.
 #[must_use]
 pub fn main(scenarios: &[Scenario]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -78,7 +78,7 @@ fn carry_out(scenarios: &[Scenario], report: &Report, job_path: &str) -> Result<
     }
 }
 
-/// Runs one scenario or case in this process; its last line tells its outcome.
+/// Runs one scenario or case in this process; its last line reports the outcome.
 fn part(scenarios: &[Scenario], job_path: &str, name: &str) -> Result<()> {
     let report = Report::to(io::stdout());
     let lab = Lab {
@@ -95,7 +95,7 @@ fn part(scenarios: &[Scenario], job_path: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Finds what the part `name` of a scenario does.
+/// Returns the function of the part `name` of a scenario.
 fn work(scenarios: &[Scenario], scenario: &str, name: &str) -> Result<fn(&Lab) -> Result<String>> {
     let scenario = named(scenarios, scenario)?;
     match scenario.work {

@@ -1,23 +1,23 @@
-//! What the lab's host side and the agent in dom0 say to each other.
+//! The protocol between the lab's host side and the agent in dom0.
 //!
-//! The host writes one [`Job`] as JSON to `/lab/job.json`; the agent answers with one [`Line`] as
-//! JSON per text line on [`REPORT_DEVICE`], and ends with [`Line::Done`]. Both sides of the lab
-//! build against these types, so the format has one definition.
+//! The host writes one [`Job`] as JSON to [`JOB_PATH`]. The agent writes one [`Line`] as JSON per
+//! text line to [`REPORT_DEVICE`], the last of them [`Line::Done`]. Both sides use these types, so
+//! the format has one definition.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Where the agent finds its job inside dom0.
+/// The path of the agent's job in dom0.
 pub const JOB_PATH: &str = "/lab/job.json";
 
 /// The character device that carries the agent's lines to the host.
 pub const REPORT_DEVICE: &str = "/dev/lab";
 
-/// The folder with the guest images (PV ELF kernels), one file per image name.
+/// The folder of the guest images (PV ELF kernels), one file per image name.
 pub const IMAGE_FOLDER: &str = "/lab/images";
 
-/// The longest line, in bytes without its newline, that the agent writes. A longer text is split
-/// into several lines of the same kind, so that a reader may keep a bounded buffer.
+/// The longest line that the agent writes, in bytes without its newline. A longer text is split
+/// into several lines of the same kind, so a reader needs only a bounded buffer.
 pub const MAX_LINE_BYTES: usize = 256 * 1024;
 
 /// What the agent is asked to do.
@@ -25,22 +25,22 @@ pub const MAX_LINE_BYTES: usize = 256 * 1024;
 pub struct Job {
     /// The scenario's name, for example `boot`, `run`, `test`, `idle`, `bench`.
     pub scenario: String,
-    /// The scenario's parameters; each scenario names its own and refuses unknown ones.
+    /// The scenario's parameters ([`crate::parameters`]).
     #[serde(default)]
     pub params: Map<String, Value>,
-    /// True when QEMU runs with `-icount`: one nanosecond per instruction, idle time skipped.
-    /// Figures are then repeatable and are named virtual time.
+    /// Whether QEMU runs with `-icount`: one nanosecond per instruction, idle time skipped. Figures
+    /// are then repeatable, and are called virtual time.
     #[serde(default)]
     pub virtual_time: bool,
 }
 
-/// How a case of the `test` scenario ended.
+/// How a scenario or a case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Everything the case checks held.
     Passed,
-    /// A check did not hold, a deadline passed or the case panicked.
+    /// A check did not hold, a deadline passed, or the case panicked.
     Failed,
     /// The case could not run here; its detail says why.
     Skipped,
@@ -50,9 +50,9 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Line {
-    /// A line for the reader's log.
+    /// Sends a line for the reader's log.
     Log {
-        /// The text, without a newline at its end.
+        /// The text, without a final newline.
         text: String,
     },
     /// A new part of the scenario begins.
@@ -61,7 +61,7 @@ pub enum Line {
         text: String,
     },
     /// A piece of a file to be kept beside the result. Pieces with the same name are appended in
-    /// the order of arrival; the first one starts the file anew.
+    /// the order of arrival; the first starts the file anew.
     File {
         /// The file's name, without a folder.
         name: String,
@@ -82,7 +82,7 @@ pub enum Line {
         /// The object that goes into `result.json`.
         value: Map<String, Value>,
     },
-    /// The agent has nothing more to say. A report without this line was cut short.
+    /// The end of the report. A report without this line was cut short.
     Done,
 }
 

@@ -1,4 +1,4 @@
-//! The way out of dom0: one JSON object per text line, from any thread.
+//! The report to the host: one JSON object per text line, from any thread.
 
 use std::fmt;
 use std::io::Write;
@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::protocol::{Line, MAX_LINE_BYTES, Outcome};
 
-/// How many bytes of text go into one line. JSON writes a control byte with up to six bytes
-/// (`\u001b`), and the object around the text is small.
+/// The most bytes of text in one line. JSON writes a control byte as up to six bytes (`\u001b`),
+/// and the object around the text is small.
 const PIECE_BYTES: usize = MAX_LINE_BYTES / 8;
 
 /// A sink for report lines. Clones write to the same place, a line at a time.
@@ -32,8 +32,8 @@ impl Report {
         }
     }
 
-    /// Sends one line. A report that cannot be written has nobody to complain to: the error goes
-    /// to standard error, and the missing `done` line tells the host that something is wrong.
+    /// Sends one line. An error goes to standard error: there is nobody else to report it to, and
+    /// the missing `done` line shows the host that something is wrong.
     pub fn send(&self, line: &Line) {
         let mut text = match serde_json::to_string(line) {
             Ok(text) => text,
@@ -49,17 +49,17 @@ impl Report {
         }
     }
 
-    /// A line for the reader's log.
+    /// Sends a line for the reader's log.
     pub fn log(&self, text: impl Into<String>) {
         self.send(&Line::Log { text: text.into() });
     }
 
-    /// The beginning of a new part.
+    /// Reports the beginning of a new part.
     pub fn phase(&self, text: impl Into<String>) {
         self.send(&Line::Phase { text: text.into() });
     }
 
-    /// A file to be kept beside the result, in as many pieces as it needs.
+    /// Sends a file to be kept beside the result, in as many pieces as it needs.
     pub fn file(&self, name: &str, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         for piece in pieces(&text) {
@@ -70,7 +70,7 @@ impl Report {
         }
     }
 
-    /// The end of a case.
+    /// Reports the end of a case.
     pub fn case(&self, name: &str, outcome: Outcome, detail: impl Into<String>) {
         self.send(&Line::Case {
             name: name.to_owned(),
@@ -79,7 +79,7 @@ impl Report {
         });
     }
 
-    /// The scenario's result.
+    /// Reports the scenario's result.
     pub fn result(&self, value: Map<String, Value>) {
         self.send(&Line::Result { value });
     }

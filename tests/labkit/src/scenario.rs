@@ -1,7 +1,7 @@
 //! A scenario: what `cargo lab NAME` runs, and what it needs of the host.
 //!
 //! A scenario is a constant beside the code that it runs; the crate of scenarios lists them in one
-//! table. The host reads the same table to know what to build and boot, and refuses what a
+//! table. The host reads the same table to know what to build and boot, and to refuse what a
 //! scenario cannot use before it does either.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::lab::Lab;
 use crate::parameters::ParameterTable;
 use crate::supervisor::Supervisor;
 
-/// What is left of a scenario's limit for Xen, dom0 and the machine's end.
+/// The part of a scenario's limit that is left for the boot and the machine's end.
 const BOOT_MARGIN: Duration = Duration::from_secs(5 * 60);
 
 /// A scenario.
@@ -27,8 +27,8 @@ pub struct Scenario {
     pub about: &'static str,
     /// The images that it boots; the first is the one that its figures are about.
     pub images: &'static [Image],
-    /// How many machines it takes. With two, their networks are joined, and the agent on the
-    /// second one serves the first one's.
+    /// How many machines it takes. Two have their networks joined, and the agent on the second
+    /// serves the agent on the first.
     pub hosts: usize,
     /// Each machine's memory in MiB.
     pub memory_mib: u32,
@@ -112,7 +112,7 @@ impl Scenario {
         }
     }
 
-    /// Whether its guests include a Linux domU, given these parameters.
+    /// Whether it boots a Linux domU, given these parameters.
     #[must_use]
     pub fn wants_linux(&self, given: &Map<String, Value>) -> bool {
         match self.linux {
@@ -122,14 +122,14 @@ impl Scenario {
         }
     }
 
-    /// The limit for the agent's own part. It ends before the host's, because the agent can tell
-    /// more about what hangs.
+    /// Returns the limit for the agent's own part. It ends before the host's, because the agent can
+    /// say more about what hangs.
     #[must_use]
     pub fn part_limit(&self) -> Duration {
         self.limit.saturating_sub(BOOT_MARGIN)
     }
 
-    /// Its cases; none if it is one part.
+    /// Returns its cases; none if it is one part.
     #[must_use]
     pub fn cases(&self) -> Vec<Case> {
         match self.work {
@@ -139,7 +139,7 @@ impl Scenario {
     }
 }
 
-/// A limit in minutes.
+/// Returns a limit in minutes.
 #[must_use]
 pub const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)

@@ -16,7 +16,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// The spread of `values`, or `None` when there are none.
+    /// Returns the spread of `values`, or `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -35,7 +35,7 @@ impl Spread {
         })
     }
 
-    /// The object that goes into a result, rounded to three decimals.
+    /// Returns the object for a result, rounded to three decimals.
     pub fn json(self) -> Value {
         json!({
             "median": rounded(self.median),
@@ -46,7 +46,7 @@ impl Spread {
     }
 }
 
-/// `value` with three decimals.
+/// Rounds `value` to three decimals.
 pub fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -36,7 +36,7 @@ pub struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    /// A supervisor of the job that stands in the file `job_path`.
+    /// A supervisor of `job`, which was read from the file `job_path`.
     #[must_use]
     pub fn new(report: &'a Report, job_path: &'a str, job: &'a Job) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Where it reports to.
+    /// Where it reports.
     #[must_use]
     pub fn report(&self) -> &Report {
         self.report
@@ -69,7 +69,7 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Runs the part `name` for at most `limit`, passes its lines on, and reports exactly one
-    /// outcome for it.
+    /// outcome.
     ///
     /// # Errors
     /// Its process cannot be started.
@@ -90,7 +90,7 @@ impl<'a> Supervisor<'a> {
             Some(lines) => forward(report, lines, name, Deadline::after(limit)),
             None => End::Cut,
         };
-        // Also ends what the part left running, such as its servers; an empty group is no matter.
+        // Also kills what the part left running, such as its servers; the group may be empty.
         let _ = killpg(group, Signal::SIGKILL);
         let status = child.wait().context("the part's status")?;
         let text = fs::read(&errors).unwrap_or_default();
@@ -115,15 +115,15 @@ impl<'a> Supervisor<'a> {
 
 /// How a part's report ended.
 enum End {
-    /// With its outcome.
+    /// It reported its outcome.
     Told(Outcome, String),
-    /// Without one: it panicked or was killed.
+    /// It ended without one: it panicked or was killed.
     Cut,
-    /// Not before its deadline.
+    /// It did not end before its deadline.
     Late,
 }
 
-/// Passes the part's lines on until it tells its outcome, ends or is late.
+/// Passes the part's lines on until it reports its outcome, ends or is late.
 fn forward(report: &Report, lines: ChildStdout, name: &str, deadline: Deadline) -> End {
     // Bounded: a part that writes faster than the host reads is held up by its pipe.
     let (sender, received) = mpsc::sync_channel(64);
@@ -161,7 +161,8 @@ fn console_logs() -> BTreeSet<String> {
         .collect()
 }
 
-/// Keeps the console logs of the part's guests; on a failure also shows their last lines and Xen's.
+/// Hands in the console logs of the part's guests; after a failure it also shows their last lines
+/// and Xen's.
 fn show_consoles(report: &Report, before: &BTreeSet<String>, failed: bool) {
     for name in console_logs().difference(before) {
         let bytes = fs::read(format!("{}/{name}", console::FOLDER)).unwrap_or_default();
@@ -172,7 +173,7 @@ fn show_consoles(report: &Report, before: &BTreeSet<String>, failed: bool) {
     }
     if failed {
         match run_ok("xl", &["dmesg"], Duration::from_secs(30)) {
-            // What Xen says after its own start is about domains.
+            // After its own start Xen's messages are about domains.
             Ok(text) => {
                 let about = text
                     .split_once("init memory\n")

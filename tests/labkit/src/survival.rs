@@ -1,4 +1,4 @@
-//! Whether a guest has survived a suspend, by its own account and by the toolstack's.
+//! Checks that a guest has survived a suspend, by its own account and by the toolstack's.
 
 use std::collections::VecDeque;
 use std::thread::sleep;
@@ -12,14 +12,14 @@ use crate::domain::list::Entry;
 use crate::domain::{self, Domain};
 use crate::lines;
 
-/// How long a guest may take to tell of a suspend: it waits for the first acknowledgement, at most
+/// How long a guest may take to report a suspend. It waits for the first acknowledgement, at most
 /// 10 s.
 const ACCOUNT: Duration = Duration::from_secs(20);
 
-/// How often its console is looked at.
+/// The interval between two looks at its console.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long Xen and the toolstack may take to forget a domain, and how often they are asked.
+/// How long Xen and the toolstack may take to forget a domain, and the interval between two looks.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 const LIST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -28,14 +28,14 @@ const LIST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Witness<'a> {
     domain: &'a Domain,
     suspends: usize,
-    /// The console as far as it was read, and suspends that it tells of and nobody has asked about.
+    /// How far the console was read, and suspends found there that nobody has asked about yet.
     read: usize,
     told: VecDeque<Suspend>,
     domid: u32,
 }
 
 impl<'a> Witness<'a> {
-    /// Begins with what `domain` is now.
+    /// Starts from the present state of `domain`.
     pub fn of(domain: &'a Domain) -> Result<Self> {
         let (text, read) = domain.console().since(0, false);
         nothing_bad(&text)?;
@@ -48,7 +48,7 @@ impl<'a> Witness<'a> {
         })
     }
 
-    /// Expects that the guest was suspended once more and went on in a new domain of this host.
+    /// Checks that the guest was suspended once more and resumed in a new domain of this host.
     pub fn moved(&mut self) -> Result<Suspend> {
         let suspend = self.account()?;
         let domid = self.domain.running()?.id;
@@ -65,7 +65,7 @@ impl<'a> Witness<'a> {
         Ok(suspend)
     }
 
-    /// Expects that the guest was suspended once more and went on in the same domain.
+    /// Checks that the guest was suspended once more and resumed in the same domain.
     pub fn stayed(&mut self) -> Result<Suspend> {
         let suspend = self.account()?;
         let domid = self.domain.running()?.id;
@@ -79,7 +79,7 @@ impl<'a> Witness<'a> {
         Ok(suspend)
     }
 
-    /// Waits for the guest's line about one more suspend.
+    /// Waits for the guest's line about its next suspend.
     fn account(&mut self) -> Result<Suspend> {
         let console = self.domain.console();
         let what = format!("the guest's line about suspend {}", self.suspends + 1);
@@ -100,7 +100,7 @@ impl<'a> Witness<'a> {
     }
 }
 
-/// Complains when the guest's console has a panic or an error on it.
+/// Fails if the guest's console shows a panic or an error.
 pub fn healthy(domain: &Domain) -> Result<()> {
     nothing_bad(&domain.console().text())
 }
@@ -112,8 +112,8 @@ fn nothing_bad(text: &str) -> Result<()> {
     }
 }
 
-/// Domains that `xl list` has beside dom0 and those in `known`, once they have had their time to go:
-/// one that has ended stays for as long as others map pages of it.
+/// Returns the domains of `xl list` other than dom0 and `known`, after a time for them to go: a
+/// domain that has ended stays as long as others map its pages.
 pub fn zombies(known: &[&Domain]) -> Result<Vec<Entry>> {
     let deadline = Deadline::after(FORGOTTEN);
     loop {
@@ -127,7 +127,7 @@ pub fn zombies(known: &[&Domain]) -> Result<Vec<Entry>> {
     }
 }
 
-/// What the guest counts of itself, asked for on its console.
+/// Types `status` on the guest's console and returns its counts.
 pub fn counts(domain: &Domain) -> Result<Counts> {
     let console = domain.console();
     let asked = console.end();

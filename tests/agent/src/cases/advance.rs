@@ -1,6 +1,6 @@
-//! Guests that share memory are saved, restored and migrated, or fail to be, under streams both
-//! ways whose every byte is compared: nothing lost, nothing changed, the same connections
-//! throughout ([`labkit::pair`], which is also the original authors' echo test).
+//! Guests that share memory are saved, restored and migrated, also with failures, under streams
+//! both ways with every byte compared: nothing is lost or changed, and the connections stay the
+//! same ([`labkit::pair`], which is also the original authors' echo test).
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,10 +20,10 @@ pub(super) const CASES: &[Case] = &[
     Case::new("advance_peer_destroyed", 300, destroyed).live(),
 ];
 
-/// Where a stream is cut, in percent of the bytes of a whole migration.
+/// Where to cut a stream, in percent of the bytes of a whole migration.
 const CUT_PERCENT: u64 = 50;
 
-/// After how many pages of pre-copy something happens. Even an idle guest has some 1300.
+/// After how many pages of pre-copy the fault comes. Even an idle guest has some 1300.
 const AT_PAGE: u64 = 300;
 
 /// How long a migration may take on an emulated machine.
@@ -32,10 +32,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How long the target's xl may take to remove what it could not complete.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// How soon a guest knows that a peer it shares memory with is gone.
+/// How soon a guest must know that a peer it shares memory with is gone.
 const GONE: Duration = Duration::from_secs(20);
 
-/// A migration that stands still in its pre-copy until it is released.
+/// A migration that is held in its pre-copy until it is released.
 fn held() -> Options {
     Options {
         hold_page: Some(AT_PAGE),
@@ -45,7 +45,7 @@ fn held() -> Options {
     }
 }
 
-/// One guest is migrated, then the other; one is checkpointed, the other saved and restored.
+/// Migrates one guest, then the other; checkpoints the first, saves and restores the second.
 fn lifecycle(lab: &Lab) -> Result<String> {
     let mut pair = Pair::start(lab, lab.mode()?, [2, 3])?;
     for step in ["migrate b", "migrate a", "save -c b", "save, restore a"] {
@@ -55,7 +55,7 @@ fn lifecycle(lab: &Lab) -> Result<String> {
             _ => &pair.b.domain,
         };
         let mut witness = Witness::of(domain)?;
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         let suspend = if step.starts_with("migrate") {
             migrate(domain, &Options::default())?.expect_success()?;
             witness.moved()?
@@ -79,7 +79,7 @@ fn lifecycle(lab: &Lab) -> Result<String> {
     pair.finish()
 }
 
-/// The transport is cut, `xl migrate` is killed: the guest goes on where it is, by shared memory.
+/// Cuts the transport and kills `xl migrate`: the guest goes on where it is, by shared memory.
 fn failures(lab: &Lab) -> Result<String> {
     let mut pair = Pair::start(lab, lab.mode()?, [2, 3])?;
     let whole = migrate(&pair.b.domain, &Options::default())?.expect_success()?;
@@ -101,7 +101,7 @@ fn failures(lab: &Lab) -> Result<String> {
     running.wait()?.expect_failure()?;
     unharmed(lab, &mut pair, domid, "xl killed")?;
 
-    // Nothing of that is in the way of a migration that goes well.
+    // The failures do not hinder a migration without one.
     migrate(&pair.b.domain, &Options::default())?.expect_success()?;
     pair.share().context("after another good migration")?;
     pair.finish()
@@ -118,15 +118,15 @@ fn unharmed(lab: &Lab, pair: &mut Pair, domid: u32, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// During the pre-copy of a guest one of its two peers is destroyed. Its other connection goes on,
-/// and the guest arrives.
+/// Destroys one of a guest's two peers during its pre-copy. The other connection goes on, and the
+/// guest arrives.
 fn destroyed(lab: &Lab) -> Result<String> {
     let mode = lab.mode()?;
     let mut pair = Pair::start(lab, mode, [2, 3])?;
     let peer = Bench::boot(lab, 4, 16, mode.option())?;
     pair.a.acquaint(&peer)?;
     let dies = pair.a.begin(endless(&peer));
-    // Both streams of A's are counted together: this one too is under way when both have come far.
+    // A counts both of its streams together, so wait until this one is under way too.
     sleep(Duration::from_secs(1));
     pair.flow()?;
     let mut witness = Witness::of(&pair.a.domain)?;
@@ -135,7 +135,7 @@ fn destroyed(lab: &Lab) -> Result<String> {
     drop(peer);
     let destroyed = Instant::now();
     let noticed = match mode {
-        // Its bytes go over TCP since the early notice: the end comes with TCP's own time-out.
+        // Its bytes have gone over TCP since the early notice, so it ends with TCP's own time-out.
         Mode::Off | Mode::Original => "not waited for, over TCP".to_owned(),
         Mode::Advance => {
             let over = Deadline::after(GONE).poll(Duration::from_millis(10), "its end", || {
@@ -160,7 +160,7 @@ fn destroyed(lab: &Lab) -> Result<String> {
     Ok(format!("its connection ended {noticed}; {told}"))
 }
 
-/// Complains where a domain is left over.
+/// Fails if a domain is left over.
 fn none_left(benches: &[&Bench], what: &str) -> Result<()> {
     let known: Vec<_> = benches.iter().map(|bench| &bench.domain).collect();
     match zombies(&known)?[..] {

@@ -1,4 +1,4 @@
-//! Two bench guests talk to each other: every kind of traffic, and orders that mean nothing.
+//! Two bench guests with every kind of traffic, and orders that make no sense.
 
 use anyhow::{Result, bail};
 use labkit::survival::healthy;
@@ -7,8 +7,7 @@ use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("bench_two_guests", 120, orders)];
 
-/// Orders that are answered by an error, its kind, and the argument that it names, if it is about
-/// one.
+/// Orders that are answered by an error, the error's kind, and the argument that it is about.
 const WRONG: &[(&str, &str, &str)] = &[
     ("", "no-order", ""),
     ("dance", "no-order", ""),
@@ -44,7 +43,7 @@ fn orders(lab: &Lab) -> Result<String> {
             Err(error) => return Err(error),
         }
     }
-    // Odd sizes, so that no write or period ends where a buffer does.
+    // Odd sizes, so that no write or period ends with a buffer.
     for (write, total) in [(1, 1000), (777, 3_000_000), (100_000, 5_000_000)] {
         order(&format!("verify {echo} {write} {total} 0"))?;
     }

@@ -1,4 +1,4 @@
-//! Guests with the least memory they are meant for.
+//! Guests with the smallest memory that they support.
 
 use anyhow::{Result, bail};
 use labkit::lines;

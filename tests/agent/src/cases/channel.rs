@@ -1,4 +1,4 @@
-//! Guests that share memory: the bytes go there, and nothing is different for whoever reads them.
+//! Guests that share memory: their bytes go through it, and applications notice no difference.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,8 +29,8 @@ pub(super) const MODE: Mode = Mode::Original;
 /// The guests' memory in MiB.
 pub(super) const MEMORY_MIB: u64 = 16;
 
-/// Streams in both directions at once, each compared byte by byte. They must have gone through
-/// shared memory: by the channel's own figures, and because the network device did not carry them.
+/// Streams in both directions at once, each compared byte by byte. They must go through shared
+/// memory: the channel counts them and the network device does not.
 fn both_ways(lab: &Lab) -> Result<String> {
     const BYTES: u64 = 20_000_000;
     let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
@@ -46,7 +46,7 @@ fn both_ways(lab: &Lab) -> Result<String> {
         end(order)?;
     }
     let device = a.order("counters")?.number("tx_bytes")? - device;
-    // What A writes: its own stream, and the echo of B's.
+    // A writes its own stream and the echo of B's.
     for (bench, peer) in [(&a, b.guest.ip()), (&b, a.guest.ip())] {
         let status = bench.status()?;
         let (sent, got) = (
@@ -68,7 +68,7 @@ fn both_ways(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// Connections that come and go beside each other, and one that is refused.
+/// Many connections at once that come and go, and one that is refused.
 fn many(lab: &Lab) -> Result<String> {
     let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
     let b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;
@@ -111,7 +111,7 @@ fn mail(lab: &Lab) -> Result<String> {
     let client = mclient::client(lab, &relay, 3, USERS, BYTES, MODE.option());
     let told = mclient::run(&client, &sink, USERS, BYTES)?;
     healthy(&domain)?;
-    // The client has left, and its link with it: the sums remain.
+    // The client has left and its link with it; the sums remain.
     let status = ChannelStatus::of(&domain)?;
     let upgrades = status.of_all("upgrades")?;
     if status.of_all("links")? == 0 || upgrades == 0 {
@@ -121,7 +121,7 @@ fn mail(lab: &Lab) -> Result<String> {
     Ok(format!("{told}; {upgrades} upgrades at the relay"))
 }
 
-/// Who has no channel gets TCP: dom0, and a guest with `vmc=off`.
+/// Peers without a channel get TCP: dom0, and a guest with `vmc=off`.
 fn plain(lab: &Lab) -> Result<String> {
     peer::serve(IpAddr::V4(DOM0))?;
     let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
@@ -150,7 +150,7 @@ fn plain(lab: &Lab) -> Result<String> {
     Ok("dom0 and a guest with vmc=off, every byte compared".into())
 }
 
-/// A peer that is destroyed in mid-transfer takes its own connection with it, and nothing else.
+/// A peer that is destroyed in mid-transfer takes only its own connection with it.
 fn destroyed(lab: &Lab) -> Result<String> {
     let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
     let b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;

@@ -1,5 +1,5 @@
-//! Packets with wrong checksums must not reach an application. Each check first shows that the
-//! same packet with a right checksum does reach it.
+//! Packets with wrong checksums must not reach an application. Each check first shows that the same
+//! packet with the correct checksum does.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("bad_checksums", 90, checksums)];
 
-/// How long an answer that must not come is waited for; right ones come within milliseconds.
+/// How long to watch for an answer that must not come; others come within milliseconds.
 const SILENCE: Duration = Duration::from_millis(700);
 
 fn checksums(lab: &Lab) -> Result<String> {
@@ -48,7 +48,7 @@ impl Wire {
         }
     }
 
-    /// A packet from dom0 to the guest with one byte changed.
+    /// Builds a packet from dom0 to the guest, with one byte changed.
     fn packet(&self, protocol: u8, body: &[u8], flip: Option<usize>) -> Vec<u8> {
         let mut packet = ipv4(DOM0, self.guest.ip(), protocol, 0, body);
         if let Some(at) = flip {
@@ -78,7 +78,7 @@ impl Wire {
                 bail!("a datagram with byte {flip} changed was echoed");
             }
         }
-        // RFC 768: a checksum of zero means that the sender made none.
+        // RFC 768: a checksum of zero means that there is none.
         let mut bare = datagram.clone();
         bare[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
         self.send(&self.packet(UDP, &bare, None))?;
@@ -122,8 +122,8 @@ impl Wire {
             }
             echo_once(&mut stream, b"good").context("the connection afterwards")?;
         }
-        // The same without a change is believed: dom0's stack then no longer understands the
-        // connection, so this comes last.
+        // The unchanged segment is accepted. It comes last, because it puts dom0's own stack out of
+        // step with the connection.
         let next = self.raw.next_segment(&mut stream)?;
         let segment = frame::tcp(DOM0, self.guest.ip(), next, &[], b"EVIL");
         self.send(&self.packet(TCP, &segment, None))?;

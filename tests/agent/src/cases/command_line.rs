@@ -1,4 +1,4 @@
-//! A command line that is wrong is a clear error and the end of the guest, not a silent default.
+//! A wrong command line is a clear error and the end of the guest, not a silent default.
 
 use anyhow::{Context, Result, bail};
 use labkit::lines;
@@ -53,7 +53,8 @@ fn bad(lab: &Lab) -> Result<String> {
 }
 
 fn one(lab: &Lab, number: u8, image: Image, line: &str, named: &str) -> Result<()> {
-    // Without a network: the command line comes first, and the domain is made faster.
+    // Without a network interface the domain is built faster; the command line is read first
+    // anyway.
     let domain = lab.guest_with(image, number, 16, line).offline().start()?;
     let error = domain
         .console()

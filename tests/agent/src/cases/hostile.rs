@@ -1,5 +1,5 @@
-//! Thousands of hostile frames straight onto the guest's interface; afterwards, and in between,
-//! the guest serves as before.
+//! Thousands of hostile frames straight onto the guest's interface; the guest serves meanwhile and
+//! afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
 /// How many frames are sent.
 const FRAMES: u64 = 6000;
 
-/// How many of them go out between two looks at the guest.
+/// How many frames go out between two checks of the guest.
 const BURST: u64 = 500;
 
 /// An MTU above the guest's, so that oversized frames can be sent at all.
@@ -64,7 +64,7 @@ fn hostile(lab: &Lab) -> Result<String> {
             refused += 1;
         }
         if number % 16 == 0 {
-            // The guest's receive ring has 256 slots: frames that netback drops try nothing.
+            // The guest's receive ring has 256 slots: frames that netback drops test nothing.
             std::thread::sleep(Duration::from_millis(2));
         }
         if number % BURST == 0 {
@@ -118,15 +118,15 @@ fn enlarge(vif: &str) -> Result<usize> {
     Ok(mtu + 14)
 }
 
-/// How many frames netback has handed to the guest (sysfs-class-net-statistics: tx_packets; the
-/// interface's sending is the guest's receiving).
+/// Returns how many frames netback has handed to the guest (sysfs-class-net-statistics: tx_packets;
+/// what the interface sends, the guest receives).
 fn delivered(vif: &str) -> Result<u64> {
     let path = format!("/sys/class/net/{vif}/statistics/tx_packets");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
     text.trim().parse().with_context(|| path)
 }
 
-/// Connection requests from hosts that do not exist must not take the port away for long.
+/// Connection requests from hosts that do not exist must not block the port for long.
 fn syn_flood(lab: &Lab) -> Result<String> {
     const REQUESTS: u16 = 300;
     let guest = lab.echo(2, 16, "");

@@ -1,4 +1,4 @@
-//! How a guest ends: asked to, or by its own mistake.
+//! How a guest ends: on request, or by a panic.
 
 use anyhow::{Result, bail};
 use labkit::lines;
@@ -24,7 +24,7 @@ fn poweroff(lab: &Lab) -> Result<String> {
         .wait_for(&poweroff, Deadline::seconds(10))?;
     domain.wait_gone(Deadline::seconds(15))?;
 
-    // A relay with an open session ends as well, and soon.
+    // A relay with an open session ends too, and soon.
     let relay = lab.relay(3, 16, "");
     let domain = relay.start_ready()?;
     let _client = Client::ready(relay.port(25), Deadline::seconds(20))?;
@@ -39,7 +39,7 @@ fn poweroff(lab: &Lab) -> Result<String> {
 fn halt(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
-    // xl has no command for it; the toolstack's tools write the same word (xenstore-paths).
+    // xl has no command for it; other tools write this word (xenstore-paths).
     domain.request("halt")?;
     domain.wait_gone(Deadline::seconds(20))?;
     Ok("gone".into())
@@ -85,7 +85,7 @@ fn panic(lab: &Lab) -> Result<String> {
     Ok(line)
 }
 
-/// What somebody types into `xl console` reaches the guest.
+/// Text typed into `xl console` reaches the guest.
 fn console_input(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;

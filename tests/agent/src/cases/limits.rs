@@ -1,4 +1,4 @@
-//! The relay's limits: what is too long, too large, too many, or only half a line end.
+//! The relay's limits: too long, too large, too many, or only half a line end.
 
 use anyhow::{Context, Result, bail};
 use labkit::mail::body::text_mail;
@@ -11,7 +11,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new("session_limit", 60, sessions),
 ];
 
-/// The largest mail that the guest of these cases takes, in bytes.
+/// The largest mail that the relay takes in these cases, in bytes.
 const MAX_SIZE: usize = 300_000;
 
 fn limits(lab: &Lab) -> Result<String> {
@@ -67,11 +67,11 @@ fn long_command(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// A megabyte without a line end: refused or cut off, but never gathered.
+/// A megabyte without a line end is refused or cut off, but never buffered.
 fn endless_command(mut client: Client) -> Result<()> {
     for _ in 0..64 {
         if client.send(&[b'x'; 16 * 1024]).is_err() {
-            // The relay has had enough and closed.
+            // The relay has closed the connection.
             return Ok(());
         }
     }
@@ -88,8 +88,8 @@ fn long_line() -> Vec<u8> {
     mail
 }
 
-/// The mail is refused for good, with one reply; then the session goes on in step, or ends: after
-/// an end of mail that the two sides may see in different places, ending it is the safe way.
+/// The mail is refused for good, with one reply. The session then goes on in step or ends: if the
+/// two sides may disagree about the end of the mail, ending it is the safe way.
 fn refused_data(mut client: Client, mail: &[u8]) -> Result<()> {
     client.begin_data()?;
     client.send(mail)?;
@@ -164,7 +164,7 @@ fn sessions(lab: &Lab) -> Result<String> {
     if let Some(client) = open.pop() {
         client.quit()?;
     }
-    // The place of a session that ended is free again, soon.
+    // The place of a session that has ended is soon free again.
     deadline.poll(
         std::time::Duration::from_millis(100),
         "a free place",

@@ -1,4 +1,4 @@
-//! Mail through the relay: many at once, and one that is larger than the guest.
+//! Mail through the relay: many at once, and one larger than the guest.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ fn attached(lab: &Lab) -> Result<String> {
     ledger.note(&file, Form::Attachment, 1);
     let arrived = sink.arrived()?;
     ledger.check(&arrived)?;
-    // The relay's own trace, before the one that smtp-sink writes for it (RFC 5321, 4.4).
+    // The relay's own trace header, and the one that smtp-sink adds (RFC 5321, 4.4).
     let traces = arrived
         .iter()
         .map(|mail| mail.headers.matches("\nReceived:").count());
@@ -48,8 +48,8 @@ fn parallel(lab: &Lab) -> Result<String> {
 }
 
 fn twenty(lab: &Lab) -> Result<String> {
-    // Kept: a relay still counts a session that is closing, and a new one beside it is one too
-    // many.
+    // Kept, because a relay still counts a session that is closing: with a new one beside it there
+    // would be too many.
     many(lab, 60, Sessions::Kept(20), 50_000)
 }
 

@@ -1,4 +1,4 @@
-//! Mail from guest to guest: mclient hands it to the relay, the relay to dom0.
+//! Mail from guest to guest: mclient sends it to the relay, the relay to dom0.
 
 use anyhow::{Context, Result, bail};
 use labkit::lines;
@@ -9,10 +9,10 @@ use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("mclient_relay", 150, send)];
 
-/// Users; their mails are as many as its square.
+/// The number of users; they send its square of mails.
 const USERS: u64 = 3;
 
-/// Bytes of the attached file: no multiple of a line, so that the last one is short.
+/// Bytes of the attached file: not a multiple of a line, so that the last line is short.
 const BYTES: usize = 300_001;
 
 fn send(lab: &Lab) -> Result<String> {
@@ -26,7 +26,7 @@ fn send(lab: &Lab) -> Result<String> {
     Ok(told)
 }
 
-/// A client with `n` users at 10.0.0.`number`, whose mails go to `relay`.
+/// Returns a client at 10.0.0.`number` with `n` users, whose mails go to `relay`.
 pub(super) fn client(
     lab: &Lab,
     relay: &Guest,
@@ -39,7 +39,7 @@ pub(super) fn client(
     lab.mclient(number, 16, options.trim_end())
 }
 
-/// Runs the client to its end and compares what arrived; returns what the client says.
+/// Runs the client to its end and compares what arrived; returns the client's own summary.
 pub(super) fn run(client: &Guest, sink: &Sink, n: u64, bytes: usize) -> Result<String> {
     let domain = client.start()?;
     let line = domain
@@ -61,7 +61,7 @@ pub(super) fn run(client: &Guest, sink: &Sink, n: u64, bytes: usize) -> Result<S
     Ok(format!("{}; by hash", told.trim_end()))
 }
 
-/// Every mail once, each with its own file.
+/// Fails unless every mail arrived once, with its own file.
 fn compare(arrived: &[Arrived], mails: u64, bytes: usize) -> Result<()> {
     let mut missing: Vec<u64> = (1..=mails).collect();
     for mail in arrived {
@@ -81,8 +81,8 @@ fn compare(arrived: &[Arrived], mails: u64, bytes: usize) -> Result<()> {
     }
 }
 
-/// The file that mail `number` carries (appliances/mclient/src/mail.rs): the guests' pattern from
-/// a byte on that depends on the number.
+/// Returns the file that mail `number` carries (appliances/mclient/src/mail.rs): the guests'
+/// pattern from an offset that depends on the number.
 fn file_of(number: u64, bytes: usize) -> Vec<u8> {
     let from = number * 4099;
     (from..from + bytes as u64)

@@ -1,4 +1,4 @@
-//! The cases of the `test` scenario, by subject. Each makes its own guests and leaves none.
+//! The cases of the `test` scenario, by subject. Each boots its own guests and leaves none behind.
 
 mod advance;
 mod bench;
@@ -41,7 +41,7 @@ pub(crate) const RELEASE: &[&str] = &[
     "live_migration",
 ];
 
-/// Returns every case, in the order in which they run: what others rest on comes first.
+/// Returns every case, in the order in which they run: the basics come first.
 pub(crate) fn all() -> Vec<Case> {
     [
         boot::CASES,

@@ -1,4 +1,4 @@
-//! Addresses from DHCP and names from DNS, with dnsmasq(8) as the server.
+//! Addresses by DHCP and names by DNS, with dnsmasq(8) as the server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -9,7 +9,7 @@ use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("ping", 90, both)];
 
-/// Data bytes per request: ping's own choice, none at all, and the most that an MTU of 1500 takes.
+/// Data bytes per request: ping's default, none, and the most that fits an MTU of 1500.
 const SIZES: [usize; 3] = [56, 0, 1452];
 
 fn both(lab: &Lab) -> Result<String> {

@@ -1,4 +1,4 @@
-//! The mail programs without a relay between them: what the other cases believe about them.
+//! The mail programs without a relay between them, which the other cases rely on.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -47,7 +47,7 @@ fn sizes(lab: &Lab) -> Result<String> {
             if came { "echoed" } else { "no answer" }
         ));
     }
-    // Whatever it does with fragments, it goes on.
+    // Whatever the guest does with fragments, it goes on.
     if !echo(&client, 100, seed)? {
         bail!("no echo after the fragmented datagrams");
     }

@@ -25,12 +25,13 @@ fn down_up(lab: &Lab) -> Result<String> {
             bail!("replies come through an interface that is down");
         }
         set(&vif, "up")?;
-        // The bridge's port forwards after its delay, and the guest's neighbour may be looked up.
+        // The bridge's port forwards after a delay, and the guest's neighbour entry may need a
+        // look-up.
         reachable(to, Deadline::seconds(15))?;
         echo_once(&mut stream, b"after")
             .with_context(|| format!("the connection opened before, round {round}"))?;
     }
-    // Up and down with data under way: the connection carries on by retransmission.
+    // Down and up with data under way: the connection recovers by retransmission.
     let server = guest.port(7);
     let flow = std::thread::spawn(move || {
         let deadline = Deadline::seconds(50);

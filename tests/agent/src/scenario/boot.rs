@@ -1,4 +1,4 @@
-//! `boot`: one domU from an image, its console in the log, for a number of seconds.
+//! `boot`: runs one domU from an image for some seconds, with its console in the log.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use labkit::protocol::IMAGE_FOLDER;
 use labkit::scenario::Work;
 use labkit::{Deadline, Domain, Lab, Scenario};
 
-/// How often new console text is passed on and the domain looked for.
+/// The interval at which new console text is passed on and the domain looked at.
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -71,7 +71,7 @@ fn run(lab: &Lab) -> Result<String> {
     let end = loop {
         let over = deadline.passed();
         let entry = domain.entry()?;
-        // The row was read first, so the console of an ended domain is complete.
+        // The row was read first, so the console of a domain that has ended is complete.
         let last = over || entry.as_ref().is_none_or(Entry::ended);
         let (text, next) = domain.console().since(shown, last);
         shown = next;

@@ -1,5 +1,6 @@
-//! `hostile`: a guest attacks another of its host by the channel's protocol (`tests/hostile`), attack
-//! by attack. The victim closes links and counts why; what others have with it goes on.
+//! `hostile`: a guest attacks another on its host by the channel's protocol (`tests/hostile`),
+//! attack by attack. The victim closes links and counts the causes; its connections with others go
+//! on.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,7 +35,7 @@ labkit::parameters! {
     /// What `hostile` can be told.
     struct Parameters {
         /// The attacks to make; none for all.
-        only: Vec<String> = Vec::new(), in Names(Attack::ALL.iter().map(|a| a.name()).collect());
+        only: Vec<String> = Vec::new(), in Names { what: "attack", known: Attack::ALL.iter().map(|a| a.name()).collect() };
         /// The seed of everything random.
         seed: u64 = DEFAULT_SEED;
     }
@@ -51,14 +52,14 @@ const VICTIM: u8 = 2;
 const FRIEND: u8 = 3;
 const ATTACKER: u8 = 4;
 
-/// How long the victim may take to have everything back: a dead peer is seen within 5 s where no
-/// connection uses the link, and what a peer keeps is given up after another.
+/// How long the victim may take to have everything back. It notices a dead peer within 5 s if no
+/// connection uses the link, and gives up what a peer keeps after another 5 s.
 const AFTERMATH: Duration = Duration::from_secs(10);
 
 /// What the victim has counted.
 struct Tally {
     status: ChannelStatus,
-    /// Without those of the network device, whose pool grows under load.
+    /// Grants without those of the network device, whose pool grows under load.
     grants: u64,
     ports: u64,
 }
@@ -74,21 +75,22 @@ impl Tally {
         })
     }
 
-    /// The same, if nothing were in quarantine.
+    /// The same tally without the pages in quarantine.
     fn without_quarantine(mut self) -> Result<Self> {
         self.grants -= self.status.of_all("quarantined")?;
         Ok(self)
     }
 
-    /// Links that ended for a reason since `before`.
+    /// Returns how many links ended because of `cause` since `before`.
     fn ended(&self, cause: Cause, before: &Self) -> Result<u64> {
         Ok(self.status.ended(cause)? - before.status.ended(cause)?)
     }
 
-    /// Why this is not what is to be seen after `attack`; `first` was seen before all attacks.
+    /// Returns how this differs from what is expected after `attack`, if it does; `first` was taken
+    /// before all attacks.
     fn differs(&self, attack: Attack, before: &Self, first: &Self) -> Result<Option<String>> {
         for cause in Cause::ALL {
-            // An attacker that says that it is suspended leaves links behind in that state.
+            // An attacker that claims to be suspended leaves links behind in that state.
             if matches!(cause, Cause::Suspended | Cause::PeerSuspended) {
                 continue;
             }
@@ -124,10 +126,10 @@ impl Tally {
     }
 }
 
-/// Attack by attack, under two streams that have nothing to do with them.
+/// Runs the attacks under two streams of bystanders.
 fn attacked(lab: &Lab) -> Result<String> {
     let Parameters { only, seed } = lab.parameters()?;
-    // Rings of one size, so that what the honest guests hold stays the same.
+    // All rings have one size, so that what the honest guests hold stays the same.
     let options = format!("{} vmc_ring=16 vmc_memory=4096", MODE.option());
     let victim = lab.echo(VICTIM, 16, &options);
     let domain = victim.start_ready()?;
@@ -151,7 +153,7 @@ fn attacked(lab: &Lab) -> Result<String> {
                 let why = format!("{name}: {error:#}");
                 lab.report.log(format!("failed: {why}"));
                 failed.push(why);
-                // What comes after it is measured by what it has left.
+                // Later attacks are measured against what this one has left.
                 first = Tally::of(&domain)?.without_quarantine()?;
             }
         }
@@ -182,7 +184,7 @@ fn attacked(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// Ends the honest guest's stream; the bytes that came back.
+/// Ends the honest guest's stream; returns the bytes that came back.
 fn finish(mut friend: Bench, stream: JoinHandle<Result<Answer>>) -> Result<u64> {
     friend.order("stop")?;
     let bytes = end(stream).context("the honest guest's stream")?;
@@ -190,8 +192,7 @@ fn finish(mut friend: Bench, stream: JoinHandle<Result<Answer>>) -> Result<u64> 
     bytes.number("bytes")
 }
 
-/// Lets a guest carry out an attack, and waits until the victim is as it was, but for what it has
-/// counted.
+/// Runs one attack and waits until the victim is as it was, except for its counts.
 fn one(
     lab: &Lab,
     attack: Attack,
@@ -230,7 +231,7 @@ fn one(
     settled?;
     let text = victim.console().text();
     for &(cause, count) in attack.causes() {
-        // An address that is not the peer's is counted, and ends no link.
+        // An address that is not the peer's is counted but ends no link.
         if cause == Cause::WrongAddress {
             continue;
         }
@@ -242,7 +243,7 @@ fn one(
     Ok(told)
 }
 
-/// Pages that the victim's network device has granted, as its last answer to `status` says.
+/// Returns the pages that the victim's network device has granted, by its last answer to `status`.
 fn device_pages(victim: &Domain) -> Result<u64> {
     let text = victim.console().text();
     let line = text
@@ -252,7 +253,7 @@ fn device_pages(victim: &Domain) -> Result<u64> {
     pages.with_context(|| format!("no pages in {line:?}"))
 }
 
-/// A domain's UUID.
+/// Returns a domain's UUID.
 fn uuid(domain: &Domain) -> Result<String> {
     let node = format!("/local/domain/{}/vm", domain.running()?.id);
     let path = run_ok("xenstore-read", &[&node], Duration::from_secs(20))?;

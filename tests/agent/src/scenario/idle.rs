@@ -1,4 +1,4 @@
-//! `idle`: the CPU time that guests with nothing to do use in a minute.
+//! `idle`: the CPU time that idle guests use in a minute.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -35,14 +35,14 @@ fn run(lab: &Lab) -> Result<String> {
     lab.report.phase("boot");
     let relay = lab.relay(2, 16, "");
     let domain = relay.start_ready()?;
-    // One short session first: an idle guest that has never worked shows less.
+    // One short session first: a guest that has never worked shows less.
     Client::ready(relay.port(25), Deadline::seconds(20))?.quit()?;
     let mut guests = vec![("relay", domain)];
     let echo = lab.echo(3, 16, "");
     if echo.has_image() {
         guests.push(("echo", echo.start_ready()?));
     }
-    // TIME-WAIT, duplicate address detection and the like come to an end.
+    // Until TIME-WAIT, duplicate address detection and the like are over.
     sleep(Duration::from_secs(15));
     lab.report.phase(format!("idle for {} s", params.seconds));
     let before = used(&guests)?;

@@ -1,5 +1,5 @@
-//! `run`: the product's main job. A relay with 16 MiB between real clients and a real server;
-//! every body that arrives is compared by hash with the one that was sent.
+//! `run`: the product's main job. A relay with 16 MiB stands between real clients and a real
+//! server; every body that arrives is compared by hash with the one that was sent.
 
 use std::thread;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 /// The relay's memory.
 const MEMORY_MIB: u64 = 16;
 
-/// The mails: a name for the size, its bytes, and how many smtp-source sends. Swaks sends one more
+/// The mails: a name for the size, the bytes, and how many smtp-source sends. Swaks sends one more
 /// of each, as an attachment.
 const SIZES: [(&str, usize, usize); 3] = [
     ("1_kb", 1024, 20),
@@ -29,15 +29,15 @@ const SIZES: [(&str, usize, usize); 3] = [
     ("3_mb", 3 * 1024 * 1024, 4),
 ];
 
-/// The mails that are under way while the relay migrates: their bytes, and how many smtp-source
-/// sends before it is asked whether the migration is over.
+/// The mails under way while the relay migrates: their bytes, and how many smtp-source sends
+/// between two checks whether the migration is over.
 const MOVING_BYTES: usize = 3 * 1024 * 1024;
 const MOVING_MAILS: usize = 4;
 
 /// How many sessions smtp-source opens at once.
 const SESSIONS: Sessions = Sessions::Reconnecting(4);
 
-/// The longest that one client may take.
+/// The limit of one client.
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);
 
 pub(crate) const SCENARIO: Scenario = Scenario {

@@ -37,11 +37,11 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 labkit::parameters! {
     /// What `test` can be told.
     struct Parameters {
-        /// Which cases there are to run.
+        /// The set of cases.
         cases: Cases = Cases::All;
-        /// The cases to run of these; none for all.
-        only: Vec<String> = Vec::new(), in Names(cases::all().iter().map(|case| case.name).collect());
-        /// Which share of these to run; other machines take the others.
+        /// The cases of this set to run; none for all.
+        only: Vec<String> = Vec::new(), in Names { what: "case", known: cases::all().iter().map(|case| case.name).collect() };
+        /// The share of these to run; other machines run the other shares.
         share: Option<Share> = None;
         /// The channel's mode in cases that can do with several.
         mode: Mode = DEFAULT_MODE, in [Mode::Original, Mode::Advance];

@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 
 use crate::addresses::{self, BRIDGE};
 
-/// What the toolstack does when a domain has ended, for each way of ending.
+/// What the toolstack does when a domain has ended in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnEnd {
     /// The domain is removed.
     Destroy,
     /// The domain is built again.
     Restart,
-    /// The domain stays for inspection, without running.
+    /// The domain is kept for inspection and does not run.
     Preserve,
 }
 
@@ -51,7 +51,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The file's text. A double quote or a line break cannot be written in it, and is an error.
+    /// Returns the file's text. A double quote, a backslash or a line break in a value is an error,
+    /// because xl's syntax cannot express it.
     pub fn text(&self) -> Result<String> {
         let mut text = String::from("type = \"pv\"\n");
         for (key, value) in [

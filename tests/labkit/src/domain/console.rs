@@ -12,14 +12,15 @@ use anyhow::{Result, bail};
 use crate::deadline::Deadline;
 use crate::process::tail;
 
-/// Where xenconsoled, started with `--log=guest`, keeps one file per guest.
+/// The folder in which xenconsoled, started with `--log=all`, keeps one file per guest.
 pub const FOLDER: &str = "/var/log/xen/console";
 
-/// How often the file is looked at while waiting. The guest's own speed does not depend on it.
+/// The interval between two looks at the file. The guest's own speed does not depend on it.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The console text of one guest. A restarted domain of its name continues the file; a domain that
-/// was migrated or restored may continue in another one ([`Self::continue_in`]). Clones follow.
+/// was migrated or restored may continue in another file ([`Self::continue_in`]). Clones share
+/// this.
 #[derive(Clone, Debug)]
 pub struct Console {
     parts: Arc<Mutex<Vec<Part>>>,
@@ -29,7 +30,7 @@ pub struct Console {
 #[derive(Clone, Debug)]
 struct Part {
     path: PathBuf,
-    /// Where in the file it begins. It ends where the next part in the same file begins.
+    /// Its first byte in the file. It ends where the next part in the same file begins.
     offset: u64,
 }
 
@@ -47,13 +48,13 @@ impl Console {
         }
     }
 
-    /// The console that the guest called `name` has had since it was migrated to this host:
-    /// xenconsoled names the file when it first sees the domain, which xl still calls so.
+    /// The console of the guest called `name` after it was migrated to this host. xenconsoled names
+    /// the file when it first sees the domain, while xl still calls it `NAME--incoming`.
     pub fn incoming(name: &str) -> Self {
         Self::of(&format!("{name}--incoming"))
     }
 
-    /// The text goes on in the file of `other`, from byte `offset` of it.
+    /// Continues the text in the file of `other`, from its byte `offset`.
     pub fn continue_in(&self, other: &Self, offset: u64) {
         let path = other.parts().last().map(|part| part.path.clone());
         if let Some(path) = path {
@@ -61,15 +62,15 @@ impl Console {
         }
     }
 
-    /// The bytes in the file that is written to now.
+    /// Returns the size of the file that the guest writes to now.
     pub fn bytes(&self) -> u64 {
         let path = self.parts().last().map(|part| part.path.clone());
         let file = path.and_then(|path| fs::metadata(path).ok());
         file.map_or(0, |file| file.len())
     }
 
-    /// All whole lines so far, without carriage returns. What the guest is still writing is not
-    /// among them: half a line would be taken for one that says less.
+    /// Returns all whole lines so far, without carriage returns. A line that the guest is still
+    /// writing is left out: a reader would take it for a shorter one.
     pub fn text(&self) -> String {
         self.since(0, false).0
     }
@@ -78,13 +79,13 @@ impl Console {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes there are in all, as an offset for [`Self::since`].
+    /// Returns the number of bytes so far, as an offset for [`Self::since`].
     pub fn end(&self) -> usize {
         let bounds = self.bounds();
         bounds.iter().map(|(_, piece)| piece.len()).sum()
     }
 
-    /// The files of all parts, in order, and where in each the part begins and ends.
+    /// Returns the file of each part, in order, and the part's range in it.
     fn bounds(&self) -> Vec<(PathBuf, Range<usize>)> {
         let parts = self.parts();
         let bounds = parts.iter().enumerate().map(|(number, part)| {
@@ -100,8 +101,8 @@ impl Console {
         bounds.collect()
     }
 
-    /// The bytes of all parts, in order, from byte `offset` on. What lies before is not read: the
-    /// guests share their processor with this, and a console grows.
+    /// Reads the bytes of all parts, in order, from byte `offset`. Earlier bytes are skipped,
+    /// because the guests share their processor with the agent and a console only grows.
     fn contents(&self, offset: usize) -> Vec<u8> {
         let mut contents = Vec::new();
         let mut skip = offset;
@@ -115,7 +116,7 @@ impl Console {
                 file.seek(SeekFrom::Start(begin))?;
                 file.take(wanted as u64).read_to_end(&mut contents)
             };
-            // A file that cannot be read has nothing in it yet.
+            // A file that cannot be read is still empty.
             if wanted > 0 {
                 read().unwrap_or_default();
             }
@@ -123,13 +124,13 @@ impl Console {
         contents
     }
 
-    /// Its last lines, for an error message.
+    /// Returns its last lines, for an error message.
     pub fn tail(&self) -> String {
         tail(&self.since(0, true).0, 15)
     }
 
-    /// The whole lines from byte `offset` on, and where the next call continues. With `rest`, also
-    /// a line that has no end yet.
+    /// Returns the whole lines from byte `offset`, and the offset for the next call. With `rest`,
+    /// an unfinished line is included.
     pub fn since(&self, offset: usize, rest: bool) -> (String, usize) {
         let mut new = self.contents(offset);
         if !rest {
@@ -140,10 +141,10 @@ impl Console {
         (text, offset + new.len())
     }
 
-    /// Removes what an earlier guest of the name left.
+    /// Removes the files of an earlier guest of the name.
     pub fn clear(&self) {
         for part in self.parts().iter() {
-            // There is nothing to remove the first time.
+            // The first guest of the name finds no file.
             let _ = fs::remove_file(&part.path);
         }
     }
@@ -153,7 +154,7 @@ impl Console {
         self.wait_since(0, text, deadline)
     }
 
-    /// Waits until `text` has been printed behind byte `offset` and returns its whole line.
+    /// Waits until `text` has been printed after byte `offset` and returns its whole line.
     pub fn wait_since(&self, mut offset: usize, text: &str, deadline: Deadline) -> Result<String> {
         let found = deadline.poll(PAUSE, &format!("{text:?} on the console"), || {
             let (new, next) = self.since(offset, false);

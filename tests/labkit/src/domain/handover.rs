@@ -1,4 +1,4 @@
-//! What a guest says about moving its connections from memory to memory, or to TCP, when one end
+//! What a guest reports about moving its connections to other memory, or to TCP, when one end
 //! migrates: a line for each phase and link.
 
 use std::net::Ipv4Addr;
@@ -14,15 +14,15 @@ pub struct Handover {
     pub peer: Ipv4Addr,
     /// The phase's name.
     pub phase: String,
-    /// The offset in the stream, or what the guest says in its place.
+    /// The offset in the stream, or what the guest prints in its place.
     pub offset: String,
     /// Microseconds since the early notice.
     pub us: u64,
 }
 
 impl Handover {
-    /// Every hand-over in `console`. A guest that tells nothing has none, and a line that is not
-    /// understood is left out: the trace explains figures and decides nothing.
+    /// Reads every hand-over phase in `console`. A line that cannot be parsed is skipped: the trace
+    /// explains figures and decides nothing.
     pub fn all(console: &str) -> Vec<Self> {
         console.lines().filter_map(Self::find).collect()
     }

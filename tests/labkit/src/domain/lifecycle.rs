@@ -1,4 +1,4 @@
-//! What a guest says about its suspends: a line of figures after each, and one when asked.
+//! What a guest reports about its suspends: a line of figures after each, and one on demand.
 
 use anyhow::{Context, Result, bail};
 
@@ -23,16 +23,16 @@ pub enum Channel {
 }
 
 /// A guest's account of one suspend. Times are microseconds of the guest's clock since the request;
-/// that clock stands still between hypercall and return.
+/// that clock stops between hypercall and return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspend {
-    /// Its number, from 1 on.
+    /// Its number, from 1.
     pub number: u64,
     /// How it ended.
     pub outcome: Outcome,
-    /// How it was asked for.
+    /// How the toolstack asked for it.
     pub channel: Channel,
-    /// Microseconds between the request and the end of what was under way.
+    /// Work under way has ended.
     pub settled_us: Option<u64>,
     /// Everything is at rest.
     pub quiesced_us: Option<u64>,
@@ -46,16 +46,16 @@ pub struct Suspend {
     pub vif_connected_us: Option<u64>,
     /// The first frame has come in.
     pub first_frame_us: Option<u64>,
-    /// The first acknowledgement of TCP has.
+    /// The first TCP acknowledgement has come in.
     pub first_ack_us: Option<u64>,
-    /// CPU time of the guest itself between request and first frame, in microseconds.
+    /// The guest's own CPU time between request and first frame, in microseconds.
     pub own_us: Option<u64>,
     /// Wall-clock milliseconds between hypercall and return.
     pub away_ms: Option<u64>,
 }
 
 impl Suspend {
-    /// The suspend that a console line tells of, if it does.
+    /// Parses a console line; returns `None` if it is not about a suspend.
     pub fn find(line: &str) -> Result<Option<Self>> {
         let Some((_, text)) = line.split_once(lines::SUSPEND.text) else {
             return Ok(None);
@@ -64,7 +64,7 @@ impl Suspend {
         suspend.map(Some)
     }
 
-    /// Every suspend that a console tells of, in order.
+    /// Parses every suspend in a console, in order.
     pub fn all(console: &str) -> Result<Vec<Self>> {
         let lines = console
             .lines()
@@ -107,20 +107,20 @@ impl Suspend {
         Ok(suspend)
     }
 
-    /// Milliseconds of wall clock from the hypercall to the first frame: the time away, and the
-    /// guest's own way from the return on.
+    /// Returns the wall-clock milliseconds from the hypercall to the first frame: the time away
+    /// plus the guest's own time after the return.
     pub fn hypercall_to_first_frame_ms(&self) -> Option<f64> {
         let after = self.first_frame_us?.checked_sub(self.return_us?)?;
         Some(self.away_ms? as f64 + after as f64 / 1000.0)
     }
 }
 
-/// What a guest counts of itself when `status` is typed.
+/// A guest's counts, as it prints them for `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     /// Suspends that ended in a new domain or were cancelled.
     pub suspends: u64,
-    /// Of these, cancelled.
+    /// How many of these were cancelled.
     pub cancelled: u64,
     /// Grant references in use.
     pub grants: u64,
@@ -135,7 +135,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// The counts in a console line, as it stands after [`lines::STATUS_COUNTS`].
+    /// Parses the console line with [`lines::STATUS_COUNTS`].
     pub fn parse(line: &str) -> Result<Self> {
         let read = || {
             let text = line.split_once(lines::STATUS_COUNTS.text)?.1;
@@ -158,7 +158,7 @@ impl Counts {
         read().with_context(|| format!("not the counts of a guest: {line:?}"))
     }
 
-    /// What must not change however often the guest is suspended: grants, ports, free frames.
+    /// Returns the counts that no suspend may change: grants, ports, free frames.
     pub fn kept(&self) -> [u64; 3] {
         [self.grants, self.ports, self.free_frames]
     }
@@ -172,7 +172,8 @@ fn outcome_of(text: &str) -> Result<Outcome> {
     }
 }
 
-/// The number between `name` and `unit`; a dash stands for what did not happen.
+/// Parses the number between `name` and `unit`; a dash, for a phase that was not reached, is
+/// `None`.
 fn figure(field: &str, name: &str, unit: &str) -> Result<Option<u64>> {
     let value = field
         .strip_prefix(name)

@@ -1,4 +1,4 @@
-//! What `xl list` says about a domain.
+//! The output of `xl list`.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -12,25 +12,25 @@ pub struct Entry {
     pub id: u32,
     /// Its memory in MiB.
     pub memory_mib: u64,
-    /// The letters r, b, p, s, c, d of xl(1), each where it applies and a dash elsewhere.
+    /// The letters r, b, p, s, c, d of xl(1), with a dash for each that does not apply.
     pub flags: String,
     /// The CPU time it has used, in seconds, with one decimal.
     pub cpu_s: f64,
 }
 
 impl Entry {
-    /// True when the domain has crashed and is kept.
+    /// Whether the domain has crashed and is kept.
     pub fn crashed(&self) -> bool {
         self.flags.contains('c')
     }
 
-    /// True when the domain no longer runs, for whatever reason.
+    /// Whether the domain has ended, for whatever reason, and is kept.
     pub fn ended(&self) -> bool {
         self.flags.contains(['s', 'c', 'd'])
     }
 }
 
-/// The rows of `xl list`, whose columns are name, ID, Mem, VCPUs, State and Time(s).
+/// Parses the output of `xl list`, whose columns are name, ID, Mem, VCPUs, State and Time(s).
 pub fn parse(text: &str) -> Result<Vec<Entry>> {
     text.lines()
         .filter(|line| !line.starts_with("Name ") && !line.trim().is_empty())

@@ -1,7 +1,8 @@
-//! Domains of the lab: made with `xl create`, gone when dropped.
+//! Domains of the lab: made with `xl create`, destroyed when dropped.
 //!
-//! [`config`] writes the domain's file, [`list`] reads `xl list`, [`console`] reads the guest's
-//! console, [`lifecycle`] what it says there about suspends; [`Domain`] ties them together.
+//! [`config`] writes the domain's file, [`list`] parses `xl list`, [`console`] reads the guest's
+//! console, [`lifecycle`] and [`handover`] parse what the guest prints there about suspends and
+//! hand-overs; [`Domain`] ties them together.
 
 pub mod config;
 pub mod console;
@@ -21,14 +22,15 @@ use config::Config;
 use console::Console;
 use list::Entry;
 
-/// Toolstack commands answer within seconds; under software emulation with a busy guest, more.
+/// The limit of a toolstack command. It takes seconds, and more under emulation with a busy guest.
 const XL_LIMIT: Duration = Duration::from_secs(60);
 
-/// `xl shutdown` and `xl reboot` wait up to a minute for the guest to take note of the request
-/// (libxl_domain.c:libxl__domain_pvcontrol): a guest that has not in this time has failed.
+/// The limit of `xl shutdown` and `xl reboot`, which would wait up to a minute for the guest to
+/// acknowledge (libxl_domain.c:libxl__domain_pvcontrol). A guest that takes longer than this has
+/// failed.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
-/// How often `xl list` is asked while waiting. Each call is a process of its own.
+/// The interval between two calls of `xl list` while waiting. Each call is a process of its own.
 const LIST_PAUSE: Duration = Duration::from_millis(150);
 
 /// A running or ended domU.
@@ -36,7 +38,7 @@ const LIST_PAUSE: Duration = Duration::from_millis(150);
 pub struct Domain {
     /// The domain's name.
     pub name: String,
-    /// When `xl create` was seen to end.
+    /// When `xl create` ended.
     pub created: Instant,
     /// How long `xl create` took.
     pub create_took: Duration,
@@ -49,7 +51,7 @@ impl Domain {
         Self::create_with(config, &[])
     }
 
-    /// Builds the domain but does not start it: [`Self::unpause`] does.
+    /// Builds the domain without starting it, which is left to [`Self::unpause`].
     pub fn create_paused(config: &Config) -> Result<Self> {
         Self::create_with(config, &["-p"])
     }
@@ -66,7 +68,7 @@ impl Domain {
         let output = run("xl", &arguments, XL_LIMIT);
         let _ = fs::remove_file(&file);
         let output = output?;
-        // Guard first: a domain that was half built is removed on the way out.
+        // The guard comes first: a half-built domain is then removed on the way out.
         let domain = Self {
             name: config.name.clone(),
             created: output.ended,
@@ -84,12 +86,12 @@ impl Domain {
         &self.console
     }
 
-    /// Its row of `xl list`, or `None` when it is gone.
+    /// Returns its row of `xl list`, or `None` if it is gone.
     pub fn entry(&self) -> Result<Option<Entry>> {
         Ok(all()?.into_iter().find(|entry| entry.name == self.name))
     }
 
-    /// Its row; a domain that is gone is an error.
+    /// Returns its row; fails if the domain is gone or has ended.
     pub fn running(&self) -> Result<Entry> {
         let entry = self.entry()?;
         let entry = entry.with_context(|| format!("the domain {} is gone", self.name))?;
@@ -99,7 +101,7 @@ impl Domain {
         Ok(entry)
     }
 
-    /// The name of its network interface in dom0.
+    /// Returns the name of its network interface in dom0.
     pub fn vif(&self) -> Result<String> {
         Ok(format!("vif{}.0", self.running()?.id))
     }
@@ -119,7 +121,7 @@ impl Domain {
         self.xl("reboot").map(drop)
     }
 
-    /// Writes `request` to the guest's `control/shutdown`, for requests xl has no command for.
+    /// Writes `request` to the guest's `control/shutdown`, for requests that xl has no command for.
     pub fn request(&self, request: &str) -> Result<()> {
         let path = format!("/local/domain/{}/control/shutdown", self.running()?.id);
         run_ok("xenstore-write", &[&path, request], XL_LIMIT).map(drop)
@@ -145,7 +147,7 @@ impl Domain {
         })
     }
 
-    /// Waits until the domain has ended and is kept, and returns its row.
+    /// Waits until the domain has ended and is kept; returns its row.
     pub fn wait_ended(&self, deadline: Deadline) -> Result<Entry> {
         let what = format!("{} to end", self.name);
         deadline.poll(LIST_PAUSE, &what, || {
@@ -166,12 +168,12 @@ impl Domain {
 
 impl Drop for Domain {
     fn drop(&mut self) {
-        // The domain may be gone already: then xl complains, and all is well.
+        // xl fails if the domain is gone already, which is fine.
         let _ = run("xl", &["destroy", &self.name], XL_LIMIT);
     }
 }
 
-/// All domains, dom0 included.
+/// Lists all domains, dom0 included.
 pub fn all() -> Result<Vec<Entry>> {
     list::parse(&run_ok("xl", &["list"], XL_LIMIT)?)
 }
@@ -181,29 +183,29 @@ pub fn destroy(which: &str) -> Result<()> {
     run_ok("xl", &["destroy", which], XL_LIMIT).map(drop)
 }
 
-/// Removes every domain but dom0, and says which they were.
+/// Destroys every domain but dom0; returns their names.
 pub fn destroy_all() -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in all()?.into_iter().filter(|entry| entry.id != 0) {
-        // By domid: a domain that is half gone has no name.
+        // By domid, because a domain that is half gone has no name.
         let _ = run("xl", &["destroy", &entry.id.to_string()], XL_LIMIT);
         names.push(entry.name);
     }
     Ok(names)
 }
 
-/// Xen's version, as `xl info` gives it.
+/// Returns Xen's version, as `xl info` gives it.
 pub fn xen_version() -> Result<String> {
     info("xen_version")
 }
 
-/// Whether this Xen can migrate PV guests live. It logs which pages one writes to with shadow page
+/// Whether this Xen can migrate PV guests live. It tracks their dirty pages with shadow page
 /// tables, which a build may lack (xen/arch/x86/sysctl.c:arch_do_physinfo tells the toolstack).
 pub fn can_migrate_live() -> Result<bool> {
     Ok(info("virt_caps")?.split(' ').any(|word| word == "shadow"))
 }
 
-/// One line of `xl info`.
+/// Returns one value of `xl info`.
 fn info(name: &str) -> Result<String> {
     let info = run_ok("xl", &["info"], XL_LIMIT)?;
     info.lines()

@@ -10,13 +10,13 @@ use super::protocol::{Answer, Request, read_line, write_line};
 use crate::addresses::SECOND_DOM0;
 use crate::deadline::Deadline;
 
-/// How long one attempt to connect takes, so that a host that was silent is soon found again.
+/// The limit of one attempt to connect, short so that a host that was silent is soon found again.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
-/// Between two attempts to connect.
+/// The pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Asks the second host, and waits for its answer until `deadline`.
+/// Sends a request to the second host and waits for its answer until `deadline`.
 pub(super) fn ask(request: &Request, deadline: Deadline) -> Result<Answer> {
     let address = SocketAddr::from((SECOND_DOM0, CONTROL_PORT));
     let answer = attempt(address, request, deadline);
@@ -27,7 +27,7 @@ pub(super) fn ask(request: &Request, deadline: Deadline) -> Result<Answer> {
 }
 
 fn attempt(address: SocketAddr, request: &Request, deadline: Deadline) -> Result<Answer> {
-    // Only connecting is tried again: a request that was sent may have been carried out.
+    // Only connecting is retried: a request that was sent may have been carried out.
     let mut stream = deadline.poll(PAUSE, "a connection", || {
         let limit = ATTEMPT.min(deadline.socket_timeout());
         Ok(TcpStream::connect_timeout(&address, limit).ok())

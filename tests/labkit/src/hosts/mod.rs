@@ -1,9 +1,9 @@
 //! Two hosts on one network: what the second one does for the first.
 //!
-//! Scenarios run on the first host and use [`RemoteHost`]. On the second one [`serve`] answers the
-//! requests that [`protocol`] defines, one for each connection, and [`ask`] is the other end of
-//! that. A migration takes a [`receiver`] on the one host, [`sender`] on the other, and
-//! `agent connect` ([`transport`]) as the way from `xl migrate` to the receiver.
+//! Scenarios run on the first host and use [`RemoteHost`]. On the second host [`serve`] answers the
+//! requests that [`protocol`] defines, one for each connection; [`ask`] sends them. A migration
+//! needs a [`receiver`] on one host, a [`sender`] on the other, and `agent connect` ([`transport`])
+//! between `xl migrate` and the receiver.
 
 mod ask;
 mod protocol;
@@ -17,7 +17,7 @@ pub use protocol::{Fault, FaultKind, Receipt, Sent};
 pub use remote::{Moved, RemoteHost};
 pub use transport::SILENCE;
 
-/// Where the second host's agent takes requests.
+/// The port on which the second host's agent takes requests.
 const CONTROL_PORT: u16 = 8001;
 
 /// The network card that leads to the other host.

@@ -14,53 +14,53 @@ use crate::meter::StreamReport;
 /// The longest line either side reads, in bytes.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// How much text of a console or of `xl` goes into an answer, in bytes.
+/// The most text of a console or of `xl` in an answer, in bytes.
 pub(super) const MAX_TEXT_BYTES: usize = 64 * 1024;
 
-/// What the second host is asked for.
+/// A request to the second host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
-    /// Who are you?
+    /// Asks for its hypervisor's version.
     Hello,
-    /// Start one `xl migrate-receive` behind a port of its own.
+    /// Starts one `xl migrate-receive` behind a port of its own.
     Receive {
-        /// The longest that the migration may take, from now on.
+        /// The longest the migration may take, from now.
         limit_s: u64,
-        /// What is to go wrong on the way.
+        /// The fault to inject.
         fault: Option<Fault>,
     },
-    /// Wait until the receiver at this port has ended.
+    /// Waits until the receiver at this port has ended.
     Received {
         /// The port.
         port: u16,
     },
-    /// Migrate a domain to the receiver at an address.
+    /// Migrates a domain to the receiver at an address.
     Send {
         /// The domain's name.
         domain: String,
-        /// Where its receiver listens.
+        /// The receiver's address.
         to: SocketAddr,
-        /// The longest that it may take.
+        /// The longest it may take.
         limit_s: u64,
     },
-    /// What does `xl list` say?
+    /// Asks for the rows of `xl list`.
     Domains,
-    /// What has a domain printed, on this host?
+    /// Asks for what a domain has printed on this host.
     Console {
         /// The domain's name.
         domain: String,
     },
-    /// Destroy every domain but dom0.
+    /// Destroys every domain but dom0.
     DestroyAll,
-    /// Hand in the logs and power off.
+    /// Hands in the logs and powers off.
     PowerOff,
 }
 
-/// Something that goes wrong at the receiver in mid-stream.
+/// A fault at the receiver in mid-stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// After how many bytes of the stream.
+    /// The number of bytes of the stream before it.
     pub after_bytes: u64,
     /// What it is.
     pub kind: FaultKind,
@@ -72,7 +72,7 @@ pub struct Fault {
 pub enum FaultKind {
     /// `xl migrate-receive` is killed: the source's connection is closed.
     Killed,
-    /// The host falls silent, as one that has lost its power: nothing is closed or refused.
+    /// The host falls silent, as after a power loss: nothing is closed or refused.
     Silent {
         /// For how long, in seconds.
         seconds: u64,
@@ -82,28 +82,28 @@ pub enum FaultKind {
 /// How a receiver ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Whether `xl migrate-receive` was content.
+    /// Whether `xl migrate-receive` succeeded.
     pub ok: bool,
-    /// How much of the stream it was given, in bytes.
+    /// How many bytes of the stream it was given.
     pub bytes: u64,
-    /// The last lines of what it said.
+    /// The last lines it printed.
     pub text: String,
 }
 
 /// How a sender ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
-    /// Whether `xl migrate` was content.
+    /// Whether `xl migrate` succeeded.
     pub ok: bool,
     /// How long it ran, in milliseconds.
     pub took_ms: f64,
-    /// What the meter counted, where it could.
+    /// The meter's report, if there is one.
     pub stream: Option<StreamReport>,
-    /// The last lines of what it said.
+    /// The last lines it printed.
     pub text: String,
 }
 
-/// What the second host answers.
+/// An answer of the second host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
@@ -125,9 +125,9 @@ pub(super) enum Answer {
     Domains(Vec<Entry>),
     /// To [`Request::Console`]: the last of it.
     Console(String),
-    /// It is done, and there is nothing to tell.
+    /// The request was carried out; there is nothing to report.
     Done,
-    /// It could not be done.
+    /// The request failed, and why.
     Failed(String),
 }
 
@@ -151,7 +151,7 @@ pub(super) fn read_line<T: DeserializeOwned>(stream: &TcpStream) -> Result<T> {
     serde_json::from_slice(&line).context("not a message")
 }
 
-/// The end of `text` that fits into an answer.
+/// Returns the end of `text` that fits into an answer.
 pub(super) fn bounded(text: &str) -> String {
     let from = text.len().saturating_sub(MAX_TEXT_BYTES);
     text[text.ceil_char_boundary(from)..].to_owned()

@@ -25,23 +25,24 @@ use crate::deadline::Deadline;
 use crate::domain;
 use crate::process::{pid_of, run_ok, scratch_file, tail};
 
-/// How often the end of `xl migrate-receive` is looked for.
+/// The interval between two looks for the end of `xl migrate-receive`.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How soon the source connects: `xl migrate` starts its transport first of all.
+/// How soon the source must connect. `xl migrate` starts its transport first of all.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(60);
 
-/// What `ip link set` may take.
+/// The limit of `ip link set`.
 const IP_LIMIT: Duration = Duration::from_secs(20);
 
-/// A receiver that waits for its migration, or is in the middle of it.
+/// A receiver that waits for its migration or takes part in it.
 pub(super) struct Receiver {
     port: u16,
     work: JoinHandle<Result<Receipt>>,
 }
 
 impl Receiver {
-    /// Listens on a free port of `address`. All is over at `deadline`, whatever the source does.
+    /// Listens on a free port of `address`. The receiver ends at `deadline`, whatever the source
+    /// does.
     pub(super) fn start(
         address: Ipv4Addr,
         fault: Option<Fault>,
@@ -58,12 +59,12 @@ impl Receiver {
         self.port
     }
 
-    /// Where it listens, given the host's address.
+    /// Returns the address on which it listens, given the host's.
     pub(super) fn at(&self, address: Ipv4Addr) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(address), self.port)
     }
 
-    /// Waits for its end, which its deadline brings at the latest.
+    /// Waits for its end, at its deadline at the latest.
     pub(super) fn finish(self) -> Result<Receipt> {
         let ended = self.work.join();
         ended.map_err(|_| anyhow!("the receiver panicked"))?
@@ -84,7 +85,8 @@ fn receive(listener: &TcpListener, fault: Option<Fault>, deadline: Deadline) -> 
         let at = fault.map_or(u64::MAX, |fault| fault.after_bytes);
         thread::spawn(move || {
             feed(socket, &mut input, at, &bytes, &struck);
-            // xl must not see an end where a host falls silent; in any other case it must.
+            // xl must not see an end of the stream if a host falls silent; in any other case it
+            // must.
             struck.load(Ordering::Acquire).then_some(input)
         })
     };
@@ -122,14 +124,14 @@ fn receive(listener: &TcpListener, fault: Option<Fault>, deadline: Deadline) -> 
 
 fn accept(listener: &TcpListener, limit: Duration) -> Result<TcpStream> {
     let micros = i64::from(limit.subsec_micros().max(1));
-    // Linux applies a socket's receive time-out to accept(2) as well (socket(7)).
+    // Linux applies a socket's receive time-out to accept(2) too (socket(7)).
     let time_out = TimeVal::new(limit.as_secs() as i64, micros);
     setsockopt(listener, ReceiveTimeout, &time_out).context("time-out")?;
     let (socket, _) = listener.accept().context("no source has connected")?;
     Ok(socket)
 }
 
-/// Passes the stream on to `xl migrate-receive`. At byte `at` it stops and says so.
+/// Passes the stream on to `xl migrate-receive`. At byte `at` it stops and sets `struck`.
 fn feed(
     mut socket: impl Read,
     input: &mut impl Write,
@@ -153,8 +155,8 @@ fn feed(
     }
 }
 
-/// Lets the fault happen. Nothing of it may reach the source sooner than it should: the silent
-/// host closes its connection only after its network is back.
+/// Injects the fault. The source must not learn of it early: the silent host closes its connection
+/// only after its network is back.
 fn strike(kind: FaultKind, target: &mut Target) -> Result<()> {
     match kind {
         FaultKind::Killed => target.kill(),
@@ -168,11 +170,11 @@ fn strike(kind: FaultKind, target: &mut Target) -> Result<()> {
     Ok(())
 }
 
-/// Destroys what a receiver that was killed has left.
+/// Destroys the half-built domains that a killed receiver has left.
 fn remove_half_built() -> Result<()> {
     let half = |name: &str| name.ends_with("--incoming") || name == "(null)";
     for entry in domain::all()?.into_iter().filter(|entry| half(&entry.name)) {
-        // One that is gone by now is no matter.
+        // A domain may be gone by now.
         let _ = domain::destroy(&entry.id.to_string());
     }
     Ok(())
@@ -202,7 +204,7 @@ impl Target {
 
     fn kill(&mut self) {
         if !self.ended {
-            // An error means that it has ended already.
+            // An error means that the process has ended already.
             let _ = killpg(pid_of(&self.child), Signal::SIGKILL);
             let _ = self.child.wait();
             self.ended = true;
@@ -216,7 +218,7 @@ impl Drop for Target {
     }
 }
 
-/// A receipt that is not a good one, as an error.
+/// Fails if the receipt is of a receiver that failed.
 pub(super) fn check(receipt: &Receipt, host: &str) -> Result<()> {
     if !receipt.ok {
         bail!(

@@ -1,4 +1,4 @@
-//! The second host, as scenarios on the first one see it.
+//! The second host, as scenarios on the first host see it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::domain::Domain;
 use crate::domain::console::Console;
 use crate::domain::list::Entry;
 
-/// For requests that are answered at once; `xl` under emulation takes its seconds.
+/// The limit in seconds of requests that are answered at once; `xl` under emulation takes some.
 const SHORT: u64 = 60;
 
-/// How much longer than the migration itself its receiver may live.
+/// How many seconds longer than the migration its receiver may live.
 const GRACE_S: u64 = 30;
 
 /// The second host.
@@ -31,20 +31,20 @@ pub struct RemoteHost {
 /// One migration, as both hosts saw it.
 #[derive(Clone, Debug)]
 pub struct Moved {
-    /// What `xl migrate` said.
+    /// How `xl migrate` ended.
     pub sent: Sent,
-    /// What `xl migrate-receive` said.
+    /// How `xl migrate-receive` ended.
     pub receipt: Receipt,
     hosts: (&'static str, &'static str),
 }
 
 impl Moved {
-    /// How many page contents went over, repeats included, where that was counted.
+    /// Returns how many page contents were sent, repeats included, if the meter counted them.
     pub fn pages(&self) -> Option<u64> {
         self.sent.stream.as_ref().map(|stream| stream.pages_sent)
     }
 
-    /// Complains unless both sides were content.
+    /// Fails unless both sides succeeded.
     pub fn check(&self) -> Result<()> {
         let (from, to) = self.hosts;
         if !self.sent.ok {
@@ -60,7 +60,7 @@ impl Moved {
 }
 
 impl RemoteHost {
-    /// Waits until the second host serves.
+    /// Waits until the second host answers.
     pub fn find(deadline: Deadline) -> Result<Self> {
         match ask(&Request::Hello, deadline)? {
             Answer::Hello { xen } => Ok(Self { xen }),
@@ -125,7 +125,7 @@ impl RemoteHost {
         })
     }
 
-    /// The rows of its `xl list`.
+    /// Returns the rows of its `xl list`.
     pub fn domains(&self) -> Result<Vec<Entry>> {
         match short(&Request::Domains)? {
             Answer::Domains(entries) => Ok(entries),
@@ -133,12 +133,12 @@ impl RemoteHost {
         }
     }
 
-    /// The row of the domain called `name`, or `None` when it is not there.
+    /// Returns the row of the domain called `name`, or `None` if it is not there.
     pub fn entry(&self, name: &str) -> Result<Option<Entry>> {
         Ok(self.domains()?.into_iter().find(|entry| entry.name == name))
     }
 
-    /// What there is to say about it after a failure: its domains and Xen's messages.
+    /// Describes the host after a failure: its domains.
     pub fn describe(&self) -> String {
         match self.domains() {
             Ok(entries) => format!("{entries:?}"),
@@ -146,7 +146,7 @@ impl RemoteHost {
         }
     }
 
-    /// What a domain has printed there, as much as fits into an answer.
+    /// Returns what a domain has printed there: the end that fits into an answer.
     pub fn console(&self, name: &str) -> Result<String> {
         let domain = name.to_owned();
         match short(&Request::Console { domain })? {
@@ -160,7 +160,7 @@ impl RemoteHost {
         short(&Request::DestroyAll).map(drop)
     }
 
-    /// Ends it.
+    /// Has it hand in its consoles and power off.
     pub fn power_off(self) -> Result<()> {
         short(&Request::PowerOff).map(drop)
     }

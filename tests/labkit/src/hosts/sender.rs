@@ -9,8 +9,8 @@ use super::protocol::{Sent, bounded};
 use crate::migration::{Options, Target, start_named};
 use crate::process::tail;
 
-/// Migrates `domain` to the receiver at `to`. An error means that `xl migrate` could not be run to
-/// its end; that it failed is part of the result.
+/// Migrates `domain` to the receiver at `to`. A migration that fails is part of the result; an
+/// error means that `xl migrate` could not be run to its end.
 pub(super) fn send(domain: &str, to: SocketAddr, limit: Duration) -> Result<Sent> {
     let agent = std::env::current_exe().context("own path")?;
     let options = Options {

@@ -23,13 +23,13 @@ use crate::report::Report;
 /// How many requests are served at a time.
 const MAX_REQUESTS: usize = 8;
 
-/// How many receivers may be waiting to be asked for.
+/// How many receivers may wait for their [`Request::Received`].
 const MAX_RECEIVERS: usize = 4;
 
-/// How long a client may take to send its request, and to take its answer.
+/// How long a client may take to send its request, and to read its answer.
 const LINE_LIMIT: Duration = Duration::from_secs(20);
 
-/// The longest that this host serves. The lab ends the machine before that.
+/// The longest this host serves. The lab ends the machine before that.
 const SERVICE_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Serves until it is told to power off; then hands in the guests' consoles.
@@ -46,7 +46,7 @@ pub fn run(report: &Report) -> Result<()> {
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let (state, busy) = (Arc::clone(&state), Arc::clone(&busy));
-            // One more than the limit is dropped, and sees the end of the connection.
+            // A client beyond the limit is dropped and sees the end of its connection.
             if busy.fetch_add(1, Ordering::AcqRel) >= MAX_REQUESTS {
                 busy.fetch_sub(1, Ordering::AcqRel);
                 continue;
@@ -79,7 +79,7 @@ impl State {
         }
     }
 
-    /// Serves one request; true when it was the last.
+    /// Serves one request; returns whether it was the last.
     fn exchange(&self, client: &mut TcpStream) -> Result<bool> {
         client.set_read_timeout(Some(LINE_LIMIT))?;
         client.set_write_timeout(Some(LINE_LIMIT))?;

@@ -2,8 +2,8 @@
 //! `xl migrate`.
 //!
 //! A host that has lost its power closes nothing, so silence must end the connection too. TCP
-//! itself watches for it: nothing that was sent stays unacknowledged for longer than
-//! [`SILENCE`], and a connection without traffic is probed.
+//! itself watches for it: data must be acknowledged within [`SILENCE`], and a connection without
+//! traffic is probed.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,10 +20,10 @@ pub const SILENCE: Duration = Duration::from_secs(15);
 /// How long the receiver may take to accept.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
-/// Seconds without traffic before the first probe, and between two of them.
+/// Seconds without traffic before the first probe, and between two probes.
 const PROBE_S: u32 = 3;
 
-/// Carries both directions until the receiver closes its side.
+/// Carries both directions until the receiver closes its own.
 pub fn run(address: &str) -> Result<()> {
     let address: SocketAddr = address.parse().context("not an address with a port")?;
     let socket = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
@@ -42,7 +42,7 @@ pub fn run(address: &str) -> Result<()> {
     carry(&socket, &mut io::stdout().lock()).with_context(|| format!("from {address}"))
 }
 
-/// Arms the time-outs against silence on a connection.
+/// Sets a connection's time-outs against silence.
 pub(super) fn watch_for_silence(socket: &TcpStream) -> nix::Result<()> {
     let limit_ms = SILENCE.as_millis() as u32;
     setsockopt(socket, TcpUserTimeout, &limit_ms)?;
@@ -51,7 +51,7 @@ pub(super) fn watch_for_silence(socket: &TcpStream) -> nix::Result<()> {
     setsockopt(socket, TcpKeepInterval, &PROBE_S)
 }
 
-/// Passes bytes on as they come, until the end of `from`.
+/// Copies bytes as they come, until the end of `from`.
 fn carry(mut from: impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {

@@ -26,10 +26,10 @@ pub fn boot(guest: &Guest) -> Result<(Domain, f64)> {
 /// Returns the milliseconds from `from` until a client has read the 220 banner.
 ///
 /// # Errors
-/// The deadline passes, or the banner is another one.
+/// The deadline passes, or the banner is not 220.
 pub fn banner_after(guest: &Guest, from: Instant, deadline: Deadline) -> Result<f64> {
-    // Short attempts one after the other: a connection request that is lost because the guest is
-    // not there yet would be repeated by dom0's TCP only after a second.
+    // Short attempts in a row: dom0's TCP would repeat a connection request that comes before the
+    // guest is there only after a second.
     deadline.poll(Duration::from_millis(1), "the banner", || {
         let attempt = Deadline::after(Duration::from_millis(20));
         let Ok(stream) = stream::connect(guest.port(25), attempt) else {

@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::process::scratch_file;
 
-/// The header that names a mail, so that its body can be looked up where it arrives.
+/// The header that names a mail, so that the receiver can look up its body.
 pub const ID_HEADER: &str = "X-Lab-Mail";
 
-/// The characters of text bodies: base64's, so that any line is plain ASCII.
+/// The characters of text bodies: base64's, which are plain ASCII.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Characters per line of a text body (RFC 5322, 2.1.1 recommends at most 78).
@@ -26,17 +26,17 @@ pub type Hash = [u8; 32];
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// A new name for a file.
+    /// A file that does not exist yet.
     pub fn new(purpose: &str) -> Self {
         Self(scratch_file(purpose))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Its path as an argument for a program.
+    /// Returns its path as an argument for a program.
     pub fn text(&self) -> String {
         self.0.display().to_string()
     }
@@ -44,7 +44,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It may never have been written.
+        // The file may never have been written.
         let _ = std::fs::remove_file(&self.0);
     }
 }
@@ -60,8 +60,8 @@ pub struct Content {
     pub hash: Hash,
 }
 
-/// A mail of about `bytes` bytes of text lines, ready for `smtp-source -F`. Some lines begin with
-/// dots, to try dot-stuffing (RFC 5321, 4.5.2) on every hop.
+/// Writes a mail of about `bytes` bytes of text lines for `smtp-source -F`. Some lines begin with
+/// dots, to test dot-stuffing (RFC 5321, 4.5.2) on every hop.
 pub fn text_mail(id: &str, bytes: usize, seed: u64) -> Result<Content> {
     let file = Scratch::new("mail");
     let mut out = create(&file)?;
@@ -83,7 +83,7 @@ pub fn text_mail(id: &str, bytes: usize, seed: u64) -> Result<Content> {
     })
 }
 
-/// A file of `bytes` random bytes, to be attached to a mail.
+/// Writes a file of `bytes` random bytes, to be attached to a mail.
 pub fn attachment(id: &str, bytes: usize, seed: u64) -> Result<Content> {
     let file = Scratch::new("attachment");
     let mut content = vec![0; bytes];
@@ -98,12 +98,12 @@ pub fn attachment(id: &str, bytes: usize, seed: u64) -> Result<Content> {
     })
 }
 
-/// The SHA-256 hash of `bytes`.
+/// Returns the SHA-256 hash of `bytes`.
 pub fn hash(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
 }
 
-/// Lines of random letters, ended by line feeds.
+/// Lines of random letters that end with line feeds.
 pub struct Lines {
     random: fastrand::Rng,
     line: [u8; LINE_LETTERS + 1],
@@ -120,7 +120,7 @@ impl Lines {
         }
     }
 
-    /// The next line. One in 64 is special: dots only, dots first, empty, or short.
+    /// Returns the next line. One in 64 is special: only dots, dots first, empty, or short.
     pub fn next_line(&mut self) -> &[u8] {
         let letters = &mut self.line[..LINE_LETTERS];
         self.random.fill(letters);

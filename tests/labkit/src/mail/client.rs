@@ -1,4 +1,4 @@
-//! An SMTP client that does what it is told, line by line, right or wrong.
+//! An SMTP client that sends what it is told, line by line, right or wrong.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -29,7 +29,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Complains unless the code is `code`.
+    /// Fails unless the code is `code`.
     pub fn expect(self, code: u16, what: &str) -> Result<Self> {
         if self.code != code {
             bail!(
@@ -41,7 +41,7 @@ impl Reply {
         Ok(self)
     }
 
-    /// Complains unless the code's first digit is `class`.
+    /// Fails unless the code's first digit is `class`.
     pub fn expect_class(self, class: u16, what: &str) -> Result<Self> {
         if self.code / 100 != class {
             bail!(
@@ -60,9 +60,9 @@ impl Client {
         Self::over(stream::connect(server, deadline)?)
     }
 
-    /// Reads the first reply on a connection that is open already.
+    /// Reads the first reply on an open connection.
     pub fn over(stream: TcpStream) -> Result<(Self, Reply)> {
-        // Commands are short and each waits for its answer.
+        // Commands are short, and each waits for its reply.
         stream.set_nodelay(true)?;
         let mut client = Self {
             reader: BufReader::new(stream),
@@ -113,7 +113,7 @@ impl Client {
         }
     }
 
-    /// MAIL FROM and RCPT TO with the usual addresses; both must be accepted.
+    /// Sends MAIL FROM and RCPT TO with the usual addresses and expects 250.
     pub fn envelope(&mut self) -> Result<()> {
         self.command(&format!("MAIL FROM:<{SENDER}>"))?
             .expect(250, "MAIL")?;
@@ -122,14 +122,14 @@ impl Client {
         Ok(())
     }
 
-    /// The envelope and DATA up to the 354.
+    /// Sends the envelope and DATA and expects 354.
     pub fn begin_data(&mut self) -> Result<()> {
         self.envelope()?;
         self.command("DATA")?.expect(354, "DATA")?;
         Ok(())
     }
 
-    /// Sends a mail given with line feeds, dot-stuffed, with its end, and returns the last reply.
+    /// Sends a mail that has line feeds, dot-stuffed, and its end; returns the last reply.
     pub fn data(&mut self, mail: &[u8]) -> Result<Reply> {
         self.send(&wire_form(mail))?;
         self.command(".").context("end of the mail")
@@ -140,12 +140,12 @@ impl Client {
         self.command("QUIT")?.expect(221, "QUIT").map(drop)
     }
 
-    /// True when the server has closed the connection; waits for it as long as the connection's
-    /// deadline allows. Replies before the end are skipped.
+    /// Waits until the server closes the connection; returns whether it does so in time. Replies
+    /// before the end are skipped.
     pub fn closed(mut self) -> bool {
         let _ = self.reader.get_ref().shutdown(Shutdown::Write);
         let mut rest = [0; 1024];
-        // Bounded: a server says little before it closes.
+        // Bounded: a server sends little before it closes.
         for _ in 0..64 {
             match self.reader.read(&mut rest) {
                 Ok(0) => return true,
@@ -157,11 +157,11 @@ impl Client {
     }
 }
 
-/// Sends a mail on a connection of its own. Returns the first reply that is not positive, or the
-/// one to the end of the mail.
+/// Sends a mail on a new connection. Returns the first reply that is not positive, or the reply to
+/// the end of the mail.
 ///
 /// # Errors
-/// The connection breaks, or something that is no reply comes.
+/// The connection breaks, or the server sends something that is not a reply.
 pub fn send(server: SocketAddr, mail: &Content) -> Result<Reply> {
     let text = std::fs::read(mail.file.path()).context("the mail's file")?;
     let deadline = Deadline::seconds(30);
@@ -183,7 +183,7 @@ pub fn send(server: SocketAddr, mail: &Content) -> Result<Reply> {
     client.data(&text)
 }
 
-/// `mail` with CRLF line ends and a dot before each line that begins with one.
+/// Returns `mail` with CRLF line ends and a dot before each line that begins with one.
 pub fn wire_form(mail: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(mail.len() + mail.len() / 50);
     for line in mail.split_inclusive(|&byte| byte == b'\n') {

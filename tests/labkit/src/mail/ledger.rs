@@ -1,4 +1,4 @@
-//! What was sent against what arrived.
+//! The comparison of what was sent with what arrived.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use anyhow::{Result, bail};
 use super::body::{Content, Hash, hash};
 use super::sink::Arrived;
 
-/// How a mail's content is found again where it arrives.
+/// Where the content is in a mail that has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// The body is the content.
     Body,
     /// The body is the content and an empty line, which `smtp-source -F` adds.
     BodyAndLine,
-    /// The first base64 attachment is.
+    /// The first base64 attachment is the content.
     Attachment,
 }
 
@@ -31,14 +31,14 @@ pub struct Ledger {
     sent: BTreeMap<String, Sent>,
 }
 
-/// The comparison's figures, in mails.
+/// The result of a comparison, in mails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balance {
     /// Accepted from the client.
     pub sent: usize,
-    /// Arrived, right or wrong, not counting what arrived twice.
+    /// Arrived, right or wrong; second copies do not count.
     pub delivered: usize,
-    /// Arrived with another content, or without a known id.
+    /// Arrived with other content, or without a known id.
     pub corrupt: usize,
     /// Arrived more often than sent.
     pub repeated: usize,
@@ -57,7 +57,7 @@ impl Ledger {
             .count += count;
     }
 
-    /// Compares with what arrived.
+    /// Compares the ledger with what arrived.
     pub fn balance(&self, arrived: &[Arrived]) -> Balance {
         let mut balance = Balance {
             sent: self.sent.values().map(|sent| sent.count).sum(),
@@ -92,7 +92,7 @@ impl Ledger {
         balance
     }
 
-    /// Complains unless everything arrived once and unchanged; returns how many that were.
+    /// Fails unless everything arrived once and unchanged; returns the number of mails.
     pub fn check(&self, arrived: &[Arrived]) -> Result<usize> {
         let balance = self.balance(arrived);
         if balance.delivered != balance.sent || balance.corrupt != 0 || balance.repeated != 0 {

@@ -12,7 +12,7 @@ use crate::addresses::DOM0;
 use crate::deadline::Deadline;
 use crate::process::{Process, scratch_file};
 
-/// The port of dom0 where the next hop listens.
+/// The port in dom0 on which the next hop listens.
 pub const PORT: u16 = 2525;
 
 /// A running smtp-sink and the folder it fills.
@@ -25,22 +25,22 @@ pub struct Sink {
 /// A mail as it arrived.
 #[derive(Debug)]
 pub struct Arrived {
-    /// The name in [`ID_HEADER`], when there is one.
+    /// The name in [`ID_HEADER`], if there is one.
     pub id: Option<String>,
-    /// Its headers, as smtp-sink wrote them, smtp-sink's own first.
+    /// Its headers as smtp-sink wrote them, with smtp-sink's own first.
     pub headers: String,
     /// Its body, lines ended by line feeds.
     pub body: Vec<u8>,
 }
 
 impl Sink {
-    /// Starts smtp-sink with more `options` on dom0's address, port [`PORT`].
+    /// Starts smtp-sink with `options` on dom0's address, port [`PORT`].
     pub fn start(options: &[&str]) -> Result<Self> {
         let endpoint = SocketAddr::from((DOM0, PORT)).to_string();
         let folder = scratch_file("sink");
         fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let template = folder.join("mail.").display().to_string();
-        // Run as root, smtp-sink insists on being told a user.
+        // As root, smtp-sink insists on a user to become.
         let mut arguments = vec!["-u", "root", "-d", &template];
         arguments.extend_from_slice(options);
         arguments.extend([endpoint.as_str(), "100"]);
@@ -55,7 +55,7 @@ impl Sink {
         Ok(sink)
     }
 
-    /// How many mails have files, whole or not yet whole.
+    /// Returns how many mails have files, whole or not yet whole.
     pub fn count(&self) -> Result<usize> {
         Ok(self.files()?.len())
     }
@@ -68,7 +68,7 @@ impl Sink {
         })
     }
 
-    /// How many bytes the files have.
+    /// Returns the total size of the files.
     pub fn bytes(&self) -> Result<u64> {
         let sizes = self
             .files()?
@@ -77,13 +77,13 @@ impl Sink {
         Ok(sizes.flatten().sum())
     }
 
-    /// The mails, in no particular order. smtp-sink answers a mail after it has closed its file,
-    /// and removes the file of a mail that was not finished: so call this when clients are done.
+    /// Reads the mails, in no particular order. Call it when the clients are done: smtp-sink closes
+    /// a mail's file before it replies, and removes the file of a mail that was not finished.
     pub fn arrived(&self) -> Result<Vec<Arrived>> {
         self.files()?.iter().map(|file| read_mail(file)).collect()
     }
 
-    /// Ends smtp-sink as a crash would, in whatever it is doing.
+    /// Kills smtp-sink, as a crash would.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -97,13 +97,13 @@ impl Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         self.process.kill();
-        // What cannot be removed goes with dom0.
+        // A file that cannot be removed ends with dom0.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 impl Arrived {
-    /// The bytes of its first base64 attachment.
+    /// Decodes its first base64 attachment.
     pub fn attachment(&self) -> Result<Vec<u8>> {
         use base64::Engine as _;
         let body = std::str::from_utf8(&self.body).context("a MIME body is ASCII")?;
@@ -123,7 +123,7 @@ fn read_mail(file: &Path) -> Result<Arrived> {
     parse_mail(bytes).with_context(|| file.display().to_string())
 }
 
-/// smtp-sink's dump: its own headers, the mail with line feeds, an empty line.
+/// Parses smtp-sink's dump: its own headers, the mail with line feeds, an empty line.
 fn parse_mail(mut bytes: Vec<u8>) -> Result<Arrived> {
     let end = bytes.windows(2).position(|pair| pair == b"\n\n");
     let end = end.context("no end of the headers")?;
@@ -144,7 +144,7 @@ fn parse_mail(mut bytes: Vec<u8>) -> Result<Arrived> {
     })
 }
 
-/// True when some process listens on TCP `port` of an IPv4 address.
+/// Whether a process listens on TCP `port` of an IPv4 address.
 fn listening(port: u16) -> Result<bool> {
     let table = fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
     Ok(has_listener(&table, port))

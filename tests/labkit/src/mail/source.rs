@@ -17,14 +17,14 @@ pub const RECIPIENT: &str = "user@sink.test";
 /// How many sessions smtp-source has at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sessions {
-    /// So many, each with a new connection for each of its mails.
+    /// This many, each with a new connection for each of its mails.
     Reconnecting(usize),
-    /// So many, each with one connection for all of its mails.
+    /// This many, each with one connection for all of its mails.
     Kept(usize),
 }
 
-/// Sends `count` copies of a mail with smtp-source. It stops at
-/// the first answer that is not positive, with an exit code other than zero.
+/// Sends `count` copies of a mail with smtp-source, which stops with a non-zero exit code at the
+/// first reply that is not positive.
 pub fn smtp_source(
     server: SocketAddr,
     mail: &Content,

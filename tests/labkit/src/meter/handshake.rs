@@ -1,4 +1,4 @@
-//! What a target says to the source: fixed words, with one byte of status in the end.
+//! The target's answers to the source: fixed words, then one byte of status.
 //!
 //! The words are those of tools/xl/xl.h; the ones after the banner are sent with their closing
 //! zero (tools/xl/xl_migrate.c, `migrate_receive`).
@@ -9,7 +9,7 @@ const BANNER: &[u8] = b"xl migration receiver ready, send binary domain data.\n"
 const READY: &[u8] = b"domain received, ready to unpause\0";
 const REPORT: &[u8] = b"my copy unpause results are as follows\0";
 
-/// Compares the target's bytes with what is due.
+/// Compares the target's bytes with the expected ones.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// How many bytes were as expected.
@@ -17,11 +17,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Takes the next bytes from the target and notes in `seen` what is complete with them.
+    /// Takes the next bytes from the target and notes in `seen` which answers they complete.
     pub(super) fn push(&mut self, bytes: &[u8], now_ms: f64, seen: &mut Handshake) {
         for &byte in bytes {
             if seen.unexpected || seen.status.is_some() {
-                // After a failure the source's permission to resume follows; nothing to learn.
+                // After a failure comes the source's permission to resume, which says nothing new.
                 return;
             }
             let due = BANNER.iter().chain(READY).chain(REPORT).nth(self.taken);

@@ -22,25 +22,25 @@ use super::report::{PageKind, Round, StreamReport};
 /// `MAX_BATCH_SIZE` of xg_save_restore.h.
 const FULL_BATCH: u32 = 1024;
 
-/// Counts are kept for the pfns below: 16 GiB of memory.
+/// The pfns below this are counted: 16 GiB of memory.
 const MOST_PFNS: u64 = 1 << 22;
 
-/// Rounds are kept one by one up to here. Xen's own tools make six.
+/// The most rounds that are kept apart. Xen's own tools make six.
 const MOST_ROUNDS: usize = 256;
 
 /// How many pfns the report names.
 const MOST_NAMED: usize = 16;
 
-/// How far the report counts repeats; more often than that is counted as this often.
+/// The most repeats that the report counts; a higher count is reported as this one.
 const MOST_TIMES: usize = 16;
 
-/// The pfns of a round are named up to this many pieces: all of 64 MiB, with gaps everywhere.
+/// The most runs of pfns that are named for a round: enough for 64 MiB with gaps everywhere.
 const MOST_PIECES: usize = 8192;
 
 /// The counts; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The pfns of each round with contents, where they are wanted: first and last of each piece.
+    /// The pfns with contents in each round, if asked for: first and last of each run.
     named: Option<Vec<Vec<(u64, u64)>>>,
     /// How often the contents of each pfn were sent.
     sent: Vec<u16>,
@@ -49,7 +49,7 @@ pub(super) struct Ledger {
     verified: u64,
     by_kind: BTreeMap<PageKind, u64>,
     rounds: Vec<Round>,
-    /// The last entry's pfn, when its record was full: the round may go on.
+    /// The last entry's pfn if its record was full: the round may go on.
     unfinished_at: Option<u64>,
     /// The entries of the record whose first entry is still to come.
     begun: Option<u32>,
@@ -60,22 +60,22 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Keeps the pfns of each round from here on.
+    /// Keeps the pfns of each round from now on.
     pub(super) fn name_pfns(&mut self) {
         self.named = Some(Vec::new());
     }
 
-    /// How many rounds have begun.
+    /// Returns how many rounds have begun.
     pub(super) fn rounds(&self) -> usize {
         self.rounds.len()
     }
 
-    /// A PAGE_DATA record with this many entries begins.
+    /// Notes the head of a PAGE_DATA record with this many entries.
     pub(super) fn batch(&mut self, entries: u32) {
         self.begun = Some(entries);
     }
 
-    /// The next entry of the record.
+    /// Counts the next entry of the record.
     pub(super) fn entry(&mut self, pfn: u64, kind: PageKind, now_ms: f64) {
         if self.verifying {
             return;
@@ -105,7 +105,7 @@ impl Ledger {
         }
     }
 
-    /// The contents of a page have gone past.
+    /// Counts the contents of a page.
     pub(super) fn page(&mut self, now_ms: f64) {
         if self.verifying {
             self.verified += 1;
@@ -119,12 +119,12 @@ impl Ledger {
         }
     }
 
-    /// From here on pages are sent for comparison only.
+    /// Notes that from now on pages are sent only for comparison.
     pub(super) fn verify(&mut self) {
         self.verifying = true;
     }
 
-    /// Page contents so far, those for comparison aside.
+    /// Returns the page contents so far, without those for comparison.
     pub(super) fn pages(&self) -> u64 {
         self.pages
     }

@@ -2,10 +2,10 @@
 //! `xl migrate -s '' NAME "agent meter … -- xl migrate-receive"` as its transport.
 //!
 //! It starts COMMAND, passes bytes both ways without changing them, and writes a [`StreamReport`]
-//! about what went past. [`parser`] reads the stream that the source sends and [`handshake`] the
-//! answers of the target, both without I/O; [`ledger`] counts pages and rounds; [`tally`] puts the
-//! three together and says where to cut; [`throttle`] holds the stream to a bandwidth; [`pump`]
-//! moves the bytes; [`report`] is what comes out.
+//! about them. [`parser`] reads the source's stream and [`handshake`] the target's answers, both
+//! without I/O; [`ledger`] counts pages and rounds; [`tally`] combines the three and decides where
+//! to cut; [`throttle`] holds the stream to a bandwidth; [`pump`] moves the bytes; [`report`] is
+//! the result.
 
 mod handshake;
 mod ledger;
@@ -24,7 +24,7 @@ use clap::Parser;
 
 pub use report::{Ended, StreamReport};
 
-/// What the meter exits with when it has cut the stream as it was told to.
+/// The meter's exit code after it has cut the stream as told.
 pub const CUT_STATUS: u8 = 3;
 
 /// Passes a migration stream on to COMMAND and counts what is in it.

@@ -1,19 +1,19 @@
-//! What a migration's source sends, from any split of its bytes to events.
+//! Parses what a migration's source sends: bytes in any split become events.
 //!
 //! Layers, outermost first: xl's header and configuration (Xen's tools/xl/xl.h,
 //! `struct save_file_header`), the libxl stream (docs/specs/libxl-migration-stream.pandoc, version
 //! 2), inside its LIBXC_CONTEXT record the libxc stream (docs/specs/libxc-migration-stream.pandoc,
 //! versions 2 and 3), and after libxl's END the source's word that the target may go on.
 //!
-//! A file of `xl save` is the same stream without the last word. The parser keeps at most
-//! [`LARGEST_PIECE`] bytes. What it cannot understand it reports once, and from then on ignores.
+//! A file of `xl save` is the same stream without the last word. The parser buffers at most
+//! [`LARGEST_PIECE`] bytes. It reports once that it cannot parse the stream, and ignores the rest.
 
 use super::report::PageKind;
 
-/// The largest piece that is looked at as a whole: xl's header.
+/// The largest piece that is parsed as a whole: xl's header.
 const LARGEST_PIECE: usize = 48;
 
-/// Bytes of a page; streams of another size are not understood.
+/// Bytes of a page; streams with another page size cannot be parsed.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
 /// `REC_LENGTH_MAX` of xc_sr_stream_format.h.
@@ -42,7 +42,7 @@ pub(super) mod libxc {
     pub(in crate::meter) const VERIFY: u32 = 0x0d;
 }
 
-/// Something that went past.
+/// Something seen in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// xl's header, before this many bytes of configuration.
@@ -59,17 +59,17 @@ pub(super) enum Event {
     Batch { entries: u32 },
     /// One entry of it.
     Entry { pfn: u64, kind: PageKind },
-    /// The contents of one page have gone past as a whole.
+    /// The end of one page's contents.
     Page,
     /// libxl's END: the domain is complete.
     End,
-    /// A byte of the source's word after END.
+    /// A byte of the source's last word, after END.
     Word,
-    /// The stream is not what it should be; there will be no more events.
+    /// The stream cannot be parsed; this is the last event.
     NotUnderstood(Confusion),
 }
 
-/// Why a stream is not understood.
+/// Why a stream cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confusion {
     /// It does not begin with xl's header.
@@ -92,7 +92,7 @@ pub(super) enum Confusion {
     PfnSpace,
 }
 
-/// What the next whole piece is.
+/// What the next piece is.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
     XlHeader,
@@ -192,7 +192,7 @@ impl Parser {
         }
     }
 
-    /// Understands the piece that is complete, and decides what comes next.
+    /// Parses the complete piece and decides what comes next.
     fn step(&mut self, tell: &mut impl FnMut(Event)) -> Result<(), Confusion> {
         match self.expected {
             Expected::XlHeader => {

@@ -22,7 +22,7 @@ use crate::stats::rounded;
 /// exit after it has closed its own side.
 const TARGET_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often the end of the target is looked for.
+/// The interval between two looks for the end of the target.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long the stream may be held up.
@@ -33,9 +33,9 @@ const HOLD_LIMIT: Duration = Duration::from_secs(120);
 enum End {
     /// The source closed its side: no more is coming for the target.
     Source,
-    /// The target takes no more. What it has said may still be under way.
+    /// The target takes no more. Its answers may still be under way.
     Deaf,
-    /// The target closed its side, and what it said has been passed on.
+    /// The target closed its side, and its answers have been passed on.
     Target,
     /// The stream is to be cut here.
     Cut,
@@ -91,7 +91,7 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
         let shared = shared.clone();
         thread::spawn(move || back(output, &shared, &sender));
     }
-    // Both directions tell their end, and one of them is always there.
+    // Both directions report their end, and at least one always exists.
     let mut end = ends.recv().unwrap_or(End::Target);
     if end == End::Deaf {
         end = ends.recv_timeout(TARGET_LIMIT).unwrap_or(End::Target);
@@ -110,7 +110,7 @@ pub(super) fn carry(options: &Options) -> Result<ExitCode> {
         // Exiting closes the pipes to both sides at once, as a lost connection would.
         End::Cut => return Ok(ExitCode::from(CUT_STATUS)),
         End::Source => {
-            // The target may still have something to say, as long as somebody listens.
+            // The target may still send something.
             let _ = ends.recv_timeout(TARGET_LIMIT);
         }
         End::Deaf | End::Target => {}
@@ -128,18 +128,18 @@ fn start(command: &[String]) -> Result<Child> {
         .with_context(|| format!("`{program}` cannot be started"))
 }
 
-/// Who follows the stream from outside.
+/// Files by which others follow the stream and hold it.
 struct Onlooker {
-    /// Where it reads how far the stream is.
+    /// Where the stream's progress is written.
     progress: Option<PathBuf>,
-    /// After how many pages the stream stops, for as long as there is a file of this name.
+    /// After how many pages the stream stops, as long as a file of this name exists.
     hold: Option<(u64, PathBuf)>,
 }
 
 impl Onlooker {
     fn see(&mut self, bytes: u64, pages: u64) {
         if let Some(path) = &self.progress {
-            // Only for an onlooker: a full disk does not stop the stream.
+            // A full disk must not stop the stream.
             let _ = replace(path, format!("{bytes} {pages}\n").as_bytes());
         }
         if let Some((_, file)) = self.hold.take_if(|(at, _)| pages >= *at) {
@@ -151,7 +151,7 @@ impl Onlooker {
     }
 }
 
-/// From the source to the target. The throttle holds up that many rounds.
+/// Copies from the source to the target. The throttle applies to that many rounds.
 fn forward(
     mut target: ChildStdin,
     mut throttle: Option<(Throttle, usize)>,
@@ -187,8 +187,8 @@ fn forward(
             break End::Cut;
         }
     };
-    // In this order: whoever is told of the end may rely on the target having been told, except
-    // that a cut closes everything at the same moment.
+    // In this order: the target sees the end before the receiver of `ends` does, except that a cut
+    // closes everything at the same moment.
     if end != End::Cut {
         drop(target);
         let _ = ends.send(end);
@@ -198,7 +198,7 @@ fn forward(
     }
 }
 
-/// From the target to the source.
+/// Copies from the target to the source.
 fn back(mut target: impl Read, shared: &Shared, ends: &Sender<End>) {
     let mut source = io::stdout().lock();
     let mut buffer = [0; 4096];
@@ -214,7 +214,7 @@ fn back(mut target: impl Read, shared: &Shared, ends: &Sender<End>) {
     let _ = ends.send(End::Target);
 }
 
-/// Writes a file so that a reader sees either the old contents or the new.
+/// Replaces a file so that a reader sees either the old contents or the new.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, bytes)
@@ -222,7 +222,8 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| path.display().to_string())
 }
 
-/// The target's exit code; a target that does not end, or was ended by a signal, has failed.
+/// Returns the target's exit code. A target that does not end, or was killed by a signal, has
+/// failed.
 fn exit_code(target: &mut Child) -> ExitCode {
     let start = Instant::now();
     while start.elapsed() < TARGET_LIMIT {

@@ -1,4 +1,4 @@
-//! What the meter writes when a stream has ended. Times are milliseconds since the meter's start.
+//! The meter's report about a stream. Times are milliseconds since the meter's start.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct StreamReport {
     /// How it ended.
     pub ended: Ended,
-    /// True when libxl's END went past: the domain has been sent as a whole.
+    /// Whether libxl's END was seen: the whole domain has been sent.
     pub complete: bool,
-    /// Why and at which byte the stream was no longer understood. The counts then end there.
+    /// Why and at which byte the stream could no longer be parsed. The counts end there.
     pub not_understood: Option<String>,
     /// The meter's start, in milliseconds since 1970.
     pub started_unix_ms: u64,
@@ -31,39 +31,40 @@ pub struct StreamReport {
     pub v_mem_pages: Option<u64>,
     /// Page contents sent, repeats included: V_mig.
     pub pages_sent: u64,
-    /// How many pfns they were of.
+    /// How many different pfns these were.
     pub pages_distinct: u64,
-    /// Entries without contents: the pfn had no page, or none that could be sent at that moment.
+    /// Entries without contents: the pfn had no page, or its page could not be sent at that moment.
     pub entries_empty: u64,
-    /// Page contents that `--debug` sent for comparison only; in no other count.
+    /// Page contents that `--debug` sent only for comparison; not in any other count.
     pub pages_verified: u64,
-    /// Entries by page type, without those that were for comparison only.
+    /// Entries by page type, without those for comparison.
     pub entries_by_kind: BTreeMap<PageKind, u64>,
     /// Records of the libxc stream by type, as hexadecimal numbers.
     pub records: BTreeMap<String, u64>,
     /// The rounds. The last one of a complete stream is the stop-and-copy round.
     pub rounds: Vec<Round>,
-    /// The pfns of each round, first and last of each piece, where the meter was asked for them.
+    /// The pfns of each round, first and last of each run, if the meter was asked for them.
     #[serde(default)]
     pub round_pfns: Vec<Vec<(u64, u64)>>,
-    /// How many pfns were sent once, twice and so on: the first number is for once.
+    /// How many pfns were sent once, twice, and so on; the first number is for once.
     pub sent_times: Vec<u64>,
     /// The pfns sent most often, with their counts, the most frequent first.
     pub most_sent: Vec<(u64, u32)>,
-    /// What went past in each tenth of a second; those without a byte are left out.
+    /// What was sent in each tenth of a second; empty ones are left out.
     pub timeline: Vec<Slot>,
     /// xl's words before and after the stream.
     pub handshake: Handshake,
 }
 
 impl StreamReport {
-    /// The round in which the domain does not run, when the stream is complete.
+    /// Returns the round during which the domain was suspended, if the stream is complete.
     pub fn stop_and_copy(&self) -> Option<&Round> {
         self.rounds.last().filter(|_| self.complete)
     }
 
-    /// In each round, how many of the pages `wanted` (first and last pfn of each piece, none of them
-    /// twice) were sent. Empty where the meter was not asked for pfns.
+    /// Returns how many of the pages `wanted` were sent in each round. `wanted` has the first and
+    /// last pfn of each run, without overlaps. The result is empty if the meter was not asked for
+    /// pfns.
     pub fn sent_of(&self, wanted: &[(u64, u64)]) -> Vec<u64> {
         let both =
             |&(a, b): &(u64, u64), &(c, d): &(u64, u64)| (b.min(d) + 1).saturating_sub(a.max(c));
@@ -76,7 +77,7 @@ impl StreamReport {
         self.round_pfns.iter().map(in_round).collect()
     }
 
-    /// V_mig / V_mem: pages sent for each page of the guest's pfn space.
+    /// Returns V_mig / V_mem: pages sent for each page of the guest's pfn space.
     pub fn r_d(&self) -> Option<f64> {
         let v_mem = self.v_mem_pages.filter(|&pages| pages > 0)?;
         Some(self.pages_sent as f64 / v_mem as f64)
@@ -87,23 +88,23 @@ impl StreamReport {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
-    /// The target said how the start of the domain went: see [`Handshake::status`].
+    /// The target reported how the start of the domain went ([`Handshake::status`]).
     Answered,
     /// The source closed it before that.
     #[default]
     BySource,
     /// The target closed it before that, or ended.
     ByTarget,
-    /// The meter cut it, as it was told to.
+    /// The meter cut it, as told.
     ByCut,
 }
 
 /// One pass over the guest's memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Round {
-    /// When its first entry went past.
+    /// The time of its first entry.
     pub start_ms: f64,
-    /// When its last page or entry did.
+    /// The time of its last entry or page.
     pub end_ms: f64,
     /// Its entries, with and without contents.
     pub entries: u64,
@@ -111,7 +112,7 @@ pub struct Round {
     pub pages: u64,
     /// Its PAGE_DATA records.
     pub records: u64,
-    /// The bytes of these.
+    /// The bytes of these records.
     pub bytes: u64,
 }
 
@@ -126,20 +127,20 @@ pub struct Slot {
     pub pages: u64,
 }
 
-/// The words of tools/xl/xl_migrate.c: when each of them was complete.
+/// When each word of tools/xl/xl_migrate.c was complete.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Handshake {
-    /// The target is there and waits for the stream.
+    /// The target's banner: it waits for the stream.
     pub banner_ms: Option<f64>,
     /// The target has the whole domain.
     pub ready_ms: Option<f64>,
-    /// The source allowed the target to start it: its first byte.
+    /// The source's first byte of permission to start it.
     pub go_ms: Option<f64>,
     /// The target has started the domain, or failed to.
     pub report_ms: Option<f64>,
     /// xl's code for that: 0 when the domain runs.
     pub status: Option<u8>,
-    /// True when the target said something else.
+    /// Whether the target sent something else.
     pub unexpected: bool,
 }
 
@@ -165,7 +166,7 @@ pub enum PageKind {
     L3Pinned,
     /// A pinned page table of level 4.
     L4Pinned,
-    /// A page that the machine has found broken.
+    /// A page with a hardware error.
     Broken,
     /// A page to be allocated, whose contents do not matter.
     AllocateOnly,
@@ -174,7 +175,7 @@ pub enum PageKind {
 }
 
 impl PageKind {
-    /// The type from its four bits, or `None` for a reserved value.
+    /// Decodes a type from its four bits; returns `None` for a reserved value.
     pub(super) fn of_bits(bits: u8) -> Option<Self> {
         Some(match bits {
             0x0 => Self::Normal,

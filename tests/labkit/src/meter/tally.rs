@@ -1,4 +1,4 @@
-//! Everything the meter knows about one stream, and the point where it is to be cut.
+//! The meter's state for one stream, with the point at which to cut it.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::report::{Ended, Slot, StreamReport};
 /// The width of a slot of the time line.
 const SLOT_MS: u64 = 100;
 
-/// Slots are kept up to here, ten minutes; what follows is added to the last one.
+/// The most slots, for ten minutes; later bytes are added to the last one.
 const MOST_SLOTS: usize = 6000;
 
-/// Types of records are told apart up to here; Xen has 19.
+/// The most types of records that are told apart. Xen has 19.
 const MOST_KINDS: usize = 64;
 
 /// Where to cut.
@@ -37,7 +37,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// A tally at the beginning of a stream.
+    /// The tally of a stream that has not begun.
     pub(super) fn new(cut: Option<Cut>) -> Self {
         Self {
             parser: Parser::new(),
@@ -49,19 +49,19 @@ impl Tally {
         }
     }
 
-    /// The same, with the pfns of each round in its report.
+    /// The same tally, with the pfns of each round in its report.
     pub(super) fn naming_pfns(mut self) -> Self {
         self.ledger.name_pfns();
         self
     }
 
-    /// How many rounds have begun.
+    /// Returns how many rounds have begun.
     pub(super) fn rounds(&self) -> usize {
         self.ledger.rounds()
     }
 
-    /// Takes the next bytes from the source. Returns how many of them to pass on: fewer than all
-    /// when the stream is to be cut there.
+    /// Takes the next bytes from the source. Returns how many of them to pass on: fewer than all if
+    /// the stream is to be cut there.
     pub(super) fn forward(&mut self, bytes: &[u8], now_ms: f64) -> usize {
         let before = self.report.bytes;
         let pages_before = self.ledger.pages();
@@ -129,12 +129,12 @@ impl Tally {
         self.answers.push(bytes, now_ms, &mut self.report.handshake);
     }
 
-    /// Bytes passed on and page contents in them, so far.
+    /// Returns the bytes passed on and the page contents in them, so far.
     pub(super) fn progress(&self) -> (u64, u64) {
         (self.report.bytes, self.ledger.pages())
     }
 
-    /// The report about a stream that ended now.
+    /// Returns the report about a stream that ends now.
     pub(super) fn report(&self, ended: Ended, started_unix_ms: u64, took_ms: f64) -> StreamReport {
         let answered = self.report.handshake.status.is_some();
         let mut report = StreamReport {

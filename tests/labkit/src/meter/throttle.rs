@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-/// The largest piece that is passed on at once.
+/// The most bytes that are passed on at once.
 pub(super) const PIECE_BYTES: usize = 64 * 1024;
 
-/// How much time's worth of bytes may go out at once after a pause.
+/// The burst that may go out after a pause, as a time at the full rate.
 const BURST: Duration = Duration::from_millis(20);
 
-/// Tells how long to wait so that a rate is kept.
+/// A token bucket.
 #[derive(Debug)]
 pub(super) struct Throttle {
     bytes_per_s: f64,
-    /// Bytes that may still go out; below zero when more went out than was there.
+    /// Bytes that may still go out; negative if more went out than there were.
     tokens: f64,
     /// The time of the last call.
     at: Duration,
@@ -29,7 +29,7 @@ impl Throttle {
         }
     }
 
-    /// The largest piece that keeps the stream even: what a burst holds, at least a page.
+    /// Returns the largest piece that keeps the stream even: a burst, but at least a page.
     pub(super) fn piece_bytes(&self) -> usize {
         let burst = self.bytes_per_s * BURST.as_secs_f64();
         (burst as usize).clamp(4096, PIECE_BYTES)

@@ -10,27 +10,28 @@ use crate::domain::Domain;
 use crate::domain::console::Console;
 use crate::process::{Output, run, scratch_file, tail};
 
-/// How long a save or a restore may take. The guest has 60 s to answer the request to suspend
-/// (libxl_dom_suspend.c); more than a few is a failure of the guest.
+/// The limit of a save or a restore. libxl gives the guest 60 s to answer the request to suspend
+/// (libxl_dom_suspend.c); one that takes more than a few has failed.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A saved domain, in dom0's tmpfs; deleted when dropped. It is as large as what the guest has
-/// resident, so a scenario keeps as few of them as it can.
+/// A saved domain in dom0's tmpfs, deleted when dropped. It is as large as the guest's resident
+/// memory, so a scenario should keep few of them.
 #[derive(Debug)]
 pub struct SaveFile(PathBuf);
 
 impl SaveFile {
-    /// A name for a domain to be saved to.
-    pub fn new() -> Self {
+    /// A file for a domain that is to be saved.
+    #[must_use]
+    pub fn fresh() -> Self {
         Self(scratch_file("saved"))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Its size; zero before the save.
+    /// Returns its size; zero before the save.
     pub fn bytes(&self) -> u64 {
         fs::metadata(&self.0).map_or(0, |file| file.len())
     }
@@ -38,18 +39,17 @@ impl SaveFile {
 
 impl Drop for SaveFile {
     fn drop(&mut self) {
-        // Nothing was saved to it, perhaps.
+        // Perhaps nothing was saved.
         let _ = fs::remove_file(&self.0);
     }
 }
 
 impl Domain {
-    /// Saves the domain to `file`: `xl save`, after which the domain is gone, or with `checkpoint`
-    /// `xl save -c`, after which it runs on under its domid. Returns how long xl took and what it
-    /// printed.
+    /// Saves the domain to `file`: with `xl save`, after which the domain is gone, or with
+    /// `checkpoint` by `xl save -c`, after which it goes on under its domid. Returns xl's output.
     ///
     /// # Errors
-    /// When xl fails or is not done within 60 s.
+    /// xl fails or is not done within 60 s.
     pub fn save(&self, file: &SaveFile, checkpoint: bool) -> Result<Output> {
         let path = file.path().to_string_lossy();
         let mut arguments = vec!["save"];
@@ -60,11 +60,10 @@ impl Domain {
         succeed(&arguments)
     }
 
-    /// Restores from `file` the domain that was saved there from this handle; its console text
-    /// goes on.
+    /// Restores the domain that was saved to `file` from this handle; its console text continues.
     ///
     /// # Errors
-    /// When xl fails or is not done within 60 s.
+    /// xl fails or is not done within 60 s.
     pub fn restore(&self, file: &SaveFile) -> Result<Output> {
         let console = Console::of(&self.name);
         let offset = console.bytes();

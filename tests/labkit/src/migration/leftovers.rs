@@ -1,4 +1,4 @@
-//! What a failed migration leaves behind, and how it is removed.
+//! Removal of what a failed migration leaves behind.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use crate::deadline::Deadline;
 use crate::domain::{self, Domain, list::Entry};
 use crate::process::run;
 
-/// How often `xl list` is asked.
+/// The interval between two calls of `xl list`.
 const PAUSE: Duration = Duration::from_millis(200);
 
 const XL_LIMIT: Duration = Duration::from_secs(60);
 
-/// Which domains a failed migration left, and had to be removed.
+/// The domains that a failed migration left, and that had to be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
-    /// True when `NAME--incoming`, the target's half-made copy, did not go by itself.
+    /// Whether `NAME--incoming`, the target's half-built copy, was left.
     pub incoming: bool,
-    /// True when there was a `NAME--migratedaway`: the source had let the domain go before the
-    /// target said that it runs (tools/xl/xl_migrate.c, `migrate_domain`). xl calls the state
-    /// undefined then. When no domain has the name itself, that one gets it back and is resumed.
+    /// Whether there was a `NAME--migratedaway`: the source had let the domain go before the target
+    /// reported that it runs (tools/xl/xl_migrate.c, `migrate_domain`). xl calls that state
+    /// undefined. If no domain has the plain name, this one gets it back.
     pub migrated_away: bool,
 }
 
-/// Removes what a failed migration of `domain` to this host left, after giving `xl migrate-receive`
-/// the time `grace` to do so itself, which it does when it has not been killed.
+/// Removes what a failed migration of `domain` to this host left. `xl migrate-receive` first has
+/// the time `grace` to do so itself, as it does unless it was killed.
 ///
 /// # Errors
-/// When xl does not answer.
+/// xl does not answer.
 pub fn clean_up(domain: &Domain, grace: Duration) -> Result<Leftovers> {
     let incoming = format!("{}--incoming", domain.name);
     let away = format!("{}--migratedaway", domain.name);
@@ -58,7 +58,7 @@ fn find(name: &str) -> Result<Option<Entry>> {
 
 fn destroy(entry: Option<Entry>) {
     if let Some(entry) = entry {
-        // By domid: it may be half gone. An error means that it is gone.
+        // By domid, because it may be half gone. An error means that it is gone.
         let _ = run("xl", &["destroy", &entry.id.to_string()], XL_LIMIT);
     }
 }

@@ -1,18 +1,18 @@
-//! Saving, restoring and migrating a domain with xl, and what can go wrong on the way.
+//! Saves, restores and migrates domains with xl, and makes migrations fail.
 //!
-//! A [`Domain`] stays the same handle through all of it: its name does not change, its domid does,
-//! and its console text goes on in another file ([`Console::continue_in`]).
+//! A [`Domain`] stays the same handle throughout: its name does not change, its domid does, and its
+//! console text continues in another file ([`Console::continue_in`]).
 //!
 //! - [`Domain::save`] and [`Domain::restore`] ([`file`]) are `xl save [-c]` and `xl restore`.
-//! - [`migrate`] is `xl migrate` to its end; [`start`] returns at once, with a [`running::Running`] that
+//! - [`migrate`] is `xl migrate` to its end; [`start`] returns at once, with a [`Running`] that
 //!   tells how far the stream is and can be killed.
 //! - [`Options`] say where to, how fast, and where the stream is to be cut ([`options`]).
 //! - After a failure, [`clean_up`] removes what the toolstack left ([`leftovers`]).
 //!
-//! Deadlines: every command of xl is killed, with its process group, when its limit is over, and
-//! that is an error; a migration that fails in any other way is a [`Migration`] that did not
-//! succeed. Limits are generous, because dom0 may be emulated: 60 s for a save or a restore,
-//! [`Options::limit`] for a migration.
+//! Every xl command that exceeds its limit is killed with its process group, and that is an error;
+//! a migration that fails in any other way is a [`Migration`] that did not succeed. Limits are
+//! generous, because dom0 may be emulated: 60 s for a save or a restore, [`Options::limit`] for a
+//! migration.
 //!
 //! [`Console::continue_in`]: crate::domain::console::Console::continue_in
 
@@ -29,25 +29,25 @@ use crate::domain::Domain;
 use crate::meter::StreamReport;
 
 pub use file::SaveFile;
-pub use leftovers::clean_up;
+pub use leftovers::{Leftovers, clean_up};
 pub use options::{Options, Target};
-pub use running::{Kill, start, start_named};
+pub use running::{Kill, Running, start, start_named};
 
 /// A migration that is over.
 #[derive(Clone, Debug)]
 pub struct Migration {
-    /// Whether xl says that the domain now runs at the target.
+    /// Whether xl reports that the domain now runs at the target.
     pub succeeded: bool,
     /// What xl and the target's end printed.
     pub output: String,
     /// From the start of `xl migrate` to its end.
     pub took: Duration,
-    /// What the meter counted; `None` without a meter, and when it could not write its report.
+    /// The meter's report; `None` without a meter, or if it could not write one.
     pub stream: Option<StreamReport>,
 }
 
 impl Migration {
-    /// Complains unless it succeeded.
+    /// Fails unless it succeeded.
     pub fn expect_success(self) -> Result<Self> {
         anyhow::ensure!(
             self.succeeded,
@@ -57,7 +57,7 @@ impl Migration {
         Ok(self)
     }
 
-    /// Complains unless it failed.
+    /// Fails unless it failed.
     pub fn expect_failure(self) -> Result<Self> {
         anyhow::ensure!(
             !self.succeeded,
@@ -67,7 +67,7 @@ impl Migration {
         Ok(self)
     }
 
-    /// The meter's report.
+    /// Returns the meter's report.
     pub fn stream(&self) -> Result<&StreamReport> {
         let stream = self.stream.as_ref();
         stream.with_context(|| {
@@ -80,8 +80,8 @@ impl Migration {
 /// Migrates `domain` and waits for the end.
 ///
 /// # Errors
-/// When xl cannot be started or is not done within [`Options::limit`]. A migration that fails is
-/// not an error.
+/// xl cannot be started or is not done within [`Options::limit`]. A migration that fails is not an
+/// error.
 pub fn migrate(domain: &Domain, options: &Options) -> Result<Migration> {
     start(domain, options)?.wait()
 }

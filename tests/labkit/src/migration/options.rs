@@ -1,35 +1,34 @@
-//! How to migrate, and the transport command that comes of it.
+//! How to migrate, and the transport command that follows from it.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// What a migration is to be like.
+/// How to migrate.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to.
+    /// The target.
     pub target: Target,
-    /// The bandwidth in Mbit/s, or as fast as it goes. Needs the meter.
+    /// The bandwidth in Mbit/s; `None` for no limit. Needs the meter.
     pub bandwidth_mbit: Option<u64>,
-    /// How many rounds are held to it; all of them where it does not say.
+    /// How many rounds are held to the bandwidth; `None` for all.
     pub bandwidth_rounds: Option<usize>,
-    /// After how many pages the stream stops until [`super::running::Running::release`]. Needs the
-    /// meter.
+    /// After how many pages the stream stops until [`Running::release`](super::Running::release). Needs the meter.
     pub hold_page: Option<u64>,
     /// Whether the report names the pfns of each round. Needs the meter.
     pub pfns: bool,
-    /// After how many bytes from the source the stream is to be cut, if at all: both directions
-    /// close at once, as when a connection is lost. Needs the meter.
+    /// After how many bytes from the source to cut the stream: both directions close at once, as
+    /// when a connection is lost. Needs the meter.
     pub cut_after: Option<u64>,
     /// `xl migrate --debug`.
     pub debug: bool,
     /// How long `xl migrate` may take.
     pub limit: Duration,
-    /// Whether the stream goes through the meter. One process less copies the pages without it.
+    /// Whether the stream goes through the meter, which is one more process that copies the pages.
     pub meter: bool,
-    /// Whether the meter tells how far the stream is, for [`super::running::Running::pages`]: a small file
-    /// that is written again with each piece of the stream.
+    /// Whether the meter writes its progress for [`Running::pages`](super::Running::pages): a small file, replaced with
+    /// each piece of the stream.
     pub progress: bool,
 }
 
@@ -55,12 +54,12 @@ impl Default for Options {
 pub enum Target {
     /// To the same host, under a new domid.
     ThisHost,
-    /// To whatever this shell command leads to. Its standard input and output are the two
-    /// directions of the link: `socat - TCP:10.0.0.2:8002`, for example.
+    /// To the other end of this shell command. Its standard input and output are the two directions
+    /// of the link: `socat - TCP:10.0.0.2:8002`, for example.
     Elsewhere(String),
 }
 
-/// Where the meter writes.
+/// The meter's files.
 #[derive(Debug)]
 pub(super) struct MeterFiles<'a> {
     pub(super) report: &'a Path,
@@ -69,7 +68,7 @@ pub(super) struct MeterFiles<'a> {
 }
 
 impl Options {
-    /// The command that `xl migrate -s ''` runs with `sh -c`.
+    /// Returns the command that `xl migrate -s ''` runs with `sh -c`.
     pub(super) fn transport(&self, files: &MeterFiles<'_>) -> Result<String> {
         if !self.meter
             && (self.bandwidth_mbit.is_some()
@@ -85,7 +84,7 @@ impl Options {
             Target::Elsewhere(command) => format!("sh -c {}", quoted(command)),
         };
         if !self.meter {
-            // sh gives way to the target, so that there is one process less to kill.
+            // `exec` replaces sh, which leaves one process less to kill.
             return Ok(format!("exec {target}"));
         }
         let agent = std::env::current_exe().context("own path")?;
@@ -119,7 +118,7 @@ impl Options {
     }
 }
 
-/// `text` as one word of a shell.
+/// Quotes `text` as one word of a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -13,7 +13,7 @@ use crate::domain::Domain;
 use crate::domain::console::Console;
 use crate::process::{Process, scratch_file, tail};
 
-/// How often xl's end and the meter's progress are looked at.
+/// The interval between two looks at xl and at the meter's progress.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How long the meter's report may come after xl's end.
@@ -24,8 +24,8 @@ const REPORT_LIMIT: Duration = Duration::from_secs(10);
 pub enum Kill {
     /// `xl migrate` alone. Its helper and the transport notice by themselves.
     Xl,
-    /// xl, its helper, the meter and the target's end (not a domain's own xl, which has left the
-    /// group), all at once.
+    /// xl, its helper, the meter and the target's end at once; not a domain's own xl, which has
+    /// left the group.
     Group,
 }
 
@@ -38,18 +38,18 @@ pub struct Running {
     report: PathBuf,
     progress: PathBuf,
     hold: PathBuf,
-    /// The domain's console, and where it goes on if the migration succeeds.
+    /// The domain's console, and where it continues if the migration succeeds.
     console: Option<(Console, Console, u64)>,
     meter: bool,
     killed: bool,
-    /// Set when xl has ended. The target's end may then still be cleaning up.
+    /// Whether xl has ended. The target's end may still be cleaning up.
     ended: bool,
 }
 
 /// Starts to migrate `domain`.
 ///
 /// # Errors
-/// When xl cannot be started.
+/// xl cannot be started.
 pub fn start(domain: &Domain, options: &Options) -> Result<Running> {
     let console = (options.target == Target::ThisHost).then(|| {
         let next = Console::incoming(&domain.name);
@@ -61,10 +61,10 @@ pub fn start(domain: &Domain, options: &Options) -> Result<Running> {
     Ok(running)
 }
 
-/// [`start`] for a domain of which there is only the name: a host that took it over has no handle.
+/// [`start`] for a domain without a handle, as on a host that received it.
 ///
 /// # Errors
-/// When xl cannot be started.
+/// xl cannot be started.
 pub fn start_named(name: &str, options: &Options) -> Result<Running> {
     let report = scratch_file("stream.json");
     let progress = scratch_file("stream.progress");
@@ -100,17 +100,17 @@ pub fn start_named(name: &str, options: &Options) -> Result<Running> {
 }
 
 impl Running {
-    /// The contents of how many pages have gone past so far. Needs [`Options::progress`].
+    /// Returns how many page contents have been sent so far. Needs [`Options::progress`].
     pub fn pages(&self) -> u64 {
         let text = fs::read_to_string(&self.progress).unwrap_or_default();
         let pages = text.split_whitespace().nth(1);
         pages.and_then(|pages| pages.parse().ok()).unwrap_or(0)
     }
 
-    /// Waits until the contents of `pages` pages have gone past.
+    /// Waits until `pages` page contents have been sent.
     ///
     /// # Errors
-    /// When xl ends before, or the deadline passes.
+    /// xl ends before, or the deadline passes.
     pub fn wait_for_page(&mut self, pages: u64, deadline: Deadline) -> Result<()> {
         let what = format!("page {pages} of the stream");
         deadline.poll(PAUSE, &what, || {
@@ -122,7 +122,7 @@ impl Running {
         })
     }
 
-    /// Lets a stream go on that is held up ([`Options::hold_page`]).
+    /// Releases a stream that is held ([`Options::hold_page`]).
     pub fn release(&self) -> Result<()> {
         fs::remove_file(&self.hold).with_context(|| self.hold.display().to_string())
     }
@@ -139,7 +139,7 @@ impl Running {
     /// Waits for xl's end.
     ///
     /// # Errors
-    /// When it is not there within [`Options::limit`] of the start; everything is killed then.
+    /// xl does not end within [`Options::limit`] of its start; everything is then killed.
     pub fn wait(mut self) -> Result<Migration> {
         let end = self.started + self.limit;
         let deadline = Deadline::after(end.saturating_duration_since(Instant::now()));
@@ -150,7 +150,7 @@ impl Running {
             Err(error) => bail!("{error:#}: {}", tail(&self.process.text(), 12)),
         };
         self.ended = true;
-        // Without a report within its limit the meter was killed or could not write.
+        // If no report comes in time, the meter was killed or could not write it.
         let stream = if self.meter {
             let limit = if self.killed {
                 Duration::ZERO
@@ -184,7 +184,7 @@ impl Drop for Running {
             self.process.kill_group();
         }
         for file in [&self.report, &self.progress, &self.hold] {
-            // What the migration did not come to write is not there.
+            // A file may never have been written.
             let _ = fs::remove_file(file);
         }
     }

@@ -1,4 +1,4 @@
-//! UDP: datagrams that must come back as they went.
+//! UDP: datagrams that must come back unchanged.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 
 use super::pattern::Pattern;
 
-/// How long one answer may take before the datagram is sent again.
+/// How long to wait for an answer before the datagram is sent again.
 const ANSWER: Duration = Duration::from_millis(1500);
 
-/// A local socket that talks to `server` only.
+/// Opens a local socket that talks only to `server`.
 pub fn socket(server: SocketAddr) -> Result<UdpSocket> {
     let any = if server.is_ipv4() {
         "0.0.0.0:0"
@@ -23,8 +23,8 @@ pub fn socket(server: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Sends a datagram of `size` seeded bytes and compares its echo; UDP may lose, so it is tried
-/// three times. Returns false when none came back, and an error when a wrong one did.
+/// Sends a datagram of `size` seeded bytes and compares its echo, with three attempts, because UDP
+/// may lose. Returns whether an echo came back; a wrong one is an error.
 pub fn echo(socket: &UdpSocket, size: usize, seed: u64) -> Result<bool> {
     let mut sent = vec![0; size];
     Pattern::new(seed).fill(&mut sent);
@@ -43,7 +43,7 @@ pub fn echo(socket: &UdpSocket, size: usize, seed: u64) -> Result<bool> {
     Ok(false)
 }
 
-/// Throws away what may still arrive, such as the second answer to a datagram that was repeated.
+/// Discards late datagrams, such as the second answer to a repeated one.
 pub fn drain(socket: &UdpSocket, pause: Duration) -> Result<()> {
     socket.set_read_timeout(Some(pause))?;
     // Bounded: each answer belongs to one of a handful of requests.

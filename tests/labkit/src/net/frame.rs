@@ -1,19 +1,19 @@
-//! Frames by hand, right or wrong: Ethernet, ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200), UDP
+//! Builds frames, right or wrong: Ethernet, ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200), UDP
 //! (RFC 768), TCP (RFC 9293), ICMP.
 //!
-//! The builders make correct packets; a test that wants a wrong one changes the bytes afterwards,
-//! at the offsets named here.
+//! The builders make correct packets; a test that wants a wrong one changes bytes afterwards, at
+//! the offsets named here.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Ethernet types.
+/// IPv4's Ethernet type.
 pub const IPV4: u16 = 0x0800;
 /// ARP's Ethernet type.
 pub const ARP: u16 = 0x0806;
 /// IPv6's Ethernet type.
 pub const IPV6: u16 = 0x86dd;
 
-/// IP protocol numbers.
+/// ICMP's protocol number.
 pub const ICMP: u8 = 1;
 /// TCP's protocol number.
 pub const TCP: u8 = 6;
@@ -22,16 +22,16 @@ pub const UDP: u8 = 17;
 /// ICMPv6's protocol number.
 pub const ICMPV6: u8 = 58;
 
-/// Bytes of an Ethernet header; the IP header begins here in a frame.
+/// Bytes of an Ethernet header: the offset of the IP header in a frame.
 pub const ETHERNET_BYTES: usize = 14;
-/// Bytes of an IPv4 header without options; the transport header begins this much later.
+/// Bytes of an IPv4 header without options: the offset of the transport header in a packet.
 pub const IPV4_BYTES: usize = 20;
-/// Where a TCP header has its checksum; UDP's is at 6.
+/// The offset of the checksum in a TCP header.
 pub const TCP_CHECKSUM: usize = 16;
-/// Where a UDP header has its checksum.
+/// The offset of the checksum in a UDP header.
 pub const UDP_CHECKSUM: usize = 6;
 
-/// TCP flags, as in the header's 14th byte.
+/// The TCP flag Finish, in the header's 14th byte, as the flags that follow.
 pub const FIN: u8 = 0x01;
 /// Synchronise.
 pub const SYN: u8 = 0x02;
@@ -42,7 +42,7 @@ pub const PSH: u8 = 0x08;
 /// Acknowledge.
 pub const ACK: u8 = 0x10;
 
-/// Who speaks to whom on the link.
+/// The addresses of a frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     /// Destination MAC address.
@@ -51,7 +51,7 @@ pub struct Link {
     pub from: [u8; 6],
 }
 
-/// A TCP header's changing fields.
+/// The fields of a TCP header.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     /// Source port.
@@ -68,7 +68,7 @@ pub struct Segment {
     pub window: u16,
 }
 
-/// An Ethernet frame, not padded.
+/// Builds an Ethernet frame without padding.
 pub fn ethernet(link: Link, kind: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(ETHERNET_BYTES + payload.len());
     frame.extend(link.to);
@@ -78,7 +78,7 @@ pub fn ethernet(link: Link, kind: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// An ARP packet for IPv4 over Ethernet; `operation` is 1 to ask and 2 to answer.
+/// Builds an ARP packet for IPv4 over Ethernet; `operation` is 1 for a request and 2 for a reply.
 pub fn arp(operation: u16, sender: ([u8; 6], Ipv4Addr), target: ([u8; 6], Ipv4Addr)) -> Vec<u8> {
     let mut packet = vec![0, 1, 8, 0, 6, 4];
     packet.extend(operation.to_be_bytes());
@@ -89,7 +89,7 @@ pub fn arp(operation: u16, sender: ([u8; 6], Ipv4Addr), target: ([u8; 6], Ipv4Ad
     packet
 }
 
-/// An IPv4 packet. `fragment` is the 16-bit field of flags and offset.
+/// Builds an IPv4 packet. `fragment` is the 16-bit field of flags and offset.
 pub fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend(length(IPV4_BYTES + payload.len()));
@@ -103,18 +103,18 @@ pub fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, fragment: u16, payload: 
     packet
 }
 
-/// Puts the right header checksum into an IPv4 packet whose header has no options.
+/// Sets the correct header checksum of an IPv4 packet without options.
 pub fn fix_ipv4_checksum(packet: &mut [u8]) {
     packet[10..12].fill(0);
     let sum = checksum(&[&packet[..IPV4_BYTES]]);
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// An IPv6 packet without extension headers.
+/// Builds an IPv6 packet without extension headers.
 pub fn ipv6(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0];
     packet.extend(length(payload.len()));
-    // 255 is what neighbour discovery asks for (RFC 4861, 6.1), and right for everything else.
+    // Neighbour discovery requires 255 (RFC 4861, 6.1), and nothing else minds.
     packet.extend([next, 255]);
     packet.extend(from.octets());
     packet.extend(to.octets());
@@ -122,12 +122,12 @@ pub fn ipv6(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An ICMP echo request.
+/// Builds an ICMP echo request.
 pub fn icmp_echo(payload: &[u8]) -> Vec<u8> {
     icmp_echo_numbered(0x7777, 1, payload)
 }
 
-/// An ICMP echo request with an identifier and a number of its own (RFC 792).
+/// Builds an ICMP echo request with this identifier and sequence number (RFC 792).
 pub fn icmp_echo_numbered(identifier: u16, number: u16, payload: &[u8]) -> Vec<u8> {
     let mut message = vec![8, 0, 0, 0];
     message.extend(identifier.to_be_bytes());
@@ -138,7 +138,7 @@ pub fn icmp_echo_numbered(identifier: u16, number: u16, payload: &[u8]) -> Vec<u
     message
 }
 
-/// A UDP datagram with its checksum for the given IPv4 addresses.
+/// Builds a UDP datagram with its checksum for these IPv4 addresses.
 pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::with_capacity(8 + payload.len());
     datagram.extend(from.1.to_be_bytes());
@@ -146,7 +146,7 @@ pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8
     datagram.extend(length(8 + payload.len()));
     datagram.extend([0, 0]);
     datagram.extend(payload);
-    // A sum of zero is sent as all ones: zero means that there is none.
+    // A sum of zero is sent as all ones: zero means no checksum.
     let sum = match transport_checksum(from.0, to.0, UDP, &datagram) {
         0 => 0xffff,
         sum => sum,
@@ -155,8 +155,8 @@ pub fn udp(from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), payload: &[u8]) -> Vec<u8
     datagram
 }
 
-/// A TCP segment with its checksum for the given IPv4 addresses. `options` must be a multiple of
-/// four bytes, at most 40.
+/// Builds a TCP segment with its checksum for these IPv4 addresses. The length of `options` must be
+/// a multiple of four bytes, at most 40.
 pub fn tcp(
     from: Ipv4Addr,
     to: Ipv4Addr,
@@ -180,8 +180,8 @@ pub fn tcp(
     bytes
 }
 
-/// The checksum of a TCP or UDP packet whose checksum field is zero, or zero when the field holds
-/// the right one.
+/// Computes the checksum of a TCP or UDP packet whose checksum field is zero; the result is zero if
+/// the field holds the correct one.
 pub fn transport_checksum(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, packet: &[u8]) -> u16 {
     let pseudo = [0, protocol];
     checksum(&[
@@ -193,7 +193,7 @@ pub fn transport_checksum(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, packet: &[
     ])
 }
 
-/// The Internet checksum (RFC 1071) of parts that each begin at an even offset.
+/// Computes the Internet checksum (RFC 1071) of parts that each begin at an even offset.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0_u32;
     for part in parts {
@@ -208,7 +208,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     !(sum as u16)
 }
 
-/// A length field; what does not fit is cut, as a hostile sender's would be.
+/// Encodes a length field, truncated if it does not fit, as a hostile sender's would be.
 fn length(bytes: usize) -> [u8; 2] {
     (bytes as u16).to_be_bytes()
 }

@@ -1,4 +1,4 @@
-//! TCP and ICMP out of captured frames: just what the checks need.
+//! Parses TCP and ICMP in captured frames, as far as the checks need it.
 
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,8 @@ pub struct Seen {
     pub payload: Vec<u8>,
 }
 
-/// The TCP segment in an Ethernet frame with an IPv4 packet, or `None` for anything else.
+/// Parses the TCP segment in an Ethernet frame with an IPv4 packet; returns `None` for anything
+/// else.
 pub fn tcp(frame: &[u8]) -> Option<Seen> {
     let (from, to, protocol, body) = ipv4(frame)?;
     if protocol != TCP {
@@ -38,7 +39,7 @@ pub fn tcp(frame: &[u8]) -> Option<Seen> {
     })
 }
 
-/// The sender and data of an ICMP echo reply, with identifier and number in front.
+/// Returns the sender of an ICMP echo reply and its data, with identifier and number in front.
 pub fn echo_reply(frame: &[u8]) -> Option<(Ipv4Addr, Vec<u8>)> {
     let (from, _, protocol, body) = ipv4(frame)?;
     (protocol == ICMP && body.first() == Some(&0)).then(|| (from, body[4..].to_vec()))

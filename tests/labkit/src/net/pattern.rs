@@ -1,14 +1,14 @@
-//! Endless seeded bytes: the sender makes them, the receiver makes them again and compares.
+//! Endless seeded bytes: the receiver makes the same bytes as the sender and compares.
 //!
 //! Comparing every byte is stronger than comparing hashes, costs less under emulation, and names
 //! the first byte that differs.
 
 use std::fmt;
 
-/// How many bytes must agree for a piece to be taken for one of the stream.
+/// How many bytes must agree to find a piece in the stream.
 const SAMPLE_BYTES: usize = 12;
 
-/// A stream of pseudo-random bytes given by its seed.
+/// A stream of pseudo-random bytes, determined by its seed.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     random: fastrand::Rng,
@@ -53,14 +53,14 @@ pub struct Checker {
 /// The first place where a stream differs from what was sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Corrupt {
-    /// The byte's place in the stream.
+    /// The byte's offset in the stream.
     pub offset: u64,
     /// What was sent.
     pub expected: u8,
     /// What arrived.
     pub found: u8,
-    /// Where in the stream the bytes belong that arrived here, if they are from it at all: tells
-    /// a lost, repeated or exchanged piece from a damaged one.
+    /// The offset in the stream at which the bytes that arrived belong, if anywhere: it tells a
+    /// lost, repeated or exchanged piece from a damaged one.
     pub from: Option<u64>,
 }
 
@@ -91,7 +91,7 @@ impl Checker {
         }
     }
 
-    /// How many bytes have been right.
+    /// Returns how many bytes have been correct.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -114,8 +114,8 @@ impl Checker {
         })
     }
 
-    /// The offset of the first place where the stream holds the beginning of `bytes`, up to a
-    /// mebibyte beyond what was expected.
+    /// Returns the first offset at which the stream has the beginning of `bytes`, up to a mebibyte
+    /// beyond the expected one.
     fn origin(&self, bytes: &[u8]) -> Option<u64> {
         let wanted = bytes.get(..SAMPLE_BYTES)?;
         let end = self.offset + (1 << 20);
@@ -130,7 +130,7 @@ impl Checker {
             {
                 return Some(start + at as u64);
             }
-            // The end of one window begins the next, so that no place is missed.
+            // The windows overlap, so that no offset is missed.
             let keep = window.len() - (SAMPLE_BYTES - 1);
             window.copy_within(keep.., 0);
             stream.fill(&mut window[SAMPLE_BYTES - 1..]);
@@ -140,8 +140,7 @@ impl Checker {
     }
 }
 
-/// Counts the bytes of a stream that differ from its [`Pattern`], to the end and not only to the
-/// first.
+/// Counts all bytes of a stream that differ from its [`Pattern`], not only the first.
 #[derive(Debug)]
 pub struct Tally {
     checker: Checker,
@@ -162,7 +161,7 @@ impl Tally {
         if self.first.is_none() {
             match self.checker.check(bytes) {
                 Ok(()) => return 0,
-                // The search for the bytes' origin is long, so it is made once.
+                // The search for the bytes' origin takes long, so it is made once.
                 Err(corrupt) => self.first = Some(corrupt),
             }
         } else {
@@ -173,7 +172,7 @@ impl Tally {
         pairs.filter(|(expected, found)| expected != found).count() as u64
     }
 
-    /// The first place that differed.
+    /// Returns the first difference.
     pub fn first(&self) -> Option<&Corrupt> {
         self.first.as_ref()
     }

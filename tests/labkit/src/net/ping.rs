@@ -1,4 +1,4 @@
-//! ping(8), and what it says.
+//! Runs ping(8) and reads its output.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::deadline::Deadline;
 use crate::process::{run, tail};
 
-/// What came back.
+/// The replies to a ping.
 #[derive(Debug, PartialEq)]
 pub struct Replies {
     /// Round-trip times in milliseconds, in order.
@@ -40,8 +40,7 @@ pub fn ping(to: IpAddr, count: usize, interval_ms: u64, size: usize) -> Result<R
     parse(&output.text).with_context(|| format!("ping {to}"))
 }
 
-/// Pings until the first reply: addresses are looked up on the way, and the request that causes
-/// the look-up may be lost to it.
+/// Pings until the first reply. The request that causes an address to be looked up may be lost.
 pub fn reachable(to: IpAddr, deadline: Deadline) -> Result<()> {
     let what = format!("a ping reply from {to}");
     deadline.poll(Duration::from_millis(200), &what, || {

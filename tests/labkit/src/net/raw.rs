@@ -1,4 +1,4 @@
-//! Frames straight onto a network interface, past dom0's own stack (packet(7)).
+//! Sends and captures frames on a network interface, past dom0's own stack (packet(7)).
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -46,13 +46,13 @@ impl Raw {
         Ok(Self { socket, address })
     }
 
-    /// The MAC address of the interface.
+    /// Returns the MAC address of the interface.
     pub fn mac(&self) -> Option<[u8; 6]> {
         self.address.addr()
     }
 
-    /// Sends one frame. A queue that is full is waited for until `deadline`. Returns false when
-    /// the kernel refuses the frame itself (too short for its header, or too long).
+    /// Sends one frame, and waits until `deadline` if the queue is full. Returns false if the
+    /// kernel refuses the frame itself: it is too short for its header, or too long.
     pub fn send(&self, frame: &[u8], deadline: Deadline) -> Result<bool> {
         loop {
             let sent = sendto(
@@ -103,7 +103,8 @@ impl Raw {
         })
     }
 
-    /// The next frame that passes the interface in either direction and that `wanted` picks.
+    /// Returns what `wanted` makes of the first frame that it picks, of those that pass the
+    /// interface in either direction.
     pub fn find<T>(
         &self,
         deadline: Deadline,

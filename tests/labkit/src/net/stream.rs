@@ -1,4 +1,4 @@
-//! TCP: an echo that compares every byte, and one-way streams that are timed.
+//! TCP: an echo with every byte compared, and timed one-way streams.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,10 +10,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::pattern::{Checker, Pattern};
 use crate::deadline::Deadline;
 
-/// The largest single write of an echo; sizes are spread evenly on a logarithmic scale below it.
+/// The largest single write of an echo; smaller sizes are spread evenly on a logarithmic scale.
 const MAX_WRITE_BYTES: usize = 64 * 1024;
 
-/// Connects within the deadline and arms both socket time-outs with what is left of it.
+/// Connects within the deadline and sets both socket time-outs to what is left of it.
 pub fn connect(server: SocketAddr, deadline: Deadline) -> Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&server, deadline.socket_timeout())
         .with_context(|| format!("connecting to {server}"))?;
@@ -22,8 +22,8 @@ pub fn connect(server: SocketAddr, deadline: Deadline) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends `total` seeded bytes in writes of random sizes while reading them back; then closes its
-/// own direction and expects the end of the other. Every byte is compared.
+/// Sends `total` seeded bytes in writes of random sizes while it reads them back and compares every
+/// byte; then closes its own direction and expects the end of the other.
 pub fn echo(stream: TcpStream, total: u64, seed: u64, deadline: Deadline) -> Result<()> {
     let mut writing = stream.try_clone().context("second handle")?;
     let writer = thread::spawn(move || send_pattern(&mut writing, total, seed, deadline));
@@ -40,7 +40,7 @@ pub fn echo(stream: TcpStream, total: u64, seed: u64, deadline: Deadline) -> Res
     }
 }
 
-/// One round: sends `bytes` and expects them back.
+/// Sends `bytes` and expects them back.
 pub fn echo_once(stream: &mut TcpStream, bytes: &[u8]) -> Result<()> {
     stream.write_all(bytes).context("sending")?;
     let mut back = vec![0; bytes.len()];
@@ -60,7 +60,7 @@ pub fn alive(server: SocketAddr, deadline: Deadline) -> Result<()> {
     echo_once(&mut stream, b"alive").context("a new connection")
 }
 
-/// Expects the peer's end of the stream, with nothing before it.
+/// Expects the peer's end of the stream, with no byte before it.
 pub fn expect_end(stream: &mut TcpStream) -> Result<()> {
     match stream.read(&mut [0; 64]).context("waiting for the end")? {
         0 => Ok(()),
@@ -106,7 +106,7 @@ fn rate(
 
 fn send_pattern(stream: &mut TcpStream, total: u64, seed: u64, deadline: Deadline) -> Result<()> {
     let mut pattern = Pattern::new(seed);
-    // Sizes come from another stream than the bytes.
+    // Sizes come from a different random stream than the bytes.
     let mut sizes = fastrand::Rng::with_seed(!seed);
     let mut buffer = vec![0; MAX_WRITE_BYTES];
     let mut left = total;

@@ -19,7 +19,7 @@ pub struct Control {
     stream: BufReader<TcpStream>,
 }
 
-/// Figures by name.
+/// An answer: figures by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer(BTreeMap<String, String>);
 
@@ -40,7 +40,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Returns the kind of an order's error; `None` if the guest did not answer so.
+/// Returns the kind of an order's error; `None` if it is not an answer of the guest.
 #[must_use]
 pub fn kind_of(error: &anyhow::Error) -> Option<&str> {
     let refused = error.downcast_ref::<Refused>();
@@ -77,7 +77,7 @@ impl Answer {
     /// Reads `ok NAME=VALUE …`.
     ///
     /// # Errors
-    /// `error KIND: WHY` is a [`Refused`], of which [`kind_of`] tells the kind.
+    /// `error KIND: WHY` is a [`Refused`]; [`kind_of`] returns its kind.
     pub fn parse(line: &str) -> Result<Self> {
         let line = line.trim_end();
         if let Some((kind, why)) = line.strip_prefix("error ").and_then(|e| e.split_once(": ")) {
@@ -99,7 +99,7 @@ impl Answer {
         Ok(Self(pairs?))
     }
 
-    /// The numbers with commas between, called `name`.
+    /// Returns the numbers called `name`, which are separated by commas.
     pub fn numbers(&self, name: &str) -> Result<Vec<u64>> {
         let text = self
             .0
@@ -110,7 +110,7 @@ impl Answer {
             .collect()
     }
 
-    /// The number called `name`.
+    /// Returns the number called `name`.
     pub fn number(&self, name: &str) -> Result<u64> {
         match self.numbers(name)?[..] {
             [number] => Ok(number),
@@ -118,12 +118,12 @@ impl Answer {
         }
     }
 
-    /// Megabits a second, of `bytes` in `ns`.
+    /// Returns the rate in Mbit/s, of `bytes` in `ns`.
     pub fn mbit_s(&self) -> Result<f64> {
         Ok(self.number("bytes")? as f64 * 8000.0 / self.number("ns")?.max(1) as f64)
     }
 
-    /// Rounds a second.
+    /// Returns the rounds per second, of `rounds` in `ns`.
     pub fn rounds_s(&self) -> Result<f64> {
         Ok(self.number("rounds")? as f64 * 1e9 / self.number("ns")?.max(1) as f64)
     }

@@ -1,4 +1,4 @@
-//! One TCP connection to an echo server that carries random bytes both ways until it is stopped.
+//! A TCP connection to an echo server that carries random bytes both ways until it is stopped.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::deadline::Deadline;
 use crate::net::pattern::{Pattern, Tally};
 use crate::net::stream::connect;
 
-/// How often a thread that waits for its socket looks whether it shall stop.
+/// The interval at which a thread that waits for its socket checks whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// How long the server has to close its side after ours.
@@ -22,8 +22,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 /// How fast the client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// Up to 2 KiB every 20 ms, about 50 KB/s: enough that something is always under way, little
-    /// enough that an emulated machine has time for the migration itself.
+    /// Up to 2 KiB every 20 ms, about 50 KB/s: some bytes are always under way, and an emulated
+    /// machine still has time for the migration itself.
     Modest,
     /// As fast as the window opens.
     Saturating,
@@ -45,7 +45,7 @@ impl Pace {
     }
 }
 
-/// A running echo client. It connects once; whatever happens to that connection is counted.
+/// A running echo client. It connects once, and counts whatever happens to that connection.
 #[derive(Debug)]
 pub struct EchoClient {
     shared: Arc<Shared>,
@@ -57,7 +57,7 @@ pub struct EchoClient {
 /// What an echo client saw from its connection to its end.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
-    /// The client's port: one connection has one.
+    /// The client's port, which shows that it was one connection.
     pub local_port: u16,
     /// Bytes that the socket took.
     pub sent_bytes: u64,
@@ -67,16 +67,16 @@ pub struct Traffic {
     pub lost_bytes: u64,
     /// Bytes that came back with another value, or that were never sent.
     pub corrupt_bytes: u64,
-    /// 1 when the connection was reset or closed by the other side, 0 when not.
+    /// 1 if the connection was reset or closed by the other side, otherwise 0.
     pub resets: u64,
     /// The longest time between two arrivals, in milliseconds.
     pub longest_gap_ms: f64,
-    /// What went wrong first, in words.
+    /// The first fault, in words.
     pub fault: Option<String>,
 }
 
 impl Traffic {
-    /// Complains unless every byte came back, unchanged, on a connection that ended in order.
+    /// Fails unless every byte came back unchanged on a connection that ended in order.
     pub fn check(&self) -> Result<()> {
         let clean = self.lost_bytes + self.corrupt_bytes + self.resets == 0;
         match &self.fault {
@@ -99,7 +99,7 @@ impl Traffic {
 /// What the two threads of a client share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Set once, to the drain's end, when the client shall stop.
+    /// The end of the drain, set once, when the client is to stop.
     stop: OnceLock<Deadline>,
     sent: AtomicU64,
     received: AtomicU64,
@@ -109,7 +109,7 @@ struct Shared {
     fault: Mutex<Option<String>>,
 }
 
-/// The reader's account.
+/// What the reader saw.
 #[derive(Debug, Default)]
 struct Received {
     corrupt: u64,
@@ -118,10 +118,10 @@ struct Received {
 }
 
 impl EchoClient {
-    /// Connects and begins to send the bytes of `seed`.
+    /// Connects and starts to send the bytes of `seed`.
     pub fn start(server: SocketAddr, seed: u64, pace: Pace) -> Result<Self> {
         let stream = connect(server, Deadline::seconds(20))?;
-        // Writes are small, and each is to be under way at once.
+        // Writes are small, and each must go out at once.
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK))?;
         stream.set_write_timeout(Some(LOOK))?;
@@ -146,7 +146,7 @@ impl EchoClient {
         })
     }
 
-    /// Waits until bytes that are sent from now on have come back.
+    /// Waits until bytes sent from now on have come back.
     pub fn flows(&self, deadline: Deadline) -> Result<()> {
         let shared = &self.shared;
         let sent = shared.sent.load(Ordering::Acquire);
@@ -159,12 +159,12 @@ impl EchoClient {
         })
     }
 
-    /// Pauses (or no longer pauses) the sending.
+    /// Pauses or resumes the sending.
     pub fn hold(&self, hold: bool) {
         self.shared.held.store(hold, Ordering::Release);
     }
 
-    /// Waits until all that was sent has come back; for a client that is on hold.
+    /// Waits until all sent bytes have come back, on a client that is on hold.
     pub fn at_rest(&self, deadline: Deadline) -> Result<()> {
         let shared = &self.shared;
         // The write under way when the hold began ends first.
@@ -175,9 +175,9 @@ impl EchoClient {
         })
     }
 
-    /// Stops sending, waits at most `drain` for what is still to come back, and closes.
+    /// Stops sending, waits at most `drain` for the bytes under way, and closes.
     pub fn stop(self, drain: Duration) -> Result<Traffic> {
-        // Set nowhere else, so it is empty here.
+        // This is the only place that sets it.
         let _ = self.shared.stop.set(Deadline::after(drain));
         let panicked = |_| anyhow::anyhow!("an echo client panicked");
         self.writer.join().map_err(panicked)?;
@@ -200,7 +200,7 @@ impl EchoClient {
 impl Shared {
     fn write(&self, mut stream: TcpStream, seed: u64, pace: Pace) {
         let mut pattern = Pattern::new(seed);
-        // Sizes come from another stream than the bytes.
+        // Sizes come from a different random stream than the bytes.
         let mut sizes = fastrand::Rng::with_seed(!seed);
         let mut buffer = vec![0; pace.largest_write()];
         while !self.over() {
@@ -211,7 +211,7 @@ impl Shared {
             let size = sizes.usize(1..=buffer.len());
             pattern.fill(&mut buffer[..size]);
             let mut rest = &buffer[..size];
-            // A write that is cut short by the end leaves bytes unsent; they count nowhere.
+            // A write that is cut short by the end leaves bytes unsent, which do not count.
             while !rest.is_empty() && !self.over() {
                 match stream.write(rest) {
                     Ok(count) => {
@@ -262,7 +262,7 @@ impl Shared {
             }
         }
         if self.broken.load(Ordering::Acquire) {
-            // The writer was told of the end first.
+            // The writer saw the end first.
             seen.resets = 1;
             return seen;
         }
@@ -270,16 +270,16 @@ impl Shared {
         seen
     }
 
-    /// Closes our side and expects the other one to close too, with nothing before it.
+    /// Closes our side and expects the other side to close, with no byte before it.
     fn close(&self, mut stream: TcpStream, seen: &mut Received) {
         let deadline = Deadline::after(CLOSE);
-        // A connection that is gone already shows it when it is read.
+        // If the connection is gone already, the read shows it.
         let _ = stream.shutdown(Shutdown::Write);
         let mut rest = [0; 4096];
         loop {
             match stream.read(&mut rest) {
                 Ok(0) => return,
-                // What was still missing, or what was never sent: the sums tell.
+                // Missing bytes, or bytes that were never sent: the sums show which.
                 Ok(count) => {
                     self.received.fetch_add(count as u64, Ordering::AcqRel);
                 }
@@ -297,12 +297,12 @@ impl Shared {
         }
     }
 
-    /// True when nothing more is to be sent.
+    /// Whether nothing more is to be sent.
     fn over(&self) -> bool {
         self.stop.get().is_some() || self.broken.load(Ordering::Acquire)
     }
 
-    /// True when nothing more is to be waited for.
+    /// Whether nothing more is to be waited for.
     fn drained(&self) -> bool {
         let Some(deadline) = self.stop.get() else {
             return self.broken.load(Ordering::Acquire);
@@ -324,7 +324,7 @@ impl Shared {
     }
 }
 
-/// True when a socket only had nothing to do in its time-out.
+/// Whether the error is only a socket's time-out without data.
 fn is_pause(kind: ErrorKind) -> bool {
     matches!(
         kind,

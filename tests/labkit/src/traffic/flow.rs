@@ -1,4 +1,4 @@
-//! How fast bytes come in at a bench guest, asked on its control port again and again.
+//! Samples how fast a bench guest receives bytes, through its control port.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,43 +11,43 @@ use anyhow::{Context, Result, anyhow};
 use super::bench::Control;
 use crate::deadline::Deadline;
 
-/// Between two questions.
+/// The pause between two samples.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long an answer may take: the guest may be away for some seconds, and a packet lost with it.
+/// The limit of an answer in seconds: the guest may be away for some, and a packet lost with it.
 const ANSWER: u64 = 120;
 
-/// Questions to one guest, until they are stopped.
+/// A sampler of one guest, until it is stopped.
 #[derive(Debug)]
 pub struct Sampler {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<Sample>>>,
 }
 
-/// One answer.
+/// One sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
-    /// When it was given, in milliseconds since 1970 by dom0's clock.
+    /// When it was taken, in milliseconds since 1970 by dom0's clock.
     pub unix_ms: f64,
     /// The same by the guest's clock, in nanoseconds.
     pub ns: u64,
     /// Bytes that the guest had compared by then.
     pub bytes: u64,
-    /// The longest time without any since the answer before.
+    /// The longest time without a byte since the sample before.
     pub gap_ns: u64,
 }
 
-/// Milliseconds since 1970.
+/// Returns the time in milliseconds since 1970.
 pub fn unix_ms() -> f64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 impl Sampler {
-    /// Begins to ask the bench guest whose control port is `server`.
+    /// Starts to sample the bench guest whose control port is `server`.
     pub fn start(server: SocketAddr) -> Result<Self> {
         let mut control = Control::connect(server)?;
-        // What was before is not of interest: the gap begins anew.
+        // The first sample resets the gap.
         sample(&mut control)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -63,7 +63,7 @@ impl Sampler {
         Ok(Self { stop, thread })
     }
 
-    /// Asks once more and ends.
+    /// Takes a last sample and ends.
     pub fn stop(self) -> Result<Vec<Sample>> {
         self.stop.store(true, Ordering::Release);
         let samples = self.thread.join();
@@ -82,11 +82,11 @@ fn sample(control: &mut Control) -> Result<Sample> {
     })
 }
 
-/// Mbit/s by the guest's clock between the first and the last of `samples` from `begin` to `end`,
-/// in milliseconds since 1970.
+/// Returns the rate in Mbit/s, by the guest's clock, between the first and the last of the samples
+/// from `begin` to `end`, which are in milliseconds since 1970.
 ///
 /// # Errors
-/// There are fewer than two samples then.
+/// There are fewer than two samples in that time.
 pub fn rate(samples: &[Sample], begin: f64, end: f64) -> Result<f64> {
     let mut inside = samples
         .iter()
@@ -100,13 +100,13 @@ pub fn rate(samples: &[Sample], begin: f64, end: f64) -> Result<f64> {
     Ok((last.bytes - first.bytes) as f64 * 8000.0 / ns as f64)
 }
 
-/// The longest time without a byte, and when its end was seen, in milliseconds since 1970.
+/// Returns the longest time without a byte.
 pub fn longest_gap(samples: &[Sample]) -> Option<Gap> {
     let longest = samples.iter().max_by_key(|sample| sample.gap_ns);
     longest.map(Gap::of)
 }
 
-/// The first time without a byte of at least `least_ms` whose end was seen after `begin`.
+/// Returns the first time without a byte of at least `least_ms` whose end was seen after `begin`.
 pub fn gap_after(samples: &[Sample], begin: f64, least_ms: f64) -> Option<Gap> {
     let mut later = samples.iter().filter(|sample| sample.unix_ms >= begin);
     later

@@ -1,4 +1,4 @@
-//! iperf3(1), and what it reports.
+//! Runs iperf3(1) and reads its report.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::process::run_ok;
 
-/// How often a measurement is tried. Now and then iperf3's server closes the control connection
+/// How often a measurement is attempted. Sometimes iperf3's server closes the control connection
 /// before its client has sent the last message ("unable to send control message").
 pub const ATTEMPTS: usize = 3;
 

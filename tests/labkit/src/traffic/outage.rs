@@ -1,10 +1,9 @@
-//! How long a guest was away, from a log of pings.
+//! Finds outages in a log of pings.
 
 use std::time::Duration;
 
-/// A request that takes longer than this was not answered in time: it was held up with the guest,
-/// and somebody waited for it. An answer takes a tenth of a millisecond, on a busy emulated
-/// machine some milliseconds.
+/// A reply that takes longer than this is late: the guest was held up. A reply takes a tenth of a
+/// millisecond, or some milliseconds on a busy emulated machine.
 pub const LATE: Duration = Duration::from_millis(50);
 
 /// One ping. Times count from the probe's start.
@@ -16,20 +15,20 @@ pub struct Ping {
     pub answered: Option<Duration>,
 }
 
-/// A time without answers as the client sees it: from the first request that is not answered in
-/// time to the first answer after it.
+/// A time without replies as the client sees it: from the first request without a timely reply to
+/// the next reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// When the first request that is missing was sent.
+    /// When the first request without a timely reply was sent.
     pub begin: Duration,
-    /// When the next answer came; `None` when there was none to the log's end.
+    /// When the next reply came; `None` if none came before the log's end.
     pub end: Option<Duration>,
     /// How many requests sent in this time were never answered.
     pub lost: usize,
 }
 
 impl Outage {
-    /// Its length in milliseconds; `None` when it had no end.
+    /// Returns its length in milliseconds; `None` if it had no end.
     pub fn ms(&self) -> Option<f64> {
         Some((self.end? - self.begin).as_secs_f64() * 1000.0)
     }
@@ -41,8 +40,8 @@ impl Ping {
     }
 }
 
-/// The outages in `log`, which is in the order of sending. Requests sent less than [`LATE`] before
-/// `end` of the log may still be answered and are left out.
+/// Finds the outages in `log`, which is in the order of sending. Requests sent less than [`LATE`]
+/// before `end` may still be answered and are left out.
 pub fn outages(log: &[Ping], end: Duration) -> Vec<Outage> {
     let judged = log.partition_point(|ping| ping.sent + LATE <= end);
     let log = &log[..judged];
@@ -51,7 +50,7 @@ pub fn outages(log: &[Ping], end: Duration) -> Vec<Outage> {
     while let Some(first) = log[at..].iter().position(|ping| !ping.in_time()) {
         let rest = &log[at + first..];
         let begin = rest[0].sent;
-        // Answers to later requests may overtake a held one, so the earliest of all counts.
+        // Replies to later requests may overtake a held one, so the earliest of all counts.
         let answer = rest.iter().filter_map(|ping| ping.answered).min();
         let length = match answer {
             Some(answer) => rest.partition_point(|ping| ping.sent < answer),
@@ -65,7 +64,7 @@ pub fn outages(log: &[Ping], end: Duration) -> Vec<Outage> {
                 .filter(|ping| ping.answered.is_none())
                 .count(),
         });
-        // At least the missing request itself lies before the answer.
+        // At least the missing request itself lies before the reply.
         at += first + length.max(1);
     }
     found

@@ -1,7 +1,7 @@
-//! Pings every few milliseconds, each with its time of sending and of its answer.
+//! Pings every few milliseconds, with the times of each request and its reply.
 //!
-//! ping(8) prints one time per answer and none for what is missing, so this is a raw socket of our
-//! own (raw(7)): the kernel puts the IP header on, and passes every ICMP message to us as well.
+//! ping(8) prints a time for each reply and nothing for missing ones, so this uses a raw socket
+//! (raw(7)): the kernel adds the IP header and delivers every ICMP message to it too.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -22,10 +22,11 @@ use nix::sys::time::TimeVal;
 use super::outage::{LATE, Outage, Ping, outages};
 use crate::net::frame::icmp_echo_numbered;
 
-/// How often the receiver looks whether it shall stop.
+/// The interval at which the receiver checks whether to stop.
 const LOOK: TimeVal = TimeVal::new(0, 50_000);
 
-/// The data of each request: its number in 64 bits, and as many bytes as ping(8) sends by default.
+/// Bytes of data in each request, as many as ping(8) sends; the first 64 bits are the request's
+/// number.
 const DATA_BYTES: usize = 56;
 
 /// A running probe.
@@ -37,18 +38,18 @@ pub struct Probe {
     receiver: JoinHandle<Result<Vec<(u64, Duration)>>>,
 }
 
-/// What a probe saw.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     /// Every request, in order.
     pub pings: Vec<Ping>,
-    /// The times without answers.
+    /// The times without replies.
     pub outages: Vec<Outage>,
 }
 
 impl Log {
-    /// The longest outage in milliseconds, 0 when there was none. An outage that did not end is an
-    /// error, and so is a log without answers.
+    /// Returns the longest outage in milliseconds, 0 if there was none. An outage without an end is
+    /// an error, and so is a log without replies.
     pub fn longest_ms(&self) -> Result<f64> {
         if self.pings.iter().all(|ping| ping.answered.is_none()) {
             bail!("none of {} pings was answered", self.pings.len());
@@ -66,7 +67,7 @@ impl Log {
         Ok(longest)
     }
 
-    /// How many requests were never answered.
+    /// Returns how many requests were never answered.
     pub fn lost(&self) -> usize {
         let unanswered = self.pings.iter().filter(|ping| ping.answered.is_none());
         unanswered.count()
@@ -74,7 +75,7 @@ impl Log {
 }
 
 impl Probe {
-    /// Begins to ping `to` every `interval`.
+    /// Starts to ping `to` every `interval`.
     pub fn start(to: Ipv4Addr, interval: Duration) -> Result<Self> {
         let socket = Arc::new(icmp_socket()?);
         // Requests of several probes are told apart by their identifier.
@@ -97,7 +98,7 @@ impl Probe {
         })
     }
 
-    /// Stops, and waits for the answers that are still due.
+    /// Stops, and waits for the replies that are still due.
     pub fn stop(self) -> Result<Log> {
         sleep(2 * LATE);
         self.stop.store(true, Ordering::Release);
@@ -113,7 +114,7 @@ impl Probe {
     }
 }
 
-/// Puts the first answer to each request beside it.
+/// Joins each request with its first reply.
 fn merge(sent: Vec<Duration>, answers: &[(u64, Duration)]) -> Vec<Ping> {
     let mut pings: Vec<Ping> = sent
         .into_iter()
@@ -157,11 +158,11 @@ fn send(
     while !stop.load(Ordering::Acquire) {
         let number = sent.len() as u64;
         data[..8].copy_from_slice(&number.to_be_bytes());
-        // The header has 16 bits for it; the data has all.
+        // The header has 16 bits for the number; the data has all 64.
         let message = icmp_echo_numbered(identifier, number as u16, &data);
         sent.push(start.elapsed());
-        // A request that the kernel cannot send is a request without an answer: while the guest
-        // moves, its interface comes and goes.
+        // A request that the kernel cannot send counts as one without a reply: while the guest
+        // migrates, its interface comes and goes.
         let _ = sendto(socket.as_raw_fd(), &message, &to, MsgFlags::empty());
         sleep(interval);
     }
@@ -192,7 +193,8 @@ fn receive(
     Ok(answers)
 }
 
-/// The number of the request that an IPv4 packet answers, if it is an answer to this probe.
+/// Returns the number of the request that an IPv4 packet answers; `None` if it is not a reply to
+/// this probe.
 fn answer(packet: &[u8], from: Ipv4Addr, identifier: u16) -> Option<u64> {
     let header = usize::from(packet.first()? & 15) * 4;
     let message = packet.get(header..)?;

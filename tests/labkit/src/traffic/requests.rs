@@ -1,7 +1,7 @@
-//! UDP datagrams to an echo server, one after the other, until stopped.
+//! UDP requests to an echo server, one after the other, until stopped.
 //!
-//! UDP may lose, so a request that is not answered is sent again; what is counted as lost is a
-//! request without an answer to the end.
+//! UDP may lose, so a request without an answer is sent again; only one that is never answered
+//! counts as lost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::deadline::Deadline;
 use crate::net::datagram::socket;
 use crate::net::pattern::Pattern;
 
-/// How long one answer may take before the request is sent again.
+/// How long to wait for an answer before the request is sent again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Between two requests.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long one request is repeated: longer than any suspend of the lab.
+/// How long one request is repeated: longer than any suspend in the lab.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
 /// The most that fits an MTU of 1500 over IPv4.
@@ -35,7 +35,7 @@ pub struct Requests {
     client: JoinHandle<Result<Sums>>,
 }
 
-/// What a client saw.
+/// The sums of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Requests that were answered, each with its own bytes.
@@ -45,7 +45,7 @@ pub struct Sums {
 }
 
 impl Requests {
-    /// Begins to ask `server`, always from the same port.
+    /// Starts to send requests to `server`, always from the same port.
     pub fn start(server: SocketAddr, seed: u64) -> Result<Self> {
         let socket = socket(server)?;
         socket.set_read_timeout(Some(AGAIN))?;
@@ -77,9 +77,9 @@ impl Requests {
         })
     }
 
-    /// Waits until a request that is made from now on is answered.
+    /// Waits until a request made from now on is answered.
     pub fn flows(&self, deadline: Deadline) -> Result<()> {
-        // The one under way may have been answered before.
+        // The request under way may have been answered before.
         let beyond = self.answered.load(Ordering::Acquire) + 1;
         deadline.poll(Duration::from_millis(20), "an answer by UDP", || {
             if self.client.is_finished() {
@@ -89,8 +89,8 @@ impl Requests {
         })
     }
 
-    /// Stops when the request under way is answered. A request that never was is an error, and so
-    /// is an answer with other bytes.
+    /// Stops after the request under way is answered. A request that was never answered is an
+    /// error, and so is an answer with other bytes.
     pub fn stop(self) -> Result<Sums> {
         self.stop.store(true, Ordering::Release);
         self.client
@@ -99,7 +99,7 @@ impl Requests {
     }
 }
 
-/// A datagram that tells its number, and whose other bytes follow from it.
+/// Makes a datagram from its number, which it begins with.
 fn datagram(number: u64, size: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; size];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
@@ -107,7 +107,7 @@ fn datagram(number: u64, size: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Sends `request` until its answer comes; returns how often it was repeated.
+/// Sends `request` until it is answered; returns how often it was repeated.
 fn ask(socket: &std::net::UdpSocket, request: &[u8], seed: u64) -> Result<u64> {
     let deadline = Deadline::after(GIVE_UP);
     let mut back = vec![0; 65536];
@@ -118,7 +118,7 @@ fn ask(socket: &std::net::UdpSocket, request: &[u8], seed: u64) -> Result<u64> {
         loop {
             match socket.recv(&mut back) {
                 Ok(count) if back[..count] == *request => return Ok(repeated),
-                // The second answer to an earlier request is fine, if it is that.
+                // A second answer to an earlier request is fine.
                 Ok(count) => old_answer(&back[..count], request, seed)?,
                 Err(_) => break,
             }
@@ -133,7 +133,7 @@ fn ask(socket: &std::net::UdpSocket, request: &[u8], seed: u64) -> Result<u64> {
     }
 }
 
-/// Complains unless `back` is the whole answer to a request before `request`.
+/// Fails unless `back` is the whole answer to a request before `request`.
 fn old_answer(back: &[u8], request: &[u8], seed: u64) -> Result<()> {
     let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?));
     match (number(back), number(request)) {

@@ -1,4 +1,4 @@
-//! What was promised (stage 4), beside what was measured in the last arm.
+//! The goals, beside what was measured in the last mode.
 
 use labkit::goals::{self, Goal};
 use labkit::{Figures, Lab, Mode};
@@ -22,7 +22,7 @@ pub(super) fn judge(lab: &Lab, mode: Mode, figures: &mut Figures) {
             figures.number("ring_pages_sent"),
             0.0,
         ),
-        // Without any, none being sent would say nothing.
+        // Without such pages, it would mean nothing that none was sent.
         Goal::at_least(
             "pages of the peer's in use as rings during pre-copy",
             figures.median("rings_foreign_pages"),

@@ -1,5 +1,5 @@
-//! A guest without a connection is migrated: its own part of the outage is what one under load is
-//! compared with.
+//! Migrates a guest without connections. Its own part of the outage is the base for a guest under
+//! load.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use labkit::{Lab, Witness};
 
 use super::rows::Rows;
 
-/// Between two pings: something has to come in when the guest is back.
+/// The interval between two pings. A frame has to come in when the guest is back.
 const PINGS: Duration = Duration::from_millis(5);
 
 pub(super) fn migrate(lab: &Lab, bench: &Bench, rows: &mut Rows) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn migrate(lab: &Lab, bench: &Bench, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-/// Migrates it as fast as it goes.
+/// Migrates the guest at full speed.
 pub(super) fn migrate_now(bench: &Bench) -> Result<()> {
     let migration = migration::migrate(&bench.domain, &Options::default())?;
     let moved = migration.expect_success();

@@ -1,14 +1,15 @@
-//! `advance`: two guests talk as fast as they can while one of them is migrated, for each mode of
-//! the channel in one run.
+//! `advance`: two guests talk as fast as they can while one of them migrates, in each mode of the
+//! channel.
 //!
-//! [`arm`] goes through one mode: [`idle`] migrates a guest that has nothing to do, [`once`] one
-//! under a saturating stream, with everything that is measured then, [`quiesce`] one with many
-//! connections. [`rows`] keeps what came of it, [`goals`] compares with what was promised.
+//! [`arm`] runs one mode with the two guests of [`pair`]: [`idle`] migrates an idle guest, [`once`]
+//! a guest under a saturating stream with all its measurements, [`quiesce`] a guest with many
+//! connections. [`rows`] collects the results, [`goals`] compares them with the goals.
 
 mod arm;
 mod goals;
 mod idle;
 mod once;
+mod pair;
 mod quiesce;
 mod rows;
 
@@ -19,7 +20,7 @@ use labkit::scenario::{Clock, Work, minutes};
 use labkit::{Figures, Image, Lab, Mode, Scenario, clock};
 use serde_json::json;
 
-/// The guests' memory in MiB. With 200 connections they need some 40 of it.
+/// The guests' memory in MiB. With 200 connections they need some 40.
 const MEMORY_MIB: u64 = 64;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -39,11 +40,12 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 labkit::parameters! {
     /// What `advance` can be told.
     struct Parameters {
-        /// How often a guest is migrated under the stream, in the last of the modes.
+        /// How often a guest migrates under the stream, in the last of the modes.
         count: usize = 5, in 1..=1000;
-        /// The same in the other modes, at most; and how often a guest is migrated idle.
+        /// The most migrations under the stream in the other modes, and how often a guest migrates
+        /// idle.
         control_count: usize = 5, in 0..=1000;
-        /// How often a guest is migrated with each number of connections.
+        /// How often a guest migrates with each number of connections.
         quiesce_count: usize = 3, in 0..=1000;
         /// The modes of the channel to compare; the scenario's own figures are those of the last.
         arms: Vec<Mode> = Mode::ALL.to_vec(), in Modes(&Mode::ALL);
@@ -65,7 +67,7 @@ fn run(lab: &Lab) -> Result<String> {
     for &mode in &params.arms {
         lab.report.phase(mode.name());
         let mut rows = rows::Rows::default();
-        // A mode that fails does not cost the figures of the others, nor those before it failed.
+        // A mode that fails costs neither the figures of the others nor its own from before.
         if let Err(error) = arm::measure(lab, &params, mode, &mut rows) {
             lab.report.log(format!("{}: {error:#}", mode.name()));
             faults.push(format!("{}: {error:#}", mode.name()));
@@ -77,7 +79,7 @@ fn run(lab: &Lab) -> Result<String> {
     for (key, value) in sums {
         figures.value(lab, key, value);
     }
-    // The figures that the scenario is about are those of the last mode.
+    // The scenario's own figures are those of the last mode.
     if let Some((mode, _)) = all.last() {
         figures.value(lab, "arm", json!(mode.name()));
         figures.also_without(&format!("{}_", mode.name()));

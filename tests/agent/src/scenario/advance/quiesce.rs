@@ -1,4 +1,4 @@
-//! How long it takes until all is quiet, by the number of connections. One of them is the stream's.
+//! How long a guest takes to quiesce, by the number of connections. One of them carries the stream.
 
 use anyhow::{Context, Result, bail};
 use labkit::bench::flows;
@@ -6,11 +6,11 @@ use labkit::traffic::bench::{CONTROL, Control};
 use labkit::{Lab, Mode, Witness};
 
 use super::Parameters;
-use super::arm::Pair;
 use super::idle::migrate_now;
+use super::pair::Pair;
 use super::rows::{CONNECTIONS, Rows};
 
-/// The guest that echoes is migrated, [`Parameters::quiesce_count`] times with each number.
+/// Migrates the guest that echoes, [`Parameters::quiesce_count`] times with each number.
 pub(super) fn measure(
     lab: &Lab,
     params: &Parameters,
@@ -29,7 +29,7 @@ pub(super) fn measure(
         for _ in 0..params.quiesce_count {
             let moved = &pair.benches[1];
             if pair.mode != Mode::Off {
-                // Shows that the connections have rings.
+                // This shows that the connections have rings.
                 let status = moved.status()?;
                 let pages = status.of_all("mapped")? + status.of_all("granted")?;
                 rows.shared_pages(connections, pages);
@@ -47,7 +47,7 @@ pub(super) fn measure(
             rows.quiesced(connections, &suspend, zombies);
         }
     }
-    // Every one of them has lived through it.
+    // Every connection has lived through it.
     let released = pair.order(0, "release")?.number("released")?;
     if released != held {
         bail!("{released} of {held} connections were released");

@@ -1,4 +1,4 @@
-//! The Linux domU, measured the same way: pings, iperf3 in both directions, the same echo.
+//! The Linux domU, measured in the same way: pings, iperf3 in both directions, the same echo.
 
 use std::net::IpAddr;
 

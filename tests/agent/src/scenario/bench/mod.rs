@@ -1,8 +1,8 @@
-//! `bench`: figures of the guests, and a Linux domU's beside them in the same run.
+//! `bench`: figures of the guests, beside a Linux domU's in the same run.
 //!
-//! [`boot`] times the way to the banner and finds the smallest memory, [`network`] measures
-//! throughput and round trips of either guest, [`linux`] runs the Linux domU, [`relay`] counts
-//! mails. Measured windows are short, because busy virtual time is expensive (lab facts).
+//! [`boot`] times the boot and finds the smallest memory, [`network`] measures throughput and round
+//! trips of either guest, [`linux`] measures the Linux domU, [`relay`] counts mails. Measurements
+//! are short, because busy virtual time costs 5 to 10 times as much real time.
 
 mod boot;
 mod linux;
@@ -35,7 +35,7 @@ labkit::parameters! {
         /// How many times each figure is taken.
         repeats: usize = 3, in 1..=100;
         /// The parts to run; none for all.
-        only: Vec<String> = Vec::new(), in Names(PARTS.map(|(name, _)| name).to_vec());
+        only: Vec<String> = Vec::new(), in Names { what: "part", known: PARTS.map(|(name, _)| name).to_vec() };
     }
 }
 
@@ -59,13 +59,13 @@ fn run(lab: &Lab) -> Result<String> {
             continue;
         }
         lab.report.phase(name);
-        // One figure that cannot be taken does not cost the others.
+        // One part that fails does not cost the figures of the others.
         if let Err(error) = part(lab, params.repeats, &mut figures) {
             lab.report.log(format!("{name}: {error:#}"));
             failed.push(format!("{name}: {error:#}"));
         }
     }
-    let count = figures.len();
+    let count = figures.count();
     lab.report.result(figures.into_map());
     if failed.is_empty() {
         Ok(format!("{count} figures, {}", clock(lab)))

@@ -1,4 +1,4 @@
-//! Mails of 1 MB per second: through the relay, and from client to server without it.
+//! Mails of 1 MB per second, through the relay and from client to server without it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! What was promised (stage 3), beside what was measured.
+//! The goals, beside what was measured.
 
 use labkit::goals::{self, Goal};
-/// Judges the figures, and keeps the judgement among them.
+/// Compares the figures with the goals, and adds the result to them.
 use labkit::{Figures, Lab};
 
 pub(super) fn judge(lab: &Lab, figures: &mut Figures) {

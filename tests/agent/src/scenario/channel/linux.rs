@@ -1,5 +1,5 @@
-//! Two Linux domUs: iperf3 with the same writes, and the guests' other measurements by the same
-//! steps (`agent peer`), as well as their way of timing a stream.
+//! Two Linux domUs: iperf3 with the same writes, and the guests' own measurements by the same steps
+//! (`agent peer`).
 
 use std::net::SocketAddr;
 
@@ -47,14 +47,14 @@ pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> 
     Ok(())
 }
 
-/// Has the domU measure.
+/// Runs a measurement in the domU.
 fn peer(linux: &Linux, order: &str) -> Result<Answer> {
     let command = format!("{AGENT} peer {order}");
     let text = linux.command(&command, Deadline::seconds(180))?;
     Answer::parse(&text).with_context(|| command)
 }
 
-/// iperf3 with Nagle's algorithm off, as in the guests; the receiver's rate in Mbit/s.
+/// Runs iperf3 with Nagle's algorithm off, as in the guests; returns the receiver's rate in Mbit/s.
 fn iperf3(from: &Linux, to: &Linux, write: usize, total: u64) -> Result<f64> {
     let to = SocketAddr::new(to.ip.into(), 0).ip();
     let command =

@@ -1,5 +1,5 @@
-//! How soon a guest knows that another has come or gone, by the times on their consoles: all
-//! guests of a host read the same clock (until one is suspended).
+//! How soon a guest knows that another has come or gone, by the times on their consoles: all guests
+//! of a host read the same clock, until one is suspended.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use labkit::{Deadline, Domain, Figures, Lab, Mode};
 use super::Parameters;
 use super::pair;
 
-/// How long any of it may take at most.
+/// The limit of each wait.
 const LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> Result<()> {
@@ -31,18 +31,19 @@ pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> 
         leaves.push(seen - asked);
     }
     figures.spread(lab, "membership_join_ms", &joins);
-    // From the request to shut down, as the guest hears it, to its peer's knowledge.
+    // From the time when the guest hears the request to shut down to its peer's knowledge.
     figures.spread(lab, "membership_ms", &leaves);
     Ok(())
 }
 
-/// When `domain` printed `text`, in milliseconds of its clock.
+/// Waits for `text` on the console of `domain`; returns when it was printed, in milliseconds of the
+/// guest's clock.
 fn at(domain: &Domain, text: &str) -> Result<f64> {
     let line = domain.console().wait_for(text, Deadline::after(LIMIT))?;
     time_of(&line).with_context(|| format!("no time in {line:?}"))
 }
 
-/// The time in front of a console line, `[ seconds.microseconds]`, in milliseconds.
+/// Parses the time in front of a console line, `[ seconds.microseconds]`, in milliseconds.
 fn time_of(line: &str) -> Option<f64> {
     let (time, _) = line.split_once('[')?.1.split_once(']')?;
     Some(time.trim().parse::<f64>().ok()? * 1000.0)

@@ -1,8 +1,9 @@
-//! `channel`: traffic between two guests on one host, over netfront and over shared memory, and
-//! what the channel costs those who have none; two Linux domUs beside them, all in one run.
+//! `channel`: traffic between two guests on one host, over netfront and over shared memory; what
+//! the channel costs with a peer that has none; and two Linux domUs, all in one run.
 //!
-//! [`pair`] measures two bench guests, [`members`] how soon they know of each other, [`plain`] one guest and dom0, [`linux`] the domUs; [`goals`]
-//! compares with what was promised. The guest's option `vmc=` makes the arms: the image is one.
+//! [`pair`] measures two bench guests, [`members`] how soon they know of each other, [`plain`] one
+//! guest and dom0, [`linux`] the domUs; [`goals`] compares the figures with the goals. The image is
+//! the same in every mode: only the guest's option `vmc=` differs.
 
 mod goals;
 mod linux;
@@ -17,7 +18,7 @@ use labkit::scenario::{Clock, Linux, Work, minutes};
 use labkit::{Figures, Image, Lab, Mode, Scenario, clock};
 use serde_json::json;
 
-/// Writes of a stream in bytes, and the bytes of one measurement.
+/// Bytes of each write of a stream, and of the whole stream.
 const STREAMS: [(usize, u64); 5] = [
     (64, 2 << 20),
     (512, 16 << 20),
@@ -26,7 +27,7 @@ const STREAMS: [(usize, u64); 5] = [
     (65536, 128 << 20),
 ];
 
-/// Questions in bytes, and how many make one measurement.
+/// Bytes of each question, and how many make one measurement.
 const QUESTIONS: [(usize, u64); 3] = [(1, 2000), (64, 2000), (1024, 2000)];
 
 /// The guests' memory in MiB.
@@ -55,7 +56,7 @@ labkit::parameters! {
         /// How often each figure is taken.
         repeats: usize = 3, in 1..=100;
         /// The parts to run; none for all.
-        only: Vec<String> = Vec::new(), in Names(PARTS.map(|(name, _)| name).to_vec());
+        only: Vec<String> = Vec::new(), in Names { what: "part", known: PARTS.map(|(name, _)| name).to_vec() };
         /// The modes of the channel to compare.
         arms: Vec<Mode> = MODES.to_vec(), in Modes(&MODES);
     }
@@ -97,7 +98,7 @@ fn run(lab: &Lab) -> Result<String> {
         }
     }
     goals::judge(lab, &mut figures);
-    let count = figures.len();
+    let count = figures.count();
     lab.report.result(figures.into_map());
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));

@@ -1,4 +1,4 @@
-//! What the channel costs where there is none: a bench guest and dom0.
+//! What the channel costs with a peer that has none: a bench guest and dom0.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,13 +11,13 @@ use labkit::{Figures, Lab, Mode};
 use super::pair::{self, Values};
 use super::{Parameters, STREAMS, prefix};
 
-/// The smallest write of a stream that is compared, in bytes.
+/// The smallest write that is compared, in bytes.
 const FROM: usize = 1024;
 
-/// Beside [`STREAMS`]: 1 KB writes, where the comparison begins.
+/// The stream of the smallest writes, in addition to [`STREAMS`].
 const SMALLEST: (usize, u64) = (FROM, 16 << 20);
 
-/// Questions in bytes, and how many make one measurement.
+/// Bytes of each question, and how many make one measurement.
 const QUESTIONS: [(usize, u64); 2] = [(1, 2000), (1024, 2000)];
 
 pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> Result<()> {
@@ -69,7 +69,7 @@ fn streams() -> impl Iterator<Item = (usize, u64)> {
     std::iter::once(SMALLEST).chain(larger)
 }
 
-/// By how many percent the channel's option makes a plain peer slower.
+/// Adds by how many percent the channel's option slows down traffic with a plain peer.
 fn costs(lab: &Lab, figures: &mut Figures) {
     let rates = streams()
         .map(|(write, _)| format!("stream_{write}_mbit_s"))

@@ -1,5 +1,5 @@
-//! A guest that shares memory with one of this host goes out and comes back, under streams both
-//! ways: by TCP while they are apart, by shared memory again when they are together.
+//! A guest that shares memory with one on this host migrates out and back under streams both ways:
+//! over TCP while they are apart, through shared memory again when they are together.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::journey::{Journey, Way};
 
 pub(super) const CASES: &[Case] = &[Case::new("hosts_channel", 900, channel)];
 
-/// The guests' numbers: the second one travels.
+/// The guests' numbers; the second one migrates.
 const NUMBERS: [u8; 2] = [5, 6];
 
 fn channel(lab: &Lab) -> Result<String> {
@@ -53,7 +53,7 @@ fn channel(lab: &Lab) -> Result<String> {
     Ok(format!("{} migrations, {told}", 2 * params.round_trips))
 }
 
-/// Waits until the guest that stays knows that its peer is not here.
+/// Waits until the guest that stays knows that its peer is elsewhere.
 fn apart(pair: &Pair) -> Result<()> {
     Deadline::seconds(60).poll(Duration::from_millis(500), "the end of the link", || {
         let linked = pair.a.status()?.has_link(pair.b.guest.ip());

@@ -1,4 +1,4 @@
-//! An echo guest, and for comparison a Linux domU, go out and come back while every byte of a
+//! An echo guest, and for comparison a Linux domU, migrate out and back while every byte of a
 //! connection is compared.
 
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use labkit::{Case, Deadline, Domain, Lab};
 use super::Parameters;
 use super::journey::{Journey, Way};
 
-/// The case that runs only when it is asked for.
+/// The case that runs only on request.
 pub(super) const LINUX: &str = "hosts_linux";
 
 pub(super) const CASES: &[Case] = &[
@@ -24,10 +24,10 @@ pub(super) const CASES: &[Case] = &[
 /// The echo guest's number.
 const ECHO: u8 = 2;
 
-/// The Linux domU's.
+/// The Linux domU's number.
 const LINUX_DOMU: u8 = 9;
 
-/// How long bytes under way at the end have to come back.
+/// How long bytes under way may take to come back at the end.
 const DRAIN: Duration = Duration::from_secs(30);
 
 fn echo(lab: &Lab) -> Result<String> {
@@ -53,7 +53,7 @@ fn travel(lab: &Lab, domain: &Domain, number: u8, prefix: &str) -> Result<String
         journey.step(Way::Back, &client)
     });
     let traffic = client.stop(DRAIN)?;
-    // The figures of a journey that failed tell how far it came.
+    // The figures of a journey that failed show how far it came.
     lab.report.result(journey.result(prefix, &traffic));
     travelled?;
     traffic.check()?;

@@ -1,8 +1,9 @@
 //! `hosts`: live migration between two hosts on one network.
 //!
-//! Guests begin on this host, where their clients and servers stay; they move to the second host
-//! and back. [`journey`] is one guest's way, with what is measured on it; [`echo`], [`mail`], [`channel`] and
-//! [`lost`] are the cases. Each case runs in a process of its own, and leaves no domain on either host.
+//! Guests start on this host, where their clients and servers stay, and migrate to the second host
+//! and back. [`journey`] is one guest's way, with its measurements; [`echo`], [`mail`], [`channel`]
+//! and [`lost`] are the cases. Each case runs in a process of its own and leaves no domain on
+//! either host.
 
 mod channel;
 mod echo;
@@ -21,11 +22,11 @@ use labkit::scenario::{Clock, Linux, Work, minutes};
 use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Deadline, Image, Lab, Mode, Scenario, Supervisor};
 use serde_json::{Map, Value, json};
 
-/// How long the second host may take longer than the first one to boot.
+/// How many seconds longer than the first host the second one may take to boot.
 const SECOND_HOST: u64 = 240;
 
-/// The longest that one migration between the hosts may take. A Linux domU of 128 MiB takes
-/// about a minute on two idle cores.
+/// The limit of one migration between the hosts. A Linux domU of 128 MiB takes about a minute on
+/// two idle cores.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(240);
 
 pub(crate) const SCENARIO: Scenario = Scenario {
@@ -54,7 +55,7 @@ labkit::parameters! {
         /// Whether a Linux domU makes the same journey, for comparison.
         linux: bool = false;
         /// The cases to run; none for all.
-        only: Vec<String> = Vec::new(), in Names(all().iter().map(|case| case.name).collect());
+        only: Vec<String> = Vec::new(), in Names { what: "case", known: all().iter().map(|case| case.name).collect() };
         /// The channel's mode.
         mode: Mode = DEFAULT_MODE, in [Mode::Original, Mode::Advance];
         /// The seed of everything random.
@@ -63,7 +64,7 @@ labkit::parameters! {
 }
 
 impl Parameters {
-    /// Whether a case is to run. The Linux domU's runs only if it is asked for.
+    /// Whether a case is to run. The Linux domU's runs only on request.
     fn want(&self, case: &str) -> bool {
         match self.only.as_slice() {
             [] => self.linux || case != echo::LINUX,
@@ -81,7 +82,7 @@ fn all() -> Vec<Case> {
     [echo::CASES, mail::CASES, lost::CASES, channel::CASES].concat()
 }
 
-/// Runs the cases and ends the second host, however they went.
+/// Runs the cases and powers off the second host, however they ended.
 fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
     let parameters: Parameters = supervisor.parameters()?;
     let remote = RemoteHost::find(Deadline::seconds(SECOND_HOST))?;
@@ -107,7 +108,7 @@ fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost
     Ok(())
 }
 
-/// This host's and the second one's part in a case.
+/// Returns the parameters and the second host.
 fn both(lab: &Lab) -> Result<(Parameters, RemoteHost)> {
     let parameters = lab.parameters()?;
     Ok((parameters, RemoteHost::find(Deadline::seconds(60))?))

@@ -1,4 +1,4 @@
-//! What was promised, beside what was measured. They are printed, and decide nothing.
+//! The goals, beside what was measured. They are logged, and decide nothing.
 
 use labkit::{Figures, Lab};
 

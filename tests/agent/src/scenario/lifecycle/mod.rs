@@ -1,8 +1,8 @@
-//! `lifecycle`: the whole ladder on one host, in figures, beside those of a Linux domU.
+//! `lifecycle`: figures of the whole ladder on one host, beside those of a Linux domU.
 //!
-//! [`echo`] saves, restores and migrates an echo guest under traffic; [`relay`] counts what an idle
-//! relay costs; [`linux`] migrates the Linux domU with the same probe; [`measure`] is one migration
-//! as its client sees it; [`goals`] compares with what was promised.
+//! [`echo`] saves, restores and migrates an echo guest under traffic; [`relay`] measures what an
+//! idle relay costs; [`linux`] migrates the Linux domU with the same probe; [`measure`] is one
+//! migration as its client sees it; [`goals`] compares the figures with the goals.
 
 mod echo;
 mod goals;

@@ -1,4 +1,4 @@
-//! What it costs to move a relay that has nothing to do.
+//! What it costs to migrate an idle relay.
 
 use anyhow::Result;
 use labkit::mail::client::Client;
@@ -10,7 +10,7 @@ use super::echo::MEMORY_MIB;
 use super::measure::Rows;
 
 /// Migrates an idle relay `count` times. Its R_d (pages sent for each page of its memory) is the
-/// scenario's.
+/// scenario's own.
 pub(super) fn idle(lab: &Lab, count: u32, figures: &mut Figures) -> Result<()> {
     lab.report.phase(format!("idle relay, {MEMORY_MIB} MiB"));
     let guest = lab.relay(3, MEMORY_MIB, "");

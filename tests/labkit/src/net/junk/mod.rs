@@ -1,8 +1,8 @@
-//! Seeded hostile frames: everything that a neighbour on the link can send and should not.
+//! Seeded hostile frames: everything that a neighbour on the link can send but should not.
 //!
-//! Most of them are right up to one lie, because those get furthest into a stack. Frames that a
-//! stack must believe (a well-formed ARP answer for dom0's own address, a reset with the right
-//! sequence number) are left out: they do what they say on any host.
+//! Most of them are correct except for one lie, because those get furthest into a stack. Frames
+//! that any stack must believe (a well-formed ARP reply for dom0's own address, a reset with the
+//! correct sequence number) are left out.
 
 mod network;
 mod transport;
@@ -14,7 +14,7 @@ use super::frame::{
     udp,
 };
 
-/// Whom the frames are for, and in whose name they are sent.
+/// The receiver of the frames, and the neighbour in whose name they are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// MAC addresses of the guest and of its neighbour.
@@ -25,11 +25,11 @@ pub struct Target {
     pub guest6: Ipv6Addr,
     /// The neighbour.
     pub neighbour: Ipv4Addr,
-    /// The neighbour's port of an open connection to the guest's port 7.
+    /// The neighbour's port of an open connection to port 7 of the guest.
     pub open_port: u16,
     /// A sequence number far outside that connection's window.
     pub outside_window: u32,
-    /// The largest frame that may be made, in bytes.
+    /// The largest frame to make, in bytes.
     pub max_frame: usize,
 }
 
@@ -42,7 +42,7 @@ pub struct Junk {
 
 type Maker = fn(&mut Junk) -> Vec<u8>;
 
-/// The kinds of frames and how each is made.
+/// The kinds of frames and their makers.
 const KINDS: [(&str, Maker); 12] = [
     ("short", Junk::short),
     ("oversized", Junk::oversized),
@@ -59,7 +59,7 @@ const KINDS: [(&str, Maker); 12] = [
 ];
 
 impl Junk {
-    /// The frames of `seed`.
+    /// A source of the frames of `seed`.
     pub fn new(target: Target, seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
@@ -67,7 +67,7 @@ impl Junk {
         }
     }
 
-    /// The next frame and its kind.
+    /// Returns the kind and the bytes of the next frame.
     pub fn next_frame(&mut self) -> (&'static str, Vec<u8>) {
         let (kind, make) = KINDS[self.random.usize(0..KINDS.len())];
         let mut frame = make(self);
@@ -111,7 +111,7 @@ impl Junk {
         )
     }
 
-    /// A correct packet of one of the protocols.
+    /// Makes a correct packet of one of the protocols.
     fn good_packet(&mut self) -> Vec<u8> {
         let data = self.some_bytes(200);
         let (from, to) = (self.target.neighbour, self.target.guest);
@@ -128,7 +128,7 @@ impl Junk {
         }
     }
 
-    /// A segment of no connection.
+    /// Makes a segment that belongs to no connection.
     fn segment(&mut self) -> Segment {
         let ports = [7, 9, 19, 25, 0, self.random.u16(..)];
         let mut from = self.random.u16(..);

@@ -48,7 +48,7 @@ impl Junk {
 
     pub(super) fn bad_arp(&mut self) -> Vec<u8> {
         let (dom0_mac, guest) = (self.target.link.from, self.target.guest);
-        // Somebody else's addresses: the neighbour's own binding is not touched.
+        // Only addresses of others: the neighbour's own binding stays as it is.
         let other = Ipv4Addr::new(10, 0, 0, self.random.u8(100..250));
         let other_mac = [2, 0, 0, 0, 0, self.random.u8(..)];
         let operation = self.random.u16(1..3);

@@ -46,7 +46,7 @@ impl Junk {
         let data = self.some_bytes(60);
         let mut bytes = tcp(from, to, segment, &options, &data);
         if self.random.u8(0..4) == 0 {
-            // A header that is shorter or longer than what is there.
+            // A header length that is shorter or longer than the header.
             bytes[12] = self.random.u8(0..16) << 4;
             bytes[TCP_CHECKSUM..TCP_CHECKSUM + 2].fill(0);
             let sum = transport_checksum(from, to, TCP, &bytes);
