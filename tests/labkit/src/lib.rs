@@ -23,14 +23,14 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`Scenario`], [`Case`], [`parameters`] | what can be run, and what it can be told |
+//! | [`Scenario`], [`Case`], [`mod@parameters`] | what can be run, and what it can be told |
 //! | [`Lab`], [`Guest`], [`linux`], [`addresses`] | guests to boot, and the network they are on |
 //! | [`domain`], [`lines`], [`channel`] | a domain by xl, and what its guest says on the console |
 //! | [`migration`], [`meter`] | save, restore and live migration; what goes over the wire meanwhile |
 //! | [`Witness`] | whether a guest has survived a suspend, by its own account and the toolstack's |
 //! | [`hosts`] | a second host to migrate to |
 //! | [`net`], [`traffic`] | checks of the network byte by byte; traffic while something else happens |
-//! | [`bench`], [`pair`], [`peer`] | measurements between guests, and the same by plain Linux |
+//! | [`mod@bench`], [`pair`], [`peer`] | measurements between guests, and the same by plain Linux |
 //! | [`mail`] | SMTP clients, a sink, and the comparison of what arrived |
 //! | [`Figures`], [`goals`], [`stats`] | results |
 //! | [`process`], [`Deadline`] | programs of dom0, and limits for everything that waits |

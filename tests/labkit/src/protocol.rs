@@ -25,7 +25,7 @@ pub const MAX_LINE_BYTES: usize = 256 * 1024;
 pub struct Job {
     /// The scenario's name, for example `boot`, `run`, `test`, `idle`, `bench`.
     pub scenario: String,
-    /// The scenario's parameters ([`crate::parameters`]).
+    /// The scenario's parameters ([`mod@crate::parameters`]).
     #[serde(default)]
     pub params: Map<String, Value>,
     /// Whether QEMU runs with `-icount`: one nanosecond per instruction, idle time skipped. Figures

@@ -1,4 +1,4 @@
-//! The scenarios, a file or a folder each. [`test`] and [`hosts`] are made of cases.
+//! The scenarios, a file or a folder each. [`mod@test`] and [`hosts`] are made of cases.
 
 pub(crate) mod advance;
 pub(crate) mod bench;

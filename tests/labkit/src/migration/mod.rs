@@ -3,7 +3,7 @@
 //! A [`Domain`] stays the same handle throughout: its name does not change, its domid does, and its
 //! console text continues in another file ([`Console::continue_in`]).
 //!
-//! - [`Domain::save`] and [`Domain::restore`] ([`file`]) are `xl save [-c]` and `xl restore`.
+//! - [`Domain::save`] and [`Domain::restore`] ([`mod@file`]) are `xl save [-c]` and `xl restore`.
 //! - [`migrate`] is `xl migrate` to its end; [`start`] returns at once, with a [`Running`] that
 //!   tells how far the stream is and can be killed.
 //! - [`Options`] say where to, how fast, and where the stream is to be cut ([`options`]).

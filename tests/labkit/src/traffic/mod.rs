@@ -2,7 +2,7 @@
 //!
 //! [`echo`] holds one TCP connection on which every byte must come back, [`requests`] does the same
 //! with UDP datagrams, [`probe`] pings every few milliseconds and [`outage`] finds the guest's
-//! absence in its log; [`bench`] gives orders to a bench guest, [`flow`] samples how fast it
+//! absence in its log; [`mod@bench`] gives orders to a bench guest, [`flow`] samples how fast it
 //! receives bytes, [`iperf3`] runs that program. All of them block between steps, so that idle
 //! virtual time stays free.
 
