@@ -1,4 +1,5 @@
-//! The control port: each line is an order, and is answered by one line, `ok …` or `error …`.
+//! The control port: one order a line, one line for an answer, `ok NAME=VALUE …` or
+//! `error KIND: WHY`, with the kinds of [`Failure`] and of a wrong order.
 
 use alloc::format;
 use alloc::string::{String, ToString};

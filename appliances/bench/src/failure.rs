@@ -26,19 +26,40 @@ pub(crate) enum Failure {
     TimedOut,
 }
 
+impl Failure {
+    /// Names the kind of failure for programs; the first word of an answer's text.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(ConnectError::Refused) => "refused",
+            Self::Connect(_) => "connect",
+            Self::Bind(_) => "socket",
+            Self::Stream(_) => "stream",
+            Self::Datagram(_) => "datagram",
+            Self::Event(_) => "event-channel",
+            Self::NoBell => "no-bell",
+            Self::EndedAt(_) => "ended",
+            Self::CorruptAt(_) => "corrupt",
+            Self::Surplus(_) => "surplus",
+            Self::TooMany(_) => "too-many",
+            Self::TimedOut => "timed-out",
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.kind())?;
         match self {
-            Self::Connect(error) => write!(f, "connect: {error}"),
-            Self::Bind(error) => write!(f, "socket: {error}"),
-            Self::Stream(error) => write!(f, "stream: {error}"),
-            Self::Datagram(error) => write!(f, "datagram: {error}"),
-            Self::Event(error) => write!(f, "event channel: {error}"),
+            Self::Connect(error) => error.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::Stream(error) => error.fmt(f),
+            Self::Datagram(error) => error.fmt(f),
+            Self::Event(error) => error.fmt(f),
             Self::NoBell => f.write_str("no event channel is open: bell-open comes first"),
             Self::EndedAt(offset) => write!(f, "the peer's stream ended at byte {offset}"),
-            Self::CorruptAt(offset) => write!(f, "corrupt at byte {offset}"),
+            Self::CorruptAt(offset) => write!(f, "byte {offset} is not the one that was sent"),
             Self::Surplus(offset) => write!(f, "more came back than was sent: byte {offset}"),
-            Self::TooMany(most) => write!(f, "{most} connections are held, and no more may be"),
+            Self::TooMany(most) => write!(f, "{most} connections are held, the most possible"),
             Self::TimedOut => f.write_str("it took too long"),
         }
     }

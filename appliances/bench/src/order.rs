@@ -85,8 +85,21 @@ pub(crate) enum OrderError {
     Number(&'static str, String, RangeInclusive<u64>),
 }
 
+impl OrderError {
+    /// Names the kind of error for programs; the first word of an answer's text.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "no-order",
+            Self::Usage(_) => "usage",
+            Self::Peer(_) => "no-address",
+            Self::Number(..) => "no-number",
+        }
+    }
+}
+
 impl fmt::Display for OrderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.kind())?;
         match self {
             Self::Unknown(word) => write!(
                 f,

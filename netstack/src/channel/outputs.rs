@@ -150,7 +150,8 @@ impl<P: Platform> Channel<P> {
                 self.consider_all(sockets, tcp, address);
             }
             Output::LinkDown { address, cause } => {
-                log::info!("vmc: no channel to {address} any more: {cause}");
+                // What stands in brackets is for programs (tests/labkit/src/lines.rs).
+                log::info!("vmc: no channel to {address} any more: {cause} [{cause:?}]");
                 self.send_by_netfront(address);
             }
             Output::Migration {

@@ -33,6 +33,7 @@ use core::net::IpAddr;
 use core::pin::Pin;
 use core::time::Duration;
 
+use attacks::Attack;
 use kernel::xenstore::Xenstore;
 use kernel::{Guest, lifecycle, time};
 use netstack::{Config, Network, UdpSocket};
@@ -61,48 +62,45 @@ pub(crate) struct Scene {
 /// The outcome of an attack; the error says what the victim did wrong.
 pub(crate) type Outcome = Result<String, String>;
 
-type Attack = for<'a> fn(&'a Scene) -> Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+/// An attack under way.
+type Attempt<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
-macro_rules! attacks {
-    ($($module:ident :: $attack:ident),+ $(,)?) => {
-        &[$((stringify!($attack), (|scene| Box::pin($module::$attack(scene))) as Attack)),+]
-    };
+/// Begins an attack.
+fn begin(attack: Attack, scene: &Scene) -> Attempt<'_> {
+    match attack {
+        Attack::Honest => Box::pin(leaving::honest(scene)),
+        Attack::HelloDomid => Box::pin(greeting::hello_domid(scene)),
+        Attack::HelloProof => Box::pin(greeting::hello_proof(scene)),
+        Attack::HelloUuid => Box::pin(greeting::hello_uuid(scene)),
+        Attack::HelloFlood => Box::pin(greeting::hello_flood(scene)),
+        Attack::ControlPage => Box::pin(messages::control_page(scene)),
+        Attack::MessageIndices => Box::pin(messages::message_indices(scene)),
+        Attack::Malformed => Box::pin(messages::malformed(scene)),
+        Attack::Doorbell => Box::pin(messages::doorbell(scene)),
+        Attack::Notifications => Box::pin(messages::notifications(scene)),
+        Attack::Unread => Box::pin(messages::unread(scene)),
+        Attack::WrongAddress => Box::pin(messages::wrong_address(scene)),
+        Attack::ProducerIndex => Box::pin(connection::producer_index(scene)),
+        Attack::ConsumerIndex => Box::pin(connection::consumer_index(scene)),
+        Attack::Scribble => Box::pin(connection::scribble(scene)),
+        Attack::References => Box::pin(connection::references(scene)),
+        Attack::Offsets => Box::pin(connection::offsets(scene)),
+        Attack::Stall => Box::pin(connection::stall(scene)),
+        Attack::Asks => Box::pin(migrating::asks(scene)),
+        Attack::Migrating => Box::pin(migrating::migrating(scene)),
+        Attack::Frozen => Box::pin(migrating::frozen(scene)),
+        Attack::Resume => Box::pin(migrating::resume(scene)),
+        Attack::NeverUnmap => Box::pin(leaving::never_unmap(scene)),
+        Attack::Die => Box::pin(leaving::die(scene)),
+    }
 }
-
-const ATTACKS: &[(&str, Attack)] = attacks![
-    leaving::honest,
-    greeting::hello_domid,
-    greeting::hello_proof,
-    greeting::hello_uuid,
-    greeting::hello_flood,
-    messages::control_page,
-    messages::message_indices,
-    messages::malformed,
-    messages::doorbell,
-    messages::notifications,
-    messages::unread,
-    messages::wrong_address,
-    connection::producer_index,
-    connection::consumer_index,
-    connection::scribble,
-    connection::references,
-    connection::offsets,
-    connection::stall,
-    migrating::asks,
-    migrating::migrating,
-    migrating::frozen,
-    migrating::resume,
-    leaving::never_unmap,
-    leaving::die,
-];
 
 async fn main(guest: Guest) -> Result<(), String> {
     let mut line = guest.command_line;
     let text = |error: kernel::cmdline::OptionError| error.to_string();
     let config = Config::take(&mut line).map_err(text)?;
     let name = line.take("attack").unwrap_or_default();
-    let attack = ATTACKS.iter().find(|(known, _)| *known == name);
-    let (name, attack) = attack.ok_or_else(|| format!("no attack is called {name:?}"))?;
+    let attack = Attack::named(&name).ok_or_else(|| format!("no attack is called {name:?}"))?;
     let victim = address(&mut line, "victim")?;
     let other = address(&mut line, "other")?;
     let other_uuid = line.take("uuid").unwrap_or_default();
@@ -124,7 +122,7 @@ async fn main(guest: Guest) -> Result<(), String> {
         uuid: own,
     };
     log::info!("hostile: {name}");
-    let done = time::timeout(LIMIT, attack(&scene)).await;
+    let done = time::timeout(LIMIT, begin(attack, &scene)).await;
     let done = done.map_err(|_| format!("{name}: no end after {LIMIT:?}"))?;
     let what = done.map_err(|why| format!("{name}: {why}"))?;
     log::info!("hostile: done {name}: {what}");

@@ -1,12 +1,12 @@
-//! What the agent reports, gathered: cases, files, the result.
+//! Collects what the agent reports: cases, files, the result.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use agent::protocol::{Line, MAX_LINE_BYTES, Outcome};
 use anyhow::{Context, Result};
+use labkit::protocol::{Line, MAX_LINE_BYTES, Outcome};
 use serde_json::{Map, Value};
 
 use crate::counts::Counts;
@@ -21,11 +21,11 @@ pub(crate) struct Collector {
     pub(crate) counts: Counts,
     /// The names of failed cases.
     pub(crate) failed: Vec<String>,
-    /// The result's keys, where a result came.
+    /// The result's keys, if a result came.
     pub(crate) result: Option<Map<String, Value>>,
-    /// Whether the agent is there at all.
+    /// Whether the agent has reported anything.
     pub(crate) started: bool,
-    /// Whether the agent said that it is done.
+    /// Whether the agent has reported that it is done.
     pub(crate) done: bool,
 }
 
@@ -47,7 +47,7 @@ impl Collector {
     /// Takes the next bytes of the report.
     ///
     /// # Errors
-    /// When a reported file cannot be kept.
+    /// A reported file cannot be written.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<()> {
         self.pending.extend_from_slice(bytes);
         while let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
@@ -111,7 +111,7 @@ impl Collector {
     }
 
     fn keep(&mut self, name: &str, text: &str) -> Result<()> {
-        // The name comes from another machine: it names a file in the folder and nothing else.
+        // The name comes from another machine, so it may only name a file in the folder.
         let safe = !name.is_empty()
             && !name.starts_with('.')
             && name
@@ -133,7 +133,7 @@ impl Collector {
             .with_context(|| format!("cannot keep {}", path.display()))
     }
 
-    /// The reported files that are the consoles of guests.
+    /// Returns the paths of the guests' consoles among the reported files.
     pub(crate) fn guest_consoles(&self) -> impl Iterator<Item = PathBuf> {
         self.files
             .iter()
@@ -142,7 +142,7 @@ impl Collector {
     }
 }
 
-/// The last `lines` lines of the file at `path`; empty where there is none.
+/// Returns the last `lines` lines of the file at `path`; empty if there is none.
 pub(crate) fn tail(path: &Path, lines: usize) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

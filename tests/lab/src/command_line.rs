@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::protocol::Job;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use serde_json::{Map, Value, json};
+use labkit::Share;
+use labkit::parameters::ParameterValue;
+use labkit::protocol::Job;
+use serde_json::{Map, json};
 
 use crate::base::Base;
 use crate::counts::Ended;
+use crate::order::{MachineArguments, Order};
 use crate::overlay::Overlay;
-use crate::packages::{Store, XenVersion};
 use crate::run::Plan;
-use crate::scenario::{self, Scenario};
 use crate::shell::Shell;
-use crate::{appliance, images, paths, run, shell, suite, tools};
+use crate::{appliance, images, listing, paths, run, shell, suite, tools};
 
 /// Boots real Xen in QEMU and runs scenarios on it.
 #[derive(Parser)]
@@ -27,8 +28,11 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Name the scenarios.
-    List,
+    /// Show the scenarios with what they can be told; of one, its cases too.
+    List {
+        /// The scenario's name.
+        scenario: Option<String>,
+    },
     /// Boot one PV image as a domU and show its console.
     Boot(Boot),
     /// Open a shell in dom0 (images, if given, are in /lab/images).
@@ -38,34 +42,6 @@ enum Command {
     /// Run the scenario of this name (see `list`).
     #[command(external_subcommand)]
     Scenario(Vec<String>),
-}
-
-/// How any machine is made.
-#[derive(Args)]
-struct MachineArguments {
-    /// Count each instruction as a nanosecond and skip idle time: figures repeat exactly.
-    #[arg(long)]
-    virtual_time: bool,
-    /// The release of Xen.
-    #[arg(long, value_enum, default_value_t = XenVersion::DEFAULT)]
-    xen: XenVersion,
-    /// The program that serves the xenstore.
-    #[arg(long, value_enum, default_value_t = Store::DEFAULT)]
-    store: Store,
-}
-
-/// The arguments of a scenario.
-#[derive(Parser)]
-#[command(bin_name = "cargo lab NAME")]
-struct ScenarioArguments {
-    /// A parameter for the agent, as KEY=VALUE; a value that is JSON is taken as such.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parameter)]
-    param: Vec<(String, Value)>,
-    /// How often the scenario does what it counts: short for `--param count=N`.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    count: Option<u32>,
-    #[command(flatten)]
-    machine: MachineArguments,
 }
 
 #[derive(Args)]
@@ -92,33 +68,40 @@ struct ShellArguments {
     /// Run this script in bash and power off, in place of a shell.
     #[arg(long)]
     command: Option<String>,
-    /// The limit for a script, in seconds from power-on on.
+    /// The limit for a script, in seconds from power-on.
     #[arg(long, default_value_t = 600)]
     limit: u64,
     #[command(flatten)]
     machine: MachineArguments,
 }
 
-/// Carries out the command line; true where all went well.
+/// Carries out the command line; returns whether all went well.
 ///
 /// # Errors
-/// When the command could not be carried out.
+/// The command could not be carried out.
 pub(crate) fn run() -> Result<bool> {
     match CommandLine::parse().command {
-        Command::List => {
-            for scenario in scenario::ALL.iter().chain([&scenario::BOOT]) {
-                println!("{:8} {}", scenario.name, scenario.about);
-            }
+        Command::List { scenario } => {
+            print!("{}", listing::of(scenario.as_deref())?);
             Ok(true)
         }
         Command::Boot(arguments) => closing_line(boot(arguments)?),
         Command::Shell(arguments) => open_shell(arguments),
         Command::Suite => suite::run(run_scenario),
-        Command::Scenario(words) => closing_line(run_scenario(&words)?),
+        Command::Scenario(words) => {
+            let ended = run_scenario(&words).map_err(|error| {
+                // clap's own errors, and its help, print themselves.
+                match error.downcast::<clap::Error>() {
+                    Ok(error) => error.exit(),
+                    Err(error) => error,
+                }
+            });
+            closing_line(ended?)
+        }
     }
 }
 
-/// Ends a scenario's output with its counts alone on a line; true where nothing failed.
+/// Ends a scenario's output with its counts alone on a line; returns whether nothing failed.
 fn closing_line(ended: Ended) -> Result<bool> {
     println!("{}", ended.counts);
     Ok(ended.counts.failed == 0)
@@ -126,23 +109,14 @@ fn closing_line(ended: Ended) -> Result<bool> {
 
 /// Builds what the scenario named by the first of `words` needs and runs it.
 fn run_scenario(words: &[String]) -> Result<Ended> {
-    let name = words.first().map_or("", String::as_str);
-    let Some(scenario) = scenario::find(name) else {
-        bail!("no scenario is called {name}: see `cargo lab list`");
-    };
-    let arguments = ScenarioArguments::parse_from(words);
-    if scenario.hosts > 1 && arguments.machine.virtual_time {
-        bail!(
-            "{name} runs on {} machines, whose clocks would drift apart in virtual time: \
-             leave out --virtual-time",
-            scenario.hosts
-        );
-    }
+    let order = Order::parse(words)?;
+    let scenario = order.scenario;
     let scratch = paths::scratch(&paths::cache())?;
     let mut images: Vec<_> = scenario
         .images
         .iter()
-        .map(|&name| {
+        .map(|image| {
+            let name = image.name();
             let built = images::image(name)?;
             Ok((
                 name.to_owned(),
@@ -150,62 +124,59 @@ fn run_scenario(words: &[String]) -> Result<Ended> {
             ))
         })
         .collect::<Result<_>>()?;
-    if scenario.name == scenario::APPLIANCE {
+    if scenario.from_docs {
         images.extend(appliance::images(scratch.path())?);
     }
-    let count = arguments
-        .count
-        .map(|count| ("count".to_owned(), json!(count)));
-    let params: Map<String, Value> = arguments.param.into_iter().chain(count).collect();
     let overlay = Overlay {
         images,
-        // It makes every boot slower, so a scenario may leave it to whoever wants to compare.
-        linux_domu: scenario.linux_domu || params.get("linux") == Some(&true.into()),
+        linux_domu: scenario.wants_linux(&order.parameters),
         ..Overlay::default()
     };
-    with_agent(scenario, &arguments.machine, params, overlay)
+    with_agent(order, overlay)
 }
 
 fn boot(arguments: Boot) -> Result<Ended> {
-    let mut params = Map::from_iter([
+    let scenario = agent::scenario("boot").context("the table has no boot")?;
+    let mut parameters = Map::from_iter([
         ("memory_mib".to_owned(), json!(arguments.memory)),
         ("cmdline".to_owned(), json!(arguments.cmdline)),
         ("seconds".to_owned(), json!(arguments.seconds)),
     ]);
-    let scratch = paths::scratch(&paths::cache())?;
-    let mut overlay = Overlay::default();
-    if arguments.image.as_os_str() == "linux" {
-        overlay.linux_domu = true;
-        params.insert("image".into(), "linux/vmlinuz".into());
-        params.insert("ramdisk".into(), "linux/initrd".into());
+    let linux = arguments.image.as_os_str() == "linux";
+    if linux {
+        parameters.insert("image".into(), "linux/vmlinuz".into());
+        parameters.insert("ramdisk".into(), "linux/initrd".into());
     } else {
         let name = file_name(&arguments.image)?;
+        parameters.insert("image".into(), name.into());
+    }
+    let order = Order::new(scenario, parameters, arguments.machine)?;
+    let scratch = paths::scratch(&paths::cache())?;
+    let mut overlay = Overlay {
+        linux_domu: linux,
+        ..Overlay::default()
+    };
+    if !linux {
+        let name = file_name(&arguments.image)?;
         let file = images::stripped(&arguments.image, &name, scratch.path())?;
-        params.insert("image".into(), name.clone().into());
         overlay.images.push((name, file));
     }
-    with_agent(&scenario::BOOT, &arguments.machine, params, overlay)
+    with_agent(order, overlay)
 }
 
-/// Runs the agent on `scenario` with `params`, and `overlay` beside it.
-fn with_agent(
-    scenario: &'static Scenario,
-    machine: &MachineArguments,
-    params: Map<String, Value>,
-    mut overlay: Overlay,
-) -> Result<Ended> {
+/// Carries out `order`; adds the agent and its job to `overlay`.
+fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
     tools::ensure_for_run()?;
-    let share = match params.get("share") {
-        None => None,
-        Some(share) => Some(
-            serde_json::from_value(share.clone())
-                .with_context(|| format!("share is [number, of how many], not {share}"))?,
-        ),
-    };
+    let Order {
+        scenario,
+        parameters,
+        machine,
+    } = order;
+    let share = parameters.get("share").and_then(Share::read);
     overlay.agent = Some(images::agent()?);
     overlay.job = Some(Job {
         scenario: scenario.name.to_owned(),
-        params,
+        params: parameters,
         virtual_time: machine.virtual_time,
     });
     let plan = Plan {
@@ -239,13 +210,6 @@ fn open_shell(arguments: ShellArguments) -> Result<bool> {
     Ok(true)
 }
 
-/// Reads `KEY=VALUE`.
-fn parameter(text: &str) -> Result<(String, Value), String> {
-    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    Ok((key.to_owned(), value))
-}
-
 fn file_name(path: &std::path::Path) -> Result<String> {
     Ok(path
         .file_name()
@@ -257,21 +221,11 @@ fn file_name(path: &std::path::Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-    use serde_json::json;
 
-    use super::{CommandLine, parameter};
+    use super::CommandLine;
 
     #[test]
     fn the_command_line_is_consistent() {
         CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn parameters_may_be_json() {
-        let value = |text| parameter(text).map(|(_, value)| value);
-        assert_eq!(value("mails=3"), Ok(json!(3)));
-        assert_eq!(value("case=ping"), Ok(json!("ping")));
-        assert_eq!(value("options=a=b"), Ok(json!("a=b")));
-        assert!(value("mails").is_err());
     }
 }

@@ -1,10 +1,10 @@
-//! How many tests and cases passed, failed and were skipped, which failed, and how cargo's test
-//! runners say it.
+//! Counts of tests and cases that passed, failed and were skipped, with the names of failures;
+//! parses the output of cargo's test runners.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// How many ended how.
+/// How many passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
@@ -13,7 +13,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// As many, but at least one failed: for a run that went wrong beside its cases.
+    /// Returns the same counts with at least one failure, for a run that went wrong beside its
+    /// cases.
     pub(crate) fn with_failure(self) -> Counts {
         Counts {
             failed: self.failed.max(1),
@@ -40,23 +41,23 @@ impl fmt::Display for Counts {
     }
 }
 
-/// How tests or cases ended, and what failed.
+/// How tests or cases ended, with the names of failures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// How many ended how.
+    /// How many passed, failed and were skipped.
     pub(crate) counts: Counts,
-    /// The names of those that failed, and what else went wrong; no name twice.
+    /// The names of failed cases and other faults, each once.
     pub(crate) faults: Vec<String>,
 }
 
 impl Ended {
-    /// Something that went wrong beside the cases: at least one failed.
+    /// Adds a fault beside the cases; at least one failure is then counted.
     pub(crate) fn fault(&mut self, what: String) {
         self.counts = self.counts.with_failure();
         self.name(what);
     }
 
-    /// The name of something that failed and is counted, or will be.
+    /// Adds the name of a failure that is counted elsewhere.
     pub(crate) fn name(&mut self, name: String) {
         if !self.faults.contains(&name) {
             self.faults.push(name);
@@ -71,8 +72,8 @@ impl AddAssign for Ended {
     }
 }
 
-/// The name in a line in which nextest or `cargo test` says that one test failed:
-/// `FAIL [   0.1s] (3/9) vmc rings::tests::wraps`, `test rings::tests::wraps ... FAILED`.
+/// Returns the name of the failed test in a line of nextest or `cargo test`: `FAIL [ 0.1s] (3/9)
+/// vmc rings::tests::wraps`, `test rings::tests::wraps ... FAILED`.
 pub(crate) fn failed_test(line: &str) -> Option<&str> {
     let line = line.trim();
     if let Some(name) = line.strip_suffix(" ... FAILED") {
@@ -81,7 +82,7 @@ pub(crate) fn failed_test(line: &str) -> Option<&str> {
     let (word, rest) = line.split_once(" [")?;
     let (_, name) = rest.split_once(']')?;
     let name = name.trim_start();
-    // Newer releases of nextest count the tests in parentheses.
+    // Newer releases of nextest number the tests in parentheses.
     let name = match name.strip_prefix('(') {
         Some(rest) => rest.split_once(')')?.1.trim_start(),
         None => name,
@@ -93,8 +94,8 @@ pub(crate) fn failed_test(line: &str) -> Option<&str> {
     failed.then_some(name)
 }
 
-/// The counts in a line that sums up one test program of `cargo test`:
-/// `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+/// Parses the summary of one test program of `cargo test`: `test result: ok. 3 passed; 0 failed; 1
+/// ignored; …`.
 pub(crate) fn of_cargo_test(line: &str) -> Option<Counts> {
     let (_, parts) = line
         .trim()
@@ -103,12 +104,12 @@ pub(crate) fn of_cargo_test(line: &str) -> Option<Counts> {
     Some(sum(parts.split(';')))
 }
 
-/// The counts in nextest's closing line:
-/// `Summary [ 1.2s] 9 tests run: 7 passed (1 slow), 1 failed, 1 timed out, 2 skipped`.
+/// Parses nextest's closing line: `Summary [ 1.2s] 9 tests run: 7 passed (1 slow), 1 failed, 1
+/// timed out, 2 skipped`.
 pub(crate) fn of_nextest(line: &str) -> Option<Counts> {
     let (_, rest) = line.trim().strip_prefix("Summary [")?.split_once(']')?;
     let (_, parts) = rest.split_once("run: ")?;
-    // What is in parentheses has been counted before them, and may hold commas.
+    // Numbers in parentheses are part of the counts before them, and may be separated by commas.
     let mut depth = 0u32;
     let outside: String = parts
         .chars()

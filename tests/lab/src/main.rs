@@ -1,6 +1,7 @@
 //! Boots real Xen in QEMU and runs scenarios on it: `cargo lab …`.
 //!
-//! Read in this order: [`scenario`] is the table of what can be run, [`run`] one run from start
+//! Read in this order: [`order`] checks what is asked of a scenario of the agent's table (which
+//! [`listing`] prints), [`run`] is one run from start
 //! to end with its machines ([`host`], [`qemu`], [`collect`]); [`base`] builds what is booted from the packages that
 //! [`packages`] names and [`apt`] fetches; [`overlay`] and [`images`] add what changes from run
 //! to run; [`suite`] is `make test`. What the agent does in dom0 is in the crate `agent`.
@@ -17,15 +18,16 @@ mod digest;
 mod host;
 mod images;
 mod interrupt;
+mod listing;
 mod lock;
 mod log;
+mod order;
 mod overlay;
 mod packages;
 mod paths;
 mod process;
 mod qemu;
 mod run;
-mod scenario;
 mod shell;
 mod suite;
 mod tools;

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use agent::protocol::{IMAGE_FOLDER, JOB_PATH, Job};
 use anyhow::{Context, Result};
+use labkit::protocol::{IMAGE_FOLDER, JOB_PATH, Job};
 
 use crate::archive::Archive;
 use crate::base::Base;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use agent::protocol::REPORT_DEVICE;
+use labkit::protocol::REPORT_DEVICE;
 
 use crate::base::Base;
 use crate::packages::Store;

@@ -1,4 +1,4 @@
-//! One scenario from start to end: machine up, report collected, machine down, result written.
+//! One run of a scenario: starts the machines, collects the report, writes the result.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use labkit::{Scenario, Share};
 use serde_json::{Map, Value};
 
 use crate::base::Base;
@@ -18,10 +19,9 @@ use crate::log::say;
 use crate::overlay::Overlay;
 use crate::packages::{Store, XenVersion};
 use crate::process::TICK;
-use crate::scenario::Scenario;
 use crate::{interrupt, paths};
 
-/// From the end of one machine to the end of the other.
+/// The longest time from the end of one machine to the end of the other.
 const TOGETHER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long to wait for another run of the same scenario.
@@ -39,22 +39,22 @@ pub(crate) struct Plan {
     pub(crate) scenario: &'static Scenario,
     /// The hypervisor's release.
     pub(crate) xen: XenVersion,
-    /// What serves the xenstore.
+    /// The program that serves the xenstore.
     pub(crate) store: Store,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
-    /// Which share of the scenario's cases is run, of how many, where others run beside it.
-    pub(crate) share: Option<(u64, u64)>,
+    /// The share of the scenario's cases, if other machines run the others.
+    pub(crate) share: Option<Share>,
     /// What goes into dom0.
     pub(crate) overlay: Overlay,
 }
 
 impl Plan {
-    /// The name of the run and of its folder. A share, another Xen or xenstored than the default one is
-    /// part of it, so that the results stand side by side.
+    /// Returns the name of the run and of its folder. A share, and a Xen or xenstored other than
+    /// the default, are part of it, so that results stand side by side.
     fn name(&self) -> String {
         let mut name = self.scenario.name.to_owned();
-        if let Some((number, of)) = self.share {
+        if let Some(Share { number, of }) = self.share {
             name = format!("{name}-{number}-of-{of}");
         }
         if self.xen != XenVersion::DEFAULT {
@@ -68,10 +68,10 @@ impl Plan {
 }
 
 /// Runs the scenario and returns how its cases ended. A run that went wrong in another way (the
-/// agent did not finish, no figures came) has at least one failed.
+/// agent did not finish, no figures came) counts at least one failure.
 ///
 /// # Errors
-/// When the run could not be made: a file cannot be written, or the user interrupts.
+/// The run could not be made: a file cannot be written, or the user interrupts.
 pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     let name = &plan.name();
     let folder = paths::scenario(name);
@@ -85,7 +85,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     let report = Report::of(&records);
     let fault = match ended {
         Ok(()) if report.counts.failed > 0 => Some(format!("failed: {}", report.failed.join(", "))),
-        Ok(()) if plan.scenario.result && report.result.is_empty() => {
+        Ok(()) if plan.scenario.figures && report.result.is_empty() => {
             Some("the agent reported no figures".to_owned())
         }
         Ok(()) => None,
@@ -108,7 +108,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     Ok(ended)
 }
 
-/// Removes what an earlier run left, so that no old result is taken for a new one.
+/// Removes the files of an earlier run, so that no old result passes for a new one.
 fn clear(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -121,8 +121,8 @@ fn clear(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the machines until their agents are done and every QEMU has ended. One that fails takes
-/// the others with it.
+/// Runs the machines until their agents are done and every QEMU has ended. If one fails, the others
+/// are killed.
 fn machines(base: &Base, plan: &Plan, folder: &Path, records: &mut [Record]) -> Result<()> {
     let scratch = paths::scratch(folder)?;
     let root = scratch.path().join("dom0.cpio");
@@ -159,7 +159,7 @@ fn machines(base: &Base, plan: &Plan, folder: &Path, records: &mut [Record]) -> 
     }
 }
 
-/// What the agents of all machines said.
+/// The reports of all machines' agents.
 struct Report {
     counts: Counts,
     failed: Vec<String>,
@@ -187,7 +187,7 @@ impl Report {
     }
 }
 
-/// Writes `result.json`: what the agent reported, the counts of its cases, what only the host
+/// Writes `result.json`: the agent's figures, the counts of its cases, and what only the host
 /// knows. Returns it.
 fn write_result(
     plan: &Plan,
@@ -226,7 +226,7 @@ fn write_result(
     Ok(result)
 }
 
-/// Logs the figures of a result; tables within it are left to `result.json`.
+/// Logs the figures of a result; tables are only in `result.json`.
 fn show_figures(result: &Map<String, Value>) {
     for (name, value) in result {
         if !value.is_object() && !value.is_array() {

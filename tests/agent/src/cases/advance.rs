@@ -1,20 +1,18 @@
-//! Guests that share memory are saved, restored and migrated, or fail to be, under streams both
-//! ways whose every byte is compared: nothing lost, nothing changed, the same connections
-//! throughout ([`crate::pair`], which is also the original authors' echo test).
+//! Guests that share memory are saved, restored and migrated, also with failures, under streams
+//! both ways with every byte compared: nothing is lost or changed, and the connections stay the
+//! same ([`labkit::pair`], which is also the original authors' echo test).
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-
-use super::Case;
-use crate::bench::{Bench, end, flows};
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::meter::Ended;
-use crate::migration::{Kill, Options, SaveFile, clean_up, migrate, start};
-use crate::pair::{Mode, Pair, endless};
-use crate::survival::{Witness, zombies};
+use labkit::bench::{Bench, end, flows};
+use labkit::meter::Ended;
+use labkit::migration::{Kill, Options, SaveFile, clean_up, migrate, start};
+use labkit::pair::{Pair, endless};
+use labkit::survival::zombies;
+use labkit::traffic::bench::kind_of;
+use labkit::{Case, Deadline, Lab, Mode, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("advance_lifecycle", 400, lifecycle).live(),
@@ -22,10 +20,10 @@ pub(super) const CASES: &[Case] = &[
     Case::new("advance_peer_destroyed", 300, destroyed).live(),
 ];
 
-/// Where a stream is cut, in percent of the bytes of a whole migration.
+/// Where to cut a stream, in percent of the bytes of a whole migration.
 const CUT_PERCENT: u64 = 50;
 
-/// After how many pages of pre-copy something happens. Even an idle guest has some 1300.
+/// After how many pages of pre-copy the fault comes. Even an idle guest has some 1300.
 const AT_PAGE: u64 = 300;
 
 /// How long a migration may take on an emulated machine.
@@ -34,10 +32,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How long the target's xl may take to remove what it could not complete.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// How soon a guest knows that a peer it shares memory with is gone.
+/// How soon a guest must know that a peer it shares memory with is gone.
 const GONE: Duration = Duration::from_secs(20);
 
-/// A migration that stands still in its pre-copy until it is released.
+/// A migration that is held in its pre-copy until it is released.
 fn held() -> Options {
     Options {
         hold_page: Some(AT_PAGE),
@@ -47,9 +45,9 @@ fn held() -> Options {
     }
 }
 
-/// One guest is migrated, then the other; one is checkpointed, the other saved and restored.
+/// Migrates one guest, then the other; checkpoints the first, saves and restores the second.
 fn lifecycle(lab: &Lab) -> Result<String> {
-    let mut pair = Pair::start(lab, Mode::of(lab)?, [2, 3])?;
+    let mut pair = Pair::start(lab, lab.mode()?, [2, 3])?;
     for step in ["migrate b", "migrate a", "save -c b", "save, restore a"] {
         let begun = Instant::now();
         let domain = match step.as_bytes().last() {
@@ -57,7 +55,7 @@ fn lifecycle(lab: &Lab) -> Result<String> {
             _ => &pair.b.domain,
         };
         let mut witness = Witness::of(domain)?;
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         let suspend = if step.starts_with("migrate") {
             migrate(domain, &Options::default())?.expect_success()?;
             witness.moved()?
@@ -81,9 +79,9 @@ fn lifecycle(lab: &Lab) -> Result<String> {
     pair.finish()
 }
 
-/// The transport is cut, `xl migrate` is killed: the guest goes on where it is, by shared memory.
+/// Cuts the transport and kills `xl migrate`: the guest goes on where it is, by shared memory.
 fn failures(lab: &Lab) -> Result<String> {
-    let mut pair = Pair::start(lab, Mode::of(lab)?, [2, 3])?;
+    let mut pair = Pair::start(lab, lab.mode()?, [2, 3])?;
     let whole = migrate(&pair.b.domain, &Options::default())?.expect_success()?;
     let whole = whole.stream()?.bytes;
     pair.share().context("after a good migration")?;
@@ -103,7 +101,7 @@ fn failures(lab: &Lab) -> Result<String> {
     running.wait()?.expect_failure()?;
     unharmed(lab, &mut pair, domid, "xl killed")?;
 
-    // Nothing of that is in the way of a migration that goes well.
+    // The failures do not hinder a migration without one.
     migrate(&pair.b.domain, &Options::default())?.expect_success()?;
     pair.share().context("after another good migration")?;
     pair.finish()
@@ -120,15 +118,15 @@ fn unharmed(lab: &Lab, pair: &mut Pair, domid: u32, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// During the pre-copy of a guest one of its two peers is destroyed. Its other connection goes on,
-/// and the guest arrives.
+/// Destroys one of a guest's two peers during its pre-copy. The other connection goes on, and the
+/// guest arrives.
 fn destroyed(lab: &Lab) -> Result<String> {
-    let mode = Mode::of(lab)?;
+    let mode = lab.mode()?;
     let mut pair = Pair::start(lab, mode, [2, 3])?;
     let peer = Bench::boot(lab, 4, 16, mode.option())?;
     pair.a.acquaint(&peer)?;
     let dies = pair.a.begin(endless(&peer));
-    // Both streams of A's are counted together: this one too is under way when both have come far.
+    // A counts both of its streams together, so wait until this one is under way too.
     sleep(Duration::from_secs(1));
     pair.flow()?;
     let mut witness = Witness::of(&pair.a.domain)?;
@@ -137,8 +135,8 @@ fn destroyed(lab: &Lab) -> Result<String> {
     drop(peer);
     let destroyed = Instant::now();
     let noticed = match mode {
-        // Its bytes go over TCP since the early notice: the end comes with TCP's own time-out.
-        Mode::Original => "not waited for, over TCP".to_owned(),
+        // Its bytes have gone over TCP since the early notice, so it ends with TCP's own time-out.
+        Mode::Off | Mode::Original => "not waited for, over TCP".to_owned(),
         Mode::Advance => {
             let over = Deadline::after(GONE).poll(Duration::from_millis(10), "its end", || {
                 Ok(dies.is_finished().then_some(()))
@@ -146,7 +144,7 @@ fn destroyed(lab: &Lab) -> Result<String> {
             over.context("the stream to a guest that is gone")?;
             let after = destroyed.elapsed().as_millis();
             match end(dies) {
-                Err(error) if format!("{error:#}").contains("error stream") => {}
+                Err(error) if kind_of(&error) == Some("stream") => {}
                 other => bail!("the stream to a guest that is gone: {other:?}"),
             }
             format!("after {after} ms")
@@ -162,7 +160,7 @@ fn destroyed(lab: &Lab) -> Result<String> {
     Ok(format!("its connection ended {noticed}; {told}"))
 }
 
-/// Complains where a domain is left over.
+/// Fails if a domain is left over.
 fn none_left(benches: &[&Bench], what: &str) -> Result<()> {
     let known: Vec<_> = benches.iter().map(|bench| &bench.domain).collect();
     match zombies(&known)?[..] {

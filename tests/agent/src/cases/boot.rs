@@ -1,12 +1,10 @@
-//! Guests with the least memory they are meant for.
+//! Guests with the smallest memory that they support.
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::net::stream;
+use labkit::lines;
+use labkit::mail::client::Client;
+use labkit::net::stream;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("boot_echo_8_mib", 40, echo),
@@ -16,8 +14,10 @@ pub(super) const CASES: &[Case] = &[
 fn echo(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 8, "");
     let domain = guest.start_ready()?;
-    let up = domain.console().wait_for("net: up", Deadline::seconds(5))?;
-    if !up.contains(&format!("net: up {}/24", guest.ip())) {
+    let up = domain
+        .console()
+        .wait_for(&lines::NET_UP, Deadline::seconds(5))?;
+    if !up.contains(&format!("{}{}/24", lines::NET_UP, guest.ip())) {
         bail!("the console says {up:?}");
     }
     let mut stream = stream::connect(guest.port(7), Deadline::seconds(15))?;

@@ -1,18 +1,19 @@
-//! Guests that share memory: the bytes go there, and nothing is different for whoever reads them.
+//! Guests that share memory: their bytes go through it, and applications notice no difference.
 
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, bail};
+use labkit::addresses::DOM0;
+use labkit::bench::{Bench, end, flows, nothing_failed, well};
+use labkit::channel::ChannelStatus;
+use labkit::mail::sink::Sink;
+use labkit::net::stream::{connect, echo};
+use labkit::peer;
+use labkit::survival::healthy;
+use labkit::traffic::bench::kind_of;
+use labkit::{Case, Cause, Deadline, Lab, Mode};
 
-use super::{Case, mclient};
-use crate::bench::{Bench, end, flows, nothing_failed, well};
-use crate::channel::ChannelStatus;
-use crate::deadline::Deadline;
-use crate::lab::{DOM0, Lab};
-use crate::mail::sink::Sink;
-use crate::net::stream::{connect, echo};
-use crate::peer;
-use crate::survival::healthy;
+use super::mclient;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("channel_two_guests", 120, both_ways),
@@ -22,18 +23,18 @@ pub(super) const CASES: &[Case] = &[
     Case::new("channel_peer_destroyed", 120, destroyed),
 ];
 
-/// The option that switches the channel on.
-pub(super) const ON: &str = "vmc=original";
+/// The mode in which the guests have a channel.
+pub(super) const MODE: Mode = Mode::Original;
 
 /// The guests' memory in MiB.
 pub(super) const MEMORY_MIB: u64 = 16;
 
-/// Streams in both directions at once, each compared byte by byte. They must have gone through
-/// shared memory: by the channel's own figures, and because the network device did not carry them.
+/// Streams in both directions at once, each compared byte by byte. They must go through shared
+/// memory: the channel counts them and the network device does not.
 fn both_ways(lab: &Lab) -> Result<String> {
     const BYTES: u64 = 20_000_000;
-    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
-    let mut b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
+    let mut b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;
     a.acquaint(&b)?;
     let device = a.order("counters")?.number("tx_bytes")?;
     let (to_a, to_b) = (a.guest.port(7), b.guest.port(7));
@@ -45,7 +46,7 @@ fn both_ways(lab: &Lab) -> Result<String> {
         end(order)?;
     }
     let device = a.order("counters")?.number("tx_bytes")? - device;
-    // What A writes: its own stream, and the echo of B's.
+    // A writes its own stream and the echo of B's.
     for (bench, peer) in [(&a, b.guest.ip()), (&b, a.guest.ip())] {
         let status = bench.status()?;
         let (sent, got) = (
@@ -67,10 +68,10 @@ fn both_ways(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// Connections that come and go beside each other, and one that is refused.
+/// Many connections at once that come and go, and one that is refused.
 fn many(lab: &Lab) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
-    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;
     a.acquaint(&b)?;
     let before = a.order("counters")?.number("grants")?;
     let (echo, discard) = (b.guest.port(7), b.guest.port(9));
@@ -86,7 +87,7 @@ fn many(lab: &Lab) -> Result<String> {
     }
     let refused = SocketAddr::new(IpAddr::V4(b.guest.ip()), 4);
     match a.order(&format!("connect {refused} 1")) {
-        Err(error) if format!("{error:#}").contains("refused") => {}
+        Err(error) if kind_of(&error) == Some("refused") => {}
         other => bail!("a closed port: {other:?}"),
     }
     for order in orders {
@@ -105,12 +106,12 @@ fn mail(lab: &Lab) -> Result<String> {
     const USERS: u64 = 3;
     const BYTES: usize = 300_001;
     let sink = Sink::start(&[])?;
-    let relay = lab.relay(2, MEMORY_MIB, ON);
+    let relay = lab.relay(2, MEMORY_MIB, MODE.option());
     let domain = relay.start_ready()?;
-    let client = mclient::client(lab, &relay, 3, USERS, BYTES, ON);
+    let client = mclient::client(lab, &relay, 3, USERS, BYTES, MODE.option());
     let told = mclient::run(&client, &sink, USERS, BYTES)?;
     healthy(&domain)?;
-    // The client has left, and its link with it: the sums remain.
+    // The client has left and its link with it; the sums remain.
     let status = ChannelStatus::of(&domain)?;
     let upgrades = status.of_all("upgrades")?;
     if status.of_all("links")? == 0 || upgrades == 0 {
@@ -120,11 +121,11 @@ fn mail(lab: &Lab) -> Result<String> {
     Ok(format!("{told}; {upgrades} upgrades at the relay"))
 }
 
-/// Who has no channel gets TCP: dom0, and a guest with `vmc=off`.
+/// Peers without a channel get TCP: dom0, and a guest with `vmc=off`.
 fn plain(lab: &Lab) -> Result<String> {
     peer::serve(IpAddr::V4(DOM0))?;
-    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
-    let b = Bench::boot(lab, 3, MEMORY_MIB, "vmc=off")?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, Mode::Off.option())?;
     let deadline = Deadline::seconds(60);
     echo(
         connect(a.guest.port(7), deadline)?,
@@ -149,11 +150,11 @@ fn plain(lab: &Lab) -> Result<String> {
     Ok("dom0 and a guest with vmc=off, every byte compared".into())
 }
 
-/// A peer that is destroyed in mid-transfer takes its own connection with it, and nothing else.
+/// A peer that is destroyed in mid-transfer takes only its own connection with it.
 fn destroyed(lab: &Lab) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
-    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
-    let c = Bench::boot(lab, 4, MEMORY_MIB, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;
+    let c = Bench::boot(lab, 4, MEMORY_MIB, MODE.option())?;
     a.acquaint(&c)?;
     a.acquaint(&b)?;
     let (to_b, to_c) = (b.guest.port(7), c.guest.port(7));
@@ -163,13 +164,13 @@ fn destroyed(lab: &Lab) -> Result<String> {
     drop(b);
     let start = std::time::Instant::now();
     match end(dies) {
-        Err(error) if format!("{error:#}").contains("error stream") => {}
+        Err(error) if kind_of(&error) == Some("stream") => {}
         other => bail!("the stream to a guest that is gone: {other:?}"),
     }
     let noticed = start.elapsed();
     flows(&mut a.control)?;
     let status = a.status()?;
-    if status.ended("Gone")? != 1 {
+    if status.ended(Cause::Gone)? != 1 {
         bail!("not one link ended because its peer was gone: {status:?}");
     }
     for name in ["retiring", "quarantined"] {

@@ -1,15 +1,12 @@
-//! Guests that share memory are saved, restored and migrated under a stream whose every byte is
-//! compared: nothing lost, nothing changed, no connection reset.
+//! Guests that share memory are saved, restored and migrated under a stream with every byte
+//! compared: nothing is lost or changed, and no connection is reset.
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::{Bench, end, flows, linked, nothing_failed, well};
+use labkit::migration::{Options, SaveFile, migrate};
+use labkit::{Case, Domain, Lab, Witness};
 
-use super::Case;
-use super::channel::{MEMORY_MIB, ON};
-use crate::bench::{Bench, end, flows, linked, nothing_failed, well};
-use crate::domain::Domain;
-use crate::lab::Lab;
-use crate::migration::{Options, SaveFile, migrate};
-use crate::survival::Witness;
+use super::channel::{MEMORY_MIB, MODE};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("channel_save_checkpoint", 240, checkpoint),
@@ -20,9 +17,9 @@ pub(super) const CASES: &[Case] = &[
 /// Which of the two guests it happens to.
 #[derive(Clone, Copy, PartialEq)]
 enum Who {
-    /// The one that opened the connection.
+    /// The guest that opened the connection.
     Client,
-    /// The other.
+    /// The other guest.
     Server,
 }
 
@@ -31,11 +28,11 @@ fn under_traffic(
     lab: &Lab,
     action: impl Fn(&Domain, &mut Witness<'_>) -> Result<()>,
 ) -> Result<String> {
-    let mut a = Bench::boot(lab, 2, MEMORY_MIB, ON)?;
-    let b = Bench::boot(lab, 3, MEMORY_MIB, ON)?;
+    let mut a = Bench::boot(lab, 2, MEMORY_MIB, MODE.option())?;
+    let b = Bench::boot(lab, 3, MEMORY_MIB, MODE.option())?;
     a.acquaint(&b)?;
     let server = b.guest.port(7);
-    // Modest, as one vCPU serves everybody: some 4 MB/s.
+    // Slow, some 4 MB/s, because one CPU serves everybody.
     let stream = a.begin(format!("verify {server} 4096 1000000000000 1000"));
     flows(&mut a.control)?;
     let mut client = Witness::of(&a.domain)?;
@@ -45,7 +42,7 @@ fn under_traffic(
             Who::Client => action(&a.domain, &mut client)?,
             Who::Server => action(&b.domain, &mut served)?,
         }
-        // Asked on a control connection that lives through it too.
+        // The control connection lives through it too.
         flows(&mut a.control).context("after it")?;
         linked(&a.domain, b.guest.ip()).context("the channel comes back")?;
     }
@@ -68,7 +65,7 @@ fn under_traffic(
 
 fn checkpoint(lab: &Lab) -> Result<String> {
     under_traffic(lab, |domain, witness| {
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         domain.save(&file, true)?;
         witness.stayed().map(drop)
     })
@@ -76,7 +73,7 @@ fn checkpoint(lab: &Lab) -> Result<String> {
 
 fn save_restore(lab: &Lab) -> Result<String> {
     under_traffic(lab, |domain, witness| {
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         domain.save(&file, false)?;
         domain.restore(&file)?;
         witness.moved().map(drop)

@@ -1,44 +1,30 @@
-//! Packets with wrong checksums must not reach an application. Each check first shows that the
-//! same packet with a right checksum does reach it.
+//! Packets with wrong checksums must not reach an application. Each check first shows that the same
+//! packet with the correct checksum does.
 
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::config::mac;
-use crate::lab::{BRIDGE, DOM0, Guest, Lab};
-use crate::net::frame::{
-    self, ACK, ICMP, IPV4, IPV4_BYTES, Link, PSH, Segment, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM,
-    ethernet, icmp_echo, ipv4, udp,
+use labkit::addresses::DOM0;
+use labkit::net::frame::{
+    self, ICMP, IPV4, IPV4_BYTES, Link, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, ethernet, icmp_echo,
+    ipv4, udp,
 };
-use crate::net::parse;
-use crate::net::raw::Raw;
-use crate::net::stream::{connect, echo_once};
+use labkit::net::parse;
+use labkit::net::raw::{self, Raw};
+use labkit::net::stream::{connect, echo_once};
+use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("bad_checksums", 90, checksums)];
 
-/// How long an answer that must not come is waited for; right ones come within milliseconds.
+/// How long to watch for an answer that must not come; others come within milliseconds.
 const SILENCE: Duration = Duration::from_millis(700);
-
-/// The link between dom0's bridge and a guest.
-pub(super) fn link_to(guest: &Guest) -> Result<Link> {
-    let from = Raw::open(BRIDGE)?
-        .mac()
-        .context("the bridge has no MAC address")?;
-    Ok(Link {
-        to: mac(guest.number()),
-        from,
-    })
-}
 
 fn checksums(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
     let raw = Raw::open(&domain.vif()?)?;
-    let link = link_to(&guest)?;
+    let link = raw::link_to(guest.number())?;
     let wire = Wire { raw, link, guest };
     wire.udp().context("UDP")?;
     wire.icmp().context("ICMP")?;
@@ -62,7 +48,7 @@ impl Wire {
         }
     }
 
-    /// A packet from dom0 to the guest with one byte changed.
+    /// Builds a packet from dom0 to the guest, with one byte changed.
     fn packet(&self, protocol: u8, body: &[u8], flip: Option<usize>) -> Vec<u8> {
         let mut packet = ipv4(DOM0, self.guest.ip(), protocol, 0, body);
         if let Some(at) = flip {
@@ -92,7 +78,7 @@ impl Wire {
                 bail!("a datagram with byte {flip} changed was echoed");
             }
         }
-        // RFC 768: a checksum of zero means that the sender made none.
+        // RFC 768: a checksum of zero means that there is none.
         let mut bare = datagram.clone();
         bare[UDP_CHECKSUM..UDP_CHECKSUM + 2].fill(0);
         self.send(&self.packet(UDP, &bare, None))?;
@@ -126,7 +112,7 @@ impl Wire {
     fn tcp(&self) -> Result<()> {
         let mut stream = connect(self.guest.port(7), Deadline::seconds(40))?;
         for flip in [IPV4_BYTES + TCP_CHECKSUM, IPV4_BYTES + 21, 10] {
-            let next = self.next_segment(&mut stream)?;
+            let next = self.raw.next_segment(&mut stream)?;
             let segment = frame::tcp(DOM0, self.guest.ip(), next, &[], b"EVIL");
             for _ in 0..5 {
                 self.send(&self.packet(TCP, &segment, Some(flip)))?;
@@ -136,9 +122,9 @@ impl Wire {
             }
             echo_once(&mut stream, b"good").context("the connection afterwards")?;
         }
-        // The same without a change is believed: dom0's stack then no longer understands the
-        // connection, so this comes last.
-        let next = self.next_segment(&mut stream)?;
+        // The unchanged segment is accepted. It comes last, because it puts dom0's own stack out of
+        // step with the connection.
+        let next = self.raw.next_segment(&mut stream)?;
         let segment = frame::tcp(DOM0, self.guest.ip(), next, &[], b"EVIL");
         self.send(&self.packet(TCP, &segment, None))?;
         if !self.echoed(b"EVIL", Duration::from_secs(5))? {
@@ -155,36 +141,4 @@ impl Wire {
         })?;
         Ok(seen.is_some())
     }
-
-    /// What dom0 would send next on `stream`.
-    fn next_segment(&self, stream: &mut TcpStream) -> Result<Segment> {
-        next_segment(&self.raw, stream)
-    }
-}
-
-/// What dom0 would send next on an echo connection, learnt by watching a round trip.
-pub(super) fn next_segment(raw: &Raw, stream: &mut TcpStream) -> Result<Segment> {
-    let SocketAddr::V4(local) = stream.local_addr()? else {
-        bail!("not an IPv4 connection");
-    };
-    let port = local.port();
-    echo_once(stream, b"sequence").context("before watching")?;
-    let mut next = None;
-    // To the end of what was captured: the last answer names both positions.
-    raw.find(Deadline::after(Duration::from_millis(400)), |frame| {
-        let seen = parse::tcp(frame)?;
-        if seen.from.1 == 7 && seen.to.1 == port {
-            next = Some((seen.ack, seen.seq.wrapping_add(seen.payload.len() as u32)));
-        }
-        None::<()>
-    })?;
-    let (seq, ack) = next.context("no segment of the connection was seen")?;
-    Ok(Segment {
-        from: port,
-        to: 7,
-        seq,
-        ack,
-        flags: ACK | PSH,
-        window: 500,
-    })
 }

@@ -1,10 +1,8 @@
-//! A command line that is wrong is a clear error and the end of the guest, not a silent default.
+//! A wrong command line is a clear error and the end of the guest, not a silent default.
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::{Image, Lab};
+use labkit::lines;
+use labkit::{Case, Deadline, Image, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("bad_command_line", 150, bad)];
 
@@ -55,11 +53,12 @@ fn bad(lab: &Lab) -> Result<String> {
 }
 
 fn one(lab: &Lab, number: u8, image: Image, line: &str, named: &str) -> Result<()> {
-    // Without a network: the command line comes first, and the domain is made faster.
+    // Without a network interface the domain is built faster; the command line is read first
+    // anyway.
     let domain = lab.guest_with(image, number, 16, line).offline().start()?;
     let error = domain
         .console()
-        .wait_for("error: ", Deadline::seconds(15))?;
+        .wait_for(&lines::FATAL, Deadline::seconds(15))?;
     if !error.contains(named) {
         bail!("the error does not name {named}: {error:?}");
     }

@@ -1,16 +1,13 @@
-//! The SMTP command machine: orders, mistakes, and pipelining.
+//! The SMTP command machine: sequences, mistakes, and pipelining.
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::mail::sink::Sink;
+use labkit::mail::client::Client;
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("smtp_dialogue", 60, dialogue)];
 
-/// Commands in order on one connection, and the codes that RFC 5321 (4.2.2, 4.3.2) allows.
+/// Commands on one connection, in order, and the codes that RFC 5321 (4.2.2, 4.3.2) allows.
 const DIALOGUE: &[(&str, &[u16])] = &[
     ("RCPT TO:<a@sink.test>", &[503]),
     ("DATA", &[503, 554]),
@@ -69,7 +66,7 @@ fn dialogue(lab: &Lab) -> Result<String> {
         bail!("{}", wrong.join("; "));
     }
 
-    // RFC 2920: a whole envelope in one write, and the mail and QUIT in the next.
+    // RFC 2920: a whole envelope in one write, then the mail and QUIT in another.
     let mut client = Client::ready(guest.port(25), deadline)?;
     client.send(b"MAIL FROM:<a@client.test> BODY=8BITMIME\r\nRCPT TO:<a@sink.test>\r\nRCPT TO:<b@sink.test>\r\nDATA\r\n")?;
     for (code, what) in [(250, "MAIL"), (250, "RCPT"), (250, "RCPT"), (354, "DATA")] {

@@ -1,5 +1,5 @@
-//! Thousands of hostile frames straight onto the guest's interface; afterwards, and in between,
-//! the guest serves as before.
+//! Thousands of hostile frames straight onto the guest's interface; the guest serves meanwhile and
+//! afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,18 +7,15 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use super::checksums::{link_to, next_segment};
-use crate::deadline::Deadline;
-use crate::lab::{DOM0, Lab, address};
-use crate::net::datagram;
-use crate::net::frame::{IPV4, SYN, Segment, TCP, ethernet, ipv4, tcp};
-use crate::net::junk::{Junk, Target};
-use crate::net::ping::ping;
-use crate::net::raw::Raw;
-use crate::net::stream::{connect, echo_once};
-use crate::process::run;
+use labkit::addresses::{self, DOM0};
+use labkit::net::datagram;
+use labkit::net::frame::{IPV4, SYN, Segment, TCP, ethernet, ipv4, tcp};
+use labkit::net::junk::{Junk, Target};
+use labkit::net::ping::ping;
+use labkit::net::raw::{self, Raw};
+use labkit::net::stream::{alive, connect, echo_once};
+use labkit::process::run;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("hostile_frames", 120, hostile),
@@ -28,7 +25,7 @@ pub(super) const CASES: &[Case] = &[
 /// How many frames are sent.
 const FRAMES: u64 = 6000;
 
-/// How many of them go out between two looks at the guest.
+/// How many frames go out between two checks of the guest.
 const BURST: u64 = 500;
 
 /// An MTU above the guest's, so that oversized frames can be sent at all.
@@ -42,10 +39,10 @@ fn hostile(lab: &Lab) -> Result<String> {
     let deadline = Deadline::seconds(100);
     let mut stream = connect(guest.port(7), deadline)?;
     let raw = Raw::open(&vif)?;
-    let next = next_segment(&raw, &mut stream)?;
+    let next = raw.next_segment(&mut stream)?;
     let max_frame = enlarge(&vif)?;
     let target = Target {
-        link: link_to(&guest)?,
+        link: raw::link_to(guest.number())?,
         guest: guest.ip(),
         guest6: guest.ip6(),
         neighbour: DOM0,
@@ -67,7 +64,7 @@ fn hostile(lab: &Lab) -> Result<String> {
             refused += 1;
         }
         if number % 16 == 0 {
-            // The guest's receive ring has 256 slots: frames that netback drops try nothing.
+            // The guest's receive ring has 256 slots: frames that netback drops test nothing.
             std::thread::sleep(Duration::from_millis(2));
         }
         if number % BURST == 0 {
@@ -90,7 +87,7 @@ fn hostile(lab: &Lab) -> Result<String> {
         bail!("no ping reply over IPv6 afterwards (seed {seed})");
     }
     echo_once(&mut stream, b"and at the end").context("the connection opened before")?;
-    super::tcp::alive(guest.port(7), Deadline::seconds(20))?;
+    alive(guest.port(7), Deadline::seconds(20))?;
     if !datagram::echo(&datagram::socket(guest.port(7))?, 500, seed)? {
         bail!("no UDP echo afterwards (seed {seed})");
     }
@@ -121,25 +118,25 @@ fn enlarge(vif: &str) -> Result<usize> {
     Ok(mtu + 14)
 }
 
-/// How many frames netback has handed to the guest (sysfs-class-net-statistics: tx_packets; the
-/// interface's sending is the guest's receiving).
+/// Returns how many frames netback has handed to the guest (sysfs-class-net-statistics: tx_packets;
+/// what the interface sends, the guest receives).
 fn delivered(vif: &str) -> Result<u64> {
     let path = format!("/sys/class/net/{vif}/statistics/tx_packets");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;
     text.trim().parse().with_context(|| path)
 }
 
-/// Connection requests from hosts that do not exist must not take the port away for long.
+/// Connection requests from hosts that do not exist must not block the port for long.
 fn syn_flood(lab: &Lab) -> Result<String> {
     const REQUESTS: u16 = 300;
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
     let mut stream = connect(guest.port(7), Deadline::seconds(80))?;
     let raw = Raw::open(&domain.vif()?)?;
-    let link = link_to(&guest)?;
+    let link = raw::link_to(guest.number())?;
     let deadline = Deadline::seconds(20);
     for number in 0..REQUESTS {
-        let from = address(200 + (number % 50) as u8);
+        let from = addresses::ipv4(200 + (number % 50) as u8);
         let segment = Segment {
             from: 10_000 + number,
             to: 7,
@@ -161,7 +158,7 @@ fn syn_flood(lab: &Lab) -> Result<String> {
     echo_once(&mut stream, b"still here").context("the connection opened before")?;
     let start = Instant::now();
     Deadline::seconds(45).poll(Duration::from_millis(200), "a new connection", || {
-        let attempt = super::tcp::alive(guest.port(7), Deadline::seconds(3));
+        let attempt = alive(guest.port(7), Deadline::seconds(3));
         Ok(attempt.is_ok().then_some(()))
     })?;
     let seconds = start.elapsed().as_secs_f64();

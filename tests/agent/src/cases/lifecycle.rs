@@ -1,12 +1,10 @@
-//! How a guest ends: asked to, or by its own mistake.
+//! How a guest ends: on request, or by a panic.
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::net::stream;
+use labkit::lines;
+use labkit::mail::client::Client;
+use labkit::net::stream;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("poweroff", 60, poweroff),
@@ -17,22 +15,23 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn poweroff(lab: &Lab) -> Result<String> {
+    let poweroff = format!("{}poweroff", lines::SHUTDOWN);
     let echo = lab.echo(2, 16, "");
     let domain = echo.start_ready()?;
     domain.shutdown()?;
     domain
         .console()
-        .wait_for("shutdown: poweroff", Deadline::seconds(10))?;
+        .wait_for(&poweroff, Deadline::seconds(10))?;
     domain.wait_gone(Deadline::seconds(15))?;
 
-    // A relay with an open session ends as well, and soon.
+    // A relay with an open session ends too, and soon.
     let relay = lab.relay(3, 16, "");
     let domain = relay.start_ready()?;
     let _client = Client::ready(relay.port(25), Deadline::seconds(20))?;
     domain.shutdown()?;
     domain
         .console()
-        .wait_for("shutdown: poweroff", Deadline::seconds(15))?;
+        .wait_for(&poweroff, Deadline::seconds(15))?;
     domain.wait_gone(Deadline::seconds(15))?;
     Ok("echo, and relay with a session".into())
 }
@@ -40,7 +39,7 @@ fn poweroff(lab: &Lab) -> Result<String> {
 fn halt(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
-    // xl has no command for it; the toolstack's tools write the same word (xenstore-paths).
+    // xl has no command for it; other tools write this word (xenstore-paths).
     domain.request("halt")?;
     domain.wait_gone(Deadline::seconds(20))?;
     Ok("gone".into())
@@ -54,7 +53,7 @@ fn reboot(lab: &Lab) -> Result<String> {
     domain.reboot()?;
     domain
         .console()
-        .wait_since(booted, "echo: ready", Deadline::seconds(30))?;
+        .wait_since(booted, &lines::ECHO_READY, Deadline::seconds(30))?;
     let after = domain.running()?.id;
     if before == after {
         bail!("the domain still has domid {before}");
@@ -69,12 +68,14 @@ fn panic(lab: &Lab) -> Result<String> {
     let domain = guest.start()?;
     let line = domain
         .console()
-        .wait_for("panic at ", Deadline::seconds(20))?;
+        .wait_for(&lines::PANIC, Deadline::seconds(20))?;
     let entry = domain.wait_ended(Deadline::seconds(15))?;
     if !entry.crashed() {
         bail!("the domain ended, but not with a crash: {}", entry.flags);
     }
-    let place = line.split_once("panic at ").map_or("", |(_, rest)| rest);
+    let place = line
+        .split_once(lines::PANIC.text)
+        .map_or("", |(_, rest)| rest);
     let mut parts = place.splitn(3, ':');
     let (file, number) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let message = parts.next().unwrap_or("").trim();
@@ -84,7 +85,7 @@ fn panic(lab: &Lab) -> Result<String> {
     Ok(line)
 }
 
-/// What somebody types into `xl console` reaches the guest.
+/// Text typed into `xl console` reaches the guest.
 fn console_input(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
@@ -92,9 +93,9 @@ fn console_input(lab: &Lab) -> Result<String> {
     let deadline = Deadline::seconds(10);
     domain
         .console()
-        .wait_for("\"nonsense\" is no command", deadline)?;
+        .wait_for(&format!("\"nonsense\" {}", lines::NO_COMMAND), deadline)?;
     domain.type_line("status")?;
-    domain.console().wait_for("status: link rx", deadline)?;
-    let memory = domain.console().wait_for("status: memory", deadline)?;
+    domain.console().wait_for(&lines::STATUS_LINK, deadline)?;
+    let memory = domain.console().wait_for(&lines::STATUS_MEMORY, deadline)?;
     Ok(memory.trim().to_owned())
 }

@@ -1,20 +1,17 @@
-//! The relay's limits: what is too long, too large, too many, or only half a line end.
+//! The relay's limits: too long, too large, too many, or only half a line end.
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::text_mail;
-use crate::mail::client::Client;
-use crate::mail::sink::Sink;
+use labkit::mail::body::text_mail;
+use labkit::mail::client::{Client, send};
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("smtp_limits", 90, limits),
     Case::new("session_limit", 60, sessions),
 ];
 
-/// The largest mail that the guest of these cases takes, in bytes.
+/// The largest mail that the relay takes in these cases, in bytes.
 const MAX_SIZE: usize = 300_000;
 
 fn limits(lab: &Lab) -> Result<String> {
@@ -54,7 +51,7 @@ fn limits(lab: &Lab) -> Result<String> {
         .context("refused mails were delivered")?;
     // After all that, an ordinary mail just below the limit passes.
     let mail = text_mail("fits", MAX_SIZE - 20_000, lab.seed()?)?;
-    super::mail::send(guest.port(25), &mail)?.expect(250, "a mail below the limit")?;
+    send(guest.port(25), &mail)?.expect(250, "a mail below the limit")?;
     sink.wait_for_count(1, Deadline::seconds(5))
         .context("the mail below the limit")?;
     domain.running()?;
@@ -70,11 +67,11 @@ fn long_command(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// A megabyte without a line end: refused or cut off, but never gathered.
+/// A megabyte without a line end is refused or cut off, but never buffered.
 fn endless_command(mut client: Client) -> Result<()> {
     for _ in 0..64 {
         if client.send(&[b'x'; 16 * 1024]).is_err() {
-            // The relay has had enough and closed.
+            // The relay has closed the connection.
             return Ok(());
         }
     }
@@ -91,8 +88,8 @@ fn long_line() -> Vec<u8> {
     mail
 }
 
-/// The mail is refused for good, with one reply; then the session goes on in step, or ends: after
-/// an end of mail that the two sides may see in different places, ending it is the safe way.
+/// The mail is refused for good, with one reply. The session then goes on in step or ends: if the
+/// two sides may disagree about the end of the mail, ending it is the safe way.
 fn refused_data(mut client: Client, mail: &[u8]) -> Result<()> {
     client.begin_data()?;
     client.send(mail)?;
@@ -167,7 +164,7 @@ fn sessions(lab: &Lab) -> Result<String> {
     if let Some(client) = open.pop() {
         client.quit()?;
     }
-    // The place of a session that ended is free again, soon.
+    // The place of a session that has ended is soon free again.
     deadline.poll(
         std::time::Duration::from_millis(100),
         "a free place",

@@ -1,19 +1,13 @@
-//! Mail through the relay: many at once, and one that is larger than the guest.
+//! Mail through the relay: many at once, and one larger than the guest.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::{Content, attachment, text_mail};
-use crate::mail::client::{Client, Reply};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
-use crate::mail::source::{RECIPIENT, SENDER, Sessions, smtp_source, swaks};
-use crate::process::{Output, tail};
+use anyhow::{Result, bail};
+use labkit::mail::body::{attachment, text_mail};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::mail::source::{Sessions, smtp_source, succeeded, swaks};
+use labkit::{Case, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("swaks_attachment", 60, attached),
@@ -21,37 +15,6 @@ pub(super) const CASES: &[Case] = &[
     Case::new("twenty_sessions", 90, twenty),
     Case::new("large_mail_64_mib", 180, large),
 ];
-
-/// Sends a mail with the agent's own client; returns the first reply that is not positive, or the
-/// one to the end of the mail.
-pub(super) fn send(server: SocketAddr, mail: &Content) -> Result<Reply> {
-    let text = std::fs::read(mail.file.path()).context("the mail's file")?;
-    let deadline = Deadline::seconds(30);
-    let (mut client, banner) = Client::connect(server, deadline)?;
-    if banner.code != 220 {
-        return Ok(banner);
-    }
-    client.command("EHLO client.test")?.expect(250, "EHLO")?;
-    for (line, good) in [
-        (format!("MAIL FROM:<{SENDER}>"), 250),
-        (format!("RCPT TO:<{RECIPIENT}>"), 250),
-        ("DATA".to_owned(), 354),
-    ] {
-        let reply = client.command(&line)?;
-        if reply.code != good {
-            return Ok(reply);
-        }
-    }
-    client.data(&text)
-}
-
-/// Complains when a client program failed.
-pub(super) fn succeeded(output: Output, what: &str) -> Result<Duration> {
-    if !output.status.success() {
-        bail!("{what} ({}): {}", output.status, tail(&output.text, 6));
-    }
-    Ok(output.took)
-}
 
 fn attached(lab: &Lab) -> Result<String> {
     let sink = Sink::start(&[])?;
@@ -66,7 +29,7 @@ fn attached(lab: &Lab) -> Result<String> {
     ledger.note(&file, Form::Attachment, 1);
     let arrived = sink.arrived()?;
     ledger.check(&arrived)?;
-    // The relay's own trace, before the one that smtp-sink writes for it (RFC 5321, 4.4).
+    // The relay's own trace header, and the one that smtp-sink adds (RFC 5321, 4.4).
     let traces = arrived
         .iter()
         .map(|mail| mail.headers.matches("\nReceived:").count());
@@ -85,8 +48,8 @@ fn parallel(lab: &Lab) -> Result<String> {
 }
 
 fn twenty(lab: &Lab) -> Result<String> {
-    // Kept: a relay still counts a session that is closing, and a new one beside it is one too
-    // many.
+    // Kept, because a relay still counts a session that is closing: with a new one beside it there
+    // would be too many.
     many(lab, 60, Sessions::Kept(20), 50_000)
 }
 

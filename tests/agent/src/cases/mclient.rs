@@ -1,23 +1,18 @@
-//! Mail from guest to guest: mclient hands it to the relay, the relay to dom0.
+//! Mail from guest to guest: mclient sends it to the relay, the relay to dom0.
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::{Guest, Lab};
-use crate::mail::body::hash;
-use crate::mail::sink::{Arrived, Sink};
-use crate::survival::healthy;
+use labkit::lines;
+use labkit::mail::body::hash;
+use labkit::mail::sink::{Arrived, Sink};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("mclient_relay", 150, send)];
 
-/// What introduces the client's last line.
-pub(super) const DONE: &str = "mclient: done: ";
-
-/// Users; their mails are as many as its square.
+/// The number of users; they send its square of mails.
 const USERS: u64 = 3;
 
-/// Bytes of the attached file: no multiple of a line, so that the last one is short.
+/// Bytes of the attached file: not a multiple of a line, so that the last line is short.
 const BYTES: usize = 300_001;
 
 fn send(lab: &Lab) -> Result<String> {
@@ -31,7 +26,7 @@ fn send(lab: &Lab) -> Result<String> {
     Ok(told)
 }
 
-/// A client with `n` users at 10.0.0.`number`, whose mails go to `relay`.
+/// Returns a client at 10.0.0.`number` with `n` users, whose mails go to `relay`.
 pub(super) fn client(
     lab: &Lab,
     relay: &Guest,
@@ -44,14 +39,16 @@ pub(super) fn client(
     lab.mclient(number, 16, options.trim_end())
 }
 
-/// Runs the client to its end and compares what arrived; returns what the client says.
+/// Runs the client to its end and compares what arrived; returns the client's own summary.
 pub(super) fn run(client: &Guest, sink: &Sink, n: u64, bytes: usize) -> Result<String> {
     let domain = client.start()?;
     let line = domain
         .console()
-        .wait_for(DONE, Deadline::seconds(100))
+        .wait_for(&lines::MCLIENT_DONE, Deadline::seconds(100))
         .with_context(|| domain.console().tail())?;
-    let (_, told) = line.split_once(DONE).context("its last line")?;
+    let (_, told) = line
+        .split_once(lines::MCLIENT_DONE.text)
+        .context("its last line")?;
     let mails = n * n;
     if !told.starts_with(&format!("{mails} mails sent, 0 failed")) {
         bail!("the client says: {told}");
@@ -64,7 +61,7 @@ pub(super) fn run(client: &Guest, sink: &Sink, n: u64, bytes: usize) -> Result<S
     Ok(format!("{}; by hash", told.trim_end()))
 }
 
-/// Every mail once, each with its own file.
+/// Fails unless every mail arrived once, with its own file.
 fn compare(arrived: &[Arrived], mails: u64, bytes: usize) -> Result<()> {
     let mut missing: Vec<u64> = (1..=mails).collect();
     for mail in arrived {
@@ -84,8 +81,8 @@ fn compare(arrived: &[Arrived], mails: u64, bytes: usize) -> Result<()> {
     }
 }
 
-/// The file that mail `number` carries (appliances/mclient/src/mail.rs): the guests' pattern from
-/// a byte on that depends on the number.
+/// Returns the file that mail `number` carries (appliances/mclient/src/mail.rs): the guests'
+/// pattern from an offset that depends on the number.
 fn file_of(number: u64, bytes: usize) -> Vec<u8> {
     let from = number * 4099;
     (from..from + bytes as u64)

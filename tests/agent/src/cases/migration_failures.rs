@@ -1,54 +1,50 @@
 //! Migrations that fail: the guest goes on where it was, and so does its connection.
 //!
-//! Every case holds one TCP connection through all of it, on which each byte must come back. Where
-//! the failure comes before stop-and-copy the guest is never suspended; where it comes after, the
-//! guest finds itself in the domain that it left.
+//! Every case holds one TCP connection throughout, on which each byte must come back. If the
+//! failure comes before stop-and-copy, the guest is never suspended; if it comes after, the guest
+//! resumes in the domain that it was suspended in.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::{Outcome, Suspend};
-use crate::lab::Lab;
-use crate::meter::{Ended, StreamReport};
-use crate::migration::{Kill, Migration, Options, Target, clean_up, migrate, start};
-use crate::process::tail;
-use crate::traffic::echo::{EchoClient, Pace};
+use labkit::domain::lifecycle::{Outcome, Suspend};
+use labkit::meter::{Ended, StreamReport};
+use labkit::migration::{Kill, Migration, Options, Target, clean_up, migrate, start};
+use labkit::process::tail;
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Domain, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("migration_cut", 300, cut).live(),
     Case::new("migration_refused_and_killed", 300, refused_and_killed).live(),
 ];
 
-/// A small guest: the toolstack's work is in proportion to its memory.
+/// The guest's memory in MiB, small because the toolstack's work grows with it.
 const MEMORY_MIB: u64 = 16;
 
 /// How long a migration of it may take on an emulated machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// How long the echo may stay away after a failure. Lost packets are sent again after a second or
-/// a few (smoltcp's and Linux's retransmission timers).
+/// How long the echo may stay away after a failure. Lost packets are sent again after a few seconds
+/// (smoltcp's and Linux's retransmission timers).
 const FLOW_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the target's xl may take to remove what it could not complete.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Where the transport is cut, in percent of the bytes of a whole migration.
+/// Where to cut the transport, in percent of the bytes of a whole migration.
 const CUTS: [u64; 3] = [10, 50, 99];
 
-/// Where xl is killed: after the contents of this many pages. Even a guest that uses little of its
-/// memory has some hundreds.
+/// After how many page contents xl is killed. Even a guest that uses little memory has some
+/// hundreds.
 const KILL_PAGE: u64 = 100;
 
-/// The bandwidth of a migration that is to be killed, in Mbit/s: about 240 pages a second, so that
-/// there is time to do it.
+/// The bandwidth of a migration that is to be killed, in Mbit/s: about 240 pages a second, slow
+/// enough to kill it in time.
 const KILL_MBIT: u64 = 8;
 
-/// The stream of a guest that is migrated twice is not the same to the byte. A cut near its end
-/// may miss it, and is then made again.
+/// How often a cut is attempted. Two streams of the same guest differ in length, so a cut near the
+/// end may miss.
 const ATTEMPTS: usize = 3;
 
 /// A guest with a connection to it.
@@ -85,7 +81,7 @@ impl Patient {
         flows.with_context(|| self.domain.console().tail())
     }
 
-    /// Migrates to the end, to this host.
+    /// Migrates the guest to this host, to the end.
     fn move_house(&mut self) -> Result<Migration> {
         let migration = migrate(&self.domain, &Self::options())?.expect_success()?;
         let domid = self.domain.running()?.id;
@@ -98,7 +94,8 @@ impl Patient {
         Ok(migration)
     }
 
-    /// A failed migration must have left the guest as it was. Removes what the toolstack left.
+    /// Checks that a failed migration has left the guest as it was, and removes what the toolstack
+    /// left.
     fn unharmed(&self, lab: &Lab, what: &str, grace: Duration) -> Result<()> {
         let start = Instant::now();
         let left = clean_up(&self.domain, grace)?;
@@ -118,14 +115,14 @@ impl Patient {
         Ok(())
     }
 
-    /// How many suspends the guest has told of that ended where they began.
+    /// Returns how many cancelled suspends the guest has reported.
     fn cancelled(&self) -> Result<usize> {
         let all = Suspend::all(&self.domain.console().text())?;
         let cancelled = all.iter().filter(|s| s.outcome == Outcome::Cancelled);
         Ok(cancelled.count())
     }
 
-    /// Ends the connection, on which nothing may be missing, and says how much it carried.
+    /// Ends the connection, checks that no byte is missing, and describes the traffic.
     fn discharge(self) -> Result<String> {
         let traffic = self.client.stop(FLOW_LIMIT)?;
         traffic
@@ -138,7 +135,7 @@ impl Patient {
     }
 }
 
-/// The transport is lost at 10, 50 and 99 percent of the stream.
+/// Cuts the transport at 10, 50 and 99 percent of the stream.
 fn cut(lab: &Lab) -> Result<String> {
     let mut patient = Patient::start(lab)?;
     let mut whole = complete(&patient.move_house()?)?.bytes;
@@ -155,7 +152,7 @@ fn cut(lab: &Lab) -> Result<String> {
             };
             let migration = migrate(&patient.domain, &options)?;
             if migration.succeeded && attempts < ATTEMPTS {
-                // Shorter than the one before.
+                // This stream was shorter than the one before.
                 whole = complete(&migration)?.bytes;
                 patient.domid = patient.domain.running()?.id;
                 patient.flows()?;
@@ -176,7 +173,7 @@ fn cut(lab: &Lab) -> Result<String> {
             "{percent} % ({passed} bytes, suspends {suspended})"
         ));
     }
-    // Nothing of the failures is in the way of a good one.
+    // The failures do not hinder a migration without one.
     complete(&patient.move_house()?)?;
     let traffic = patient.discharge()?;
     Ok(format!(
@@ -185,7 +182,7 @@ fn cut(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// The target refuses, and then `xl migrate` is killed, each in several ways.
+/// Lets the target refuse, then kills `xl migrate`, each in several ways.
 fn refused_and_killed(lab: &Lab) -> Result<String> {
     let mut patient = Patient::start(lab)?;
     refused(lab, &patient)?;
@@ -195,7 +192,7 @@ fn refused_and_killed(lab: &Lab) -> Result<String> {
     patient.discharge()
 }
 
-/// The target's program ends at once, says nonsense, or gives up in the middle.
+/// The target's program exits at once, answers nonsense, or gives up in the middle.
 fn refused(lab: &Lab, patient: &Patient) -> Result<()> {
     let banner = r"printf 'xl migration receiver ready, send binary domain data.\n'";
     for (what, command) in [
@@ -223,7 +220,7 @@ fn refused(lab: &Lab, patient: &Patient) -> Result<()> {
     Ok(())
 }
 
-/// `xl migrate` is killed in the middle of the pre-copy, alone and with all that belongs to it.
+/// Kills `xl migrate` in the middle of the pre-copy, alone and with its whole group.
 fn killed(lab: &Lab, patient: &Patient) -> Result<()> {
     for (kill, what, grace) in [
         (Kill::Xl, "xl killed", GRACE),
@@ -245,7 +242,7 @@ fn killed(lab: &Lab, patient: &Patient) -> Result<()> {
     Ok(())
 }
 
-/// The report about a stream that arrived as a whole.
+/// Returns the report about a stream that must be complete.
 fn complete(migration: &Migration) -> Result<&StreamReport> {
     let stream = migration.stream()?;
     if let Some(why) = &stream.not_understood {

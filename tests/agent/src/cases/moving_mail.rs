@@ -5,35 +5,32 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::text_mail;
-use crate::mail::client::{Client, wire_form};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
-use crate::migration::{Options, migrate};
-use crate::survival::{Witness, healthy};
+use labkit::mail::body::text_mail;
+use labkit::mail::client::{Client, wire_form};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::migration::{Options, migrate};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[Case::new("relay_migrates_mid_mail", 240, moving).live()];
 
 /// The mail's size.
 const BYTES: usize = 3 * 1024 * 1024;
 
-/// What goes out before the migration begins, so that the sink has some of it too.
+/// Bytes sent before the migration begins, enough for the sink to have some of them.
 const BEFORE: usize = BYTES / 4;
 
-/// What is kept back until the migration is over.
+/// Bytes kept back until the migration is over.
 const RESERVE: usize = BYTES / 4;
 
-/// One write during the migration, and the pause after it: at this pace the part between would
-/// last for some ten seconds.
+/// Bytes of one write during the migration. With the pause after it, the part between would last
+/// some ten seconds.
 const PIECE: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// The mail is under way on both of the relay's connections when the relay moves, and goes on
-/// while it does. It must arrive once, with the hash that it had.
+/// The mail is under way on both of the relay's connections before and while the relay migrates. It
+/// must arrive once, with its hash unchanged.
 fn moving(lab: &Lab) -> Result<String> {
     let sink = Sink::start(&[])?;
     let guest = lab.relay(2, 16, "");

@@ -1,17 +1,18 @@
-//! Addresses from DHCP and names from DNS, with dnsmasq(8) as the server.
+//! Addresses by DHCP and names by DNS, with dnsmasq(8) as the server.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::{BRIDGE, DOM0, Image, Lab};
-use crate::mail::body::{Scratch, text_mail};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::{PORT, Sink};
-use crate::net::ping::reachable;
-use crate::process::Process;
+use labkit::addresses::{BRIDGE, DOM0};
+use labkit::lines;
+use labkit::mail::body::{Scratch, text_mail};
+use labkit::mail::client::send;
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::{PORT, Sink};
+use labkit::net::ping::reachable;
+use labkit::net::stream::alive;
+use labkit::process::Process;
+use labkit::{Case, Deadline, Image, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("dhcp", 60, dhcp),
@@ -50,23 +51,22 @@ fn dhcp(lab: &Lab) -> Result<String> {
     )?;
     let guest = lab.guest_with(Image::Echo, 2, 16, "ip=dhcp hostname=from-dhcp");
     let domain = guest.start()?;
-    let up = domain
-        .console()
-        .wait_for("net: up 10.0.0.15", Deadline::seconds(30));
+    let leased = format!("{}10.0.0.15", lines::NET_UP);
+    let up = domain.console().wait_for(&leased, Deadline::seconds(30));
     server.check_running()?;
     let up = up?;
     let address = up
-        .split_once("net: up ")
+        .split_once(lines::NET_UP.text)
         .and_then(|(_, rest)| rest.split('/').next());
     let ip: Ipv4Addr = address
         .and_then(|address| address.trim().parse().ok())
         .with_context(|| format!("no address in {up:?}"))?;
     domain
         .console()
-        .wait_for("echo: ready", Deadline::seconds(10))?;
+        .wait_for(&lines::ECHO_READY, Deadline::seconds(10))?;
     reachable(IpAddr::V4(ip), Deadline::seconds(10))?;
     let server = SocketAddr::new(IpAddr::V4(ip), 7);
-    super::tcp::alive(server, Deadline::seconds(10))?;
+    alive(server, Deadline::seconds(10))?;
     let leased = std::fs::read_to_string(leases.path()).context("the lease file")?;
     if !leased.contains(&ip.to_string()) {
         bail!("dnsmasq did not lease {ip}: {leased:?}");
@@ -86,7 +86,7 @@ fn dns(lab: &Lab) -> Result<String> {
     let guest = lab.guest_with(Image::Relay, 2, 16, &line("sink.test", "10.0.0.2"));
     let _domain = guest.start_ready()?;
     let mail = text_mail("named", 2000, lab.seed()?)?;
-    let reply = super::mail::send(guest.port(25), &mail)?;
+    let reply = send(guest.port(25), &mail)?;
     server.check_running()?;
     reply.expect(250, "a next hop by name")?;
     let mut ledger = Ledger::default();
@@ -99,6 +99,6 @@ fn dns(lab: &Lab) -> Result<String> {
     // A name that does not exist may exist tomorrow: the client must keep the mail.
     let lost = lab.guest_with(Image::Relay, 3, 16, &line("missing.invalid", "10.0.0.3"));
     let _lost_domain = lost.start_ready()?;
-    super::mail::send(lost.port(25), &mail)?.expect_class(4, "a next hop without an address")?;
+    send(lost.port(25), &mail)?.expect_class(4, "a next hop without an address")?;
     Ok("sink.test found; an unknown name gives 4xx".into())
 }

@@ -1,18 +1,14 @@
-//! A next hop that is away, refuses, hangs up or dies: nothing that was accepted may be lost, and
-//! nothing that was not delivered may be accepted.
+//! A next hop that is away, refuses, hangs up or dies: no accepted mail may be lost, and no mail
+//! may be accepted before it is delivered.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use super::mail::send;
-use crate::deadline::Deadline;
-use crate::lab::{Guest, Lab};
-use crate::mail::body::{Content, text_mail};
-use crate::mail::client::{Client, wire_form};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
+use labkit::mail::body::{Content, text_mail};
+use labkit::mail::client::{Client, send, wire_form};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Guest, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("next_hop_down", 60, down),
@@ -33,7 +29,7 @@ fn down(lab: &Lab) -> Result<String> {
     Ok("4xx while it is away, 250 when it is back".into())
 }
 
-/// Options of smtp-sink, and the class of the answer that the relay's client must get.
+/// Options of smtp-sink, and the class of the reply that the relay's client must get.
 const FAULTS: &[(&[&str], u16)] = &[
     // Refused for now.
     (&["-r", "CONNECT"], 4),
@@ -82,10 +78,10 @@ fn faults(lab: &Lab) -> Result<String> {
             continue;
         }
         if options.last() == Some(&".") {
-            // smtp-sink has kept the whole mail by then, and refuses it all the same.
+            // smtp-sink has stored the whole mail by then, although it refuses it.
             continue;
         }
-        // Accepted means delivered, and refused means not delivered.
+        // A mail is delivered exactly if it was accepted.
         let expected = usize::from(*class == 2);
         if let Err(error) = sink.wait_for_count(expected, Deadline::seconds(5)) {
             wrong.push(format!("{}: {error}", options.join(" ")));
@@ -109,14 +105,14 @@ fn dies(lab: &Lab) -> Result<String> {
     let mut client = Client::ready(guest.port(25), Deadline::seconds(40))?;
     client.begin_data()?;
     client.send(first)?;
-    // The relay streams: much of the first half is there before the second is sent.
+    // The relay streams: much of the first half arrives before the second is sent.
     Deadline::seconds(15).poll(Duration::from_millis(50), "the first half", || {
         Ok((sink.bytes()? > first.len() as u64 / 2).then_some(()))
     })?;
     sink.kill();
     drop(sink);
-    // The rest must be taken and the mail be refused for now, on a session that lives on; or the
-    // relay says 421 and closes.
+    // The relay must take the rest and refuse the mail for now on a session that goes on, or say
+    // 421 and close.
     let answer = match client.send(second) {
         Ok(()) => client.command(".")?,
         Err(_) => client

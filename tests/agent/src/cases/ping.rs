@@ -3,16 +3,13 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::ping::{ping, reachable};
-use crate::stats::Spread;
+use labkit::net::ping::{ping, reachable};
+use labkit::stats::Spread;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("ping", 90, both)];
 
-/// Data bytes per request: ping's own choice, none at all, and the most that an MTU of 1500 takes.
+/// Data bytes per request: ping's default, none, and the most that fits an MTU of 1500.
 const SIZES: [usize; 3] = [56, 0, 1452];
 
 fn both(lab: &Lab) -> Result<String> {

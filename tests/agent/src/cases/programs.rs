@@ -1,18 +1,16 @@
-//! The mail programs without a relay between them: what the other cases believe about them.
+//! The mail programs without a relay between them, which the other cases rely on.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::{DOM0, Lab};
-use crate::mail::body::{attachment, text_mail};
-use crate::mail::client::Client;
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::{PORT, Sink};
-use crate::mail::source::{Sessions, smtp_source, swaks};
+use labkit::addresses::DOM0;
+use labkit::mail::body::{attachment, text_mail};
+use labkit::mail::client::Client;
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::{PORT, Sink};
+use labkit::mail::source::{Sessions, smtp_source, swaks};
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("mail_programs_agree", 90, agree)];
 

@@ -1,29 +1,26 @@
-//! What differs from one release of Xen to the next.
+//! Behaviour that differs between releases of Xen.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain;
-use crate::lab::Lab;
-use crate::migration::{Options, migrate};
-use crate::traffic::echo::{EchoClient, Pace};
+use labkit::domain;
+use labkit::migration::{Options, migrate};
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("live_migration", 120, live_migration)];
 
-/// How many times the guest is to move, or is refused to.
+/// How often the migration is attempted.
 const TIMES: usize = 3;
 
-/// How soon after each the echo must be back.
+/// How soon after each attempt the echo must be back.
 const FLOW_LIMIT: Duration = Duration::from_secs(15);
 
-/// What xl says where Xen cannot log dirty pages (xg_sr_save.c:enable_logdirty).
+/// xl's message if Xen cannot log dirty pages (xg_sr_save.c:enable_logdirty).
 const REFUSAL: &str = "Failed to enable logdirty";
 
-/// Where this Xen can migrate PV guests live, one moves; where it cannot, the refusal leaves the
-/// guest in its domain. Either way nobody who talks to it loses a byte.
+/// A Xen that can migrate PV guests live does so; on another, the refusal leaves the guest in its
+/// domain. Either way no byte of its connection is lost.
 fn live_migration(lab: &Lab) -> Result<String> {
     let live = domain::can_migrate_live()?;
     let guest = lab.echo(2, 16, "");

@@ -1,10 +1,8 @@
 //! The kernel's own tests, which run inside a guest.
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::{Image, Lab};
+use labkit::lines;
+use labkit::{Case, Deadline, Image, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("kernel_selftest", 90, selftest)];
 
@@ -13,14 +11,14 @@ fn selftest(lab: &Lab) -> Result<String> {
     let domain = guest.start()?;
     let line = domain
         .console()
-        .wait_for(Image::Selftest.ready(), Deadline::seconds(80))?;
+        .wait_for(&lines::SELFTEST_DONE, Deadline::seconds(80))?;
     let console = domain.console().text();
     let failed: Vec<_> = console
         .lines()
-        .filter(|line| line.contains("selftest: failed"))
+        .filter(|line| line.contains(lines::SELFTEST_FAILED.text))
         .collect();
     let (_, counts) = line
-        .split_once("done, ")
+        .split_once(lines::SELFTEST_DONE.text)
         .with_context(|| format!("no counts in {line:?}"))?;
     if !failed.is_empty() || !counts.trim_end().ends_with(" 0 failed") {
         bail!("{counts}: {}", failed.join("; "));

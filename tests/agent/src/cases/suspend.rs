@@ -1,22 +1,18 @@
 //! A guest that is saved, restored and migrated while somebody talks to it.
 //!
-//! Every case wants what the client sees (no byte lost or changed, one connection from beginning
-//! to end), what the toolstack sees (another domid, or the same) and what the guest says to agree.
+//! Every case checks that three accounts agree: the client's (no byte lost or changed, one
+//! connection throughout), the toolstack's (another domid, or the same) and the guest's own.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::Suspend;
-use crate::lab::{Guest, Lab};
-use crate::migration::{Options, SaveFile, migrate};
-use crate::net::ping::reachable;
-use crate::survival::{Witness, healthy};
-use crate::traffic::echo::{EchoClient, Pace, Traffic};
-use crate::traffic::requests::Requests;
+use labkit::domain::lifecycle::Suspend;
+use labkit::migration::{Options, SaveFile, migrate};
+use labkit::net::ping::reachable;
+use labkit::survival::healthy;
+use labkit::traffic::echo::{EchoClient, Pace, Traffic};
+use labkit::traffic::requests::Requests;
+use labkit::{Case, Deadline, Domain, Guest, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("save_checkpoint", 180, checkpoint),
@@ -29,15 +25,15 @@ pub(super) const CASES: &[Case] = &[
     Case::new("migrate_udp", 180, udp).live(),
 ];
 
-/// How long what is under way may take to come back at the end.
+/// How long bytes under way may take to come back at the end.
 const DRAIN: Duration = Duration::from_secs(20);
 
 /// The guests' memory.
 const MEMORY_MIB: u64 = 16;
 
-/// How soon after a suspend traffic must flow again. dom0's TCP doubles its time-out with each
-/// repetition that is lost, from a time-out that in an emulated, loaded host has seen round trips
-/// of seconds: half a minute was not always enough.
+/// How soon after a suspend traffic must flow again. dom0's TCP doubles its retransmission time-out
+/// with each loss, starting from round trips that take seconds on a loaded emulated host: half a
+/// minute was not always enough.
 fn soon() -> Deadline {
     Deadline::seconds(120)
 }
@@ -49,7 +45,7 @@ fn checkpoint(lab: &Lab) -> Result<String> {
     let mut witness = Witness::of(&domain)?;
     let mut bytes = Vec::new();
     for _ in 0..2 {
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         domain.save(&file, true)?;
         bytes.push(file.bytes());
         let suspend = witness.stayed()?;
@@ -66,7 +62,7 @@ fn save_restore(lab: &Lab) -> Result<String> {
     let client = start(&guest, lab.seed()?, Pace::Modest)?;
     let mut witness = Witness::of(&domain)?;
     for _ in 0..2 {
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         domain.save(&file, false)?;
         if domain.entry()?.is_some() {
             bail!("the domain is still there after xl save");
@@ -107,9 +103,9 @@ fn with_number<T>(number: u32, step: impl FnOnce() -> Result<T>) -> Result<T> {
     step().with_context(|| format!("migration {number}"))
 }
 
-/// `--debug` was made to send every page once more while the guest stands still, for comparison.
-/// Xen 4.14 does so only for checkpointed streams, which `xl migrate` never makes
-/// (tools/libxc/xc_sr_save.c, send_domain_memory_live), so the count is reported and not required.
+/// `--debug` is meant to send every page again while the guest is suspended, for comparison. Xen
+/// 4.14 does so only for checkpointed streams, which `xl migrate` never makes
+/// (tools/libxc/xc_sr_save.c, send_domain_memory_live), so the count is reported but not required.
 fn debug(lab: &Lab) -> Result<String> {
     let (guest, domain) = boot(lab)?;
     let client = start(&guest, lab.seed()?, Pace::Modest)?;
@@ -172,16 +168,16 @@ fn many(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// Nobody talks to the guest while it moves: it must announce itself, and its connection, which
-/// was silent the whole time, must still be there.
+/// Nobody talks to the guest while it migrates: it must announce itself, and a connection that was
+/// silent throughout must still work.
 fn idle(lab: &Lab) -> Result<String> {
     let (guest, domain) = boot(lab)?;
-    let mut quiet = crate::net::stream::connect(guest.port(7), Deadline::seconds(100))?;
-    crate::net::stream::echo_once(&mut quiet, b"before")?;
+    let mut quiet = labkit::net::stream::connect(guest.port(7), Deadline::seconds(100))?;
+    labkit::net::stream::echo_once(&mut quiet, b"before")?;
     let mut witness = Witness::of(&domain)?;
     migrate(&domain, &Options::default())?.expect_success()?;
     let suspend = witness.moved()?;
-    crate::net::stream::echo_once(&mut quiet, b"after").context("the silent connection")?;
+    labkit::net::stream::echo_once(&mut quiet, b"after").context("the silent connection")?;
     healthy(&domain)?;
     Ok(told(&suspend))
 }
@@ -211,14 +207,14 @@ fn boot(lab: &Lab) -> Result<(Guest, Domain)> {
     Ok((guest, domain))
 }
 
-/// A client whose first bytes have come back.
+/// Starts a client and waits until its first bytes have come back.
 fn start(guest: &Guest, seed: u64, pace: Pace) -> Result<EchoClient> {
     let client = EchoClient::start(guest.port(7), seed, pace)?;
     client.flows(soon()).context("before the suspend")?;
     Ok(client)
 }
 
-/// Ends the client; everything must have come back, unchanged, on its one connection.
+/// Ends the client and checks that every byte came back unchanged on its one connection.
 fn stop(client: EchoClient) -> Result<Traffic> {
     let traffic = client.stop(DRAIN)?;
     traffic.check()?;

@@ -1,27 +1,25 @@
-//! The ways into a suspend: by which the toolstack asks, and what keeps a guest from it.
+//! The ways into a suspend: how the toolstack asks, and when a guest refuses.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::domain::lifecycle::Channel;
-use crate::lab::{Image, Lab};
-use crate::migration::SaveFile;
-use crate::net::ping::reachable;
-use crate::process::{Process, run_ok};
-use crate::survival::{Witness, healthy};
+use labkit::domain::lifecycle::Channel;
+use labkit::lines;
+use labkit::migration::SaveFile;
+use labkit::net::ping::reachable;
+use labkit::process::{Process, run_ok};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Image, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("suspend_by_xenstore", 150, by_xenstore),
     Case::new("foreign_page_is_refused", 90, foreign_page),
 ];
 
-/// How long the tools of xenstore may take.
+/// The limit of the xenstore tools.
 const TOOL_LIMIT: Duration = Duration::from_secs(30);
 
-/// Where the guest names its suspend event channel, below its own directory.
+/// The node of the guest's suspend event channel, below its own directory.
 const CHANNEL_NODE: &str = "device/suspend/event-channel";
 
 /// Without the suspend event channel libxl asks through `control/shutdown`, and waits until the
@@ -33,7 +31,7 @@ fn by_xenstore(lab: &Lab) -> Result<String> {
     for checkpoint in [true, false] {
         let node = format!("/local/domain/{}/{CHANNEL_NODE}", domain.running()?.id);
         run_ok("xenstore-rm", &[&node], TOOL_LIMIT)?;
-        let file = SaveFile::new();
+        let file = SaveFile::fresh();
         domain.save(&file, checkpoint)?;
         let suspend = if checkpoint {
             witness.stayed()?
@@ -46,8 +44,8 @@ fn by_xenstore(lab: &Lab) -> Result<String> {
         }
         reachable(guest.ip().into(), Deadline::seconds(20))?;
     }
-    // What the guest announced in its former domain it announces in the new one, and it hears the
-    // toolstack's next wish.
+    // In the new domain the guest announces the same as in the old one, and hears the toolstack's
+    // next request.
     let domid = domain.running()?.id;
     for node in [CHANNEL_NODE, "control/feature-suspend"] {
         let path = format!("/local/domain/{domid}/{node}");
@@ -62,25 +60,25 @@ fn by_xenstore(lab: &Lab) -> Result<String> {
     Ok("checkpoint, save and restore, then xl shutdown".into())
 }
 
-/// A foreign page that is still mapped at the suspend would cost the guest a page table without a
-/// word. It ends with a clear one instead, before the hypercall.
+/// A foreign page that is still mapped at the suspend would silently cost the guest a page table.
+/// Instead it panics with a clear message before the hypercall.
 fn foreign_page(lab: &Lab) -> Result<String> {
     let guest = lab.guest_with(Image::Selftest, 2, 16, "hold=mapping");
     let domain = guest.start()?;
     let console = domain.console();
-    console.wait_for("selftest: holding a mapping", Deadline::seconds(20))?;
-    let file = SaveFile::new();
+    console.wait_for(&lines::SELFTEST_HOLDING, Deadline::seconds(20))?;
+    let file = SaveFile::fresh();
     let path = file.path().to_string_lossy();
     let mut save = Process::start_group("xl", &["save", "-c", &domain.name, &path])?;
-    let line = console.wait_for("still maps a foreign page", Deadline::seconds(20))?;
-    if !line.contains("panic at ") {
+    let line = console.wait_for(&lines::FOREIGN_PAGE, Deadline::seconds(20))?;
+    if !line.contains(lines::PANIC.text) {
         bail!("no panic: {line:?}");
     }
     let entry = domain.wait_ended(Deadline::seconds(20))?;
     if save.ended()?.is_some_and(|status| status.success()) {
         bail!("xl save says that it saved the guest ({})", entry.flags);
     }
-    // xl would wait a minute for a guest that has crashed, and keep others from removing it.
+    // xl would wait a minute for the crashed guest, and block its removal.
     save.kill_group();
     Ok(format!("{} ({})", line.trim(), entry.flags))
 }

@@ -1,4 +1,4 @@
-//! TCP against the echo guest: much data, many connections, and every way to end one.
+//! TCP with the echo guest: much data, many connections, and every way to end one.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -6,11 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::stream::{connect, echo, echo_once, expect_end};
+use labkit::net::stream::{alive, connect, echo, echo_once, expect_end};
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("tcp_echo_64_mib", 150, large),
@@ -38,7 +35,7 @@ fn large(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// Twenty connections that carry data at the same time, opened at the same time.
+/// Twenty connections, opened and carrying data at the same time.
 fn parallel(lab: &Lab) -> Result<String> {
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
@@ -92,7 +89,7 @@ fn endings(lab: &Lab) -> Result<String> {
     let deadline = Deadline::seconds(50);
     let mut bystander = connect(server, deadline)?;
 
-    // Half-close: what was sent before it still comes back, and then the end.
+    // Half-close: the bytes sent before it still come back, followed by the end.
     let mut stream = connect(server, deadline)?;
     stream.write_all(&[7; 100_000])?;
     stream.shutdown(Shutdown::Write)?;
@@ -105,14 +102,14 @@ fn endings(lab: &Lab) -> Result<String> {
         );
     }
 
-    // Reset: a socket closed with data unread sends RST and not FIN. Twice as many as the guest
-    // is likely to have sockets, so that one that leaks is noticed.
+    // Reset: a socket closed with unread data sends RST instead of FIN. This happens more often
+    // than the guest is likely to have sockets, so that a leak is noticed.
     for _ in 0..50 {
         reset_mid_stream(server, deadline)?;
     }
     echo_once(&mut bystander, b"still here").context("the connection beside the resets")?;
 
-    // A client that never reads holds up only itself.
+    // A client that never reads stalls only itself.
     let mut stalled = connect(server, deadline)?;
     fill(&mut stalled)?;
     echo_once(&mut bystander, b"not held up").context("the connection beside a full one")?;
@@ -133,7 +130,7 @@ fn endings(lab: &Lab) -> Result<String> {
 fn reset_mid_stream(server: SocketAddr, deadline: Deadline) -> Result<()> {
     let mut stream = connect(server, deadline)?;
     stream.write_all(&[1; 20_000])?;
-    // Some of the echo must be there, unread, when the socket is closed.
+    // Some of the echo must be unread when the socket is closed.
     stream.peek(&mut [0]).context("waiting for the echo")?;
     Ok(())
 }
@@ -151,10 +148,4 @@ fn fill(stream: &mut TcpStream) -> Result<()> {
         }
     }
     bail!("64 MiB went into a connection whose echo nobody reads")
-}
-
-/// A new connection works.
-pub(super) fn alive(server: SocketAddr, deadline: Deadline) -> Result<()> {
-    let mut stream = connect(server, deadline).context("a new connection")?;
-    echo_once(&mut stream, b"alive").context("a new connection")
 }

@@ -4,10 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use super::Case;
-use crate::lab::Lab;
-use crate::net::datagram::{drain, echo, socket};
+use labkit::net::datagram::{drain, echo, socket};
+use labkit::{Case, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("udp_echo", 90, sizes)];
 
@@ -49,7 +47,7 @@ fn sizes(lab: &Lab) -> Result<String> {
             if came { "echoed" } else { "no answer" }
         ));
     }
-    // Whatever it does with fragments, it goes on.
+    // Whatever the guest does with fragments, it goes on.
     if !echo(&client, 100, seed)? {
         bail!("no echo after the fragmented datagrams");
     }

@@ -5,13 +5,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-
-use super::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::ping::{ping, reachable};
-use crate::net::stream::{connect, echo_once};
-use crate::process::run_ok;
+use labkit::net::ping::{ping, reachable};
+use labkit::net::stream::{connect, echo_once};
+use labkit::process::run_ok;
+use labkit::{Case, Deadline, Lab};
 
 pub(super) const CASES: &[Case] = &[Case::new("vif_down_and_up", 90, down_up)];
 
@@ -28,16 +25,17 @@ fn down_up(lab: &Lab) -> Result<String> {
             bail!("replies come through an interface that is down");
         }
         set(&vif, "up")?;
-        // The bridge's port forwards after its delay, and the guest's neighbour may be looked up.
+        // The bridge's port forwards after a delay, and the guest's neighbour entry may need a
+        // look-up.
         reachable(to, Deadline::seconds(15))?;
         echo_once(&mut stream, b"after")
             .with_context(|| format!("the connection opened before, round {round}"))?;
     }
-    // Up and down with data under way: the connection carries on by retransmission.
+    // Down and up with data under way: the connection recovers by retransmission.
     let server = guest.port(7);
     let flow = std::thread::spawn(move || {
         let deadline = Deadline::seconds(50);
-        crate::net::stream::echo(connect(server, deadline)?, 8 * 1024 * 1024, 3, deadline)
+        labkit::net::stream::echo(connect(server, deadline)?, 8 * 1024 * 1024, 3, deadline)
     });
     for _ in 0..3 {
         sleep(Duration::from_millis(150));

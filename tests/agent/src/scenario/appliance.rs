@@ -6,15 +6,26 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use agent::protocol::IMAGE_FOLDER;
 use anyhow::{Context, Result, bail};
+use labkit::domain::console::Console;
+use labkit::domain::{all, can_migrate_live};
+use labkit::net::stream::connect;
+use labkit::parameters::ParameterTable;
+use labkit::process::run_ok;
+use labkit::protocol::IMAGE_FOLDER;
+use labkit::scenario::Work;
+use labkit::{Deadline, Lab, Scenario};
 
-use crate::deadline::Deadline;
-use crate::domain::console::Console;
-use crate::domain::{all, can_migrate_live};
-use crate::lab::Lab;
-use crate::net::stream::connect;
-use crate::process::run_ok;
+pub(crate) const SCENARIO: Scenario = Scenario {
+    from_docs: true,
+    figures: false,
+    ..Scenario::new(
+        "appliance",
+        "docs/appliance.md, followed word by word",
+        ParameterTable::of::<()>(),
+        Work::Once(run),
+    )
+};
 
 /// The domain's name in the page.
 const NAME: &str = "hello";
@@ -30,7 +41,7 @@ const READY: &str = "hello: ready";
 /// The longest that one command may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
+fn run(lab: &Lab) -> Result<String> {
     let script = format!("{IMAGE_FOLDER}/{NAME}.sh");
     let script = fs::read_to_string(&script).with_context(|| script.clone())?;
     let mut answers = 0;

@@ -1,53 +1,50 @@
-//! `boot`: one domU from an image, its console in the log, for a number of seconds.
+//! `boot`: runs one domU from an image for some seconds, with its console in the log.
 
 use std::thread::sleep;
 use std::time::Duration;
 
-use agent::protocol::IMAGE_FOLDER;
 use anyhow::Result;
-use serde::Deserialize;
+use labkit::addresses::{self, DOM0};
+use labkit::domain::config::{Config, OnEnd};
+use labkit::domain::list::Entry;
+use labkit::parameters::ParameterTable;
+use labkit::protocol::IMAGE_FOLDER;
+use labkit::scenario::Work;
+use labkit::{Deadline, Domain, Lab, Scenario};
 
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::config::{Config, OnEnd};
-use crate::domain::list::Entry;
-use crate::lab::Lab;
-
-/// How often new console text is passed on and the domain looked for.
+/// The interval at which new console text is passed on and the domain looked at.
 const PAUSE: Duration = Duration::from_millis(500);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// The image's name in the image folder.
-    image: String,
-    /// The initial ramdisk's name there, or none.
-    ramdisk: Option<String>,
-    /// Memory in MiB.
-    memory_mib: u64,
-    /// The command line.
-    cmdline: String,
-    /// How long to watch, in seconds of dom0.
-    seconds: u64,
-    /// Whether a crashed domain is kept until the end.
-    preserve: bool,
-}
+pub(crate) const SCENARIO: Scenario = Scenario {
+    figures: false,
+    ..Scenario::new(
+        "boot",
+        "any PV image as a domU, with its console (its own command: cargo lab boot --help)",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
 
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            image: "echo".into(),
-            ramdisk: None,
-            memory_mib: 16,
-            cmdline: "ip=10.0.0.2/24 gw=10.0.0.1".into(),
-            seconds: 20,
-            preserve: true,
-        }
+labkit::parameters! {
+    /// What `boot` can be told.
+    struct Parameters {
+        /// The image's name in the image folder.
+        image: String = "echo".into();
+        /// The initial ramdisk's name there.
+        ramdisk: Option<String> = None;
+        /// Memory in MiB.
+        memory_mib: u64 = 16, in 1..=1024;
+        /// The command line.
+        cmdline: String = format!("ip={}/24 gw={DOM0}", addresses::ipv4(2));
+        /// How long to watch it, in seconds of dom0.
+        seconds: u64 = 20, in 1..=900;
+        /// Whether a domain that has crashed is kept until the end.
+        preserve: bool = true;
     }
 }
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+fn run(lab: &Lab) -> Result<String> {
+    let params: Parameters = lab.parameters()?;
     let config = Config {
         name: "boot".into(),
         kernel: format!("{IMAGE_FOLDER}/{}", params.image),
@@ -74,7 +71,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     let end = loop {
         let over = deadline.passed();
         let entry = domain.entry()?;
-        // The row was read first, so the console of an ended domain is complete.
+        // The row was read first, so the console of a domain that has ended is complete.
         let last = over || entry.as_ref().is_none_or(Entry::ended);
         let (text, next) = domain.console().since(shown, last);
         shown = next;
@@ -88,8 +85,8 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
             Some(_) => sleep(PAUSE.min(deadline.socket_timeout())),
         }
     };
-    let dmesg = crate::process::run_ok("xl", &["dmesg"], Duration::from_secs(30))?;
-    for line in crate::process::tail(&dmesg, 30).lines() {
+    let dmesg = labkit::process::run_ok("xl", &["dmesg"], Duration::from_secs(30))?;
+    for line in labkit::process::tail(&dmesg, 30).lines() {
         lab.report.log(format!("xen| {line}"));
     }
     Ok(end)

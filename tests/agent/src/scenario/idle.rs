@@ -1,44 +1,48 @@
-//! `idle`: the CPU time that guests with nothing to do use in a minute.
+//! `idle`: the CPU time that idle guests use in a minute.
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use labkit::mail::client::Client;
+use labkit::parameters::ParameterTable;
+use labkit::scenario::{Clock, Work};
+use labkit::stats::rounded;
+use labkit::{Deadline, Domain, Image, Lab, Scenario};
 use serde_json::{Map, json};
 
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::stats::rounded;
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Relay, Image::Echo],
+    clock: Clock::Virtual,
+    ..Scenario::new(
+        "idle",
+        "the CPU time of guests that have nothing to do",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// How long nothing happens, in seconds of dom0.
-    seconds: u64,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self { seconds: 60 }
+labkit::parameters! {
+    /// What `idle` can be told.
+    struct Parameters {
+        /// How long nothing happens, in seconds of dom0.
+        seconds: u64 = 60, in 1..=600;
     }
 }
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+fn run(lab: &Lab) -> Result<String> {
+    let params: Parameters = lab.parameters()?;
     lab.report.phase("boot");
     let relay = lab.relay(2, 16, "");
     let domain = relay.start_ready()?;
-    // One short session first: an idle guest that has never worked shows less.
+    // One short session first: a guest that has never worked shows less.
     Client::ready(relay.port(25), Deadline::seconds(20))?.quit()?;
     let mut guests = vec![("relay", domain)];
     let echo = lab.echo(3, 16, "");
     if echo.has_image() {
         guests.push(("echo", echo.start_ready()?));
     }
-    // TIME-WAIT, duplicate address detection and the like come to an end.
+    // Until TIME-WAIT, duplicate address detection and the like are over.
     sleep(Duration::from_secs(15));
     lab.report.phase(format!("idle for {} s", params.seconds));
     let before = used(&guests)?;

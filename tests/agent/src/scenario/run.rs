@@ -1,29 +1,27 @@
-//! `run`: the product's main job. A relay with 16 MiB between real clients and a real server;
-//! every body that arrives is compared by hash with the one that was sent.
+//! `run`: the product's main job. A relay with 16 MiB stands between real clients and a real
+//! server; every body that arrives is compared by hash with the one that was sent.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use labkit::domain::{can_migrate_live, xen_version};
+use labkit::mail::banner::boot;
+use labkit::mail::body::{attachment, text_mail};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::mail::source::{Sessions, smtp_source, succeeded, swaks};
+use labkit::migration::{Options, migrate};
+use labkit::parameters::ParameterTable;
+use labkit::scenario::Work;
+use labkit::stats::rounded;
+use labkit::{DEFAULT_SEED, Domain, Guest, Image, Lab, Scenario};
 use serde_json::{Map, Value, json};
-
-use crate::deadline::Deadline;
-use crate::domain::{Domain, can_migrate_live, xen_version};
-use crate::lab::{Guest, Lab};
-use crate::mail::body::{attachment, text_mail};
-use crate::mail::client::Client;
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
-use crate::mail::source::{Sessions, smtp_source, swaks};
-use crate::migration::{Options, migrate};
-use crate::net::stream;
-use crate::process::{Output, tail};
-use crate::stats::rounded;
 
 /// The relay's memory.
 const MEMORY_MIB: u64 = 16;
 
-/// The mails: a name for the size, its bytes, and how many smtp-source sends. Swaks sends one more
+/// The mails: a name for the size, the bytes, and how many smtp-source sends. Swaks sends one more
 /// of each, as an attachment.
 const SIZES: [(&str, usize, usize); 3] = [
     ("1_kb", 1024, 20),
@@ -31,18 +29,36 @@ const SIZES: [(&str, usize, usize); 3] = [
     ("3_mb", 3 * 1024 * 1024, 4),
 ];
 
-/// The mails that are under way while the relay migrates: their bytes, and how many smtp-source
-/// sends before it is asked whether the migration is over.
+/// The mails under way while the relay migrates: their bytes, and how many smtp-source sends
+/// between two checks whether the migration is over.
 const MOVING_BYTES: usize = 3 * 1024 * 1024;
 const MOVING_MAILS: usize = 4;
 
 /// How many sessions smtp-source opens at once.
 const SESSIONS: Sessions = Sessions::Reconnecting(4);
 
-/// The longest that one client may take.
+/// The limit of one client.
 const CLIENT_LIMIT: Duration = Duration::from_secs(180);
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Relay],
+    ..Scenario::new(
+        "run",
+        "the relay as a PV domU passes real mail on and migrates meanwhile; bodies are compared by hash",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
+
+labkit::parameters! {
+    /// What `run` can be told.
+    struct Parameters {
+        /// The seed of everything random.
+        seed: u64 = DEFAULT_SEED;
+    }
+}
+
+fn run(lab: &Lab) -> Result<String> {
     let report = &lab.report;
     let mut result = Map::new();
     result.insert("xen".into(), json!(xen_version()?));
@@ -60,17 +76,18 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
     report.log(format!("220 banner {boot_ms:.1} ms after xl create"));
 
     let mut ledger = Ledger::default();
-    let seed = lab.seed()?;
+    let Parameters { seed } = lab.parameters()?;
     let mut sizes = Map::new();
     for (number, (name, bytes, count)) in SIZES.into_iter().enumerate() {
         let seed = seed + number as u64;
         report.phase(format!("mails of {bytes} bytes"));
         let file = attachment(&format!("swaks-{name}"), bytes, seed)?;
-        let by_swaks = accepted(swaks(guest.port(25), &file, CLIENT_LIMIT)?, "swaks")?;
+        let output = swaks(guest.port(25), &file, CLIENT_LIMIT)?;
+        let by_swaks = succeeded(output, "swaks")?.as_secs_f64();
         ledger.note(&file, Form::Attachment, 1);
         let mail = text_mail(&format!("source-{name}"), bytes, seed)?;
         let output = smtp_source(guest.port(25), &mail, count, SESSIONS, CLIENT_LIMIT)?;
-        let by_source = accepted(output, "smtp-source")?;
+        let by_source = succeeded(output, "smtp-source")?.as_secs_f64();
         ledger.note(&mail, Form::BodyAndLine, count);
         report.log(format!(
             "swaks 1 in {by_swaks:.1} s, smtp-source {count} in {by_source:.1} s"
@@ -145,7 +162,7 @@ fn migrate_under_mail(
     let mut send = || {
         let output = smtp_source(guest.port(25), &mail, MOVING_MAILS, SESSIONS, CLIENT_LIMIT)?;
         ledger.note(&mail, Form::BodyAndLine, MOVING_MAILS);
-        accepted(output, "smtp-source")
+        succeeded(output, "smtp-source")
     };
     let mut mails = 0;
     let migration = thread::scope(|scope| {
@@ -171,39 +188,4 @@ fn migrate_under_mail(
         took_s: migration.took.as_secs_f64(),
         mails,
     })
-}
-
-/// Creates the relay and connects until it has sent its banner. Returns the milliseconds from the
-/// end of `xl create` to the banner.
-pub(super) fn boot(guest: &Guest) -> Result<(Domain, f64)> {
-    let domain = guest.start()?;
-    let from = domain.created;
-    let ms = banner_after(guest, from, Deadline::seconds(20));
-    let ms = ms.with_context(|| domain.console().tail())?;
-    Ok((domain, ms))
-}
-
-/// Milliseconds from `from` until a client has read the 220 banner.
-pub(super) fn banner_after(guest: &Guest, from: Instant, deadline: Deadline) -> Result<f64> {
-    // Short attempts one after the other: a connection request that is lost because the guest is
-    // not there yet would be repeated by dom0's TCP only after a second.
-    deadline.poll(Duration::from_millis(1), "the banner", || {
-        let attempt = Deadline::after(Duration::from_millis(20));
-        let Ok(stream) = stream::connect(guest.port(25), attempt) else {
-            return Ok(None);
-        };
-        stream.set_read_timeout(Some(deadline.socket_timeout()))?;
-        let (client, banner) = Client::over(stream)?;
-        let ms = from.elapsed().as_secs_f64() * 1000.0;
-        banner.expect(220, "banner")?;
-        client.quit()?;
-        Ok(Some(ms))
-    })
-}
-
-fn accepted(output: Output, program: &str) -> Result<f64> {
-    if !output.status.success() {
-        bail!("{program} ({}): {}", output.status, tail(&output.text, 6));
-    }
-    Ok(output.took.as_secs_f64())
 }

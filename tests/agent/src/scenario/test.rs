@@ -2,64 +2,106 @@
 
 use std::time::Instant;
 
-use agent::protocol::{Job, Outcome};
-use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use anyhow::Result;
+use labkit::domain::{can_migrate_live, xen_version};
+use labkit::parameters::{Names, ParameterTable, ParameterValue};
+use labkit::protocol::Outcome;
+use labkit::scenario::{Work, minutes};
+use labkit::stats::rounded;
+use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Image, Mode, Scenario, Share, Supervisor};
 use serde_json::{Map, Value, json};
 
 use crate::cases;
-use crate::domain::{can_migrate_live, xen_version};
-use crate::report::Report;
-use crate::stats::rounded;
-use crate::supervisor::supervise;
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// Which cases there are to run.
-    cases: Cases,
-    /// The cases to run of these; empty for all.
-    only: Vec<String>,
-    /// Which share of these, as (number from 1 on, of how many); other machines take the others.
-    share: Option<(usize, usize)>,
-    /// The channel's mode in the cases that can do with several; they read it themselves.
-    #[serde(rename = "mode")]
-    _mode: Option<String>,
-    /// The seed of everything random; the cases read it themselves.
-    #[serde(rename = "seed")]
-    _seed: Option<u64>,
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[
+        Image::Relay,
+        Image::Echo,
+        Image::Bench,
+        Image::Mclient,
+        Image::Selftest,
+    ],
+    limit: minutes(25),
+    figures: false,
+    ..Scenario::new(
+        "test",
+        "the lab's test cases",
+        ParameterTable::of::<Parameters>(),
+        Work::Cases {
+            all: cases::all,
+            conduct,
+        },
+    )
+};
+
+labkit::parameters! {
+    /// What `test` can be told.
+    struct Parameters {
+        /// The set of cases.
+        cases: Cases = Cases::All;
+        /// The cases of this set to run; none for all.
+        only: Vec<String> = Vec::new(), in Names { what: "case", known: cases::all().iter().map(|case| case.name).collect() };
+        /// The share of these to run; other machines run the other shares.
+        share: Option<Share> = None;
+        /// The channel's mode in cases that can do with several.
+        mode: Mode = DEFAULT_MODE, in [Mode::Original, Mode::Advance];
+        /// The seed of everything random.
+        seed: u64 = DEFAULT_SEED;
+    }
 }
 
-#[derive(Deserialize, Default, PartialEq)]
-#[serde(rename_all = "lowercase")]
+/// A choice of cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cases {
     /// Every one.
-    #[default]
     All,
     /// What is run on each release of Xen.
     Release,
 }
 
-pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
-    let params: Params =
-        serde_json::from_value(Value::Object(job.params.clone())).context("parameters of test")?;
-    if let Some(name) = params.only.iter().find(|name| cases::named(name).is_none()) {
-        bail!("no case is called {name:?}");
+impl ParameterValue for Cases {
+    fn takes() -> String {
+        "all or release".to_owned()
     }
-    let (number, of) = params.share.unwrap_or((1, 1));
-    ensure!(
-        (1..=of).contains(&number),
-        "share {number} of {of} is none: the first is 1"
-    );
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.as_str()? {
+            "all" => Some(Self::All),
+            "release" => Some(Self::Release),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Release => "release".to_owned(),
+        }
+    }
+}
+
+impl Parameters {
+    /// Returns the cases to run, in their order.
+    fn wanted(&self) -> Vec<Case> {
+        let wanted = cases::all().into_iter().filter(|case| {
+            (self.only.is_empty() || self.only.iter().any(|name| name == case.name))
+                && (self.cases == Cases::All || cases::RELEASE.contains(&case.name))
+        });
+        match self.share {
+            None => wanted.collect(),
+            Some(share) => share.select(wanted).collect(),
+        }
+    }
+}
+
+fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
+    let parameters: Parameters = supervisor.parameters()?;
+    let report = supervisor.report();
     let live = can_migrate_live()?;
     let start = Instant::now();
     let mut took = Map::new();
     let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
-    let wanted = cases::all().filter(|case| {
-        (params.only.is_empty() || params.only.iter().any(|name| name == case.name))
-            && (params.cases == Cases::All || cases::RELEASE.contains(&case.name))
-    });
-    for case in wanted.skip(number - 1).step_by(of) {
+    for case in parameters.wanted() {
         if case.live && !live {
             let why = "this Xen cannot migrate PV guests live";
             report.case(case.name, Outcome::Skipped, why);
@@ -68,7 +110,7 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         }
         report.phase(case.name);
         let began = Instant::now();
-        match supervise(report, job_path, case.name, case.limit)? {
+        match supervisor.case(&case)? {
             Outcome::Passed => passed += 1,
             Outcome::Failed => failed += 1,
             Outcome::Skipped => skipped += 1,
@@ -88,4 +130,39 @@ pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()
         report.result(result);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Parameters;
+    use crate::cases;
+    use labkit::parameters::ParameterSet;
+    use serde_json::json;
+
+    fn wanted(given: serde_json::Value) -> Vec<&'static str> {
+        let given = given.as_object().expect("an object");
+        let parameters = Parameters::read(given).expect("as declared");
+        parameters
+            .wanted()
+            .into_iter()
+            .map(|case| case.name)
+            .collect()
+    }
+
+    #[test]
+    fn cases_are_chosen_by_name_set_and_share() {
+        let all: Vec<_> = cases::all().into_iter().map(|case| case.name).collect();
+        assert_eq!(wanted(json!({})), all);
+        assert_eq!(wanted(json!({"cases": "release"})), cases::RELEASE);
+        assert_eq!(
+            wanted(json!({"only": "udp_echo,ping"})),
+            ["ping", "udp_echo"]
+        );
+        let mut shares = wanted(json!({"share": [1, 2]}));
+        shares.extend(wanted(json!({"share": [2, 2]})));
+        shares.sort_unstable();
+        let mut sorted = all;
+        sorted.sort_unstable();
+        assert_eq!(shares, sorted);
+    }
 }

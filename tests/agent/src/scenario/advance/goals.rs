@@ -1,13 +1,12 @@
-//! What was promised (stage 4), beside what was measured in the last arm.
+//! The goals, beside what was measured in the last mode.
 
-use super::Arm;
+use labkit::goals::{self, Goal};
+use labkit::{Figures, Lab, Mode};
+
 use super::rows::CONNECTIONS;
-use crate::lab::Lab;
-use crate::scenario::figures::Figures;
-use crate::scenario::goals::{self, Goal};
 
-pub(super) fn judge(lab: &Lab, arm: Arm, figures: &mut Figures) {
-    lab.report.log(format!("goals, with vmc={}:", arm.name()));
+pub(super) fn judge(lab: &Lab, mode: Mode, figures: &mut Figures) {
+    lab.report.log(format!("goals, with vmc={}:", mode.name()));
     let own = figures.median("own_outage_us");
     let own = own
         .zip(figures.median("idle_own_us"))
@@ -23,7 +22,7 @@ pub(super) fn judge(lab: &Lab, arm: Arm, figures: &mut Figures) {
             figures.number("ring_pages_sent"),
             0.0,
         ),
-        // Without any, none being sent would say nothing.
+        // Without such pages, it would mean nothing that none was sent.
         Goal::at_least(
             "pages of the peer's in use as rings during pre-copy",
             figures.median("rings_foreign_pages"),

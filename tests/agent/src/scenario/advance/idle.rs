@@ -1,18 +1,17 @@
-//! A guest without a connection is migrated: its own part of the outage is what one under load is
-//! compared with.
+//! Migrates a guest without connections. Its own part of the outage is the base for a guest under
+//! load.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::bench::Bench;
+use labkit::migration::{self, Options};
+use labkit::traffic::probe::Probe;
+use labkit::{Lab, Witness};
 
 use super::rows::Rows;
-use crate::bench::Bench;
-use crate::lab::Lab;
-use crate::migration::{self, Options};
-use crate::survival::Witness;
-use crate::traffic::probe::Probe;
 
-/// Between two pings: something has to come in when the guest is back.
+/// The interval between two pings. A frame has to come in when the guest is back.
 const PINGS: Duration = Duration::from_millis(5);
 
 pub(super) fn migrate(lab: &Lab, bench: &Bench, rows: &mut Rows) -> Result<()> {
@@ -29,7 +28,7 @@ pub(super) fn migrate(lab: &Lab, bench: &Bench, rows: &mut Rows) -> Result<()> {
     Ok(())
 }
 
-/// Migrates it as fast as it goes.
+/// Migrates the guest at full speed.
 pub(super) fn migrate_now(bench: &Bench) -> Result<()> {
     let migration = migration::migrate(&bench.domain, &Options::default())?;
     let moved = migration.expect_success();

@@ -1,113 +1,89 @@
-//! `advance`: two guests talk as fast as they can while one of them is migrated, for each mode of
-//! the channel in one run.
+//! `advance`: two guests talk as fast as they can while one of them migrates, in each mode of the
+//! channel.
 //!
-//! [`arm`] goes through one mode: [`idle`] migrates a guest that has nothing to do, [`once`] one
-//! under a saturating stream, with everything that is measured then, [`quiesce`] one with many
-//! connections. [`rows`] keeps what came of it, [`goals`] compares with what was promised.
+//! [`arm`] runs one mode with the two guests of [`pair`]: [`idle`] migrates an idle guest, [`once`]
+//! a guest under a saturating stream with all its measurements, [`quiesce`] a guest with many
+//! connections. [`rows`] collects the results, [`goals`] compares them with the goals.
 
 mod arm;
 mod goals;
 mod idle;
 mod once;
+mod pair;
 mod quiesce;
 mod rows;
 
 use anyhow::{Result, bail};
-use serde::Deserialize;
+use labkit::domain::xen_version;
+use labkit::parameters::{Modes, ParameterTable};
+use labkit::scenario::{Clock, Work, minutes};
+use labkit::{Figures, Image, Lab, Mode, Scenario, clock};
 use serde_json::json;
 
-use super::figures::{Figures, clock};
-use crate::domain::xen_version;
-use crate::lab::Lab;
-
-/// The guests' memory in MiB. With 200 connections they need some 40 of it.
+/// The guests' memory in MiB. With 200 connections they need some 40.
 const MEMORY_MIB: u64 = 64;
 
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// How often a guest is migrated under the stream, in the last of the arms.
-    count: usize,
-    /// The same in the others, at most; and how often it is without anything to do.
-    control_count: usize,
-    /// How often it is with each number of connections.
-    quiesce_count: usize,
-    /// The arms.
-    arms: Vec<Arm>,
-    /// What the first round of the pre-copy is held to in Mbit/s, so that it takes its time.
-    bandwidth_mbit: u64,
-    /// How long the stream is measured before the migration, in milliseconds.
-    before_ms: u64,
-}
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Bench],
+    // A hundred migrations, each measured for some seconds, take hours.
+    limit: minutes(180),
+    clock: Clock::Virtual,
+    live: true,
+    ..Scenario::new(
+        "advance",
+        "a guest migrates under a saturating stream, with and without the channel",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
 
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            count: 5,
-            control_count: 5,
-            quiesce_count: 3,
-            arms: vec![Arm::Off, Arm::Original, Arm::Advance],
-            bandwidth_mbit: 20,
-            before_ms: 1000,
-        }
+labkit::parameters! {
+    /// What `advance` can be told.
+    struct Parameters {
+        /// How often a guest migrates under the stream, in the last of the modes.
+        count: usize = 5, in 1..=1000;
+        /// The most migrations under the stream in the other modes, and how often a guest migrates
+        /// idle.
+        control_count: usize = 5, in 0..=1000;
+        /// How often a guest migrates with each number of connections.
+        quiesce_count: usize = 3, in 0..=1000;
+        /// The modes of the channel to compare; the scenario's own figures are those of the last.
+        arms: Vec<Mode> = Mode::ALL.to_vec(), in Modes(&Mode::ALL);
+        /// The bandwidth of the first round of pre-copy in Mbit/s, low enough for it to take time.
+        bandwidth_mbit: u64 = 20, in 1..=100_000;
+        /// How long the stream is measured before the migration, in milliseconds.
+        before_ms: u64 = 1000, in 100..=60_000;
     }
 }
 
-/// A mode of the channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Arm {
-    /// No channel.
-    Off,
-    /// The channel ends with the early notice.
-    Original,
-    /// It moves to the memory of the peer that stays.
-    Advance,
-}
-
-impl Arm {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Original => "original",
-            Self::Advance => "advance",
-        }
-    }
-
-    /// The guests' option.
-    fn option(self) -> String {
-        format!("vmc={}", self.name())
-    }
-}
-
-pub(super) fn run(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+fn run(lab: &Lab) -> Result<String> {
+    let params: Parameters = lab.parameters()?;
     let mut figures = Figures::default();
     figures.value(lab, "xen", json!(xen_version()?));
     figures.value(lab, "time", json!(clock(lab)));
     figures.value(lab, "memory_mib", json!(MEMORY_MIB));
     let mut faults = Vec::new();
     let mut all = Vec::new();
-    for &arm in &params.arms {
-        lab.report.phase(arm.name());
+    for &mode in &params.arms {
+        lab.report.phase(mode.name());
         let mut rows = rows::Rows::default();
-        // An arm that fails does not cost the figures of the others, nor those before it failed.
-        if let Err(error) = arm::measure(lab, &params, arm, &mut rows) {
-            lab.report.log(format!("{}: {error:#}", arm.name()));
-            faults.push(format!("{}: {error:#}", arm.name()));
+        // A mode that fails costs neither the figures of the others nor its own from before.
+        if let Err(error) = arm::measure(lab, &params, mode, &mut rows) {
+            lab.report.log(format!("{}: {error:#}", mode.name()));
+            faults.push(format!("{}: {error:#}", mode.name()));
         }
-        rows.keep(lab, &format!("{}_", arm.name()), &mut figures);
-        all.push((arm, rows));
+        rows.keep(lab, &format!("{}_", mode.name()), &mut figures);
+        all.push((mode, rows));
     }
     let sums = rows::sums(&all);
     for (key, value) in sums {
         figures.value(lab, key, value);
     }
-    // The figures that the scenario is about are those of the last arm.
-    if let Some((arm, _)) = all.last() {
-        figures.value(lab, "arm", json!(arm.name()));
-        figures.also_without(&format!("{}_", arm.name()));
-        goals::judge(lab, *arm, &mut figures);
+    // The scenario's own figures are those of the last mode.
+    if let Some((mode, _)) = all.last() {
+        figures.value(lab, "arm", json!(mode.name()));
+        figures.also_without(&format!("{}_", mode.name()));
+        goals::judge(lab, *mode, &mut figures);
     }
     let migrations = figures.number("migrations").unwrap_or(0.0);
     lab.report.result(figures.into_map());

@@ -1,39 +1,37 @@
-//! One migration under the stream, through the meter, with everything that is measured about it.
+//! One migration under the stream, through the meter, with all its measurements.
 //!
 //! The first round is held to a bandwidth, so that pre-copy lasts long enough to be measured; the
-//! others and stop-and-copy go as fast as they can. The guest that stays is asked how fast bytes
-//! come in: its clock goes on while the other is away.
+//! other rounds and stop-and-copy run at full speed. The guest that stays reports how fast it
+//! receives bytes: its clock keeps running while the other is away.
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::bench::Bench;
+use labkit::domain::handover::Handover;
+use labkit::domain::lifecycle::Suspend;
+use labkit::meter::StreamReport;
+use labkit::migration::{Options, start};
+use labkit::traffic::bench::CONTROL;
+use labkit::traffic::flow::{Sampler, gap_after, longest_gap, rate, unix_ms};
+use labkit::{Deadline, Lab, Witness};
 
-use super::Params;
-use super::arm::Pair;
+use super::Parameters;
+use super::pair::Pair;
 use super::rows::{Once, Rows};
-use crate::bench::Bench;
-use crate::deadline::Deadline;
-use crate::domain::handover::Handover;
-use crate::domain::lifecycle::Suspend;
-use crate::lab::Lab;
-use crate::meter::StreamReport;
-use crate::migration::{Options, start};
-use crate::survival::Witness;
-use crate::traffic::bench::CONTROL;
-use crate::traffic::flow::{Sampler, gap_after, longest_gap, rate, unix_ms};
 
-/// When so many pages have gone past, the guest is asked which rings are in use: its connections
-/// have moved by then, and most of the first round is still to come.
+/// After how many pages the guest is asked which rings are in use. Its connections have moved by
+/// then, and most of the first round is still to come.
 const ASK_AT_PAGE: u64 = 200;
 
-/// How long that may take, and a whole migration.
+/// The limit of that wait, and of a whole migration.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Migrates guest `which` of the pair.
 pub(super) fn migrate(
     lab: &Lab,
-    params: &Params,
+    params: &Parameters,
     pair: &mut Pair,
     which: usize,
     rows: &mut Rows,
@@ -46,7 +44,7 @@ pub(super) fn migrate(
     let sampler = Sampler::start(stays)?;
     let begin = unix_ms();
     let moved = &pair.benches[which];
-    // Both before and during pre-copy, so that the question costs the same in both.
+    // Asked before and during pre-copy, so that the question costs the same in both.
     let before = moved.status()?;
     let rest = params.before_ms as f64 - (unix_ms() - begin);
     sleep(Duration::from_secs_f64(rest.max(0.0) / 1000.0));
@@ -57,8 +55,8 @@ pub(super) fn migrate(
     let started = stream.started_unix_ms as f64;
     let (first, last) = precopy(&stream)?;
     let stopped = started + last;
-    // Bytes that the guest has left behind may still be read when it has gone, so the time without
-    // any can be a little shorter than its absence, which ends it.
+    // Bytes that the guest has left behind may still be read after it has gone, so the time without
+    // a byte can be a little shorter than its absence.
     let away_ms = suspend.away_ms.unwrap_or(0) as f64;
     let switch = gap_after(&samples, stopped, away_ms / 2.0).context("no byte came back")?;
     let longest = longest_gap(&samples).context("no samples")?;
@@ -86,11 +84,11 @@ pub(super) fn migrate(
     Ok(())
 }
 
-/// Migrates it; also returns the rings that were in use during pre-copy, where it tells them.
+/// Migrates the guest; also returns the rings in use during pre-copy, if it reports them.
 fn through_the_meter(
     moved: &Bench,
     mbit: u64,
-) -> Result<(StreamReport, Option<crate::channel::Rings>, Suspend)> {
+) -> Result<(StreamReport, Option<labkit::channel::Rings>, Suspend)> {
     let mut witness = Witness::of(&moved.domain)?;
     let options = Options {
         bandwidth_mbit: Some(mbit),
@@ -108,7 +106,8 @@ fn through_the_meter(
     Ok((migration.stream()?.clone(), during.rings()?, suspend))
 }
 
-/// When the first round of pre-copy began and the last one ended, in milliseconds of the meter.
+/// Returns when the first round of pre-copy began and when the last one ended, in milliseconds of
+/// the meter.
 fn precopy(stream: &StreamReport) -> Result<(f64, f64)> {
     let first = stream.rounds.first();
     let last = stream.rounds.iter().rev().nth(1);

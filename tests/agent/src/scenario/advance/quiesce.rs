@@ -1,18 +1,22 @@
-//! How long it takes until all is quiet, by the number of connections. One of them is the stream's.
+//! How long a guest takes to quiesce, by the number of connections. One of them carries the stream.
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::flows;
+use labkit::traffic::bench::{CONTROL, Control};
+use labkit::{Lab, Mode, Witness};
 
-use super::arm::Pair;
+use super::Parameters;
 use super::idle::migrate_now;
+use super::pair::Pair;
 use super::rows::{CONNECTIONS, Rows};
-use super::{Arm, Params};
-use crate::bench::flows;
-use crate::lab::Lab;
-use crate::survival::Witness;
-use crate::traffic::bench::{CONTROL, Control};
 
-/// The guest that echoes is migrated, [`Params::quiesce_count`] times with each number.
-pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Rows) -> Result<()> {
+/// Migrates the guest that echoes, [`Parameters::quiesce_count`] times with each number.
+pub(super) fn measure(
+    lab: &Lab,
+    params: &Parameters,
+    pair: &mut Pair,
+    rows: &mut Rows,
+) -> Result<()> {
     let echo = pair.benches[1].guest.port(7);
     let mut control = Control::connect(pair.benches[0].guest.port(CONTROL))?;
     let mut held = 0;
@@ -24,8 +28,8 @@ pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Ro
         }
         for _ in 0..params.quiesce_count {
             let moved = &pair.benches[1];
-            if pair.arm != Arm::Off {
-                // Shows that the connections have rings.
+            if pair.mode != Mode::Off {
+                // This shows that the connections have rings.
                 let status = moved.status()?;
                 let pages = status.of_all("mapped")? + status.of_all("granted")?;
                 rows.shared_pages(connections, pages);
@@ -43,7 +47,7 @@ pub(super) fn measure(lab: &Lab, params: &Params, pair: &mut Pair, rows: &mut Ro
             rows.quiesced(connections, &suspend, zombies);
         }
     }
-    // Every one of them has lived through it.
+    // Every connection has lived through it.
     let released = pair.order(0, "release")?.number("released")?;
     if released != held {
         bail!("{released} of {held} connections were released");

@@ -1,25 +1,22 @@
-//! What one arm has brought, a value for each migration.
+//! The results of one mode, with a value for each migration.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use labkit::channel::Rings;
+use labkit::domain::handover::Handover;
+use labkit::domain::lifecycle::Suspend;
+use labkit::meter::StreamReport;
+use labkit::traffic::bench::{Answer, kind_of};
+use labkit::{Figures, Lab, Mode};
 use serde_json::{Value, json};
 
-use super::Arm;
-use crate::channel::Rings;
-use crate::domain::handover::Handover;
-use crate::domain::lifecycle::Suspend;
-use crate::lab::Lab;
-use crate::meter::StreamReport;
-use crate::scenario::figures::Figures;
-use crate::traffic::bench::Answer;
-
-/// The numbers of connections with which a suspend is timed.
+/// The numbers of connections for which a suspend is timed.
 pub(super) const CONNECTIONS: [u64; 3] = [1, 10, 200];
 
-/// Hand-overs are kept of so many migrations: each is some lines.
+/// Of how many migrations the hand-overs are kept; each is several lines.
 const MOST_TRACES: usize = 10;
 
 /// One migration under the stream.
@@ -27,12 +24,13 @@ const MOST_TRACES: usize = 10;
 pub(super) struct Once {
     /// The guest that was migrated.
     pub(super) moved: Ipv4Addr,
-    /// Mbit/s compared by the other.
+    /// Mbit/s compared by the other guest before the migration, and during pre-copy.
     pub(super) throughput_before: f64,
     pub(super) throughput_precopy: f64,
-    /// The time without a byte at the other that the guest's absence makes.
+    /// The time without a byte at the other guest that the absence causes.
     pub(super) switch_ms: f64,
-    /// The longest at all, and when its end was seen, from the end of pre-copy on.
+    /// The longest time without a byte, and when its end was seen, counted from the end of
+    /// pre-copy.
     pub(super) longest_gap_ms: f64,
     pub(super) longest_gap_at_ms: f64,
     /// The rings in use before the migration and during pre-copy.
@@ -47,7 +45,8 @@ pub(super) struct Once {
 }
 
 impl Once {
-    /// How often pages of `rings` went past in each round; `None` where the guest did not tell.
+    /// Returns how many pages of `rings` were sent in each round; `None` if the guest did not
+    /// report them.
     fn sent_of(&self, rings: Option<&Rings>) -> Option<Vec<u64>> {
         Some(self.stream.sent_of(&rings?.own))
     }
@@ -81,7 +80,7 @@ impl fmt::Display for Once {
     }
 }
 
-/// The sums and values of one arm.
+/// The sums and values of one mode.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     values: BTreeMap<String, Vec<f64>>,
@@ -91,7 +90,7 @@ pub(super) struct Rows {
     corrupt: u64,
     resets: u64,
     compared: u64,
-    /// How often ring pages were sent; `None` as long as no guest has told which they are.
+    /// How often ring pages were sent; `None` until a guest has reported which they are.
     ring_pages_sent: Option<u64>,
     rounds: Vec<Value>,
     traces: Vec<Value>,
@@ -109,7 +108,7 @@ impl Rows {
         }
     }
 
-    /// A migration of the idle guest.
+    /// Adds a migration of the idle guest.
     pub(super) fn idle(&mut self, suspend: &Suspend, downtime_ms: f64) {
         self.migrations += 1;
         self.time("idle_own_us", suspend.own_us);
@@ -118,13 +117,13 @@ impl Rows {
         self.push("idle_downtime_ms", downtime_ms);
     }
 
-    /// Pages that the guests share with so many connections.
+    /// Adds the pages that the guests share with this many connections.
     pub(super) fn shared_pages(&mut self, connections: u64, pages: u64) {
         let name = format!("connections_shared_pages_{connections}");
         self.push(&name, pages as f64);
     }
 
-    /// A migration with so many connections.
+    /// Adds a migration with this many connections.
     pub(super) fn quiesced(&mut self, connections: u64, suspend: &Suspend, zombies: usize) {
         self.migrations += 1;
         self.zombies += zombies;
@@ -134,7 +133,7 @@ impl Rows {
         self.time(&name, suspend.own_us);
     }
 
-    /// A migration under the stream.
+    /// Adds a migration under the stream.
     pub(super) fn once(&mut self, once: Once) {
         self.migrations += 1;
         self.zombies += once.zombies;
@@ -156,7 +155,7 @@ impl Rows {
         self.push("pages_sent", once.stream.pages_sent as f64);
         let rounds = &once.stream.rounds;
         let first = rounds.first().map_or(0, |round| round.pages);
-        // What was written to while it was sent: the first round sends everything once.
+        // The first round sends every page once; the rest was written to meanwhile.
         let again = once.stream.pages_sent - first;
         self.push("pages_sent_again", again as f64);
         self.time(
@@ -187,33 +186,30 @@ impl Rows {
         }
     }
 
-    /// A stream has ended.
+    /// Adds the end of a stream.
     pub(super) fn stream(&mut self, ended: Option<Result<Answer>>) {
         let bytes = ended.map(|answer| answer?.number("bytes"));
         match bytes {
             None => {}
             Some(Ok(bytes)) => self.compared += bytes,
             Some(Err(error)) => {
-                // The guest says what it met with first, and ends the connection.
-                let text = format!("{error:#}");
-                match () {
-                    () if text.contains("corrupt at") => self.corrupt += 1,
-                    () if text.contains("ended at") || text.contains("more came back") => {
-                        self.lost += 1;
-                    }
-                    () => self.resets += 1,
+                // The guest reports the first fault and ends the connection.
+                match kind_of(&error) {
+                    Some("corrupt") => self.corrupt += 1,
+                    Some("ended" | "surplus") => self.lost += 1,
+                    _ => self.resets += 1,
                 }
-                self.failed.push(text);
+                self.failed.push(format!("{error:#}"));
             }
         }
     }
 
-    /// What streams that failed have said.
+    /// Returns the errors of streams that failed.
     pub(super) fn streams_failed(&self) -> String {
         self.failed.join("; ")
     }
 
-    /// Keeps everything under names that begin with `prefix`.
+    /// Adds everything to the figures under keys that begin with `prefix`.
     pub(super) fn keep(&self, lab: &Lab, prefix: &str, figures: &mut Figures) {
         for (name, values) in &self.values {
             figures.spread(lab, &format!("{prefix}{name}"), values);
@@ -228,8 +224,8 @@ impl Rows {
     }
 }
 
-/// What concerns all arms together.
-pub(super) fn sums(all: &[(Arm, Rows)]) -> Vec<(&'static str, Value)> {
+/// Returns the sums over all modes.
+pub(super) fn sums(all: &[(Mode, Rows)]) -> Vec<(&'static str, Value)> {
     let sum = |of: fn(&Rows) -> u64| json!(all.iter().map(|(_, rows)| of(rows)).sum::<u64>());
     vec![
         ("migrations", sum(|rows| rows.migrations)),

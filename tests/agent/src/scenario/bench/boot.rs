@@ -1,29 +1,25 @@
-//! How soon the relay answers, and with how little memory.
+//! How soon the relay answers, and how little memory it needs.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use labkit::mail::banner::{banner_after, boot};
+use labkit::mail::body::text_mail;
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::mail::source::{Sessions, smtp_source};
+use labkit::{Deadline, Domain, Figures, Guest, Lab};
 use serde_json::json;
-
-use super::Figures;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::lab::{Guest, Lab};
-use crate::mail::body::text_mail;
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
-use crate::mail::source::{Sessions, smtp_source};
-use crate::scenario::run::{banner_after, boot};
 
 /// How many boots make a median.
 const BOOTS: usize = 5;
 
-/// Memory sizes to try, from what is promised downwards, in MiB.
+/// Memory sizes to try in MiB, downwards from the supported one.
 const SIZES_MIB: [u64; 7] = [8, 7, 6, 5, 4, 3, 2];
 
-/// From the end of `xl create` to the banner; and, because the guest runs while `xl create` tidies
-/// up, also from the start of `xl unpause` on a domain that was created paused.
+/// Times the way to the banner from the end of `xl create`; and, because the guest already runs
+/// while `xl create` tidies up, from the start of `xl unpause` of a domain that was created paused.
 pub(super) fn banner(lab: &Lab, _repeats: usize, figures: &mut Figures) -> Result<()> {
     let _sink = Sink::start(&[])?;
     let guest = lab.relay(2, 16, "");
@@ -43,7 +39,7 @@ pub(super) fn banner(lab: &Lab, _repeats: usize, figures: &mut Figures) -> Resul
 
 fn from_unpause(guest: &Guest) -> Result<f64> {
     let domain = Domain::create_paused(guest.config())?;
-    // The hotplug script and the bridge come to rest.
+    // The hotplug script and the bridge need to settle.
     sleep(Duration::from_millis(300));
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -57,7 +53,7 @@ fn from_unpause(guest: &Guest) -> Result<f64> {
     })
 }
 
-/// The smallest memory with which the relay boots and passes on a mail of 1 MB.
+/// Finds the smallest memory with which the relay boots and passes on a mail of 1 MB.
 pub(super) fn smallest_memory(lab: &Lab, _repeats: usize, figures: &mut Figures) -> Result<()> {
     let mut smallest = None;
     for mib in SIZES_MIB {

@@ -1,15 +1,13 @@
-//! The Linux domU, measured the same way: pings, iperf3 in both directions, the same echo.
+//! The Linux domU, measured in the same way: pings, iperf3 in both directions, the same echo.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
+use labkit::linux::Linux;
+use labkit::traffic::iperf3;
+use labkit::{Figures, Lab};
 
-use super::{Figures, network};
-use crate::lab::Lab;
-use crate::linux::Linux;
-use crate::process::run_ok;
+use super::network;
 
 /// The last byte of its addresses.
 const NUMBER: u8 = 9;
@@ -24,48 +22,10 @@ pub(super) fn measure(lab: &Lab, repeats: usize, figures: &mut Figures) -> Resul
     network::round_trips(lab, "linux_", to, figures)?;
     let (mut out, mut into) = (vec![], vec![]);
     for _ in 0..repeats {
-        into.push(iperf3(to, &[])?);
-        out.push(iperf3(to, &["--reverse"])?);
+        into.push(iperf3::one_second(to, &[])?);
+        out.push(iperf3::one_second(to, &["--reverse"])?);
     }
     figures.spread(lab, "linux_tcp_guest_to_dom0_mbit_s", &out);
     figures.spread(lab, "linux_tcp_dom0_to_guest_mbit_s", &into);
     network::echoes(lab, "linux_", linux.port(7), repeats, figures)
-}
-
-/// One second of iperf3 with its default of 128 KiB writes; the receiver's rate in Mbit/s.
-fn iperf3(to: IpAddr, options: &[&str]) -> Result<f64> {
-    let to = to.to_string();
-    let mut arguments = vec!["--client", &to, "--time", "1", "--json"];
-    arguments.extend_from_slice(options);
-    // Now and then iperf3's server closes the control connection before its client has sent the
-    // last message ("unable to send control message"); the measurement is made again.
-    let mut attempts = 3;
-    loop {
-        attempts -= 1;
-        match run_ok("iperf3", &arguments, Duration::from_secs(120)) {
-            Err(_) if attempts > 0 => std::thread::sleep(Duration::from_secs(1)),
-            output => return rate(&output?),
-        }
-    }
-}
-
-/// The receiver's rate in Mbit/s, of what iperf3 prints with `--json`.
-pub(in crate::scenario) fn rate(json: &str) -> Result<f64> {
-    let report: Value = serde_json::from_str(json).context("iperf3's report")?;
-    let rate = report.pointer("/end/sum_received/bits_per_second");
-    let rate = rate.and_then(Value::as_f64);
-    Ok(rate.context("no received rate in iperf3's report")? / 1e6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rate;
-
-    #[test]
-    fn the_receivers_rate_is_taken() {
-        let json = r#"{"end":{"sum_sent":{"bits_per_second":2e9},
-            "sum_received":{"bits_per_second":1.5e9}}}"#;
-        assert_eq!(rate(json).expect("it is there"), 1500.0);
-        assert!(rate("{}").is_err());
-    }
 }

@@ -1,39 +1,41 @@
-//! `bench`: figures of the guests, and a Linux domU's beside them in the same run.
+//! `bench`: figures of the guests, beside a Linux domU's in the same run.
 //!
-//! [`boot`] times the way to the banner and finds the smallest memory, [`network`] measures
-//! throughput and round trips of either guest, [`linux`] runs the Linux domU, [`relay`] counts
-//! mails. Measured windows are short, because busy virtual time is expensive (lab facts).
+//! [`boot`] times the boot and finds the smallest memory, [`network`] measures throughput and round
+//! trips of either guest, [`linux`] measures the Linux domU, [`relay`] counts mails. Measurements
+//! are short, because busy virtual time costs 5 to 10 times as much real time.
 
 mod boot;
 mod linux;
 mod network;
 mod relay;
 
-pub(super) use linux::rate as iperf3_rate;
-
 use anyhow::Result;
-use serde::Deserialize;
+use labkit::domain::xen_version;
+use labkit::parameters::{Names, ParameterTable};
+use labkit::scenario::{Clock, Linux, Work, minutes};
+use labkit::{Figures, Image, Lab, Scenario, clock};
 use serde_json::json;
 
-use super::figures::{Figures, clock};
-use crate::domain::xen_version;
-use crate::lab::Lab;
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Relay, Image::Echo],
+    limit: minutes(25),
+    linux: Linux::Yes,
+    clock: Clock::Virtual,
+    ..Scenario::new(
+        "bench",
+        "figures, beside those of a Linux domU",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// How many times each figure is taken.
-    repeats: usize,
-    /// The parts to run, of boot, network, linux, relay, memory; empty for all.
-    only: Vec<String>,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            repeats: 3,
-            only: Vec::new(),
-        }
+labkit::parameters! {
+    /// What `bench` can be told.
+    struct Parameters {
+        /// How many times each figure is taken.
+        repeats: usize = 3, in 1..=100;
+        /// The parts to run; none for all.
+        only: Vec<String> = Vec::new(), in Names { what: "part", known: PARTS.map(|(name, _)| name).to_vec() };
     }
 }
 
@@ -47,8 +49,8 @@ const PARTS: [(&str, Part); 5] = [
     ("memory", boot::smallest_memory),
 ];
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+fn run(lab: &Lab) -> Result<String> {
+    let params: Parameters = lab.parameters()?;
     let mut figures = Figures::default();
     figures.value(lab, "xen", json!(xen_version()?));
     let mut failed = Vec::new();
@@ -57,13 +59,13 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
             continue;
         }
         lab.report.phase(name);
-        // One figure that cannot be taken does not cost the others.
-        if let Err(error) = part(lab, params.repeats.max(1), &mut figures) {
+        // One part that fails does not cost the figures of the others.
+        if let Err(error) = part(lab, params.repeats, &mut figures) {
             lab.report.log(format!("{name}: {error:#}"));
             failed.push(format!("{name}: {error:#}"));
         }
     }
-    let count = figures.len();
+    let count = figures.count();
     lab.report.result(figures.into_map());
     if failed.is_empty() {
         Ok(format!("{count} figures, {}", clock(lab)))

@@ -4,23 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use labkit::net::ping::{ping, reachable};
+use labkit::net::stream::{connect, echo, receive_rate, send_rate};
+use labkit::{Deadline, Figures, Lab};
 
-use super::Figures;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::net::ping::{ping, reachable};
-use crate::net::stream::{connect, echo, receive_rate, send_rate};
-
-/// How long each throughput is measured.
+/// How long throughput is measured.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// What goes before it, for the window to open.
+/// The time before a measurement in which the window opens.
 const WARM_UP: Duration = Duration::from_millis(100);
 
 /// Bytes of one echo run, each way.
 const ECHO_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The echo guest.
+/// Measures the echo guest.
 pub(super) fn causeway(lab: &Lab, repeats: usize, figures: &mut Figures) -> Result<()> {
     let guest = lab.echo(2, 16, "");
     let _domain = guest.start_ready()?;
@@ -38,7 +35,7 @@ pub(super) fn causeway(lab: &Lab, repeats: usize, figures: &mut Figures) -> Resu
     echoes(lab, "", guest.port(7), repeats, figures)
 }
 
-/// The median round trip of 100 pings, in microseconds.
+/// Measures round trips with 100 pings, in microseconds.
 pub(super) fn round_trips(
     lab: &Lab,
     prefix: &str,
@@ -55,7 +52,7 @@ pub(super) fn round_trips(
     Ok(())
 }
 
-/// Echo throughput with the agent's own client: the same program against either guest.
+/// Measures echo throughput with the agent's own client, the same for either guest.
 pub(super) fn echoes(
     lab: &Lab,
     prefix: &str,

@@ -1,16 +1,15 @@
-//! Mails of 1 MB per second: through the relay, and from client to server without it.
+//! Mails of 1 MB per second, through the relay and from client to server without it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-
-use super::Figures;
-use crate::lab::{DOM0, Lab};
-use crate::mail::body::{Content, text_mail};
-use crate::mail::sink::{PORT, Sink};
-use crate::mail::source::{Sessions, smtp_source};
-use crate::process::tail;
+use labkit::addresses::DOM0;
+use labkit::mail::body::{Content, text_mail};
+use labkit::mail::sink::{PORT, Sink};
+use labkit::mail::source::{Sessions, smtp_source};
+use labkit::process::tail;
+use labkit::{Figures, Lab};
 
 /// Mails in one run.
 const MAILS: usize = 12;

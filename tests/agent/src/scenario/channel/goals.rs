@@ -1,10 +1,9 @@
-//! What was promised (stage 3), beside what was measured.
+//! The goals, beside what was measured.
 
-use crate::lab::Lab;
-use crate::scenario::figures::Figures;
-use crate::scenario::goals::{self, Goal};
+use labkit::goals::{self, Goal};
+/// Compares the figures with the goals, and adds the result to them.
+use labkit::{Figures, Lab};
 
-/// Judges the figures, and keeps the judgement among them.
 pub(super) fn judge(lab: &Lab, figures: &mut Figures) {
     let ratio = |one: &str, other: &str| Some(figures.median(one)? / figures.median(other)?);
     let stream = ratio("channel_stream_16384_mbit_s", "linux_iperf3_16384_mbit_s");

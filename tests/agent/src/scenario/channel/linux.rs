@@ -1,26 +1,21 @@
-//! Two Linux domUs: iperf3 with the same writes, and the guests' other measurements by the same
-//! steps (`agent peer`), as well as their way of timing a stream.
+//! Two Linux domUs: iperf3 with the same writes, and the guests' own measurements by the same steps
+//! (`agent peer`).
 
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
+use labkit::linux::{AGENT, Linux, MEMORY_MIB};
+use labkit::peer::{DISCARD, ECHO};
+use labkit::traffic::bench::Answer;
+use labkit::traffic::iperf3::{ATTEMPTS, received_mbit_s};
+use labkit::{Deadline, Figures, Lab};
 
-use super::{Params, QUESTIONS, STREAMS};
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::linux::{AGENT, Linux, MEMORY_MIB};
-use crate::peer::{DISCARD, ECHO};
-use crate::scenario::bench::iperf3_rate;
-use crate::scenario::figures::Figures;
-use crate::traffic::bench::Answer;
+use super::{Parameters, QUESTIONS, STREAMS};
 
 /// The last bytes of their addresses.
 const NUMBERS: [u8; 2] = [8, 9];
 
-/// How often iperf3 is tried: see `bench`.
-const ATTEMPTS: usize = 3;
-
-pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Result<()> {
+pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> Result<()> {
     let boot = |number| Linux::boot(lab, number)?.context("no Linux domU in dom0");
     let (a, b) = (boot(NUMBERS[0])?, boot(NUMBERS[1])?);
     a.equip()?;
@@ -28,14 +23,14 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     figures.value(lab, "linux_memory_mib", MEMORY_MIB.into());
     let (echo, discard) = (b.port(ECHO), b.port(DISCARD));
     let mut connects = Vec::new();
-    for _ in 0..params.repeats.max(1) {
+    for _ in 0..params.repeats {
         let answer = peer(&a, &format!("connect {echo} 16"))?;
         connects.extend(answer.numbers("ns")?.iter().map(|&ns| ns as f64 / 1e3));
     }
     figures.spread(lab, "linux_connect_us", &connects);
     for (write, total) in STREAMS {
         let (mut rates, mut own) = (Vec::new(), Vec::new());
-        for _ in 0..params.repeats.max(1) {
+        for _ in 0..params.repeats {
             rates.push(iperf3(&a, &b, write, total)?);
             own.push(peer(&a, &format!("stream {discard} {write} {total}"))?.mbit_s()?);
         }
@@ -44,7 +39,7 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     }
     for (size, rounds) in QUESTIONS {
         let mut rates = Vec::new();
-        for _ in 0..params.repeats.max(1) {
+        for _ in 0..params.repeats {
             rates.push(peer(&a, &format!("pingpong {echo} {size} {rounds}"))?.rounds_s()?);
         }
         figures.spread(lab, &format!("linux_pingpong_{size}_per_s"), &rates);
@@ -52,14 +47,14 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     Ok(())
 }
 
-/// Has the domU measure.
+/// Runs a measurement in the domU.
 fn peer(linux: &Linux, order: &str) -> Result<Answer> {
     let command = format!("{AGENT} peer {order}");
     let text = linux.command(&command, Deadline::seconds(180))?;
     Answer::parse(&text).with_context(|| command)
 }
 
-/// iperf3 with Nagle's algorithm off, as in the guests; the receiver's rate in Mbit/s.
+/// Runs iperf3 with Nagle's algorithm off, as in the guests; returns the receiver's rate in Mbit/s.
 fn iperf3(from: &Linux, to: &Linux, write: usize, total: u64) -> Result<f64> {
     let to = SocketAddr::new(to.ip.into(), 0).ip();
     let command =
@@ -67,7 +62,7 @@ fn iperf3(from: &Linux, to: &Linux, write: usize, total: u64) -> Result<f64> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let text = from.command(&command, Deadline::seconds(180))?;
-        match iperf3_rate(&text) {
+        match received_mbit_s(&text) {
             Ok(rate) => return Ok(rate),
             Err(error) => last = Some(error.context(format!("{command}: {text}"))),
         }

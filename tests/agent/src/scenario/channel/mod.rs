@@ -1,8 +1,9 @@
-//! `channel`: traffic between two guests on one host, over netfront and over shared memory, and
-//! what the channel costs those who have none; two Linux domUs beside them, all in one run.
+//! `channel`: traffic between two guests on one host, over netfront and over shared memory; what
+//! the channel costs with a peer that has none; and two Linux domUs, all in one run.
 //!
-//! [`pair`] measures two bench guests, [`members`] how soon they know of each other, [`plain`] one guest and dom0, [`linux`] the domUs; [`goals`]
-//! compares with what was promised. The guest's option `vmc=` makes the arms: the image is one.
+//! [`pair`] measures two bench guests, [`members`] how soon they know of each other, [`plain`] one
+//! guest and dom0, [`linux`] the domUs; [`goals`] compares the figures with the goals. The image is
+//! the same in every mode: only the guest's option `vmc=` differs.
 
 mod goals;
 mod linux;
@@ -11,14 +12,13 @@ mod pair;
 mod plain;
 
 use anyhow::{Result, bail};
-use serde::Deserialize;
+use labkit::domain::xen_version;
+use labkit::parameters::{Modes, Names, ParameterTable};
+use labkit::scenario::{Clock, Linux, Work, minutes};
+use labkit::{Figures, Image, Lab, Mode, Scenario, clock};
 use serde_json::json;
 
-use super::figures::{Figures, clock};
-use crate::domain::xen_version;
-use crate::lab::Lab;
-
-/// Writes of a stream in bytes, and the bytes of one measurement.
+/// Bytes of each write of a stream, and of the whole stream.
 const STREAMS: [(usize, u64); 5] = [
     (64, 2 << 20),
     (512, 16 << 20),
@@ -27,61 +27,50 @@ const STREAMS: [(usize, u64); 5] = [
     (65536, 128 << 20),
 ];
 
-/// Questions in bytes, and how many make one measurement.
+/// Bytes of each question, and how many make one measurement.
 const QUESTIONS: [(usize, u64); 3] = [(1, 2000), (64, 2000), (1024, 2000)];
 
 /// The guests' memory in MiB.
 const MEMORY_MIB: u64 = 32;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// How often each figure is taken.
-    repeats: usize,
-    /// The parts to run, of pair, members, plain, linux; empty for all.
-    only: Vec<String>,
-    /// Which arms.
-    arms: Vec<Arm>,
-}
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Bench],
+    // It boots many guests.
+    limit: minutes(55),
+    linux: Linux::Yes,
+    clock: Clock::Virtual,
+    ..Scenario::new(
+        "channel",
+        "traffic between two guests, with and without the channel, beside two Linux domUs",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
 
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            repeats: 3,
-            only: Vec::new(),
-            arms: vec![Arm::Netfront, Arm::Channel],
-        }
+/// The modes that are compared. The channel's figures are those of `original`.
+const MODES: [Mode; 2] = [Mode::Off, Mode::Original];
+
+labkit::parameters! {
+    /// What `channel` can be told.
+    struct Parameters {
+        /// How often each figure is taken.
+        repeats: usize = 3, in 1..=100;
+        /// The parts to run; none for all.
+        only: Vec<String> = Vec::new(), in Names { what: "part", known: PARTS.map(|(name, _)| name).to_vec() };
+        /// The modes of the channel to compare.
+        arms: Vec<Mode> = MODES.to_vec(), in Modes(&MODES);
     }
 }
 
-/// How the guests are told to talk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Arm {
-    /// TCP over netfront, `vmc=off`.
-    Netfront,
-    /// The channel, `vmc=original`.
-    Channel,
-}
-
-impl Arm {
-    /// What the names of its figures begin with.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Netfront => "netfront",
-            Self::Channel => "channel",
-        }
-    }
-
-    fn option(self) -> &'static str {
-        match self {
-            Self::Netfront => "vmc=off",
-            Self::Channel => "vmc=original",
-        }
+/// Returns what the names of a mode's figures begin with.
+fn prefix(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Off => "netfront",
+        Mode::Original | Mode::Advance => "channel",
     }
 }
 
-type Part = fn(&Lab, &Params, &mut Figures) -> Result<()>;
+type Part = fn(&Lab, &Parameters, &mut Figures) -> Result<()>;
 
 const PARTS: [(&str, Part); 4] = [
     ("pair", pair::measure),
@@ -90,8 +79,8 @@ const PARTS: [(&str, Part); 4] = [
     ("linux", linux::measure),
 ];
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+fn run(lab: &Lab) -> Result<String> {
+    let params: Parameters = lab.parameters()?;
     let mut figures = Figures::default();
     figures.value(lab, "xen", json!(xen_version()?));
     figures.value(lab, "time", json!(clock(lab)));
@@ -109,7 +98,7 @@ pub(super) fn run(lab: &Lab) -> Result<String> {
         }
     }
     goals::judge(lab, &mut figures);
-    let count = figures.len();
+    let count = figures.count();
     lab.report.result(figures.into_map());
     if !failed.is_empty() {
         bail!("{}", failed.join("; "));

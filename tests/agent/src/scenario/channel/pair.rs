@@ -5,20 +5,19 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labkit::bench::Bench;
+use labkit::survival::healthy;
+use labkit::{Figures, Lab, Mode};
 
-use super::{Arm, MEMORY_MIB, Params, QUESTIONS, STREAMS};
-use crate::bench::Bench;
-use crate::lab::Lab;
-use crate::scenario::figures::Figures;
-use crate::survival::healthy;
+use super::{MEMORY_MIB, Parameters, QUESTIONS, STREAMS, prefix};
 
-/// Connections to a peer that is known.
+/// The number of connections to a known peer.
 const CONNECTIONS: usize = 16;
 
-/// How long guests may take to become acquainted after their first connection.
+/// How long guests may take to set up a link after their first connection.
 const ACQUAINTANCE: Duration = Duration::from_millis(200);
 
-/// Events and their answers, which carry nothing: what no question can undercut.
+/// The number of events and answers without data, the lower bound of any question.
 const EVENTS: u64 = 2000;
 
 /// Datagrams of one measurement.
@@ -27,25 +26,25 @@ const DATAGRAMS: u64 = 1000;
 /// Measured values by the name of their figure.
 pub(super) type Values = BTreeMap<String, Vec<f64>>;
 
-/// Boots a bench guest as `arm` wants it.
-pub(super) fn boot(lab: &Lab, number: u8, arm: Arm) -> Result<Bench> {
-    Bench::boot(lab, number, MEMORY_MIB, arm.option())
+/// Boots a bench guest as `mode` wants it.
+pub(super) fn boot(lab: &Lab, number: u8, mode: Mode) -> Result<Bench> {
+    Bench::boot(lab, number, MEMORY_MIB, mode.option())
 }
 
-/// Hypercalls and notifications so far.
+/// Returns hypercalls and notifications so far.
 fn counts(guest: &mut Bench) -> Result<[u64; 2]> {
     let answer = guest.order("counters")?;
     Ok([answer.number("hypercalls")?, answer.number("sends")?])
 }
 
-/// Every repetition boots the pair anew, so that each begins with a first contact; the arms take
-/// turns.
-pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Result<()> {
+/// Boots the pair anew for every repetition, so that each begins with a first contact; the modes
+/// take turns.
+pub(super) fn measure(lab: &Lab, params: &Parameters, figures: &mut Figures) -> Result<()> {
     let mut values = Values::new();
-    for number in 0..params.repeats.max(1) {
-        for &arm in &params.arms {
-            once(lab, arm, &mut values)
-                .with_context(|| format!("{}, repetition {}", arm.name(), number + 1))?;
+    for number in 0..params.repeats {
+        for &mode in &params.arms {
+            once(lab, mode, &mut values)
+                .with_context(|| format!("{}, repetition {}", prefix(mode), number + 1))?;
         }
     }
     for (name, values) in values {
@@ -54,15 +53,15 @@ pub(super) fn measure(lab: &Lab, params: &Params, figures: &mut Figures) -> Resu
     Ok(())
 }
 
-fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
-    let mut a = boot(lab, 2, arm)?;
-    let mut b = boot(lab, 3, arm)?;
+fn once(lab: &Lab, mode: Mode, values: &mut Values) -> Result<()> {
+    let mut a = boot(lab, 2, mode)?;
+    let mut b = boot(lab, 3, mode)?;
     let (echo, discard) = (b.guest.port(7), b.guest.port(9));
     let mut keep = |name: String, value: f64| {
-        let name = format!("{}_{name}", arm.name());
+        let name = format!("{}_{name}", prefix(mode));
         values.entry(name).or_default().push(value);
     };
-    // The Ethernet address is asked for here, so that it is no part of the first contact.
+    // This resolves the Ethernet address, which is then no part of the first contact.
     a.order(&format!("udp {echo} 16 2"))?;
     let first = a.order(&format!("connect {echo} 1"))?;
     keep("connect_first_us".into(), first.number("ns")? as f64 / 1e3);
@@ -71,7 +70,7 @@ fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
         first.number("handshake_ns")? as f64 / 1e3,
     );
     sleep(ACQUAINTANCE);
-    // Warms up, and compares every byte.
+    // This warms up, and compares every byte.
     a.order(&format!("verify {echo} 4096 1000000 0"))?;
     let known = a.order(&format!("connect {echo} {CONNECTIONS}"))?;
     for nanos in known.numbers("ns")? {
@@ -89,7 +88,7 @@ fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
         let answer = a.order(&format!("stream {discard} {write} {total}"))?;
         let after = [counts(&mut a)?, counts(&mut b)?];
         keep(format!("stream_{write}_mbit_s"), answer.mbit_s()?);
-        // Of both guests; without what the question itself costs.
+        // Of both guests, less what the question itself costs.
         let mib = total as f64 / f64::from(1 << 20);
         let used = difference(before, after);
         for (name, used, idle) in [
@@ -120,7 +119,7 @@ fn once(lab: &Lab, arm: Arm, values: &mut Values) -> Result<()> {
     healthy(&b.domain)
 }
 
-/// What two guests have used together between two counts.
+/// Returns what two guests have used together between two counts.
 fn difference(before: [[u64; 2]; 2], after: [[u64; 2]; 2]) -> [u64; 2] {
     [0, 1].map(|kind| {
         let sum = |counts: [[u64; 2]; 2]| counts[0][kind] + counts[1][kind];

@@ -1,25 +1,24 @@
-//! A guest that shares memory with one of this host goes out and comes back, under streams both
-//! ways: by TCP while they are apart, by shared memory again when they are together.
+//! A guest that shares memory with one on this host migrates out and back under streams both ways:
+//! over TCP while they are apart, through shared memory again when they are together.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labkit::lines;
+use labkit::pair::Pair;
+use labkit::survival::zombies;
+use labkit::{Case, Deadline, Lab};
 
 use super::journey::{Journey, Way};
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::pair::{Mode, Pair};
-use crate::survival::{BAD, zombies};
 
 pub(super) const CASES: &[Case] = &[Case::new("hosts_channel", 900, channel)];
 
-/// The guests' numbers: the second one travels.
+/// The guests' numbers; the second one migrates.
 const NUMBERS: [u8; 2] = [5, 6];
 
 fn channel(lab: &Lab) -> Result<String> {
     let (params, remote) = super::both(lab)?;
-    let mut pair = Pair::start(lab, Mode::of(lab)?, NUMBERS)?;
+    let mut pair = Pair::start(lab, lab.mode()?, NUMBERS)?;
     for _ in 0..params.round_trips {
         for way in [Way::There, Way::Back] {
             let journey = Journey::new(lab, &remote, &pair.b.domain, NUMBERS[1]);
@@ -40,10 +39,7 @@ fn channel(lab: &Lab) -> Result<String> {
                 Way::There => remote.console(&pair.b.domain.name)?,
                 Way::Back => pair.b.domain.console().text(),
             };
-            if let Some(line) = console
-                .lines()
-                .find(|l| BAD.iter().any(|bad| l.contains(bad)))
-            {
+            if let Some(line) = lines::first_bad(&console) {
                 bail!("on the console after going {way:?}: {line}");
             }
             lab.report.log(format!(
@@ -57,7 +53,7 @@ fn channel(lab: &Lab) -> Result<String> {
     Ok(format!("{} migrations, {told}", 2 * params.round_trips))
 }
 
-/// Waits until the guest that stays knows that its peer is not here.
+/// Waits until the guest that stays knows that its peer is elsewhere.
 fn apart(pair: &Pair) -> Result<()> {
     Deadline::seconds(60).poll(Duration::from_millis(500), "the end of the link", || {
         let linked = pair.a.status()?.has_link(pair.b.guest.ip());

@@ -1,30 +1,29 @@
-//! One guest on its way between the hosts, while a client on this one holds a connection to it and
+//! One guest on its way between the hosts, while a client on this host holds a connection to it and
 //! pings it.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labkit::addresses;
+use labkit::domain::lifecycle::Suspend;
+use labkit::hosts::{Moved, RemoteHost};
+use labkit::lines;
+use labkit::stats::{Spread, rounded};
+use labkit::traffic::echo::{EchoClient, Traffic};
+use labkit::traffic::probe::Probe;
+use labkit::{Deadline, Domain, Lab};
 use serde_json::{Map, Value, json};
 
 use super::MIGRATION_LIMIT;
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::Suspend;
-use crate::hosts::{Moved, RemoteHost};
-use crate::lab::{Lab, address};
-use crate::stats::{Spread, rounded};
-use crate::survival::BAD;
-use crate::traffic::echo::{EchoClient, Traffic};
-use crate::traffic::probe::Probe;
 
-/// Between two pings of the downtime probe. Three processors share two cores here.
+/// The interval between two pings of the downtime probe. Three processors share two cores here.
 const PING_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How soon after a migration data must flow again. dom0's TCP doubles the time between
-/// repetitions: after an outage of some seconds the next one may be as far away.
+/// retransmissions: after an outage of some seconds the next one may be as far away.
 const FLOW_LIMIT_S: u64 = 60;
 
-/// Which way a guest goes.
+/// The direction of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// From this host to the second one.
@@ -33,7 +32,7 @@ pub(super) enum Way {
     Back,
 }
 
-/// A guest that is migrated to and fro.
+/// A guest that migrates to and fro.
 pub(super) struct Journey<'a> {
     lab: &'a Lab,
     remote: &'a RemoteHost,
@@ -41,12 +40,13 @@ pub(super) struct Journey<'a> {
     number: u8,
     downtimes_ms: Vec<f64>,
     pages_sent: Vec<u64>,
-    /// One entry for each migration: what is too long for a line.
+    /// An entry for each migration, with what is too long for a line.
     details: Vec<Value>,
 }
 
 impl<'a> Journey<'a> {
-    /// The domain, which now runs here, and the last byte of its addresses.
+    /// The journey of `domain`, which runs on this host; `number` is the last byte of its
+    /// addresses.
     pub(super) fn new(
         lab: &'a Lab,
         remote: &'a RemoteHost,
@@ -64,9 +64,9 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// Migrates the guest once, and waits until data flows on the client's connection.
+    /// Migrates the guest once and waits until data flows on the client's connection.
     pub(super) fn step(&mut self, way: Way, client: &EchoClient) -> Result<()> {
-        let probe = Probe::start(address(self.number), PING_INTERVAL)?;
+        let probe = Probe::start(addresses::ipv4(self.number), PING_INTERVAL)?;
         let moved = self.migrate(way)?;
         let flows = client.flows(Deadline::seconds(FLOW_LIMIT_S));
         flows.with_context(|| self.last_words(way))?;
@@ -94,7 +94,7 @@ impl<'a> Journey<'a> {
         Ok(())
     }
 
-    /// Migrates the guest once; both ends of the toolstack must be content.
+    /// Migrates the guest once; fails unless both ends of the toolstack succeed.
     pub(super) fn migrate(&self, way: Way) -> Result<Moved> {
         let moved = match way {
             Way::There => self
@@ -109,7 +109,7 @@ impl<'a> Journey<'a> {
         Ok(moved)
     }
 
-    /// Complains unless the guest runs on the one host and on no other.
+    /// Fails unless the guest runs on the host that it went to, and only there.
     pub(super) fn check_place(&self, way: Way) -> Result<()> {
         let here = self.domain.entry()?;
         let there = self.remote.entry(&self.domain.name)?;
@@ -127,20 +127,20 @@ impl<'a> Journey<'a> {
         Ok(())
     }
 
-    /// The guest's own line about its last suspend, where it prints one.
+    /// Returns the guest's own line about its last suspend, if it prints one.
     fn account(&self, way: Way) -> Result<Option<String>> {
         let text = self.console(way)?;
-        if let Some(line) = text.lines().find(|l| BAD.iter().any(|bad| l.contains(bad))) {
+        if let Some(line) = lines::first_bad(&text) {
             bail!("on the console after going {way:?}: {line}");
         }
-        // A malformed line is an error; a Linux domU has none.
+        // A malformed line is an error; a Linux domU prints none.
         if Suspend::all(&text)?.is_empty() {
             return Ok(None);
         }
         Ok(text
             .lines()
             .rev()
-            .find(|line| line.contains(crate::domain::lifecycle::SUSPEND))
+            .find(|line| line.contains(lines::SUSPEND.text))
             .map(str::to_owned))
     }
 
@@ -149,7 +149,7 @@ impl<'a> Journey<'a> {
         let text = text.unwrap_or_else(|error| format!("{error:#}"));
         format!(
             "console after going {way:?}:\n{}",
-            crate::process::tail(&text, 15)
+            labkit::process::tail(&text, 15)
         )
     }
 
@@ -160,7 +160,7 @@ impl<'a> Journey<'a> {
         }
     }
 
-    /// The figures, each key with `prefix` before it.
+    /// Returns the figures, each key with `prefix` before it.
     pub(super) fn result(&self, prefix: &str, traffic: &Traffic) -> Map<String, Value> {
         let spread = Spread::of(&self.downtimes_ms);
         let figures = [
@@ -184,7 +184,7 @@ impl<'a> Journey<'a> {
             .collect()
     }
 
-    /// In one line, what the journey was like.
+    /// Describes the journey in one line.
     pub(super) fn summary(&self, traffic: &Traffic) -> String {
         let downtime = Spread::of(&self.downtimes_ms).map_or("-".to_owned(), |spread| {
             format!("{:.0} ms, at most {:.0} ms", spread.median, spread.max)

@@ -1,27 +1,25 @@
-//! The target is lost in mid-stream: the guest goes on where it was, its connection too, and can
+//! The target is lost in mid-stream: the guest and its connection go on where they were, and it can
 //! be migrated afterwards.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use labkit::hosts::{Fault, FaultKind, SILENCE};
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Case, Deadline, Lab};
 
 use super::MIGRATION_LIMIT;
 use super::journey::{Journey, Way};
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::hosts::{Fault, FaultKind, SILENCE};
-use crate::lab::Lab;
-use crate::traffic::echo::{EchoClient, Pace};
 
 pub(super) const CASES: &[Case] = &[Case::new("hosts_target_lost", 600, target_lost)];
 
-/// Where the stream ends. The guest's resident memory is larger.
+/// The byte at which the stream ends. The guest's resident memory is larger.
 const AFTER_BYTES: u64 = 256 * 1024;
 
-/// How long the silent host stays so: longer than the transport waits for it.
+/// How many seconds the host stays silent: longer than the transport waits for it.
 const SILENT_S: u64 = SILENCE.as_secs() + 10;
 
-/// How soon data must flow after the failure. It should not even stop.
+/// How soon data must flow after the failure, in seconds. It should not even stop.
 const FLOW_LIMIT_S: u64 = 30;
 
 const DRAIN: Duration = Duration::from_secs(30);
@@ -63,7 +61,7 @@ fn target_lost(lab: &Lab) -> Result<String> {
         ));
         took.push(moved.sent.took_ms / 1000.0);
     }
-    // Nothing of that is in the way of a migration that goes well.
+    // The failures do not hinder a migration without one.
     let mut journey = Journey::new(lab, &remote, &domain, guest.number());
     journey.step(Way::There, &client)?;
     let traffic = client.stop(DRAIN)?;

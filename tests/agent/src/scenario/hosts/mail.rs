@@ -1,4 +1,4 @@
-//! The relay moves to the second host in the middle of a mail, whose sender and next hop stay
+//! The relay migrates to the second host in the middle of a mail, whose sender and next hop stay
 //! here.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -6,26 +6,24 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use labkit::mail::body::text_mail;
+use labkit::mail::client::{Client, wire_form};
+use labkit::mail::ledger::{Form, Ledger};
+use labkit::mail::sink::Sink;
+use labkit::{Case, Deadline, Lab};
 
 use super::journey::{Journey, Way};
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::body::text_mail;
-use crate::mail::client::{Client, wire_form};
-use crate::mail::ledger::{Form, Ledger};
-use crate::mail::sink::Sink;
 
 pub(super) const CASES: &[Case] = &[Case::new("hosts_relay_mail", 600, relay)];
 
 const MAIL_BYTES: usize = 3 * 1024 * 1024;
 
-/// How much of the mail is sent at a time, and how long the client waits in between while the
-/// relay moves: its mail must not be over before the migration is.
+/// How much of the mail is sent at a time. With the pause in between, the mail lasts longer than
+/// the migration.
 const PIECE_BYTES: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How much of the mail is left for the time after the migration.
+/// How much of the mail is kept for the time after the migration.
 const LAST_BYTES: usize = MAIL_BYTES / 3;
 
 fn relay(lab: &Lab) -> Result<String> {
@@ -47,7 +45,7 @@ fn relay(lab: &Lab) -> Result<String> {
             Ok((sink.bytes()? >= bytes).then_some(()))
         })
     };
-    // The relay passes on while it receives: the next hop has some of it already.
+    // The relay streams: the next hop already has some of the mail.
     arrived(PIECE_BYTES as u64, Deadline::seconds(30))?;
     let started = Instant::now();
     let (sent_meanwhile, moved) = thread::scope(|scope| {
@@ -55,7 +53,7 @@ fn relay(lab: &Lab) -> Result<String> {
         let journey = &journey;
         let migration = scope.spawn(move || {
             let moved = journey.migrate(Way::There);
-            // The client may have failed, and be gone.
+            // The client may have failed and be gone.
             let _ = over.send(());
             moved
         });
@@ -83,8 +81,8 @@ fn relay(lab: &Lab) -> Result<String> {
     ))
 }
 
-/// Sends `rest` slowly until told that the migration is over, but keeps the last of it back.
-/// Returns how many bytes were sent.
+/// Sends `rest` slowly until the migration is over, but keeps the last of it back. Returns how many
+/// bytes were sent.
 fn trickle(client: &mut Client, rest: &[u8], is_over: &Receiver<()>) -> Result<usize> {
     let end = rest.len() - LAST_BYTES;
     let mut sent = 0;

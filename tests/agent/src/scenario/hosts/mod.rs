@@ -1,8 +1,9 @@
 //! `hosts`: live migration between two hosts on one network.
 //!
-//! Guests begin on this host, where their clients and servers stay; they move to the second host
-//! and back. [`journey`] is one guest's way, with what is measured on it; [`echo`], [`mail`], [`channel`] and
-//! [`lost`] are the cases. Each case runs in a process of its own, and leaves no domain on either host.
+//! Guests start on this host, where their clients and servers stay, and migrate to the second host
+//! and back. [`journey`] is one guest's way, with its measurements; [`echo`], [`mail`], [`channel`]
+//! and [`lost`] are the cases. Each case runs in a process of its own and leaves no domain on
+//! either host.
 
 mod channel;
 mod echo;
@@ -12,100 +13,94 @@ mod mail;
 
 use std::time::Duration;
 
-use agent::protocol::{Job, Outcome};
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::Result;
+use labkit::domain::xen_version;
+use labkit::hosts::RemoteHost;
+use labkit::parameters::{Names, ParameterSet, ParameterTable};
+use labkit::protocol::Outcome;
+use labkit::scenario::{Clock, Linux, Work, minutes};
+use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Deadline, Image, Lab, Mode, Scenario, Supervisor};
 use serde_json::{Map, Value, json};
 
-use crate::cases::Case;
-use crate::deadline::Deadline;
-use crate::domain::xen_version;
-use crate::hosts::RemoteHost;
-use crate::lab::Lab;
-use crate::report::Report;
-use crate::supervisor::supervise;
-
-/// How long the second host may take longer than the first one to boot.
+/// How many seconds longer than the first host the second one may take to boot.
 const SECOND_HOST: u64 = 240;
 
-/// The longest that one migration between the hosts may take. A Linux domU of 128 MiB takes
-/// about a minute on two idle cores.
+/// The limit of one migration between the hosts. A Linux domU of 128 MiB takes about a minute on
+/// two idle cores.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(240);
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// How often the echo guest goes out and comes back.
-    round_trips: usize,
-    /// The echo guest's memory.
-    memory_mib: u64,
-    /// Whether a Linux domU makes the same journey, for comparison.
-    linux: bool,
-    /// The cases to run; empty for all.
-    only: Vec<String>,
-    /// The channel's mode in the cases that can do with several; they read it themselves.
-    #[serde(rename = "mode")]
-    _mode: Option<String>,
-    /// The seed of everything random; the cases read it themselves.
-    #[serde(rename = "seed")]
-    _seed: Option<u64>,
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Relay, Image::Echo, Image::Bench],
+    hosts: 2,
+    memory_mib: 1536,
+    limit: minutes(30),
+    linux: Linux::If(wants_linux),
+    clock: Clock::WallOnly,
+    live: true,
+    ..Scenario::new(
+        "hosts",
+        "guests migrate live between two hosts, with traffic",
+        ParameterTable::of::<Parameters>(),
+        Work::Cases { all, conduct },
+    )
+};
+
+labkit::parameters! {
+    /// What `hosts` can be told.
+    struct Parameters {
+        /// How often guests go out and come back.
+        round_trips: usize = 2, in 1..=100;
+        /// The echo guest's memory in MiB.
+        memory_mib: u64 = 16, in 4..=256;
+        /// Whether a Linux domU makes the same journey, for comparison.
+        linux: bool = false;
+        /// The cases to run; none for all.
+        only: Vec<String> = Vec::new(), in Names { what: "case", known: all().iter().map(|case| case.name).collect() };
+        /// The channel's mode.
+        mode: Mode = DEFAULT_MODE, in [Mode::Original, Mode::Advance];
+        /// The seed of everything random.
+        seed: u64 = DEFAULT_SEED;
+    }
 }
 
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            round_trips: 2,
-            memory_mib: 16,
-            linux: false,
-            only: Vec::new(),
-            _mode: None,
-            _seed: None,
+impl Parameters {
+    /// Whether a case is to run. The Linux domU's runs only on request.
+    fn want(&self, case: &str) -> bool {
+        match self.only.as_slice() {
+            [] => self.linux || case != echo::LINUX,
+            only => only.iter().any(|name| name == case),
         }
     }
 }
 
-/// The cases in their order.
-const CASES: [&[Case]; 4] = [echo::CASES, mail::CASES, lost::CASES, channel::CASES];
-
-/// The case called `name`.
-pub(super) fn named(name: &str) -> Option<Case> {
-    all().find(|case| case.name == name)
+fn wants_linux(given: &Map<String, Value>) -> bool {
+    Parameters::read(given).is_ok_and(|parameters| parameters.want(echo::LINUX))
 }
 
-fn all() -> impl Iterator<Item = Case> {
-    CASES.into_iter().flatten().copied()
+/// Returns the cases in their order.
+fn all() -> Vec<Case> {
+    [echo::CASES, mail::CASES, lost::CASES, channel::CASES].concat()
 }
 
-/// Runs the cases and ends the second host, however they went.
-pub(super) fn carry_out(report: &Report, job_path: &str, job: &Job) -> Result<()> {
-    let params: Params =
-        serde_json::from_value(Value::Object(job.params.clone())).context("parameters of hosts")?;
-    if let Some(name) = params.only.iter().find(|name| named(name).is_none()) {
-        bail!("no case is called {name:?}");
-    }
+/// Runs the cases and powers off the second host, however they ended.
+fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
+    let parameters: Parameters = supervisor.parameters()?;
     let remote = RemoteHost::find(Deadline::seconds(SECOND_HOST))?;
-    let ran = run(report, job_path, &params, &remote);
+    let ran = run(supervisor, &parameters, &remote);
     remote.power_off()?;
     ran
 }
 
-fn run(report: &Report, job_path: &str, params: &Params, remote: &RemoteHost) -> Result<()> {
+fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost) -> Result<()> {
+    let report = supervisor.report();
     let here = xen_version()?;
     report.log(format!("Xen {here} here, {} there", remote.xen));
     let mut result = Map::new();
     result.insert("xen_b".into(), json!(remote.xen));
     report.result(result);
-    for case in all() {
-        let wanted = match params.only.as_slice() {
-            [] => params.linux || case.name != echo::LINUX,
-            only => only.iter().any(|name| name == case.name),
-        };
-        if !wanted {
-            continue;
-        }
+    for case in all().into_iter().filter(|case| parameters.want(case.name)) {
         report.phase(case.name);
-        let outcome = supervise(report, job_path, case.name, case.limit)?;
-        if outcome == Outcome::Failed {
+        if supervisor.case(&case)? == Outcome::Failed {
             report.log(format!("host b: {}", remote.describe()));
         }
         remote.destroy_all()?;
@@ -113,8 +108,8 @@ fn run(report: &Report, job_path: &str, params: &Params, remote: &RemoteHost) ->
     Ok(())
 }
 
-/// This host's and the second one's part in a case.
-fn both(lab: &Lab) -> Result<(Params, RemoteHost)> {
-    let params = lab.params()?;
-    Ok((params, RemoteHost::find(Deadline::seconds(60))?))
+/// Returns the parameters and the second host.
+fn both(lab: &Lab) -> Result<(Parameters, RemoteHost)> {
+    let parameters = lab.parameters()?;
+    Ok((parameters, RemoteHost::find(Deadline::seconds(60))?))
 }

@@ -1,28 +1,25 @@
-//! The echo guest on every rung of the ladder, under one connection from beginning to end.
+//! The echo guest on every rung of the ladder, under one connection throughout.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use labkit::domain::lifecycle::{Counts, Suspend};
+use labkit::migration::SaveFile;
+use labkit::net::ping::reachable;
+use labkit::survival::{counts, healthy};
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Deadline, Domain, Figures, Guest, Lab, Witness};
 use serde_json::json;
 
 use super::measure::{Rows, probed};
-use crate::deadline::Deadline;
-use crate::domain::Domain;
-use crate::domain::lifecycle::{Counts, Suspend};
-use crate::lab::{Guest, Lab};
-use crate::migration::SaveFile;
-use crate::net::ping::reachable;
-use crate::scenario::figures::Figures;
-use crate::survival::{Witness, counts, healthy};
-use crate::traffic::echo::{EchoClient, Pace};
 
-/// Both guests' memory.
+/// Both guests' memory in MiB.
 pub(super) const MEMORY_MIB: u64 = 64;
 
-/// How soon after a suspend traffic must flow again.
+/// How soon after a suspend traffic must flow again, in seconds.
 const SOON: u64 = 30;
 
-/// How long what is under way may take to come back at the end.
+/// How long bytes under way may take to come back at the end.
 const DRAIN: Duration = Duration::from_secs(20);
 
 pub(super) fn ladder(lab: &Lab, count: u32, figures: &mut Figures) -> Result<()> {
@@ -34,7 +31,7 @@ pub(super) fn ladder(lab: &Lab, count: u32, figures: &mut Figures) -> Result<()>
     client.flows(Deadline::seconds(SOON))?;
     let mut account = Account::default();
     let result = climb(lab, &guest, &domain, &client, count, &mut account, figures);
-    // The figures of a ladder that broke tell how far it went.
+    // The figures of a ladder that broke show how far it went.
     account.keep(lab, figures);
     let traffic = client.stop(DRAIN)?;
     for (key, value) in [
@@ -66,7 +63,7 @@ fn climb(
     let flows = || client.flows(Deadline::seconds(SOON));
 
     lab.report.phase("xl save -c");
-    let file = SaveFile::new();
+    let file = SaveFile::fresh();
     let (_, down_ms, _) = probed(guest.ip(), || {
         domain.save(&file, true)?;
         let suspend = witness.stayed()?;
@@ -78,7 +75,7 @@ fn climb(
     drop(file);
 
     lab.report.phase("xl save, xl restore");
-    let file = SaveFile::new();
+    let file = SaveFile::fresh();
     let (_, down_ms, _) = probed(guest.ip(), || {
         domain.save(&file, false)?;
         domain.restore(&file)?;
@@ -98,7 +95,7 @@ fn climb(
         })?;
         account.suspends.push(suspend);
         if number == 1 || number == count {
-            // Buffers in use come and go with the traffic; at rest the counts must be the same.
+            // Buffers come and go with the traffic; at rest the counts must be the same.
             client.hold(true);
             client.at_rest(Deadline::seconds(SOON))?;
             let counts = counts(domain)?;
@@ -112,7 +109,7 @@ fn climb(
     account.leaks()
 }
 
-/// What the migrations brought.
+/// The results of the migrations.
 #[derive(Debug, Default)]
 struct Account {
     rows: Rows,
@@ -122,7 +119,7 @@ struct Account {
 }
 
 impl Account {
-    /// Complains when grants, ports or free frames are not what they were after the first one.
+    /// Fails if grants, ports or free frames differ from those after the first migration.
     fn leaks(&self) -> Result<()> {
         match (self.first, self.last) {
             (Some(first), Some(last)) if first.kept() != last.kept() => bail!(

@@ -1,7 +1,6 @@
-//! What was promised, beside what was measured. They are printed, and decide nothing.
+//! The goals, beside what was measured. They are logged, and decide nothing.
 
-use crate::lab::Lab;
-use crate::scenario::figures::Figures;
+use labkit::{Figures, Lab};
 
 pub(super) fn log(lab: &Lab, figures: &Figures) {
     let half_of_linux = figures.median("linux_downtime_ms").map(|ms| ms / 2.0);

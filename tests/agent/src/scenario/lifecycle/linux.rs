@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use labkit::linux::{Linux, MEMORY_MIB};
+use labkit::net::ping::reachable;
+use labkit::traffic::echo::{EchoClient, Pace};
+use labkit::{Deadline, Figures, Lab};
 use serde_json::json;
 
 use super::measure::Rows;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::linux::{Linux, MEMORY_MIB};
-use crate::net::ping::reachable;
-use crate::scenario::figures::Figures;
-use crate::traffic::echo::{EchoClient, Pace};
 
 /// The last byte of its addresses.
 const NUMBER: u8 = 9;

@@ -1,26 +1,23 @@
-//! One migration to the same host, with pings all the while.
+//! One migration to the same host, with pings throughout.
 
 use std::net::Ipv4Addr;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::meter::StreamReport;
+use labkit::migration::{Options, migrate};
+use labkit::traffic::probe::Probe;
+use labkit::{Domain, Figures, Lab};
 
-use crate::domain::Domain;
-use crate::lab::Lab;
-use crate::meter::StreamReport;
-use crate::migration::{Options, migrate};
-use crate::scenario::figures::Figures;
-use crate::traffic::probe::Probe;
-
-/// Between two pings. Downtime is known to about this.
+/// The interval between two pings: the precision of the downtime.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// Pings before and after, so that an outage has two ends.
+/// How long to ping before and after, so that an outage has two ends.
 const MARGIN: Duration = Duration::from_millis(200);
 
-/// Does `action` under pings; also returns the longest outage in milliseconds and
-/// the number of pings lost.
+/// Runs `action` under pings; also returns the longest outage in milliseconds and the number of
+/// pings lost.
 pub(super) fn probed<T>(
     ip: Ipv4Addr,
     action: impl FnOnce() -> Result<T>,
@@ -34,7 +31,7 @@ pub(super) fn probed<T>(
     Ok((value, ms, log.lost()))
 }
 
-/// Migrations in figures, one value each.
+/// The figures of migrations, a value for each.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) downtime_ms: Vec<f64>,
@@ -48,8 +45,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Migrates `domain` once to its own host and waits until `back` holds. Returns what `back`
-    /// found.
+    /// Migrates `domain` once to its own host and waits for `back`. Returns the result of `back`.
     pub(super) fn migrate<T>(
         &mut self,
         lab: &Lab,
@@ -93,7 +89,7 @@ impl Rows {
         Ok(found)
     }
 
-    /// Keeps them under names that begin with `prefix`.
+    /// Adds them to the figures under keys that begin with `prefix`.
     pub(super) fn keep(&self, lab: &Lab, prefix: &str, figures: &mut Figures) {
         for (name, values) in [
             ("downtime_ms", &self.downtime_ms),
@@ -114,9 +110,9 @@ impl Rows {
     }
 }
 
-/// What the toolstack does while the domain stands still (tools/xl/xl_migrate.c): the last round
-/// of pages; the target builds the domain with its devices; the source renames its own and allows
-/// the start; the target starts it.
+/// What the toolstack does while the domain is suspended (tools/xl/xl_migrate.c): it sends the last
+/// round of pages; the target builds the domain with its devices; the source renames its own and
+/// allows the start; the target starts it.
 const STEPS: [&str; 4] = [
     "step_last_round_ms",
     "step_build_ms",
@@ -124,7 +120,7 @@ const STEPS: [&str; 4] = [
     "step_start_ms",
 ];
 
-/// How long each of [`STEPS`] took; `None` where the meter did not see both ends.
+/// Returns how long each of [`STEPS`] took; `None` if the meter did not see both ends.
 fn steps_ms(stream: &StreamReport) -> [Option<f64>; 4] {
     let words = &stream.handshake;
     let last = stream.stop_and_copy();

@@ -1,8 +1,8 @@
-//! `lifecycle`: the whole ladder on one host, in figures, beside those of a Linux domU.
+//! `lifecycle`: figures of the whole ladder on one host, beside those of a Linux domU.
 //!
-//! [`echo`] saves, restores and migrates an echo guest under traffic; [`relay`] counts what an idle
-//! relay costs; [`linux`] migrates the Linux domU with the same probe; [`measure`] is one migration
-//! as its client sees it; [`goals`] compares with what was promised.
+//! [`echo`] saves, restores and migrates an echo guest under traffic; [`relay`] measures what an
+//! idle relay costs; [`linux`] migrates the Linux domU with the same probe; [`measure`] is one
+//! migration as its client sees it; [`goals`] compares the figures with the goals.
 
 mod echo;
 mod goals;
@@ -11,40 +11,43 @@ mod measure;
 mod relay;
 
 use anyhow::{Result, bail};
-use serde::Deserialize;
+use labkit::domain::xen_version;
+use labkit::parameters::ParameterTable;
+use labkit::scenario::{Clock, Linux, Work, minutes};
+use labkit::{DEFAULT_SEED, Figures, Image, Lab, Scenario, clock};
 use serde_json::json;
 
-use super::figures::{Figures, clock};
-use crate::domain::xen_version;
-use crate::lab::Lab;
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Echo, Image::Relay],
+    // A hundred migrations take their time.
+    limit: minutes(55),
+    linux: Linux::Yes,
+    clock: Clock::Virtual,
+    live: true,
+    ..Scenario::new(
+        "lifecycle",
+        "a guest is saved, restored and migrated under traffic, beside a Linux domU",
+        ParameterTable::of::<Parameters>(),
+        Work::Once(run),
+    )
+};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Params {
-    /// How often the echo guest is migrated.
-    count: u32,
-    /// How often the idle relay is.
-    relay_count: u32,
-    /// How often the Linux domU is.
-    linux_count: u32,
-    /// The seed of the traffic; the parts read it themselves.
-    #[serde(rename = "seed")]
-    _seed: Option<u64>,
-}
-
-impl Default for Params {
-    fn default() -> Self {
-        Self {
-            count: 20,
-            relay_count: 3,
-            linux_count: 5,
-            _seed: None,
-        }
+labkit::parameters! {
+    /// What `lifecycle` can be told.
+    struct Parameters {
+        /// How often the echo guest is migrated.
+        count: u32 = 20, in 1..=1000;
+        /// How often the idle relay is migrated.
+        relay_count: u32 = 3, in 0..=1000;
+        /// How often the Linux domU is migrated.
+        linux_count: u32 = 5, in 0..=1000;
+        /// The seed of everything random.
+        seed: u64 = DEFAULT_SEED;
     }
 }
 
-pub(super) fn run(lab: &Lab) -> Result<String> {
-    let params: Params = lab.params()?;
+fn run(lab: &Lab) -> Result<String> {
+    let params: Parameters = lab.parameters()?;
     let mut figures = Figures::default();
     figures.value(lab, "xen", json!(xen_version()?));
     figures.value(lab, "time", json!(clock(lab)));

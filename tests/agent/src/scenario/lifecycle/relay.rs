@@ -1,18 +1,16 @@
-//! What it costs to move a relay that has nothing to do.
+//! What it costs to migrate an idle relay.
 
 use anyhow::Result;
+use labkit::mail::client::Client;
+use labkit::survival::{counts, healthy};
+use labkit::{Deadline, Figures, Lab, Witness};
 use serde_json::json;
 
 use super::echo::MEMORY_MIB;
 use super::measure::Rows;
-use crate::deadline::Deadline;
-use crate::lab::Lab;
-use crate::mail::client::Client;
-use crate::scenario::figures::Figures;
-use crate::survival::{Witness, counts, healthy};
 
 /// Migrates an idle relay `count` times. Its R_d (pages sent for each page of its memory) is the
-/// scenario's.
+/// scenario's own.
 pub(super) fn idle(lab: &Lab, count: u32, figures: &mut Figures) -> Result<()> {
     lab.report.phase(format!("idle relay, {MEMORY_MIB} MiB"));
     let guest = lab.relay(3, MEMORY_MIB, "");
