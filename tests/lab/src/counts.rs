@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use crate::slowest::Took;
+
 /// How many ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -47,6 +49,8 @@ pub(crate) struct Ended {
     pub(crate) counts: Counts,
     /// The names of those that failed, and what else went wrong; no name twice.
     pub(crate) faults: Vec<String>,
+    /// How long each took.
+    pub(crate) took: Vec<Took>,
 }
 
 impl Ended {
@@ -68,6 +72,7 @@ impl AddAssign for Ended {
     fn add_assign(&mut self, other: Ended) {
         self.counts += other.counts;
         self.faults.extend(other.faults);
+        self.took.extend(other.took);
     }
 }
 

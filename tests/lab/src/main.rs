@@ -10,13 +10,16 @@ mod appliance;
 mod apt;
 mod archive;
 mod base;
+mod cache;
 mod collect;
 mod command_line;
 mod counts;
 mod digest;
+mod emulator;
 mod host;
 mod images;
 mod interrupt;
+mod loader;
 mod lock;
 mod log;
 mod overlay;
@@ -27,8 +30,10 @@ mod qemu;
 mod run;
 mod scenario;
 mod shell;
+mod slowest;
 mod suite;
 mod tools;
+mod unpack;
 
 use std::process::ExitCode;
 
