@@ -19,6 +19,7 @@ use crate::log::say;
 use crate::overlay::Overlay;
 use crate::packages::{Store, XenVersion};
 use crate::process::TICK;
+use crate::slowest::Took;
 use crate::{interrupt, paths};
 
 /// The longest time from the end of one machine to the end of the other.
@@ -94,15 +95,33 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     let mut ended = Ended {
         counts: report.counts,
         faults: Vec::new(),
+        took: Vec::new(),
     };
+    for took in records.iter().flat_map(|record| &record.collector.took) {
+        ended.took.push(Took {
+            name: format!("{name} {}", took.name),
+            time: took.time,
+        });
+    }
     if let Some(fault) = &fault {
         show_tails(&records);
         say!("{name} FAILED: {fault}");
         ended.fault(format!("{name}: {fault}"));
     } else {
-        say!("{name} passed in {:.1} s", wall.as_secs_f32());
+        say!(
+            "{name} passed in {:.1} s ({:.1} s of QEMU's processor time)",
+            wall.as_secs_f32(),
+            report.processor_time.as_secs_f32()
+        );
     }
-    show_figures(&write_result(plan, &folder, ended.counts, &report, wall)?);
+    show_figures(&write_result(
+        base,
+        plan,
+        &folder,
+        ended.counts,
+        &report,
+        wall,
+    )?);
     say!("logs and result.json are in {}", paths::shown(&folder));
     interrupt::check()?;
     Ok(ended)
@@ -165,6 +184,8 @@ struct Report {
     failed: Vec<String>,
     result: Map<String, Value>,
     complete: bool,
+    /// QEMU's processor time.
+    processor_time: Duration,
 }
 
 impl Report {
@@ -174,8 +195,11 @@ impl Report {
             failed: Vec::new(),
             result: Map::new(),
             complete: true,
+            processor_time: Duration::ZERO,
         };
-        for Record { collector, .. } in records {
+        for record in records {
+            let collector = &record.collector;
+            report.processor_time += record.processor_time;
             report.counts += collector.counts;
             report.failed.extend(collector.failed.iter().cloned());
             report
@@ -190,6 +214,7 @@ impl Report {
 /// Writes `result.json`: the agent's figures, the counts of its cases, and what only the host
 /// knows. Returns it.
 fn write_result(
+    base: &Base,
     plan: &Plan,
     folder: &Path,
     counts: Counts,
@@ -204,12 +229,11 @@ fn write_result(
     result.insert("hosts".into(), plan.scenario.hosts.into());
     result.insert("xen".into(), plan.xen.packages().xen.into());
     result.insert("store".into(), plan.store.program().into());
+    result.insert("qemu".into(), base.emulator().version().into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
-    result.insert(
-        "wall_s".into(),
-        ((wall.as_secs_f64() * 10.0).round() / 10.0).into(),
-    );
+    result.insert("wall_s".into(), tenths(wall).into());
+    result.insert("qemu_cpu_s".into(), tenths(report.processor_time).into());
     for (number, (name, bytes)) in image_bytes(plan)?.into_iter().enumerate() {
         if number == 0 {
             // The first image of a scenario is the one that its figures are about.
@@ -224,6 +248,11 @@ fn write_result(
     file.write_all(b"\n")?;
     fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(result)
+}
+
+/// Returns `time` in seconds, rounded to tenths.
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 /// Logs the figures of a result; tables are only in `result.json`.
