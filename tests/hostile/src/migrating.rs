@@ -1,4 +1,4 @@
-//! Attacks on the messages and datagrams of a migration: MIGRATING, ASK and HOME, the frozen state,
+//! Attacks on the messages and datagrams of a migration: MIGRATING, ASK and GRANTED, the frozen state,
 //! RESUME. The first step of [`resume`] is no attack: it follows docs/protocol.md.
 
 use alloc::format;
@@ -11,7 +11,7 @@ use netstack::TcpStream;
 
 use crate::link::{CLOSED, FROZEN, Link, PATIENCE};
 use crate::talk::{Talk, ends, pattern, receive, send};
-use crate::wire::{self, Ends, HOME, MIGRATING, RESUME, RESUMED, message, u16_at};
+use crate::wire::{self, Ends, GRANTED, MIGRATING, RESUME, RESUMED, message, u16_at};
 use crate::{Outcome, Scene};
 
 /// Number of ring numbers per link.
@@ -22,7 +22,7 @@ pub(crate) async fn asks(scene: &Scene) -> Outcome {
     for bytes in [
         wire::ask(NUMBERS, 2),
         wire::ask(0, 200),
-        wire::home(0, 2, &[1; 5]),
+        wire::granted(0, 2, &[1; 5]),
     ] {
         let mut link = scene.link().await?;
         let offended = link.offend(&bytes).await;
@@ -30,7 +30,7 @@ pub(crate) async fn asks(scene: &Scene) -> Outcome {
     }
     let mut link = scene.link().await?;
     link.post(&wire::ask(7, 2)).await?;
-    link.expect(HOME).await?;
+    link.expect(GRANTED).await?;
     link.offend(&wire::ask(7, 2)).await?;
     drop(link);
 
@@ -40,11 +40,11 @@ pub(crate) async fn asks(scene: &Scene) -> Outcome {
         // Every other one is larger than the victim's largest.
         let log2 = if number % 2 == 0 { 2 } else { 8 };
         link.post(&wire::ask(number, log2)).await?;
-        let home = link.expect(HOME).await?;
-        if u16_at(&home, 0) != Some(number) {
-            return Err(format!("ASK for {number} was answered by {home:?}"));
+        let answer = link.expect(GRANTED).await?;
+        if u16_at(&answer, 0) != Some(number) {
+            return Err(format!("ASK for {number} was answered by {answer:?}"));
         }
-        *(if home.len() > 4 {
+        *(if answer.len() > 4 {
             &mut granted
         } else {
             &mut refused

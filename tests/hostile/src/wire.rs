@@ -22,7 +22,7 @@ pub(crate) const CONFIRM: u8 = 4;
 pub(crate) const DONE: u8 = 6;
 pub(crate) const LEAVE: u8 = 10;
 pub(crate) const ASK: u8 = 11;
-pub(crate) const HOME: u8 = 12;
+pub(crate) const GRANTED: u8 = 12;
 pub(crate) const MIGRATING: u8 = 13;
 
 /// A received datagram.
@@ -90,7 +90,7 @@ pub(crate) fn message(kind: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Encodes the common beginning of RING, ASK and HOME, with grant references.
+/// Encodes the common beginning of RING, ASK and GRANTED, with grant references.
 fn described(kind: u8, number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
     let mut payload = Vec::new();
     payload.extend_from_slice(&number.to_le_bytes());
@@ -110,8 +110,8 @@ pub(crate) fn ask(number: u16, log2: u8) -> Vec<u8> {
     described(ASK, number, log2, &[])
 }
 
-pub(crate) fn home(number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
-    described(HOME, number, log2, references)
+pub(crate) fn granted(number: u16, log2: u8, references: &[u32]) -> Vec<u8> {
+    described(GRANTED, number, log2, references)
 }
 
 /// The ends of a connection as the sender of a message sees them.
