@@ -45,6 +45,7 @@ impl<P: Platform> Shared<P> {
                 )
             };
             let mut socket = Socket::new(buffer(), buffer());
+            // smoltcp refuses port 0, and a socket that is bound.
             socket.bind(port).map_err(|_| BindError::InvalidPort)?;
             Ok(UdpSocket {
                 shared: self.clone(),

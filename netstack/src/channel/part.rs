@@ -43,18 +43,16 @@ impl<P: Platform> Lifecycle for Part<P> {
     }
 
     fn early_notice(&self) {
-        if self.mode == Mode::Original {
-            self.leave();
-        } else {
-            self.with(|channel| channel.vmc.early_notice());
+        match self.mode {
+            Mode::Original => self.leave(),
+            Mode::Advance => self.with(|channel| channel.vmc.early_notice()),
         }
     }
 
     fn notice_withdrawn(&self) {
-        if self.mode == Mode::Original {
-            self.renew();
-        } else {
-            self.with(|channel| channel.vmc.withdraw_notice());
+        match self.mode {
+            Mode::Original => self.renew(),
+            Mode::Advance => self.with(|channel| channel.vmc.withdraw_notice()),
         }
     }
 

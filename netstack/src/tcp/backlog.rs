@@ -60,8 +60,8 @@ impl Backlog {
         self.pending.remove(ready?)
     }
 
-    /// Moves a spare that a request has taken to the connections. Whether another spare is missing,
-    /// and whether there is room for one.
+    /// Moves a spare that a request has taken to the connections. Returns whether another spare is
+    /// missing, and whether there is room for one.
     pub(super) fn needs_spare(&mut self, sockets: &SocketSet<'static>) -> Need {
         if let Some(spare) = self
             .spare
@@ -78,7 +78,8 @@ impl Backlog {
         }
     }
 
-    /// Takes a spare socket, or notes that there is no room for one; whether that is news.
+    /// Takes a spare socket, or notes that there is no room for one. Returns whether the lack of
+    /// room is new.
     pub(super) fn set_spare(&mut self, spare: Option<Rc<Record>>) -> bool {
         let was_starved = self.is_starved;
         self.is_starved = spare.is_none();
@@ -106,7 +107,7 @@ impl Backlog {
         failed
     }
 
-    /// All sockets of a backlog that ends.
+    /// Ends the backlog; returns all its sockets.
     pub(super) fn into_records(self) -> impl Iterator<Item = Rc<Record>> {
         self.pending.into_iter().chain(self.spare)
     }

@@ -29,7 +29,8 @@ impl<P: Platform> Shared<P> {
         let record = self.with(|stack| stack.start_connect(peer, options, timeout))?;
         let attempt = Attempt {
             shared: self,
-            record: Some(record),
+            record,
+            is_over: false,
         };
         attempt.finish().await
     }
@@ -85,17 +86,15 @@ impl<P: Platform> Stack<P> {
 /// A handshake under way. Dropping it gives up.
 struct Attempt<'a, P: Platform> {
     shared: &'a Shared<P>,
-    record: Option<Rc<Record>>,
+    record: Rc<Record>,
+    is_over: bool,
 }
 
 impl<P: Platform> Attempt<'_, P> {
     async fn finish(mut self) -> Result<TcpStream<P>, ConnectError> {
         poll_fn(|cx| {
-            let Some(record) = &self.record else {
-                return Poll::Ready(());
-            };
             self.shared.with(|stack| {
-                let socket = stack.sockets.get_mut::<Socket<'_>>(record.handle);
+                let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
                 match socket.state() {
                     State::SynSent | State::SynReceived => {
                         socket.register_send_waker(cx.waker());
@@ -106,15 +105,13 @@ impl<P: Platform> Attempt<'_, P> {
             })
         })
         .await;
-        let Some(record) = self.record.take() else {
-            return Err(ConnectError::TimedOut);
-        };
-        match Connection::new(self.shared, record.clone()) {
+        self.is_over = true;
+        match Connection::new(self.shared, self.record.clone()) {
             Some(connection) => {
                 self.shared.with(|stack| stack.tcp.counters.connected += 1);
                 Ok(TcpStream::new(connection))
             }
-            None => Err(match record.error() {
+            None => Err(match self.record.error() {
                 StreamError::TimedOut => ConnectError::TimedOut,
                 StreamError::AddressLost => ConnectError::Unreachable,
                 StreamError::Reset | StreamError::Aborted | StreamError::WriteClosed => {
@@ -127,9 +124,9 @@ impl<P: Platform> Attempt<'_, P> {
 
 impl<P: Platform> Drop for Attempt<'_, P> {
     fn drop(&mut self) {
-        if let Some(record) = self.record.take() {
+        if !self.is_over {
             self.shared.with(|stack| {
-                stack.release(&record);
+                stack.release(&self.record);
                 stack.kick();
             });
         }

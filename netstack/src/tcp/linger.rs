@@ -33,11 +33,11 @@ struct Lingering {
 
 #[derive(Clone, Copy)]
 enum Stage {
-    /// Let go of since the last poll: the clock starts there.
+    /// Let go of since the last poll, at which its clock starts.
     New,
-    /// Finishing, until then at most.
+    /// Finishes by itself; reset at this time at the latest.
     Closing(Instant),
-    /// Reset; forgotten then at the latest.
+    /// Has been reset; forgotten at this time at the latest.
     Resetting(Instant),
 }
 
@@ -51,7 +51,7 @@ impl Lingering {
 }
 
 impl Linger {
-    /// Has room for `limit` connections, at least one.
+    /// Makes an empty queue for `limit` connections, but at least one.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             queue: VecDeque::new(),

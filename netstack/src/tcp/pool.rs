@@ -20,7 +20,7 @@ pub(super) struct Pool {
     records: Vec<Rc<Record>>,
     /// Bytes in the buffers of `records`.
     bytes: usize,
-    /// Connections whose sockets are gone and of which the channel has not been told.
+    /// Connections whose sockets are gone, until the channel is told.
     gone: Vec<ConnKey>,
 }
 
@@ -43,12 +43,15 @@ impl Pool {
 
     /// Takes a socket out, whatever its state.
     pub(super) fn remove(&mut self, sockets: &mut SocketSet<'static>, record: &Rc<Record>) {
-        if let Some(index) = self.records.iter().position(|r| Rc::ptr_eq(r, record)) {
-            self.records.swap_remove(index);
-            self.bytes -= record.options.buffers.total();
-            self.gone.extend(record.channel.take());
-            sockets.remove(record.handle);
-        }
+        let Some(index) = self.records.iter().position(|r| Rc::ptr_eq(r, record)) else {
+            debug_assert!(false, "a socket is removed twice");
+            log::error!("net: a socket was removed twice");
+            return;
+        };
+        self.records.swap_remove(index);
+        self.bytes -= record.options.buffers.total();
+        self.gone.extend(record.channel.take());
+        sockets.remove(record.handle);
     }
 
     pub(super) fn records(&self) -> &[Rc<Record>] {

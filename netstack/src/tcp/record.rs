@@ -113,7 +113,7 @@ impl Record {
     ) {
         let state = socket.state();
         let old = self.state.replace(state);
-        // TIME-WAIT ends by a timer too, which is no failure.
+        // The end of TIME-WAIT by its timer is not a failure.
         if state == State::Closed && !matches!(old, State::Closed | State::TimeWait) {
             let lost = self.local.get().is_some_and(|local| !has_address(local));
             self.fail(if lost {

@@ -72,6 +72,12 @@ impl Guest {
 
     /// Migrates the guest to `host` after `pre_copy`.
     async fn migrate(&self, host: &SharedHost, pre_copy: Duration) {
+        self.move_to(host, pre_copy).await;
+        self.shared.with(|stack| stack.network_is_back());
+    }
+
+    /// The same, up to the moment at which the guest knows its domid.
+    async fn move_to(&self, host: &SharedHost, pre_copy: Duration) {
         self.part.early_notice();
         self.clock.sleep(pre_copy).await;
         self.settle().await;
@@ -84,7 +90,6 @@ impl Guest {
         });
         self.part.resume(Outcome::NewDomain);
         self.part.identified();
-        self.shared.with(|stack| stack.network_is_back());
     }
 }
 
@@ -128,6 +133,31 @@ fn a_migration_in_mid_stream_loses_nothing() {
             }
         }
     }
+}
+
+/// What the channel asked while the network was away is asked again at once: no timer, of up to a
+/// second by then, is waited for.
+#[test]
+fn the_channel_asks_again_once_the_network_is_back() {
+    let mut world = neighbours(42, "vmc=advance");
+    let (mut client, mut served) = connected(&mut world, 7, TcpOptions::default());
+    let guest = Guest::of(&world, 0);
+    let there = sim::xen::Host::new(20);
+    let away = Duration::from_millis(3300);
+    let now = Duration::from_micros(world.clock.now().total_micros() as u64);
+    world.dark.push(now..now + away);
+    world.run(guest.move_to(&there, Duration::from_millis(10)));
+    world.pass(away);
+    guest.shared.with(|stack| stack.network_is_back());
+    let began = world.clock.now();
+    world.run(async {
+        client.write_all(b"here").await.unwrap();
+        let mut buf = [0; 4];
+        served.read_exact(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"here");
+    });
+    let took = world.clock.now() - began;
+    assert!(took.millis() < 20, "{took}");
 }
 
 #[test]
@@ -175,6 +205,25 @@ fn the_original_protocol_leaves_at_the_notice() {
         assert_eq!(&buf, b"back");
     });
     assert_eq!(statistics(&guests[0].shared).upgrades, 2);
+}
+
+/// A suspend without a notice: with `vmc=original` the links are left before it, with
+/// `vmc=advance` they end with it.
+#[test]
+fn a_suspend_without_a_notice_ends_the_links() {
+    for (mode, left, frozen) in [("vmc=original", 1, 0), ("vmc=advance", 0, 1)] {
+        let mut world = neighbours(40, mode);
+        let (client, served) = connected(&mut world, 7, TcpOptions::default());
+        let guests = [0, 1].map(|index| Guest::of(&world, index));
+        world.run(guests[0].settle());
+        guests[0].part.quiesce();
+        world.pass(Duration::from_millis(50));
+        let counted = statistics(&guests[0].shared);
+        assert_eq!(counted.ended(Cause::Left), left, "{mode}");
+        assert_eq!(counted.ended(Cause::Suspended), frozen, "{mode}");
+        assert_eq!(guests[0].holdings().maps, 0, "{mode}");
+        drop((client, served));
+    }
 }
 
 /// With `vmc=advance` the link stays, but no ring in use is the migrating guest's.
