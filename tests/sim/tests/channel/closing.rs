@@ -94,3 +94,23 @@ fn a_name_that_was_forgotten_means_nothing() {
     victim.forget(old);
     assert_eq!(pair.pump(0, 0, 9).len(), 9);
 }
+
+#[test]
+fn a_connection_that_is_forgotten_is_reset_at_the_other_end() {
+    for gone in [0, 1] {
+        let mut pair = Pair::linked();
+        pair.pump(0, 0, 10);
+        assert_eq!(pair.write(0, b"unread"), Ok(6));
+        let conn = pair.conn(gone);
+        pair.guests[gone].vmc.forget(conn);
+        pair.run();
+        let left = pair.conn(1 - gone);
+        let failed = pair.take_outputs(1 - gone).contains(&Output::Failed(left));
+        assert!(failed || pair.read(1 - gone, 1) == Err(StreamEnd::Reset));
+        pair.run();
+        pair.reconnect();
+        assert!(pair.pump(0, 0, 100) == Pair::pattern(0, 100));
+        let link = pair.guests[0].vmc.link_statistics().next().expect("a link");
+        assert_eq!(link.counters.rings_granted, 1, "used again");
+    }
+}

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use shared_memory::Memory;
-use sim::xen::{Dom, Tamper};
-use vmc::{Cause, LeaveReason, Output, PeerState, Platform, Vmc};
+use sim::endpoint::Socket;
+use sim::xen::{Dom, Holdings, PAGE, Tamper};
+use vmc::{Cause, FourTuple, LeaveReason, Output, PeerState, Platform, Received, Vmc};
 
 use super::pair::{Pair, config};
 use super::victim::Victim;
@@ -58,7 +59,7 @@ fn messages_that_do_not_fit_the_state_end_the_link() {
         );
         victim.peer.vanish();
         victim.pass(SECOND);
-        assert_eq!(victim.vmc.platform().holdings(), Default::default());
+        assert_eq!(victim.vmc.platform().holdings(), Holdings::default());
     }
 }
 
@@ -103,9 +104,7 @@ fn a_peer_that_takes_no_messages_is_given_up() {
                 .peer
                 .message(RING, &[0, 0, 0, 0, 99, 0, 0, 0, 99, 0, 0, 0]);
         }
-        victim
-            .peer
-            .switch(0, [(Victim::PEER, 1), (Victim::OWN, 2)], 0);
+        victim.peer.switch(0, [Victim::REMOTE, Victim::LOCAL], 0);
         victim.turn();
     }
     assert_eq!(down(&victim.outputs), None, "it may still take them");
@@ -149,6 +148,118 @@ fn a_peer_that_never_unmaps_costs_its_pages_and_they_count() {
     pair.pass(3 * SECOND);
     let stats = pair.guests[0].vmc.statistics();
     assert_eq!((stats.granted_pages, stats.quarantined_pages), (0, 5));
+}
+
+#[test]
+fn a_peer_that_never_unmaps_cannot_drain_the_guest() {
+    let mut pair = Pair::linked();
+    let liar = pair.guests[1].vmc.platform().domid();
+    let mut host = pair.host.borrow_mut();
+    host.make_hostile(liar, &Tamper::new(0), true);
+    drop(host);
+    // 256 pages are granted at most, and each round leaves 5 in quarantine.
+    for _ in 0..60 {
+        pair.pump(0, 0, 10);
+        pair.guests[0].vmc.leave(LeaveReason::Migrating);
+        pair.pass(3 * SECOND);
+        pair.guests[0].vmc.renew();
+        pair.run();
+        pair.reconnect();
+    }
+    let quarantined = pair.guests[0].vmc.statistics().quarantined_pages;
+    assert!((200..=256).contains(&quarantined), "{quarantined}");
+}
+
+#[test]
+fn a_ring_is_read_up_to_the_next_ones_base_only() {
+    let mut victim = Victim::linked();
+    let (conn, tcp) = victim.connect();
+    let now = victim.clock.get();
+    let domid = victim.vmc.platform().domid();
+    for (number, base) in [(0, 0), (1, 50)] {
+        let references = victim.peer.ring(domid, 2);
+        let mut payload = vec![number, 0, 0, 0];
+        payload.extend(references.iter().flat_map(|number| number.to_le_bytes()));
+        victim.peer.message(RING, &payload);
+        // Both rings say that they go on far behind the other's base.
+        let ring = &victim.peer.rings[usize::from(number)];
+        for offset in [0x80, 0x90] {
+            ring.store(offset, base);
+        }
+        ring.write(PAGE, &[number + 1; 100]);
+        ring.store(0, base + 100);
+        let ends = [Victim::REMOTE, Victim::LOCAL];
+        victim.peer.switch(number.into(), ends, base);
+    }
+    victim.turn();
+    let mut got = Vec::new();
+    let mut into = [0; 80];
+    while let Ok(Received::Bytes(count)) =
+        victim
+            .vmc
+            .read(conn, &mut Socket::new(&tcp, 0, now), &mut into)
+    {
+        got.extend_from_slice(&into[..count]);
+    }
+    assert_eq!(got[..50], [1; 50]);
+    assert_eq!(got[50..], [2; 100]);
+}
+
+#[test]
+fn a_welcome_for_another_hello_is_dropped() {
+    let mut victim = Victim::alone();
+    victim.vmc.greet(Victim::PEER);
+    victim.turn();
+    let hello = victim.outputs.iter().find_map(|output| match output {
+        Output::Datagram { bytes, .. } => Some(bytes.clone()),
+        _ => None,
+    });
+    let mut hello = hello.expect("a HELLO");
+    // A domain that has not seen the HELLO does not know the nonce.
+    hello[24] ^= 1;
+    let welcome = victim.peer.welcome(&hello).expect("pages to grant");
+    victim.vmc.datagram(Victim::PEER, &welcome);
+    victim.turn();
+    assert_eq!(victim.vmc.peer(Victim::PEER), PeerState::Asking);
+    assert_eq!(victim.vmc.platform().holdings(), Holdings::default());
+}
+
+#[test]
+fn a_resume_for_a_link_that_is_up_ends_nothing() {
+    let mut victim = Victim::linked();
+    let resume = victim.peer.resume(&[]);
+    victim.vmc.datagram(Victim::PEER, &resume);
+    victim.turn();
+    assert_eq!(victim.vmc.peer(Victim::PEER), PeerState::Linked);
+    assert_eq!(victim.vmc.statistics().datagrams_dropped, 1);
+}
+
+#[test]
+fn a_resume_tells_nothing_of_other_peers() {
+    let mut victim = Victim::linked();
+    victim.connect();
+    victim.peer.freeze();
+    let (other, port) = (IpAddr::from([10, 0, 0, 3]), Victim::REMOTE.1);
+    let tuple = FourTuple {
+        local: Victim::LOCAL.into(),
+        remote: (other, port).into(),
+    };
+    victim.vmc.track(tuple, 0, 0).expect("room");
+    victim.outputs.clear();
+    let resume = victim.peer.resume(&[([(other, port), Victim::LOCAL], 0)]);
+    victim.vmc.datagram(Victim::PEER, &resume);
+    victim.turn();
+    assert_eq!(victim.vmc.statistics().ended(Cause::WrongAddress), 1);
+    let answers: Vec<_> = victim
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Datagram { bytes, .. } => Some(bytes.len()),
+            _ => None,
+        })
+        .collect();
+    assert!(answers.iter().all(|len| *len == 40), "{answers:?}");
+    assert!(!answers.is_empty(), "it is answered");
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! The channel through a migration: rings in pages of the peer, a suspend that
 //! waits for nobody, and what both sides settle afterwards.
 
-use std::net::SocketAddr;
-
 use sim::endpoint::Socket;
 use sim::xen::Host;
-use vmc::{Cause, FourTuple, LeaveReason, MemberEvent, Output, Phase, Received, Tcp};
+use vmc::{Cause, LeaveReason, MemberEvent, Output, Phase, Received, Tcp};
 
-use super::pair::{Pair, established};
+use super::pair::Pair;
 use super::victim::Victim;
 
 const SECOND: u64 = 1_000_000_000;
@@ -277,22 +275,57 @@ fn a_ring_that_is_sealed_gives_its_quota_back() {
     assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 9);
 }
 
+#[test]
+fn a_ring_that_is_retired_gives_its_quota_back() {
+    let mut pair = Pair::linked();
+    pair.guests[0].vmc.forewarn();
+    pair.run();
+    let mut sent = 0;
+    // Each round maps 5 pages of the peer's, which retires the ring when the
+    // connection has had no traffic for a while. 128 are mapped at most.
+    for round in 0..40 {
+        for _ in 0..100 {
+            assert!(pair.pump(1, sent, 10) == Pair::pattern(sent, 10));
+            sent += 10;
+        }
+        assert_eq!(own_pages(&pair, 0), (0, 5), "round {round}");
+        pair.pass(SECOND / 2);
+        assert_eq!(own_pages(&pair, 0), (0, 0), "round {round}");
+    }
+    assert_eq!(pair.guests[0].vmc.statistics().refusals.unmapped, 0);
+    assert_eq!(pair.guests[0].vmc.statistics().mapped_pages, 9);
+}
+
+#[test]
+fn a_new_link_settles_what_an_old_one_left_open() {
+    // Only the guest that stays has bytes to settle.
+    let mut pair = Pair::linked();
+    pair.pump(1, 0, 3000);
+    let more = Pair::pattern(3000, 100);
+    assert_eq!(pair.write(1, &more), Ok(100));
+    pair.guests[0].vmc.freeze();
+    pair.turn(1);
+    pair.guests[0].vmc.renew();
+    // The guest that was suspended asks for a minute, and nobody hears it.
+    pair.deaf = true;
+    pair.pass(62 * SECOND);
+    assert_eq!(pair.guests[1].vmc.unconsumed(pair.conn(1)), 100);
+    pair.deaf = false;
+    let to = pair.guests[1].address;
+    pair.guests[0].vmc.greet(to);
+    pair.pass(SECOND);
+    assert!(settle(&mut pair)[0] == more);
+}
+
 /// A peer may be suspended between the CONFIRMs of two rings, because its
 /// messages found no room. The bytes of the first are residue by then, those of
 /// the second are kept until RESUME names an offset.
 #[test]
 fn residue_of_an_earlier_ring_comes_before_that_of_a_later_one() {
-    const OWN: (std::net::IpAddr, u16) = (Victim::OWN, 100);
-    const PEER: (std::net::IpAddr, u16) = (Victim::PEER, 200);
     const CONSUMED: usize = 1000;
     let mut victim = Victim::linked();
-    let tuple = FourTuple {
-        local: SocketAddr::from(OWN),
-        remote: SocketAddr::from(PEER),
-    };
-    let conn = victim.vmc.track(tuple, 0, 0).expect("room");
+    let (conn, tcp) = victim.connect();
     let now = victim.clock.get();
-    let tcp = established(now);
     let bytes = Pair::pattern(0, 1 << 18);
     let mut sent = 0;
     while sent < 20_000 {
@@ -309,8 +342,10 @@ fn residue_of_an_earlier_ring_comes_before_that_of_a_later_one() {
     victim.peer.freeze();
     victim.pass(SECOND / 2);
     assert!(victim.vmc.is_alone());
-    let resume = victim.peer.resume(&[([PEER, OWN], CONSUMED as u64)]);
-    victim.vmc.datagram(PEER.0, &resume);
+    let resume = victim
+        .peer
+        .resume(&[([Victim::REMOTE, Victim::LOCAL], CONSUMED as u64)]);
+    victim.vmc.datagram(Victim::PEER, &resume);
     let mut got = Vec::new();
     for _ in 0..sent {
         victim.turn();

@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use sim::puppet::{Peer, WELCOME};
+use sim::tcp::Shared;
 use sim::xen::{Clock, Dom, Host};
-use vmc::{Output, PeerState, Vmc};
+use vmc::{ConnId, FourTuple, Output, PeerState, Vmc};
 
-use super::pair::config;
+use super::pair::{config, established};
 
 /// A guest with a link to a peer that follows the protocol only so far.
 pub(super) struct Victim {
@@ -17,20 +18,29 @@ pub(super) struct Victim {
 }
 
 impl Victim {
-    pub(super) const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    /// Its end of the connection.
+    pub(super) const LOCAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 100);
+    /// The peer's end.
+    pub(super) const REMOTE: (IpAddr, u16) = (Self::PEER, 200);
 
-    pub(super) fn linked() -> Self {
+    /// Returns one that has never heard of its peer.
+    pub(super) fn alone() -> Self {
         let (host, clock) = (Host::new(1), Clock::default());
         clock.set(1);
         let vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
         let peer = Peer::new(Dom::boot(&host, &clock, 2), [2; 16]);
-        let mut victim = Self {
+        Self {
             vmc,
             peer,
             clock,
             outputs: Vec::new(),
-        };
+        }
+    }
+
+    /// Returns one with a link, which it owns.
+    pub(super) fn linked() -> Self {
+        let mut victim = Self::alone();
         let hello = victim.peer.hello();
         victim.vmc.datagram(Self::PEER, &hello);
         victim.turn();
@@ -43,6 +53,16 @@ impl Victim {
         victim.turn();
         assert_eq!(victim.vmc.peer(Self::PEER), PeerState::Linked);
         victim
+    }
+
+    /// Opens a connection with the peer; the victim is its client.
+    pub(super) fn connect(&mut self) -> (ConnId, Shared) {
+        let tuple = FourTuple {
+            local: Self::LOCAL.into(),
+            remote: Self::REMOTE.into(),
+        };
+        let conn = self.vmc.track(tuple, 0, 0).expect("room");
+        (conn, established(self.clock.get()))
     }
 
     pub(super) fn turn(&mut self) {
