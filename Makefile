@@ -1,14 +1,16 @@
-# Causeway. `make help` lists what there is; README.md says what it prints.
+# Causeway. `make help` lists the targets; README.md shows what they print.
 .DEFAULT_GOAL := help
-.PHONY: help run test check image gates bench bench-native idle lifecycle hosts channel advance hostile shell sim fuzz clean
+.PHONY: help run test soak check image gates bench bench-native idle lifecycle hosts channel advance hostile shell sim fuzz clean
 
 IMAGES := relay echo bench mclient hostile selftest
 BUILT  := target/x86_64-unknown-linux-gnu/image
 FUZZ_SECONDS ?= 60
 SEEDS ?= 100000
+FROM ?= 0
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "Variables: FUZZ_SECONDS for fuzz, SEEDS and FROM for sim. 'cargo lab --help' runs single scenarios."
 
 run: ## the main job: boot Xen, relay real mail, migrate the relay live meanwhile
 	cargo lab run
@@ -16,29 +18,33 @@ run: ## the main job: boot Xen, relay real mail, migrate the relay live meanwhil
 test: ## all tests, on the host and on real Xen; ends in "N passed, N failed"
 	cargo lab suite
 
+soak: ## the same kinds of tests, repeated for some hours; ends in "N passed, N failed"
+	cargo lab suite --soak
+
 check: ## formatting, lints, documentation, image gates
+	cargo lab tools
 	cargo fmt --all --check
 	cargo clippy --workspace $(IMAGES:%=--exclude %) --all-targets -- -D warnings
 	cargo --config linker/image.toml clippy --profile image $(IMAGES:%=-p %) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace $(IMAGES:%=--exclude %) --no-deps --document-private-items
-	$(MAKE) gates
+	$(MAKE) --no-print-directory gates
 
-image: ## the guest images, in target/image/
+image: ## build the guest images, in target/image/
 	cargo --config linker/image.toml build --profile image $(IMAGES:%=-p %)
 	mkdir -p target/image
-	for name in $(IMAGES); do strip -o target/image/$$name $(BUILT)/$$name; done
+	for name in $(IMAGES); do strip -o target/image/$$name $(BUILT)/$$name || exit 1; done
 
-gates: image ## are the images freestanding?
+gates: image ## check that the images are freestanding, and show their sizes
 	linker/gates.sh $(IMAGES:%=$(BUILT)/%)
 	wc -c $(IMAGES:%=target/image/%)
 
-bench: bench-native ## figures: the ring on this machine, then guests in virtual time, beside a Linux domU's
+bench: bench-native ## figures of guests in virtual time, beside a Linux domU's, after bench-native
 	cargo lab bench --virtual-time
 
-bench-native: ## of it the channel's ring on this machine, beside loopback TCP, in wall-clock time
+bench-native: ## figures of the channel's ring on this machine, beside loopback TCP, in wall-clock time
 	cargo run --release --package ringbench
 
-idle: ## processor time of idle guests over a minute
+idle: ## processor time that idle guests use in a minute
 	cargo lab idle --virtual-time
 
 lifecycle: ## save, restore and migrate under traffic, in virtual time, beside a Linux domU
@@ -50,20 +56,21 @@ hosts: ## live migration between two hosts, each a QEMU of its own
 channel: ## shared memory, netfront and Linux side by side, in virtual time
 	cargo lab channel --virtual-time
 
-advance: ## migrations under a saturating stream, per mode of the channel, in virtual time
+advance: ## migrations under a saturating stream, in each mode of the channel, in virtual time
 	cargo lab advance --virtual-time
 
-hostile: ## a guest attacks another by the channel's protocol, on real Xen
+hostile: ## one guest attacks another through the channel's protocol, on real Xen
 	cargo lab hostile
 
 shell: image ## an interactive dom0 with the images in /lab/images
 	cargo lab shell $(IMAGES:%=target/image/%)
 
-sim: ## the channel in the simulator, SEEDS=100000 seeds from FROM=0 on
-	cargo run --release -p sim -- --seeds $(SEEDS) --from $(or $(FROM),0)
+sim: ## SEEDS=100000 seeds of the channel's simulator, from FROM=0 on
+	cargo run --release -p sim -- --seeds $(SEEDS) --from $(FROM)
 
-# Finds go to target/fuzz; the corpus in the repository only seeds.
-fuzz: ## fuzz SMTP and the channel (nightly, cargo-fuzz), FUZZ_SECONDS=60 a target
+# Findings go to target/fuzz; the corpus in the repository is only the start.
+fuzz: ## fuzz SMTP and the channel for FUZZ_SECONDS=60 a target (needs nightly and cargo-fuzz)
+	@cargo +nightly fuzz --version >/dev/null || { echo "fuzzing needs: rustup toolchain install nightly && cargo install cargo-fuzz" >&2; exit 1; }
 	for target in $$(cargo +nightly fuzz list --fuzz-dir tests/fuzz); do \
 		mkdir -p target/fuzz/$$target; \
 		cargo +nightly fuzz run $$target --fuzz-dir tests/fuzz \

@@ -1,4 +1,4 @@
-//! cpio archives (newc) as the kernel unpacks them: a root made of a folder and single files.
+//! cpio archives (newc) for the kernel to unpack: a root made of a folder and single files.
 //!
 //! Archives can be concatenated: the kernel skips the zeros between them, and a later file
 //! replaces an earlier one of the same name.
@@ -17,10 +17,11 @@ const REGULAR: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
-/// The kernel wants archives to begin at multiples of 4 bytes; this is what GNU cpio pads to.
+/// What archives are padded to, as by GNU cpio. The kernel needs them to begin at multiples of 4
+/// bytes.
 const BLOCK_BYTES: u64 = 512;
 
-/// Writes one archive.
+/// An archive that is being written.
 pub(crate) struct Archive<W: Write> {
     out: Counted<W>,
     folders: BTreeSet<PathBuf>,
@@ -45,7 +46,7 @@ impl<W: Write> Write for Counted<W> {
 }
 
 impl<W: Write> Archive<W> {
-    /// An archive that is written to `out` as files are added.
+    /// Begins an archive, which is written to `out` as files are added.
     pub(crate) fn new(out: W) -> Archive<W> {
         Archive {
             out: Counted {
@@ -57,7 +58,7 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// Adds the folder at `path` with those above it; a second time changes nothing.
+    /// Adds the folder at `path` and those above it, unless they have been added already.
     pub(crate) fn folder(&mut self, path: &Path) -> Result<()> {
         let mut above: Vec<_> = path
             .ancestors()
@@ -106,7 +107,8 @@ impl<W: Write> Archive<W> {
         self.file(path, mode, &content)
     }
 
-    /// Adds everything below `root` for which `keep` (given the path below the root) holds.
+    /// Adds everything below `root` for which `keep` returns true. It is given paths as in the
+    /// archive.
     pub(crate) fn tree(&mut self, root: &Path, keep: &dyn Fn(&Path) -> bool) -> Result<()> {
         self.below(root, Path::new("/"), keep)
     }
@@ -131,14 +133,14 @@ impl<W: Write> Archive<W> {
             } else if metadata.is_symlink() {
                 self.link(&path, &fs::read_link(&source)?)?;
             } else if metadata.is_file() {
-                // Hard links become copies: the kernel would need both in one group.
+                // Hard links become copies: the kernel would need them next to each other.
                 self.file(&path, metadata.mode(), &fs::read(&source)?)?;
             }
         }
         Ok(())
     }
 
-    /// Ends the archive, padded so that another may follow, and returns its output.
+    /// Ends the archive, pads it so that another can follow, and returns its output.
     pub(crate) fn finish(mut self) -> Result<W> {
         self.out = trailer(self.out).context("cannot end the archive")?;
         let rest = self.out.bytes.next_multiple_of(BLOCK_BYTES) - self.out.bytes;
@@ -183,7 +185,7 @@ mod tests {
 
     use super::Archive;
 
-    /// The entries of an archive as name -> (mode, content).
+    /// Returns the entries of an archive as name -> (mode, content).
     fn entries(mut bytes: &[u8]) -> BTreeMap<String, (u32, Vec<u8>)> {
         let mut found = BTreeMap::new();
         loop {

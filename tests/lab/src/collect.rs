@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use labkit::protocol::{Line, MAX_LINE_BYTES, Outcome};
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::counts::Counts;
 use crate::log::say;
+use crate::slowest::Took;
 
 /// The report of one run so far.
 pub(crate) struct Collector {
@@ -21,6 +23,10 @@ pub(crate) struct Collector {
     pub(crate) counts: Counts,
     /// The names of failed cases.
     pub(crate) failed: Vec<String>,
+    /// How long each case took, on the host's clock.
+    pub(crate) took: Vec<Took>,
+    /// When the last case ended, or the agent began.
+    since: Instant,
     /// The result's keys, if a result came.
     pub(crate) result: Option<Map<String, Value>>,
     /// Whether the agent has reported anything.
@@ -38,6 +44,8 @@ impl Collector {
             files: BTreeSet::new(),
             counts: Counts::default(),
             failed: Vec::new(),
+            took: Vec::new(),
+            since: Instant::now(),
             result: None,
             started: false,
             done: false,
@@ -72,7 +80,10 @@ impl Collector {
                 return Ok(());
             }
         };
-        self.started = true;
+        if !self.started {
+            self.started = true;
+            self.since = Instant::now();
+        }
         match line {
             Line::Log { text } => say!("{text}"),
             Line::Phase { text } => say!("== {text}"),
@@ -105,6 +116,11 @@ impl Collector {
         };
         let dash = if detail.is_empty() { "" } else { " - " };
         say!("{word} {name}{dash}{detail}");
+        self.took.push(Took {
+            name: name.clone(),
+            time: self.since.elapsed(),
+        });
+        self.since = Instant::now();
         if outcome == Outcome::Failed {
             self.failed.push(name);
         }

@@ -38,7 +38,13 @@ enum Command {
     /// Open a shell in dom0 (images, if given, are in /lab/images).
     Shell(ShellArguments),
     /// Run every test, on the host and in the lab; the last line is the count.
-    Suite,
+    Suite {
+        /// Repeat what the tests do for some hours instead.
+        #[arg(long)]
+        soak: bool,
+    },
+    /// Make sure that the programs that `make check` and the lab need are there.
+    Tools,
     /// Run the scenario of this name (see `list`).
     #[command(external_subcommand)]
     Scenario(Vec<String>),
@@ -87,7 +93,13 @@ pub(crate) fn run() -> Result<bool> {
         }
         Command::Boot(arguments) => closing_line(boot(arguments)?),
         Command::Shell(arguments) => open_shell(arguments),
-        Command::Suite => suite::run(run_scenario),
+        Command::Suite { soak } => {
+            suite::run(if soak { &suite::SOAK } else { &suite::TEST }, run_scenario)
+        }
+        Command::Tools => {
+            tools::ensure_for_check()?;
+            Ok(true)
+        }
         Command::Scenario(words) => {
             let ended = run_scenario(&words).map_err(|error| {
                 // clap's own errors, and its help, print themselves.
@@ -112,15 +124,15 @@ fn run_scenario(words: &[String]) -> Result<Ended> {
     let order = Order::parse(words)?;
     let scenario = order.scenario;
     let scratch = paths::scratch(&paths::cache())?;
-    let mut images: Vec<_> = scenario
-        .images
+    let names: Vec<_> = scenario.images.iter().map(|image| image.name()).collect();
+    let built = images::images(&names)?;
+    let mut images: Vec<_> = built
         .iter()
-        .map(|image| {
-            let name = image.name();
-            let built = images::image(name)?;
+        .zip(&names)
+        .map(|(built, &name)| {
             Ok((
                 name.to_owned(),
-                images::stripped(&built, name, scratch.path())?,
+                images::stripped(built, name, scratch.path())?,
             ))
         })
         .collect::<Result<_>>()?;

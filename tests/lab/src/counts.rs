@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use crate::slowest::Took;
+
 /// How many passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -48,6 +50,8 @@ pub(crate) struct Ended {
     pub(crate) counts: Counts,
     /// The names of failed cases and other faults, each once.
     pub(crate) faults: Vec<String>,
+    /// How long each took.
+    pub(crate) took: Vec<Took>,
 }
 
 impl Ended {
@@ -69,6 +73,7 @@ impl AddAssign for Ended {
     fn add_assign(&mut self, other: Ended) {
         self.counts += other.counts;
         self.faults.extend(other.faults);
+        self.took.extend(other.took);
     }
 }
 

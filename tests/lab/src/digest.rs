@@ -1,12 +1,12 @@
-//! Short names for what something was made from.
+//! Short names for the inputs of a build.
 
 use sha2::{Digest, Sha256};
 
-/// 16 hexadecimal digits that differ where any of `texts` does.
+/// Returns 16 hexadecimal digits that change if any of `texts` does.
 pub(crate) fn short_digest<'a>(texts: impl Iterator<Item = &'a &'a str>) -> String {
     let mut hash = Sha256::new();
     for text in texts {
-        // The length first, or "ab", "c" would be "a", "bc".
+        // The length first: otherwise "ab", "c" and "a", "bc" would be the same.
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);
     }

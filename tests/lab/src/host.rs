@@ -1,4 +1,4 @@
-//! One machine of a run: QEMU, what its agent reports, and the files both leave in the folder.
+//! One machine of a run: QEMU, its agent's report, and the files that both leave in the folder.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,27 +17,27 @@ use crate::process::Owned;
 use crate::qemu::{Console, Link, Machine};
 use crate::run::Plan;
 
-/// From power-on to the agent's first line, for each machine that boots at the same time. One takes
-/// 20 s when there is nothing else to do.
+/// The limit from power-on to the agent's first line, times the number of machines that boot at the
+/// same time. One takes 20 s on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
 
-/// From the agent's last line to the end of QEMU.
+/// The limit from the agent's last line to the end of QEMU.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
 
-/// The two ends of a network; a scenario's first machine is the first of them.
+/// The two ends of a network. A scenario's first machine has the first.
 const ENDS: [Link; 2] = [Link { host: "a", mac: 1 }, Link { host: "b", mac: 2 }];
 
-/// The report of each machine, and where its logs are. Unlike the machine, it outlives a failure.
+/// A machine's report and the places of its logs. Unlike the machine, it outlives a failure.
 pub(crate) struct Record {
-    /// What the agent said.
+    /// What the agent has reported.
     pub(crate) collector: Collector,
     folder: PathBuf,
-    /// What stands in file names and messages of a machine that is not the first.
+    /// What is added to file names of a machine that is not the first, or nothing.
     suffix: String,
 }
 
 impl Record {
-    /// The records of the plan's machines, the first machine's first.
+    /// Returns the records of the plan's machines, in their order.
     pub(crate) fn all(plan: &Plan, folder: &Path) -> Vec<Record> {
         let links = ENDS.iter().take(plan.scenario.hosts).enumerate();
         links
@@ -52,12 +52,12 @@ impl Record {
             .collect()
     }
 
-    /// Everything on the machine's serial port: Xen's and dom0's console.
+    /// Returns the log of the machine's serial port: Xen's and dom0's console.
     pub(crate) fn console(&self) -> PathBuf {
         self.folder.join(format!("console{}.log", self.suffix))
     }
 
-    /// What QEMU itself says.
+    /// Returns the log of QEMU's own messages.
     pub(crate) fn qemu_log(&self) -> PathBuf {
         self.folder.join(format!("qemu{}.log", self.suffix))
     }
@@ -66,7 +66,7 @@ impl Record {
         self.folder.join(format!("report{}.jsonl", self.suffix))
     }
 
-    /// `text` with the machine's name, where there is more than one.
+    /// Returns `text` with the machine's name if it is not the first.
     fn named(&self, text: &str) -> String {
         match self.suffix.strip_prefix('-') {
             Some(host) => format!("host {host}: {text}"),
@@ -75,7 +75,7 @@ impl Record {
     }
 }
 
-/// A machine that runs.
+/// A running machine.
 pub(crate) struct Host<'a> {
     record: &'a mut Record,
     qemu: Owned,
@@ -87,10 +87,10 @@ pub(crate) struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Starts the plan's machines, joined where there are two.
+    /// Starts the plan's machines; two are joined by a network.
     ///
     /// # Errors
-    /// When QEMU or a file cannot be made.
+    /// Returns an error if QEMU cannot be started or a file cannot be made.
     pub(crate) fn start_all<'a>(
         base: &Base,
         plan: &Plan,
@@ -150,14 +150,14 @@ impl Host<'_> {
         })
     }
 
-    /// Takes what the agent has said since the last call; true once the machine has ended as it
-    /// should.
+    /// Reads what the agent has reported since the last call. Returns true once the machine has
+    /// ended as it should.
     ///
     /// # Errors
-    /// When it ended otherwise, or a deadline passed.
+    /// Returns an error if it ended otherwise, or if a deadline has passed.
     pub(crate) fn watch(&mut self, limit: Duration) -> Result<bool> {
         self.step(limit).map_err(|error| {
-            // The message says on which machine; the cause stays one line.
+            // One line, which names the machine.
             anyhow::anyhow!(self.record.named(&format!("{error:#}")))
         })
     }
@@ -166,7 +166,8 @@ impl Host<'_> {
         if self.status.is_some() {
             return Ok(true);
         }
-        // Before the report is read, so that the report of a machine that has ended is complete.
+        // Asked before the report is read, so that the report of a machine that has ended is
+        // complete.
         self.status = self.qemu.0.try_wait().context("cannot wait for QEMU")?;
         let collector = &mut self.record.collector;
         let was_started = collector.started;
@@ -202,21 +203,21 @@ impl Host<'_> {
     }
 }
 
-/// Reads a file that another program is still writing.
+/// Reader of a file that another program is still writing.
 struct Follower {
     file: File,
 }
 
 impl Follower {
     fn new(path: &Path) -> Result<Follower> {
-        // QEMU opens the file without replacing it, so that this handle stays good.
+        // QEMU opens the file without replacing it, so this handle stays valid.
         File::create(path)?;
         Ok(Follower {
             file: File::open(path)?,
         })
     }
 
-    /// What was written since the last call.
+    /// Returns what has been written since the last call.
     fn next(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.file

@@ -1,4 +1,4 @@
-//! Builds what goes into dom0: the agent, and the guests' images.
+//! Builds what goes into dom0: the agent and the guests' images.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -13,20 +13,23 @@ use crate::log::say;
 use crate::process::{self, Stream};
 use crate::{paths, tools};
 
-/// A cold build of all dependencies on a busy machine.
+/// The limit for a build from nothing on a busy machine.
 const BUILD_LIMIT: Duration = Duration::from_secs(1200);
 
 const STRIP_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often a build says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the agent as a static program, so that it runs on dom0's older C library.
+/// Builds the agent as a static program, which does not need the C library of dom0.
 ///
 /// # Errors
-/// When cargo fails.
+/// Returns an error if cargo fails.
 pub(crate) fn agent() -> Result<PathBuf> {
     let mut command = cargo();
-    // A target folder of its own: other flags would have cargo build everything else anew.
+    // A target folder of its own: with other flags cargo would build everything else anew.
     command
         .args(["--package", "agent", "--bin", "agent", "--release"])
         .args(["--target", TARGET, "--config"])
@@ -35,31 +38,32 @@ pub(crate) fn agent() -> Result<PathBuf> {
         ))
         .arg("--target-dir")
         .arg(paths::lab().join("build"));
-    build("agent", &mut command)
+    match build(&["agent"], &mut command)?.as_slice() {
+        [program] => Ok(program.clone()),
+        programs => bail!("{} programs for the agent, not one", programs.len()),
+    }
 }
 
-/// Builds the image of the appliance in `package`.
+/// Builds the images of the appliances in `packages` and returns their files in the same order.
+///
+/// One call of cargo for all: the last step of each image takes one processor only.
 ///
 /// # Errors
-/// When cargo fails.
-pub(crate) fn image(package: &str) -> Result<PathBuf> {
+/// Returns an error if cargo fails.
+pub(crate) fn images(packages: &[&str]) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
-    command.args([
-        "--config",
-        "linker/image.toml",
-        "--package",
-        package,
-        "--profile",
-        "image",
-    ]);
-    build(package, &mut command)
+    command.args(["--config", "linker/image.toml", "--profile", "image"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    build(packages, &mut command)
 }
 
-/// Copies the image at `path` into `folder`, without its symbols: dom0 and Xen have no use for
-/// them. A file that is not ELF (a bzImage) is taken as it is.
+/// Copies the image at `path` into `folder` without its symbols, which neither dom0 nor Xen needs.
+/// A file that is not ELF (a bzImage) is copied unchanged.
 ///
 /// # Errors
-/// When the file cannot be read or copied.
+/// Returns an error if the file cannot be read or copied.
 pub(crate) fn stripped(path: &Path, name: &str, folder: &Path) -> Result<PathBuf> {
     let target = folder.join(name);
     let context = || format!("cannot copy {}", path.display());
@@ -85,29 +89,43 @@ fn cargo() -> Command {
     command
 }
 
-/// Runs cargo and returns the program it names.
-fn build(what: &str, command: &mut Command) -> Result<PathBuf> {
+/// Runs cargo and returns the program of each target of `names`.
+fn build(names: &[&str], command: &mut Command) -> Result<Vec<PathBuf>> {
+    let what = names.join(", ");
     say!("building {what}");
     let begin = Instant::now();
-    let mut program = None;
+    let mut said = begin;
+    let mut compiled = 0_u32;
+    let mut programs = vec![None; names.len()];
     process::run(command, BUILD_LIMIT, |stream, line| match stream {
-        Stream::Out => program = executable(line, what).or(program.take()),
-        Stream::Err if line.trim_start().starts_with("Compiling") => {}
+        Stream::Out => {
+            for (program, name) in programs.iter_mut().zip(names) {
+                *program = executable(line, name).or(program.take());
+            }
+        }
+        Stream::Err if line.trim_start().starts_with("Compiling") => {
+            compiled += 1;
+            if said.elapsed() > PROGRESS {
+                said = Instant::now();
+                say!("  {compiled}: {}", line.trim());
+            }
+        }
         Stream::Err => say!("  {line}"),
     })
     .with_context(|| format!("cannot build {what}"))?;
-    match program {
-        Some(path) => {
-            if begin.elapsed() > Duration::from_secs(2) {
-                say!("built {what} in {:.1} s", begin.elapsed().as_secs_f32());
-            }
-            Ok(path)
-        }
-        None => bail!("cargo names no program for {what}"),
+    if begin.elapsed() > Duration::from_secs(2) {
+        say!("built {what} in {:.1} s", begin.elapsed().as_secs_f32());
     }
+    let named = programs.into_iter().zip(names);
+    named
+        .map(|(program, name)| {
+            program.with_context(|| format!("cargo names no program for {name}"))
+        })
+        .collect()
 }
 
-/// The program of the target `name`, if this line of cargo's messages names it.
+/// Returns the program of the target `name`, or `None` if this line of cargo's messages does not
+/// name it.
 fn executable(line: &str, name: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     if message["reason"] == "compiler-artifact" && message["target"]["name"] == name {

@@ -1,5 +1,5 @@
-//! Ctrl-C and termination: a flag that every wait looks at, so that QEMU and other children are
-//! ended by the ordinary clean-up.
+//! Ctrl-C and termination: a flag that every wait checks, so that QEMU and other children end by
+//! the ordinary clean-up.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Takes SIGINT, SIGTERM and SIGHUP over. A second signal of the same kind ends the program at
+/// Takes over SIGINT, SIGTERM and SIGHUP. A second signal of the same kind ends the program at
 /// once.
 pub(crate) fn init() -> Result<()> {
     let flag = FLAG.get_or_init(Arc::default);
@@ -23,7 +23,7 @@ pub(crate) fn init() -> Result<()> {
     Ok(())
 }
 
-/// Fails once a signal has come in.
+/// Returns an error once a signal has come in.
 pub(crate) fn check() -> Result<()> {
     match FLAG.get() {
         Some(flag) if flag.load(Ordering::Relaxed) => bail!("interrupted"),

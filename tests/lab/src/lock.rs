@@ -1,4 +1,4 @@
-//! A lock between several labs on one machine.
+//! A lock between the labs of one checkout.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::interrupt;
 use crate::log::say;
 use crate::process::TICK;
 
-/// Held until it is dropped; the kernel lets go of it if the program dies.
+/// A lock, held until it is dropped or the program dies.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -20,7 +20,7 @@ impl Lock {
     /// Takes the lock on `path`, waiting at most `limit`.
     ///
     /// # Errors
-    /// When another holds it for longer, or the file cannot be made.
+    /// Returns an error if another lab holds it for longer, or if the file cannot be made.
     pub(crate) fn take(path: &Path, limit: Duration) -> Result<Lock> {
         let file = File::options()
             .create(true)
@@ -39,7 +39,10 @@ impl Lock {
                 }
             }
             if Instant::now() > deadline {
-                bail!("another lab has held {} for too long", path.display());
+                bail!(
+                    "another lab has held {} for too long: wait for it, or end it",
+                    path.display()
+                );
             }
             if !said {
                 say!("waiting for another lab that holds {}", path.display());
@@ -64,7 +67,7 @@ mod tests {
         let first = Lock::take(&path, Duration::ZERO).expect("it is free");
         assert!(Lock::take(&path, Duration::ZERO).is_err());
         drop(first);
-        // A process that another test has just begun may hold a copy until it becomes its program.
+        // A process that another test has just forked holds a copy until it calls exec.
         assert!(Lock::take(&path, Duration::from_secs(10)).is_ok());
     }
 }

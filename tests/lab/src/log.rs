@@ -1,22 +1,22 @@
-//! The lab's own log: one line per event, stamped with the seconds since the program started.
+//! The lab's log: one line per event, stamped with the seconds since the program started.
 
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// The moment from which stamps count: the first call.
+/// Returns the moment from which stamps count, which is that of the first call.
 fn start() -> Instant {
     static START: OnceLock<Instant> = OnceLock::new();
     *START.get_or_init(Instant::now)
 }
 
 thread_local! {
-    /// What the lines of this thread begin with.
+    /// What this thread's lines begin with.
     static LABEL: Cell<&'static str> = const { Cell::new("") };
 }
 
-/// Gives this thread's lines `label`, where several runs go side by side.
+/// Begins this thread's lines with `label`, to tell runs apart that go side by side.
 pub(crate) fn label(label: &'static str) {
     LABEL.set(label);
 }
@@ -26,8 +26,8 @@ pub(crate) fn init() {
     start();
 }
 
-/// Writes `text` as stamped lines. A closed standard output is not an error: the logs on disk
-/// are complete all the same.
+/// Writes `text` as stamped lines. A closed standard output is not an error, because the logs on
+/// disk are complete without it.
 pub(crate) fn line(text: &str) {
     let seconds = start().elapsed().as_secs_f32();
     let label = LABEL.get();
@@ -39,7 +39,7 @@ pub(crate) fn line(text: &str) {
     let _ = out.flush();
 }
 
-/// Replaces what a guest or a tool may send to confuse a terminal: control characters.
+/// Replaces control characters, with which a guest or a tool could confuse the terminal.
 fn printable(text: &str) -> String {
     text.trim_end_matches('\r')
         .chars()

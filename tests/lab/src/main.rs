@@ -11,14 +11,17 @@ mod appliance;
 mod apt;
 mod archive;
 mod base;
+mod cache;
 mod collect;
 mod command_line;
 mod counts;
 mod digest;
+mod emulator;
 mod host;
 mod images;
 mod interrupt;
 mod listing;
+mod loader;
 mod lock;
 mod log;
 mod order;
@@ -29,8 +32,10 @@ mod process;
 mod qemu;
 mod run;
 mod shell;
+mod slowest;
 mod suite;
 mod tools;
+mod unpack;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The second archive of dom0's root: what differs from run to run.
+//! The second archive of dom0's root: what changes from run to run.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -12,32 +12,32 @@ use crate::base::Base;
 
 const INIT: &str = include_str!("../dom0/init");
 
-/// Where the agent is in dom0.
+/// The agent's path in dom0.
 const AGENT_PATH: &str = "/lab/agent";
 
-/// A script that init runs in place of a shell.
+/// The path of a script that init runs instead of a shell.
 const COMMAND_PATH: &str = "/lab/command";
 
 /// What one run adds to dom0's root.
 #[derive(Default)]
 pub(crate) struct Overlay {
-    /// The agent, where a job is to be run.
+    /// The agent, if there is a job.
     pub(crate) agent: Option<PathBuf>,
-    /// The agent's job; without one init opens a shell.
+    /// The agent's job. Without one, init opens a shell.
     pub(crate) job: Option<Job>,
-    /// A script to run in place of the shell.
+    /// A script to run instead of the shell.
     pub(crate) command: Option<String>,
     /// Guest images as (name, file).
     pub(crate) images: Vec<(String, PathBuf)>,
-    /// Whether the Linux domU's kernel and root are wanted.
+    /// Whether to add the Linux domU's kernel and root.
     pub(crate) linux_domu: bool,
 }
 
 impl Overlay {
-    /// Writes dom0's whole root, the base's archive followed by this one, to `target`.
+    /// Writes dom0's whole root to `target`: the base's archive followed by this one.
     ///
     /// # Errors
-    /// When a file cannot be read or written.
+    /// Returns an error if a file cannot be read or written.
     pub(crate) fn write(&self, base: &Base, target: &Path) -> Result<()> {
         let mut out = BufWriter::new(
             File::create(target).with_context(|| format!("cannot make {}", target.display()))?,

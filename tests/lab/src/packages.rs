@@ -2,46 +2,46 @@
 
 use clap::ValueEnum;
 
-/// A release of Xen that the lab can boot: the ones that Debian's suites carry.
+/// A release of Xen that the lab can boot, from one of Debian's suites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum XenVersion {
-    /// 4.14, the last Debian Xen that can migrate a PV guest live.
+    /// 4.14, Debian's last Xen that can migrate a PV guest live.
     #[value(name = "4.14")]
     V4_14,
-    /// 4.17, built without shadow paging: it saves and restores PV guests, but nothing can log
-    /// which pages they dirty.
+    /// 4.17, built without shadow paging: it saves and restores PV guests, but cannot log which
+    /// pages they dirty.
     #[value(name = "4.17")]
     V4_17,
-    /// 4.20, built without shadow paging as well.
+    /// 4.20, also built without shadow paging.
     #[value(name = "4.20")]
     V4_20,
 }
 
-/// Which program serves the xenstore. Debian's packages bring both.
+/// The program that serves the xenstore. Debian's packages contain both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Store {
-    /// The one in C.
+    /// The C implementation.
     Xenstored,
-    /// The one in OCaml, with its quotas and transactions of its own.
+    /// The OCaml implementation, whose quotas and transactions differ.
     Oxenstored,
 }
 
-/// The packages of one lab: a hypervisor, its toolstack, a dom0 kernel.
+/// The packages of one release of Xen.
 pub(crate) struct PackageSet {
-    /// The release's short name, as in file names.
+    /// The release's short name, also in file names.
     pub(crate) xen: &'static str,
-    /// The suite that carries the hypervisor and dom0's programs.
+    /// The suite of the hypervisor and of dom0's programs.
     pub(crate) suite: &'static str,
     /// The hypervisor with its toolstack.
     pub(crate) hypervisor: &'static [&'static str],
 }
 
-/// The suite that carries dom0's kernel, the same one under every Xen.
+/// The suite of dom0's kernel, which is the same under every Xen.
 pub(crate) const KERNEL_SUITE: &str = "bookworm";
 
-/// What dom0 and the scenarios use beside the toolstack.
+/// What dom0 and the scenarios use besides the toolstack.
 pub(crate) const USERLAND: &[&str] = &[
-    // The host itself: the hotplug scripts want bash and real iproute2.
+    // The host itself: the hotplug scripts need bash and the real iproute2.
     "bash",
     "bridge-utils",
     "busybox-static",
@@ -59,10 +59,16 @@ pub(crate) const USERLAND: &[&str] = &[
     "tcpdump",
 ];
 
-/// The metapackage that names the kernel, and how its dependency begins.
+/// QEMU, in which the machines run.
+pub(crate) const QEMU: &[&str] = &["qemu-system-x86"];
+
+/// The suite that carries it: QEMU 10.0, whatever the machine's own Debian has.
+pub(crate) const QEMU_SUITE: &str = "trixie";
+
+/// The metapackage that depends on the kernel, and how the kernel's package name begins.
 pub(crate) const KERNEL: (&str, &str) = ("linux-image-amd64", "linux-image-6");
 
-/// Modules that dom0 and the Linux domU load; what they depend on comes with them.
+/// Modules that dom0 and the Linux domU load. What they depend on is added.
 pub(crate) const MODULES: &[&str] = &[
     "bridge",
     "e1000",
@@ -79,15 +85,15 @@ pub(crate) const MODULES: &[&str] = &[
     "xen-netfront",
     "xen-privcmd",
     "xenfs",
-    // Raw frames from dom0 in the tests of hostile traffic, and tcpdump.
+    // For raw frames from dom0 in the tests of hostile traffic, and for tcpdump.
     "af_packet",
 ];
 
 impl Store {
-    /// What serves where nothing else is asked for.
+    /// The default.
     pub(crate) const DEFAULT: Store = Store::Xenstored;
 
-    /// The program's name.
+    /// Returns the program's name.
     pub(crate) fn program(self) -> &'static str {
         match self {
             Store::Xenstored => "xenstored",
@@ -97,11 +103,10 @@ impl Store {
 }
 
 impl XenVersion {
-    /// What a scenario runs on where nothing else is asked for: the one release on which all of
-    /// them can run.
+    /// The default: the one release on which every scenario can run.
     pub(crate) const DEFAULT: XenVersion = XenVersion::V4_14;
 
-    /// The packages of this release.
+    /// Returns the packages of this release.
     pub(crate) fn packages(self) -> PackageSet {
         match self {
             XenVersion::V4_14 => PackageSet {

@@ -1,4 +1,4 @@
-//! Where the lab keeps things, all under the checkout's `target/lab`.
+//! The lab's folders, all below the checkout's `target/lab`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-/// How the names of folders with work in progress begin, so that what a killed run left is known.
+/// How the names of folders with unfinished work begin, by which what a killed run left is found.
 pub(crate) const SCRATCH: &str = "unfinished-";
 
-/// The root of the checkout.
+/// Returns the root of the checkout.
 pub(crate) fn workspace() -> &'static Path {
     // tests/lab is two levels below it.
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -18,29 +18,29 @@ pub(crate) fn workspace() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
-/// `target/lab`. It does not follow `CARGO_TARGET_DIR`: other programs look for results here.
+/// Returns `target/lab`, whatever `CARGO_TARGET_DIR` says: other programs look for results here.
 pub(crate) fn lab() -> PathBuf {
     workspace().join("target/lab")
 }
 
-/// The folder of one scenario's logs and result.
+/// Returns the folder of one scenario's logs and result.
 pub(crate) fn scenario(name: &str) -> PathBuf {
     lab().join(name)
 }
 
-/// Downloads and what is built from them.
+/// Returns the folder of downloads and of what is built from them.
 pub(crate) fn cache() -> PathBuf {
     lab().join("cache")
 }
 
-/// A folder in `parent` for work in progress, gone with the value.
+/// Makes a folder in `parent` for unfinished work. It is removed with the value.
 pub(crate) fn scratch(parent: &Path) -> Result<TempDir> {
     fs::create_dir_all(parent)
         .and_then(|()| tempfile::Builder::new().prefix(SCRATCH).tempdir_in(parent))
         .with_context(|| format!("cannot write to {}", parent.display()))
 }
 
-/// `path` as the user would type it: relative to the current folder where it lies below it.
+/// Returns `path` as the user would type it: relative to the current folder if it is below it.
 pub(crate) fn shown(path: &Path) -> String {
     std::env::current_dir()
         .ok()

@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::interrupt;
 
-/// How often a wait looks at its deadline and at Ctrl-C.
+/// How often a wait checks its deadline and Ctrl-C.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
-/// How many of a failed program's last lines its error shows.
+/// How many of a failed program's last lines are in its error.
 const TAIL_LINES: usize = 20;
 
-/// Which of a program's outputs a line came from.
+/// The output of a program that a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// Standard output.
@@ -26,12 +26,12 @@ pub(crate) enum Stream {
     Err,
 }
 
-/// A child that is killed and waited for when the value is dropped.
+/// A child process, killed and waited for when it is dropped.
 pub(crate) struct Owned(pub(crate) Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended already.
+        // Both fail only if the child has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -40,8 +40,8 @@ impl Drop for Owned {
 /// Runs `command` to its end and hands each line of its output to `on_line`.
 ///
 /// # Errors
-/// When it cannot be started, ends with a failure (the message shows its last lines), is not
-/// done after `limit`, or the user interrupts.
+/// Returns an error if it cannot be started, fails (the message has its last lines), takes longer
+/// than `limit`, or if the user interrupts.
 pub(crate) fn run(
     command: &mut Command,
     limit: Duration,
@@ -50,10 +50,10 @@ pub(crate) fn run(
     run_on(Stdio::null(), command, limit, on_line)
 }
 
-/// Runs `source | sink` to the end of both. What `source` has to say goes to the terminal.
+/// Runs `source | sink` to the end of both. The standard error of `source` goes to the terminal.
 ///
 /// # Errors
-/// As [`run`], for either.
+/// Returns an error as [`run`] does, for either.
 pub(crate) fn pipe(source: &mut Command, sink: &mut Command, limit: Duration) -> Result<()> {
     let name = source.get_program().to_string_lossy().into_owned();
     let child = source
@@ -64,7 +64,7 @@ pub(crate) fn pipe(source: &mut Command, sink: &mut Command, limit: Duration) ->
     let mut child = Owned(child);
     let input = child.0.stdout.take().map_or(Stdio::null(), Stdio::from);
     run_on(input, sink, limit, |_, _| {})?;
-    // Its reader has ended: if it still wrote, it would be told so.
+    // Its reader has ended: if it went on writing, SIGPIPE would end it.
     let status = child.0.wait().context("cannot wait")?;
     if !status.success() {
         bail!("{name} ended with {status}");
@@ -72,7 +72,7 @@ pub(crate) fn pipe(source: &mut Command, sink: &mut Command, limit: Duration) ->
     Ok(())
 }
 
-/// [`run`] with a standard input of its own.
+/// Does what [`run`] does, with `input` as the standard input.
 fn run_on(
     input: Stdio,
     command: &mut Command,
@@ -95,10 +95,10 @@ fn run_on(
     Ok(())
 }
 
-/// As [`run`], but a failing exit status is returned and not an error.
+/// Does what [`run`] does, but returns a failing exit status instead of an error.
 ///
 /// # Errors
-/// When it cannot be started, is not done after `limit`, or the user interrupts.
+/// Returns an error if it cannot be started, takes longer than `limit`, or if the user interrupts.
 pub(crate) fn run_any_status(
     command: &mut Command,
     limit: Duration,
@@ -107,7 +107,7 @@ pub(crate) fn run_any_status(
     follow(command.stdin(Stdio::null()), limit, on_line)
 }
 
-/// Starts `command`, hands on its output and waits for its end.
+/// Starts `command`, hands its output to `on_line` and waits for its end.
 fn follow(
     command: &mut Command,
     limit: Duration,
@@ -146,7 +146,7 @@ fn follow(
 /// Runs `command` and returns its standard output.
 ///
 /// # Errors
-/// As [`run`].
+/// Returns an error as [`run`] does.
 pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String> {
     let mut text = String::new();
     run(command, limit, |stream, line| {
@@ -158,7 +158,7 @@ pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String> {
     Ok(text)
 }
 
-/// Reads both outputs of `child` on threads of their own, which end with the outputs.
+/// Reads both outputs of `child`, each on a thread that ends with it.
 fn lines_of(child: &mut Child) -> Receiver<(Stream, String)> {
     let (sender, receiver) = channel();
     if let Some(out) = child.stdout.take() {

@@ -9,38 +9,38 @@ use labkit::protocol::REPORT_DEVICE;
 use crate::base::Base;
 use crate::packages::Store;
 
-/// The program that is run.
-pub(crate) const PROGRAM: &str = "qemu-system-x86_64";
-
-/// Xen's own options. `eager-fpu`: QEMU's software emulation (7.2) does not raise #NM for every SSE instruction while
-/// CR0.TS is set, so with Xen's lazy switching, its default on AMD processors, vector registers
-/// leak from one domain into another: 16-byte runs of wrong data in dom0's programs and in guests.
+/// Xen's own options.
+///
+/// `eager-fpu`: QEMU's software emulation (seen with 7.2) does not raise #NM for every SSE
+/// instruction while CR0.TS is set. Xen's lazy switching, its default on AMD processors, then leaks
+/// vector registers from one domain into another: 16-byte runs of wrong data in dom0's programs and
+/// in guests.
 const XEN_OPTIONS: &str = "console=com1 com1=115200,8n1 loglvl=warning guest_loglvl=all \
     noreboot=1 spec-ctrl=eager-fpu";
 
 const DOM0_OPTIONS: &str = "console=hvc0 panic=-1 quiet";
 
-/// Where the first serial port (Xen's and dom0's console) goes.
+/// Destination of the first serial port, which is Xen's and dom0's console.
 pub(crate) enum Console {
-    /// Into a file, complete.
+    /// A file, which gets everything.
     File(PathBuf),
-    /// To the terminal, both ways.
+    /// The terminal, for input too.
     Terminal,
 }
 
-/// What names the network between two machines in QEMU.
+/// QEMU's name for the network between two machines.
 const NETWORK: &str = "between";
 
-/// The kernel option that tells dom0's init which of two hosts it is on.
+/// The kernel option that tells dom0's init on which of two hosts it runs.
 const HOST_OPTION: &str = "lab_host";
 
-/// The kernel option that tells dom0's init what is to serve the xenstore.
+/// The kernel option that tells dom0's init which xenstored to start.
 const STORE_OPTION: &str = "lab_store";
 
-/// Where a machine stands in a network of two.
+/// A machine's end of a network of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// The machine's name, which dom0's init and the agent go by.
+    /// The machine's name, by which dom0's init and the agent know it.
     pub(crate) host: &'static str,
     /// The last byte of its card's MAC address.
     pub(crate) mac: u8,
@@ -48,7 +48,7 @@ pub(crate) struct Link {
 
 /// One virtual machine.
 pub(crate) struct Machine<'a> {
-    /// Hypervisor and kernel.
+    /// QEMU, hypervisor and kernel.
     pub(crate) base: &'a Base,
     /// dom0's root.
     pub(crate) root: &'a Path,
@@ -56,30 +56,27 @@ pub(crate) struct Machine<'a> {
     pub(crate) memory_mib: u32,
     /// dom0's share of it in MiB.
     pub(crate) dom0_mib: u32,
-    /// Count instructions as nanoseconds and skip idle time.
+    /// Whether to count each instruction as a nanosecond and to skip idle time.
     pub(crate) virtual_time: bool,
-    /// What serves the xenstore.
+    /// The program that serves the xenstore.
     pub(crate) store: Store,
     /// The first serial port.
     pub(crate) console: Console,
-    /// Where the agent's report goes.
+    /// The file for the agent's report.
     pub(crate) report: Option<&'a Path>,
     /// The wire to another machine: a connected socket, which is QEMU's standard input.
     pub(crate) link: Option<Link>,
 }
 
 impl Machine<'_> {
-    /// The command that runs the machine until it powers off.
-    ///
-    /// QEMU is started through `setpriv`, so that the kernel ends it when this program is killed
-    /// before it could.
+    /// Returns the command that runs the machine until it powers off.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", PROGRAM]);
+        let mut command = self.base.emulator().command();
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
         command.args(["-display", "none", "-smp", "1"]);
-        // With SMAP or SMEP a PV dom0 dies at once in QEMU's software emulation.
-        command.args(["-cpu", "max,smap=off,smep=off"]);
+        // In QEMU's software emulation a PV dom0 dies at once if the processor has SMAP or SMEP.
+        // In virtual time QEMU 10 ends with "Bad icount read" if Xen reads the x2APIC's timer.
+        command.args(["-cpu", "max,smap=off,smep=off,x2apic=off"]);
         if self.virtual_time {
             command.args([
                 "-accel",
@@ -108,11 +105,11 @@ impl Machine<'_> {
             command.arg(format!("virtserialport,chardev=report,name={name}"));
         }
         if let Some(link) = self.link {
-            // An inherited socket has no name that could be too long, left behind or not yet there.
+            // An inherited socket has no name that could be too long, stale or missing.
             command.arg("-netdev").arg(format!(
                 "stream,id={NETWORK},server=off,addr.type=fd,addr.str=0"
             ));
-            // Without a boot ROM: there is nothing to boot from the other machine.
+            // No boot ROM: nothing is booted from the other machine.
             command.arg("-device").arg(format!(
                 "virtio-net-pci,netdev={NETWORK},mac=52:54:00:ca:00:{:02x},romfile=",
                 link.mac
@@ -137,7 +134,7 @@ impl Machine<'_> {
     }
 }
 
-/// `prefix` and a path with QEMU's escape for commas.
+/// Returns `prefix` followed by `path`, with commas escaped for QEMU.
 fn option(prefix: &str, path: &Path) -> OsString {
     let mut text = OsString::from(prefix);
     text.push(escaped(path));

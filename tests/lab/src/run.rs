@@ -19,6 +19,7 @@ use crate::log::say;
 use crate::overlay::Overlay;
 use crate::packages::{Store, XenVersion};
 use crate::process::TICK;
+use crate::slowest::Took;
 use crate::{interrupt, paths};
 
 /// The longest time from the end of one machine to the end of the other.
@@ -94,7 +95,14 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     let mut ended = Ended {
         counts: report.counts,
         faults: Vec::new(),
+        took: Vec::new(),
     };
+    for took in records.iter().flat_map(|record| &record.collector.took) {
+        ended.took.push(Took {
+            name: format!("{name} {}", took.name),
+            time: took.time,
+        });
+    }
     if let Some(fault) = &fault {
         show_tails(&records);
         say!("{name} FAILED: {fault}");
@@ -102,7 +110,14 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     } else {
         say!("{name} passed in {:.1} s", wall.as_secs_f32());
     }
-    show_figures(&write_result(plan, &folder, ended.counts, &report, wall)?);
+    show_figures(&write_result(
+        base,
+        plan,
+        &folder,
+        ended.counts,
+        &report,
+        wall,
+    )?);
     say!("logs and result.json are in {}", paths::shown(&folder));
     interrupt::check()?;
     Ok(ended)
@@ -190,6 +205,7 @@ impl Report {
 /// Writes `result.json`: the agent's figures, the counts of its cases, and what only the host
 /// knows. Returns it.
 fn write_result(
+    base: &Base,
     plan: &Plan,
     folder: &Path,
     counts: Counts,
@@ -204,6 +220,7 @@ fn write_result(
     result.insert("hosts".into(), plan.scenario.hosts.into());
     result.insert("xen".into(), plan.xen.packages().xen.into());
     result.insert("store".into(), plan.store.program().into());
+    result.insert("qemu".into(), base.emulator().version().into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
     result.insert(

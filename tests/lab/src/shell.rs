@@ -16,27 +16,27 @@ use crate::process::{Owned, TICK};
 use crate::qemu::{Console, Machine};
 use crate::{interrupt, paths};
 
-/// The machine of a shell, in MiB, and dom0's share.
+/// The memory of a shell's machine and dom0's share of it, in MiB.
 const MEMORY_MIB: (u32, u32) = (3072, 1024);
 
-/// What the shell is to have.
+/// What a shell needs.
 pub(crate) struct Shell {
     /// Guest images as (name, file).
     pub(crate) images: Vec<(String, PathBuf)>,
-    /// A script to run in place of the shell.
+    /// A script to run instead of the shell.
     pub(crate) command: Option<String>,
-    /// The limit for a script; a shell has none.
+    /// The limit for a script. A shell has no limit.
     pub(crate) limit: Duration,
-    /// Whether time is counted in instructions.
+    /// Whether to count each instruction as a nanosecond.
     pub(crate) virtual_time: bool,
-    /// What serves the xenstore.
+    /// The program that serves the xenstore.
     pub(crate) store: Store,
 }
 
 /// Boots dom0 with its console on the terminal and waits for its end.
 ///
 /// # Errors
-/// When QEMU cannot be started, fails, or a script is not done in time.
+/// Returns an error if QEMU cannot be started, if it fails, or if a script is not done in time.
 pub(crate) fn open(base: &Base, shell: Shell) -> Result<()> {
     let scratch = paths::scratch(&paths::cache())?;
     let root = scratch.path().join("dom0.cpio");
@@ -86,7 +86,7 @@ pub(crate) fn open(base: &Base, shell: Shell) -> Result<()> {
     }
 }
 
-/// The terminal's settings, which QEMU changes and restores only where it ends by itself.
+/// The terminal's settings, which QEMU changes, and restores only if it ends by itself.
 struct Terminal {
     settings: Option<String>,
 }
@@ -107,7 +107,7 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(settings) = &self.settings {
-            // Nothing can be done about a terminal that has gone away.
+            // This fails only for a terminal that has gone away.
             let _ = Command::new("stty").arg(settings).status();
         }
     }

@@ -1,150 +1,309 @@
 //! `cargo lab suite`: every test there is, on the host and in the lab, with one closing line.
 //!
 //! Each part runs whatever became of those before it, and a part that crashes counts as failed.
+//! Both processors of a small machine are kept busy: what the lab needs is fetched and built while
+//! the host's tests run, and the runs in the lab go two at a time.
 
+use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::ValueEnum;
 
-use crate::counts::{self, Counts, Ended};
+use crate::base::Base;
+use crate::counts::{self, Ended};
 use crate::log::{self, say};
-use crate::{interrupt, paths, process};
+use crate::packages::XenVersion;
+use crate::slowest::{self, Programs, Took};
+use crate::{images, interrupt, paths, process, scenario, tools};
 
 /// The limit for the host's tests with their build.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// A run in the lab: what its lines in the log begin with, and the arguments of `cargo lab`.
-type Run = (&'static str, &'static [&'static str]);
+/// How often the log says how many of the host's tests have ended.
+const PROGRESS: Duration = Duration::from_secs(20);
 
-/// Runs that are made one after the other.
-type Lane = &'static [Run];
+/// A run in the lab.
+#[derive(Clone, Copy)]
+struct Run {
+    /// What its lines in the log begin with.
+    label: &'static str,
+    /// The arguments of `cargo lab`.
+    words: &'static [&'static str],
+}
 
-/// The runs in the lab, the lanes of a row side by side. A machine of the lab has one processor, as
-/// many machines run at a time as this one has at least: two.
-///
-/// Every case is run on the default Xen, and on the others those that show that a guest boots,
-/// serves, is saved and comes back there too. Between two hosts guests go out and come back once.
-const LAB: &[&[Lane]] = &[
-    &[
-        &[("1:", &["test", "--param", "share=[1,2]"])],
-        &[("2:", &["test", "--param", "share=[2,2]"])],
+/// How many runs go side by side. A machine of the lab has one processor, and this one has at
+/// least two.
+const WORKERS: usize = 2;
+
+/// Tests of every kind.
+pub(crate) struct Suite {
+    /// The host's tests, without and with nextest.
+    cargo_test: &'static [HostTests],
+    nextest: &'static [HostTests],
+    /// The runs that go side by side, the longest first: whichever worker is free takes the next,
+    /// so that both are done at nearly the same time.
+    side_by_side: &'static [Run],
+    /// The run with two machines, which has both processors to itself.
+    alone: Run,
+}
+
+/// `make test`. Every case is run on the default Xen, and on the others those that show that a
+/// guest boots, serves, is saved and comes back there too. Between hosts guests go out and come
+/// back once.
+pub(crate) const TEST: Suite = Suite {
+    cargo_test: &[ALL_HOST_TESTS],
+    nextest: &[
+        HostTests {
+            arguments: &[
+                "nextest",
+                "run",
+                "--workspace",
+                "--no-fail-fast",
+                "--status-level",
+                "pass",
+            ],
+            runner: Runner::Nextest,
+        },
+        HostTests {
+            arguments: &["test", "--workspace", "--doc", "--no-fail-fast"],
+            runner: Runner::CargoTest,
+        },
     ],
-    &[&[("", &["hosts", "--param", "round_trips=1"])]],
-    &[
-        &[
-            (
-                "4.17:",
-                &["test", "--xen", "4.17", "--param", "cases=release"],
-            ),
-            (
-                "4.20:",
-                &["test", "--xen", "4.20", "--param", "cases=release"],
-            ),
-        ],
+    side_by_side: &[
+        Run {
+            label: "1:",
+            words: &["test", "--param", "share=[1,2]"],
+        },
+        Run {
+            label: "2:",
+            words: &["test", "--param", "share=[2,2]"],
+        },
         // In virtual time, which what runs beside it does not change.
-        &[
-            ("hostile:", &["hostile", "--virtual-time"]),
-            ("appliance:", &["appliance"]),
-        ],
+        Run {
+            label: "hostile:",
+            words: &["hostile", "--virtual-time"],
+        },
+        Run {
+            label: "appliance:",
+            words: &["appliance"],
+        },
+        Run {
+            label: "4.17:",
+            words: &["test", "--xen", "4.17", "--param", "cases=release"],
+        },
+        Run {
+            label: "4.20:",
+            words: &["test", "--xen", "4.20", "--param", "cases=release"],
+        },
     ],
-];
+    alone: Run {
+        label: "",
+        words: &["hosts", "--param", "round_trips=1"],
+    },
+};
 
-/// Reads the counts out of one line of a test runner.
-type Reader = fn(&str) -> Option<Counts>;
+/// `make soak`: what `make test` does once, often, and in the modes and on the xenstored that it
+/// leaves out.
+pub(crate) const SOAK: Suite = Suite {
+    cargo_test: SOAK_ON_HOST,
+    nextest: SOAK_ON_HOST,
+    side_by_side: &[
+        Run {
+            label: "advance:",
+            words: &["advance", "--virtual-time", "--count", "100"],
+        },
+        Run {
+            label: "lifecycle:",
+            words: &["lifecycle", "--virtual-time", "--count", "100"],
+        },
+        Run {
+            label: "original:",
+            words: &["test", "--param", "mode=original"],
+        },
+        Run {
+            label: "oxenstored:",
+            words: &["test", "--store", "oxenstored"],
+        },
+    ],
+    alone: Run {
+        label: "",
+        words: &["hosts", "--param", "round_trips=20"],
+    },
+};
 
-/// Runs the host's tests, then what `lab` makes of the words of each run; prints the names of what
-/// failed and the closing line, and returns whether all passed.
+const ALL_HOST_TESTS: HostTests = HostTests {
+    arguments: &["test", "--workspace", "--no-fail-fast"],
+    runner: Runner::CargoTest,
+};
+
+const SOAK_ON_HOST: &[HostTests] = &[HostTests {
+    arguments: &[
+        "run",
+        "--release",
+        "--package",
+        "sim",
+        "--",
+        "--seeds",
+        "300000",
+    ],
+    runner: Runner::Program,
+}];
+
+/// One test command of cargo.
+struct HostTests {
+    arguments: &'static [&'static str],
+    runner: Runner,
+}
+
+/// The program whose output is read.
+#[derive(Clone, Copy)]
+enum Runner {
+    Nextest,
+    CargoTest,
+    /// A program that is one test by itself.
+    Program,
+}
+
+/// What all parts have come to so far.
+#[derive(Default)]
+struct Sum {
+    ended: Ended,
+    /// How long each part took as a whole.
+    parts: Vec<Took>,
+}
+
+impl Sum {
+    fn add(&mut self, name: String, begin: Instant, ended: Ended) {
+        self.ended += ended;
+        let time = begin.elapsed();
+        self.parts.push(Took { name, time });
+    }
+}
+
+/// Runs the host's tests, then what `lab` makes of the words of each run. Prints the slowest tests,
+/// the names of those that failed and the closing line, and returns whether all passed.
 ///
 /// # Errors
-/// When the user interrupts.
-pub(crate) fn run(lab: impl Fn(&[String]) -> Result<Ended> + Sync) -> Result<bool> {
-    let mut total = Ended::default();
-    let nextest = process::output(
-        cargo().args(["nextest", "--version"]),
-        Duration::from_secs(60),
-    );
-    let parts: &[(&[&str], Reader)] = if nextest.is_ok() {
-        &[
-            (
-                &[
-                    "nextest",
-                    "run",
-                    "--workspace",
-                    "--no-fail-fast",
-                    "--status-level",
-                    "slow",
-                ],
-                counts::of_nextest,
-            ),
-            (
-                &["test", "--workspace", "--doc", "--no-fail-fast"],
-                counts::of_cargo_test,
-            ),
-        ]
-    } else {
-        &[(
-            &["test", "--workspace", "--no-fail-fast"],
-            counts::of_cargo_test,
-        )]
-    };
-    for (arguments, reader) in parts {
-        total += host(arguments, *reader)?;
+/// Returns an error if the user interrupts.
+pub(crate) fn run(
+    suite: &'static Suite,
+    lab: impl Fn(&[String]) -> Result<Ended> + Sync,
+) -> Result<bool> {
+    let begin = Instant::now();
+    let sum = Mutex::new(Sum::default());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            log::label("lab:");
+            if let Err(error) = suite.prepare() {
+                // The runs that need what is missing will fail and say so themselves.
+                say!("error: {error:#}");
+            }
+        });
+        suite.host(&sum)
+    })?;
+    suite.side_by_side(&sum, &lab);
+    interrupt::check()?;
+    one(suite.alone, &sum, &lab);
+    interrupt::check()?;
+    let Sum { ended, parts } = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
+    say!("the parts, {:.0} s in all:", begin.elapsed().as_secs_f64());
+    for line in slowest::table(parts) {
+        say!("{line}");
     }
-    for lanes in LAB {
-        total += side_by_side(lanes, &lab);
-        interrupt::check()?;
+    say!("the slowest of {} tests and cases:", ended.took.len());
+    for line in slowest::table(ended.took) {
+        say!("{line}");
     }
-    for fault in &total.faults {
+    for fault in &ended.faults {
         say!("FAILED {fault}");
     }
-    println!("{}", total.counts);
-    Ok(total.counts.failed == 0)
+    println!("{}", ended.counts);
+    Ok(ended.counts.failed == 0)
 }
 
-/// Goes through the lanes of one row at the same time.
-fn side_by_side(lanes: &[Lane], lab: &(impl Fn(&[String]) -> Result<Ended> + Sync)) -> Ended {
-    let mut total = Ended::default();
-    thread::scope(|scope| {
-        let through = |lane: Lane| {
-            let mut ended = Ended::default();
-            for &(label, words) in lane {
-                ended += one(label, words, lab);
-                if interrupt::check().is_err() {
-                    break;
-                }
-            }
-            ended
-        };
-        let handles: Vec<_> = lanes
-            .iter()
-            .map(|&lane| scope.spawn(move || through(lane)))
-            .collect();
-        for (handle, lane) in handles.into_iter().zip(lanes) {
-            match handle.join() {
-                Ok(ended) => total += ended,
-                Err(_) => {
-                    let runs: Vec<_> = lane.iter().map(|(_, words)| words.join(" ")).collect();
-                    total.fault(format!("{}: the lab panicked", runs.join(", ")));
-                }
-            }
+impl Suite {
+    fn runs(&self) -> impl Iterator<Item = Run> {
+        self.side_by_side.iter().copied().chain([self.alone])
+    }
+
+    /// Fetches and builds what the runs in the lab need.
+    fn prepare(&self) -> Result<()> {
+        tools::ensure_for_run()?;
+        for &version in XenVersion::value_variants() {
+            Base::ready(version)?;
         }
-    });
-    total
+        images::agent()?;
+        let packages: BTreeSet<_> = self
+            .runs()
+            .filter_map(|run| scenario::find(run.words[0]))
+            .flat_map(|scenario| scenario.images)
+            .copied()
+            .collect();
+        images::images(&Vec::from_iter(packages))?;
+        Ok(())
+    }
+
+    /// Runs the host's tests.
+    fn host(&self, sum: &Mutex<Sum>) -> Result<()> {
+        let nextest = process::output(
+            cargo().args(["nextest", "--version"]),
+            Duration::from_secs(60),
+        );
+        let commands = if nextest.is_ok() {
+            self.nextest
+        } else {
+            self.cargo_test
+        };
+        for command in commands {
+            let begin = Instant::now();
+            let ended = host_tests(command)?;
+            locked(sum).add(command.name(), begin, ended);
+        }
+        Ok(())
+    }
+
+    /// Makes the runs that go side by side.
+    fn side_by_side(&self, sum: &Mutex<Sum>, lab: &(impl Fn(&[String]) -> Result<Ended> + Sync)) {
+        let queue = Mutex::new(self.side_by_side.iter());
+        let next = || locked(&queue).next();
+        thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    while let Some(&run) = next() {
+                        if interrupt::check().is_err() {
+                            break;
+                        }
+                        one(run, sum, lab);
+                    }
+                });
+            }
+        });
+    }
 }
 
-/// Makes one run; the log's lines begin with `label` from then on, on this thread.
-fn one(label: &'static str, words: &[&str], lab: &impl Fn(&[String]) -> Result<Ended>) -> Ended {
-    log::label(label);
-    say!("== cargo lab {}", words.join(" "));
-    let owned: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
-    lab(&owned).unwrap_or_else(|error| {
+/// Makes one run; from then on this thread's lines in the log begin with its label.
+fn one(run: Run, sum: &Mutex<Sum>, lab: &(impl Fn(&[String]) -> Result<Ended> + Sync)) {
+    log::label(run.label);
+    let command = run.words.join(" ");
+    say!("== cargo lab {command}");
+    let words: Vec<_> = run.words.iter().map(|&word| word.to_owned()).collect();
+    let begin = Instant::now();
+    let ended = lab(&words).unwrap_or_else(|error| {
         say!("error: {error:#}");
         let mut ended = Ended::default();
-        ended.fault(format!("{}: {error:#}", words.join(" ")));
+        ended.fault(format!("{command}: {error:#}"));
         ended
-    })
+    });
+    locked(sum).add(format!("cargo lab {command}"), begin, ended);
+}
+
+/// Locks `mutex`; a panic, which ends the program, never leaves one poisoned.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn cargo() -> Command {
@@ -153,25 +312,53 @@ fn cargo() -> Command {
     command
 }
 
+impl HostTests {
+    fn name(&self) -> String {
+        format!("cargo {}", self.arguments.join(" "))
+    }
+}
+
 /// Runs one test command of cargo on the host.
-fn host(arguments: &[&str], reader: Reader) -> Result<Ended> {
-    let command = format!("cargo {}", arguments.join(" "));
+fn host_tests(tests: &HostTests) -> Result<Ended> {
+    let command = tests.name();
     say!("== {command}");
     let mut total = Ended::default();
-    let status = process::run_any_status(cargo().args(arguments), LIMIT, |_, line| {
-        if let Some(counts) = reader(line) {
+    let mut programs = Programs::default();
+    let mut said = Instant::now();
+    let status = process::run_any_status(cargo().args(tests.arguments), LIMIT, |_, line| {
+        let (counts, took) = match tests.runner {
+            Runner::Nextest => (counts::of_nextest(line), slowest::of_nextest(line)),
+            Runner::CargoTest => (counts::of_cargo_test(line), programs.line(line)),
+            Runner::Program => (None, None),
+        };
+        if let Some(counts) = counts {
             total.counts += counts;
         }
         if let Some(name) = counts::failed_test(line) {
             total.name(name.to_owned());
         }
-        if !line.trim().is_empty() {
+        let passed = line.trim_start().starts_with("PASS [");
+        if let Some(took) = took
+            // nextest repeats those that failed at its end.
+            && !total.took.contains(&took)
+        {
+            total.took.push(took);
+            if passed && said.elapsed() > PROGRESS {
+                said = Instant::now();
+                say!("  {} tests have ended", total.took.len());
+            }
+        }
+        if !passed && !line.trim().is_empty() {
             say!("  {line}");
         }
     });
     interrupt::check()?;
     match status {
-        Ok(status) if status.success() => {}
+        Ok(status) if status.success() => {
+            if let Runner::Program = tests.runner {
+                total.counts.passed += 1;
+            }
+        }
         Ok(status) => {
             say!("cargo ended with {status}");
             total.fault(format!("{command} ended with {status}"));
@@ -191,25 +378,30 @@ mod tests {
 
     use clap::ValueEnum;
 
-    use super::LAB;
+    use super::{SOAK, TEST};
     use crate::packages::XenVersion;
+    use crate::scenario;
 
     #[test]
     fn every_release_of_xen_is_tested() {
-        let tested: BTreeSet<_> = LAB
-            .iter()
-            .copied()
-            .flatten()
-            .copied()
-            .flatten()
-            .map(
-                |(_, words)| match words.iter().position(|&word| word == "--xen") {
-                    Some(option) => words[option + 1],
+        let tested: BTreeSet<_> = TEST
+            .runs()
+            .map(|run| {
+                let option = run.words.iter().position(|&word| word == "--xen");
+                match option {
+                    Some(option) => run.words[option + 1],
                     None => XenVersion::DEFAULT.packages().xen,
-                },
-            )
+                }
+            })
             .collect();
         let all = XenVersion::value_variants().iter();
         assert_eq!(tested, all.map(|version| version.packages().xen).collect());
+    }
+
+    #[test]
+    fn every_run_is_a_scenario() {
+        for run in TEST.runs().chain(SOAK.runs()) {
+            assert!(scenario::find(run.words[0]).is_some(), "{:?}", run.words);
+        }
     }
 }

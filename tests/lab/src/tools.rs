@@ -1,29 +1,31 @@
-//! Programs that the host must have: named with the one command that installs them, installed
-//! where the user may.
+//! Programs that the machine must have. Those that are missing are installed if the user is root;
+//! otherwise they are named with the one command that installs them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::apt::sources;
 use crate::log::say;
-use crate::{process, qemu};
+use crate::process;
 
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 
-/// A program (or a file, by its whole path) and the Debian package that brings it.
+/// How often an installation says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+const QUERY_LIMIT: Duration = Duration::from_secs(60);
+
+/// A program, or a file by its full path, and the Debian package that contains it.
 struct Tool {
     program: &'static str,
     package: &'static str,
 }
 
 const RUN: &[Tool] = &[
-    Tool {
-        program: qemu::PROGRAM,
-        package: "qemu-system-x86",
-    },
     Tool {
         program: "objcopy",
         package: "binutils",
@@ -57,10 +59,58 @@ const BUILD: &[Tool] = &[
     },
 ];
 
-/// Makes sure that what runs the machine is there.
+/// What reads the images in `make check`. Cargo links with a compiler's linker and brings no such
+/// tools itself.
+const CHECK: &[Tool] = &[
+    Tool {
+        program: "objdump",
+        package: "binutils",
+    },
+    Tool {
+        program: "strip",
+        package: "binutils",
+    },
+];
+
+/// Cargo's subcommands of `make check`, and the components of the toolchain that bring them.
+const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
+
+/// Makes sure that what `make check` uses is there.
 ///
 /// # Errors
-/// When a tool is missing and cannot be installed.
+/// Returns an error if a tool or a component is missing and cannot be installed.
+pub(crate) fn ensure_for_check() -> Result<()> {
+    ensure(CHECK)?;
+    let lacks = |subcommand: &str| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        process::output(cargo.args([subcommand, "--version"]), QUERY_LIMIT).is_err()
+    };
+    let missing: Vec<_> = COMPONENTS
+        .iter()
+        .filter(|(subcommand, _)| lacks(subcommand))
+        .map(|(_, component)| *component)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let advice = format!("rustup component add {}", missing.join(" "));
+    if find("rustup").is_none() {
+        bail!(
+            "this Rust lacks {}; install it from Debian, or Rust by rustup and then run: {advice}",
+            missing.join(" and ")
+        );
+    }
+    say!("installing {}", missing.join(", "));
+    let mut rustup = Command::new("rustup");
+    rustup.args(["component", "add"]).args(&missing);
+    process::run(&mut rustup, INSTALL_LIMIT, |_, line| say!("  {line}"))
+        .with_context(|| format!("cannot install them; try: {advice}"))
+}
+
+/// Makes sure that what runs a machine is there.
+///
+/// # Errors
+/// Returns an error if a tool is missing and cannot be installed.
 pub(crate) fn ensure_for_run() -> Result<()> {
     ensure(RUN)
 }
@@ -68,7 +118,7 @@ pub(crate) fn ensure_for_run() -> Result<()> {
 /// Makes sure that what builds dom0 is there.
 ///
 /// # Errors
-/// When a tool is missing and cannot be installed.
+/// Returns an error if a tool is missing and cannot be installed.
 pub(crate) fn ensure_for_build() -> Result<()> {
     ensure(BUILD)
 }
@@ -78,7 +128,8 @@ fn ensure(tools: &[Tool]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    let packages: BTreeSet<_> = missing.iter().map(|tool| tool.package).collect();
+    let packages = Vec::from_iter(packages);
     let programs: Vec<_> = missing.iter().map(|tool| tool.program).collect();
     let advice = format!(
         "apt-get install --yes --no-install-recommends {}",
@@ -96,7 +147,14 @@ fn ensure(tools: &[Tool]) -> Result<()> {
         command
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive");
-        process::run(&mut command, INSTALL_LIMIT, |_, _| {})
+        let mut said = Instant::now();
+        process::run(&mut command, INSTALL_LIMIT, |_, line| {
+            if said.elapsed() > PROGRESS {
+                said = Instant::now();
+                say!("  {line}");
+            }
+        })
+        .with_context(|| format!("apt-get failed; try: sudo {advice}"))
     };
     apt(&["update"])?;
     apt(&[
@@ -117,10 +175,10 @@ fn missing(tools: &[Tool]) -> Vec<&Tool> {
         .collect()
 }
 
-/// Folders of system programs, which a user's PATH on Debian lacks.
+/// Folders of system programs, which are not in a user's PATH on Debian.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-/// Where `program` is.
+/// Returns where `program` is, or `None` if it is nowhere.
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -129,7 +187,7 @@ fn find(program: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// A command for `program`, found in the folders of system programs too.
+/// Returns a command for `program`, which may also be in a folder of system programs.
 pub(crate) fn command(program: &str) -> Command {
     Command::new(find(program).unwrap_or_else(|| program.into()))
 }

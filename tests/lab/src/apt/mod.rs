@@ -1,8 +1,8 @@
-//! Debian packages without root and without touching the machine's own apt.
+//! Debian packages, without root and without a change to the machine's own apt.
 //!
 //! [`sources`] reads which mirror the machine uses; [`state`] is a private apt state for one
-//! suite of that mirror, with which apt downloads and verifies as it always does; [`fetch`] makes
-//! the packages of a lab complete with it, once.
+//! suite of that mirror, with which apt downloads and verifies as it always does; [`fetch`] gets
+//! packages with it, once.
 
 pub(crate) mod fetch;
 mod output;

@@ -1,6 +1,6 @@
-//! What apt's programs print, read.
+//! Parsers for the output of apt's programs.
 
-/// A file that apt would download.
+/// A file that apt can download.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Download {
     /// Its name in the archives.
@@ -9,7 +9,7 @@ pub(crate) struct Download {
     pub(crate) bytes: u64,
 }
 
-/// Reads the lines `'uri' file bytes hash` of --print-uris.
+/// Parses the lines `'uri' file bytes hash` of `--print-uris`.
 pub(crate) fn parse_uris(text: &str) -> Vec<Download> {
     text.lines()
         .filter(|line| line.starts_with('\''))
@@ -23,14 +23,16 @@ pub(crate) fn parse_uris(text: &str) -> Vec<Download> {
         .collect()
 }
 
-/// The dependency that begins with `prefix` in the output of `apt-cache depends`.
+/// Returns the first dependency whose name begins with `prefix` in the output of
+/// `apt-cache depends`.
 pub(crate) fn dependency<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("Depends: "))
         .find(|name| name.starts_with(prefix))
 }
 
-/// The bytes that a line `Get:1 uri suite package arch version [71.4 MB]` of apt-get names.
+/// Returns the size in bytes in a line `Get:1 uri suite package arch version [71.4 MB]` of apt-get,
+/// or 0 if it cannot be read.
 pub(crate) fn size_in(line: &str) -> u64 {
     let parse = || {
         let (_, size) = line.rsplit_once('[')?;

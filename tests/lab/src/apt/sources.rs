@@ -1,4 +1,4 @@
-//! The machine's own apt sources: which mirror of Debian it uses and which keys it trusts.
+//! The machine's own apt sources: its mirror of Debian and the keys that it trusts.
 //!
 //! Both formats of sources.list(5) are read: one line per source (`.list`) and deb822 stanzas
 //! (`.sources`).
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-/// Names a mirror where the machine's own sources name none (for example on Ubuntu).
+/// The environment variable that names a mirror, needed if the machine's own sources name none (as
+/// on Ubuntu).
 pub(crate) const MIRROR_VARIABLE: &str = "CAUSEWAY_DEBIAN_MIRROR";
 
 /// The folder with the machine's apt settings.
@@ -32,7 +33,7 @@ const DEBIAN_SUITES: &[&str] = &[
 /// The keys of Debian's suites, from the package debian-archive-keyring.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The keys that the first file holds no more, so that an older suite can still be verified.
+/// The keys that have been removed from the first file, to verify older suites.
 const REMOVED_KEYS: &str = "/usr/share/keyrings/debian-archive-removed-keys.gpg";
 
 /// One source of binary packages.
@@ -43,10 +44,10 @@ struct Source {
     components: Vec<String>,
 }
 
-/// The mirror of Debian's main archive that this machine uses, as a URI for a source list.
+/// Returns the mirror of Debian's main archive that this machine uses, as a URI for a source list.
 ///
 /// # Errors
-/// When neither the environment nor the machine's sources name one.
+/// Returns an error if neither the environment nor the machine's sources name one.
 pub(crate) fn mirror() -> Result<String> {
     if let Ok(uri) = std::env::var(MIRROR_VARIABLE)
         && !uri.is_empty()
@@ -74,14 +75,14 @@ pub(crate) fn mirror() -> Result<String> {
     }
 }
 
-/// The keyrings that verify Debian's suites.
+/// Returns the keyrings that verify Debian's suites.
 pub(crate) fn keyrings() -> impl Iterator<Item = &'static str> {
     [KEYRING, REMOVED_KEYS]
         .into_iter()
         .filter(|path| Path::new(path).exists())
 }
 
-/// The machine's source files in apt's order.
+/// Returns the machine's source files in apt's order.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut parts: Vec<_> = fs::read_dir(folder.join("sources.list.d"))
         .into_iter()
@@ -97,7 +98,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     parts
 }
 
-/// The first network or file source that carries a Debian suite's main component.
+/// Returns the first source that has a Debian suite's main component and is not a CD.
 fn debian_mirror(sources: &[Source]) -> Option<&str> {
     sources
         .iter()
@@ -113,7 +114,7 @@ fn debian_mirror(sources: &[Source]) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// Reads `deb [options] uri suite component…` lines.
+/// Parses lines `deb [options] uri suite component…`.
 fn one_line(text: &str) -> Vec<Source> {
     text.lines()
         .filter_map(|line| {
@@ -136,7 +137,7 @@ fn one_line(text: &str) -> Vec<Source> {
         .collect()
 }
 
-/// Reads deb822 stanzas; disabled ones and sources of source packages alone are left out.
+/// Parses deb822 stanzas, without those that are disabled or have source packages only.
 fn deb822(text: &str) -> Vec<Source> {
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines

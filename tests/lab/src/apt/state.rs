@@ -1,5 +1,5 @@
-//! A private apt state for one suite: its own lists, archives, settings and an empty record of
-//! what is installed, so that every dependency is downloaded and the machine's apt is untouched.
+//! A private apt state for one suite: its own lists, archives and settings, and an empty record of
+//! what is installed. So every dependency is downloaded, and the machine's apt is not touched.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Makes the state under `folder` (kept from run to run: apt resumes what was downloaded)
-    /// and fetches the suite's package lists.
+    /// Makes the state below `folder` and fetches the suite's package lists. The state is kept from
+    /// run to run, and apt goes on with what it has downloaded.
     ///
     /// # Errors
-    /// When the machine names no mirror, the mirror does not answer, or its signature is bad.
+    /// Returns an error if the machine names no mirror, the mirror does not answer, or a signature
+    /// is bad.
     pub(crate) fn update(folder: &Path, suite: &str) -> Result<State> {
         let state = State {
             folder: folder.join(suite),
@@ -45,10 +46,10 @@ impl State {
         Ok(state)
     }
 
-    /// Downloads `packages` and all they depend on; returns the files.
+    /// Downloads `packages` with all they depend on and returns the files.
     ///
     /// # Errors
-    /// When a package is unknown, a download fails or is not done in time.
+    /// Returns an error if a package is unknown, or if a download fails or takes too long.
     pub(crate) fn download_all(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let install = ["install", "--yes", "--download-only"];
         let listing = process::output(
@@ -56,7 +57,7 @@ impl State {
                 .args(install)
                 .arg("--print-uris")
                 .arg("--option")
-                // Or apt leaves out what it has already.
+                // With its own archives, apt would leave out what it has already.
                 .arg(self.setting("Dir::Cache::archives", "nothing"))
                 .args(packages),
             QUERY_LIMIT,
@@ -76,10 +77,11 @@ impl State {
         self.files(&downloads)
     }
 
-    /// Downloads the package on which the metapackage `meta` depends, alone.
+    /// Downloads the package whose name begins with `prefix` and on which the metapackage `meta`
+    /// depends, without its own dependencies.
     ///
     /// # Errors
-    /// When there is none whose name begins with `prefix`, or the download fails.
+    /// Returns an error if there is no such package, or if the download fails.
     pub(crate) fn download_dependency(&self, meta: &str, prefix: &str) -> Result<PathBuf> {
         let listing = process::output(self.apt("apt-cache").args(["depends", meta]), QUERY_LIMIT)?;
         let Some(package) = dependency(&listing, prefix) else {
@@ -100,7 +102,7 @@ impl State {
                 "{package}: {} MB to download",
                 download.bytes.div_ceil(1_000_000)
             );
-            // `download` writes where it stands: only a complete file is moved to the archives.
+            // `download` writes to the current folder; only a complete file is moved to the archives.
             let fresh = tempfile::tempdir_in(&self.folder)?;
             self.download(
                 self.apt("apt-get")
@@ -118,8 +120,8 @@ impl State {
         self.folder.join("cache/archives")
     }
 
-    /// Whether the file is there in full. apt writes to another folder first and moves a file
-    /// only after its hash was verified.
+    /// Returns whether the file is complete. apt writes to another folder first and moves a file
+    /// only after it has verified its hash.
     fn has(&self, download: &Download) -> bool {
         fs::metadata(self.archives().join(&download.file))
             .is_ok_and(|file| file.len() == download.bytes)
@@ -161,7 +163,7 @@ impl State {
         command
     }
 
-    /// An argument of `--option` that makes `name` a folder of this state.
+    /// Returns an argument of `--option` that sets `name` to a folder of this state.
     fn setting(&self, name: &str, folder: &str) -> String {
         format!("{name}={}", self.folder.join(folder).display())
     }
@@ -193,9 +195,9 @@ impl State {
     }
 }
 
-/// apt's settings for a private state. They are read after the machine's own, which keeps its
-/// proxy; its hooks are cleared, for they work on the machine's files. By itself `apt-get update`
-/// takes a mirror that does not answer for one without packages, hence its error mode.
+/// Returns apt's settings for a private state. They are read after the machine's own, so that its
+/// proxy stays in use; its hooks are cleared, because they work on the machine's files. The error
+/// mode is set because `apt-get update` otherwise treats a mirror that does not answer as empty.
 fn settings(folder: &Path) -> String {
     let folder = folder.display();
     format!(

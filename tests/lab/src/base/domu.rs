@@ -5,24 +5,20 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::modules::Modules;
-use super::unpack::MERGED;
 use crate::archive::Archive;
+use crate::loader::{self, LOADER};
 use crate::process;
+use crate::unpack::MERGED;
 
 const INIT: &str = include_str!("../../dom0/linux-domu-init");
 
-/// The loader's fixed place, in every dynamic program: an absolute link to the next.
+/// The loader's path in every dynamic program, here an absolute link to [`LOADER`].
 const LOADER_LINK: &str = "/usr/lib64/ld-linux-x86-64.so.2";
-
-const LOADER: &str = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
-
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 const BUSYBOX: &str = "usr/bin/busybox";
 
@@ -31,7 +27,7 @@ const PROGRAMS: &[&str] = &["usr/bin/iperf3", "usr/bin/socat"];
 /// Writes the archive of the domU's root to `target`, from the packages unpacked at `root`.
 ///
 /// # Errors
-/// When a program or library is not there or the archive cannot be written.
+/// Returns an error if a program or library is missing, or if the archive cannot be written.
 pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(target)?));
     archive.device(Path::new("/dev/console"), 5, 1)?;
@@ -65,14 +61,10 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
     Ok(())
 }
 
-/// The libraries of `program`, below `root`, as its own loader finds them there.
+/// Returns the libraries of `program`, relative to `root`, as the root's own loader finds them.
 fn libraries(root: &Path, program: &str) -> Result<Vec<PathBuf>> {
     let list = process::output(
-        Command::new(root.join(LOADER))
-            .arg("--library-path")
-            .arg(root.join(LIBRARIES))
-            .arg("--list")
-            .arg(root.join(program)),
+        loader::command(root).arg("--list").arg(root.join(program)),
         Duration::from_secs(20),
     )?;
     Ok(list

@@ -1,4 +1,4 @@
-//! Of the thousands of modules in a kernel package, the few that are loaded and what they need.
+//! The few modules of a kernel package that are loaded, and the modules that they need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,21 +10,22 @@ use anyhow::{Context, Result, bail};
 use crate::log::say;
 use crate::{process, tools};
 
-/// Where modules are, below a root whose `/lib` is a link.
+/// The folder of modules, below a root whose `/lib` is a link.
 const FOLDER: &str = "usr/lib/modules";
 
 const DEPMOD_LIMIT: Duration = Duration::from_secs(300);
 
-/// Module files with their `modules.dep`, ready to be a root's `/lib/modules`.
+/// Module files with their `modules.dep`, for a root's `/lib/modules`.
 pub(crate) struct Modules {
-    /// A folder with `usr/lib/modules/RELEASE` in it, and no more.
+    /// A folder that contains `usr/lib/modules/RELEASE` and nothing else.
     pub(crate) root: PathBuf,
 }
 
-/// Copies `wanted` and all they depend on from the unpacked package `kernel` below `target`.
+/// Copies the modules `wanted` with all they depend on from the unpacked package `kernel` to
+/// `target`.
 ///
 /// # Errors
-/// When depmod fails, or a module is neither there nor built in.
+/// Returns an error if depmod fails, or if a module is neither there nor built in.
 pub(crate) fn select(kernel: &Path, wanted: &[&str], target: &Path) -> Result<Modules> {
     say!("selecting kernel modules");
     let release = release(kernel)?;
@@ -66,7 +67,7 @@ fn release(kernel: &Path) -> Result<String> {
 
 fn depmod(root: &Path, release: &str) -> Result<()> {
     process::run(
-        // It looks in `lib/modules` below the folder it is given.
+        // It searches `lib/modules` below the folder that it is given.
         tools::command("depmod")
             .arg("-b")
             .arg(root.join("usr"))
@@ -76,7 +77,7 @@ fn depmod(root: &Path, release: &str) -> Result<()> {
     )
 }
 
-/// Reads lines `path: path…` of modules.dep.
+/// Parses lines `path: path…` of modules.dep.
 fn parse_dependencies(text: &str) -> BTreeMap<&str, Vec<&str>> {
     text.lines()
         .filter_map(|line| line.split_once(':'))
@@ -84,13 +85,13 @@ fn parse_dependencies(text: &str) -> BTreeMap<&str, Vec<&str>> {
         .collect()
 }
 
-/// A module's name as modprobe compares it.
+/// Returns a module's name as modprobe compares it.
 fn name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     file.split('.').next().unwrap_or(file).replace('-', "_")
 }
 
-/// The paths of `wanted` and of all they need; what is built in needs none.
+/// Returns the paths of `wanted` and of all they need, without those that are built in.
 fn closure<'a>(
     dependencies: &BTreeMap<&'a str, Vec<&'a str>>,
     built_in: &str,
@@ -100,7 +101,7 @@ fn closure<'a>(
     for module in wanted {
         let module = name(module);
         match dependencies.iter().find(|(path, _)| name(path) == module) {
-            // modules.dep already names all a module needs, not only the next ones.
+            // modules.dep lists all that a module needs, not only its direct dependencies.
             Some((path, needs)) => paths.extend(needs.iter().chain([path])),
             None if built_in.lines().any(|path| name(path) == module) => {}
             None => bail!("the kernel package has no module {module}"),

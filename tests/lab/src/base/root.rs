@@ -1,5 +1,5 @@
-//! dom0's root as an archive: the unpacked packages without what is only read by people, busybox
-//! for every program that no package brought, the kernel modules, accounts.
+//! dom0's root as an archive: the unpacked packages without documentation, busybox for every
+//! program that no package contains, the kernel modules, accounts.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,8 +19,8 @@ const BUSYBOX: &str = "/usr/bin/busybox";
 
 const PROGRAM_FOLDERS: &[&str] = &["usr/bin", "usr/sbin"];
 
-/// Left out: the archive is unpacked under emulation at every boot, so each megabyte costs time.
-/// A `*` at the end of a name stands for a version.
+/// Paths that are left out: the archive is unpacked under emulation at every boot, so each megabyte
+/// costs time. A `*` at the end of a name stands for a version.
 const LEFT_OUT: &[&str] = &[
     "/boot",
     "/usr/bin/python3.*",
@@ -38,13 +38,12 @@ const LEFT_OUT: &[&str] = &[
     "/usr/share/locale",
     "/usr/share/man",
     "/usr/share/zoneinfo",
-    // Made as links below.
+    // Added as links below.
     "/var/lock",
     "/var/run",
 ];
 
-/// Left out below perl's own folders: what its builders and speakers of East Asian character
-/// sets need.
+/// Paths that are left out below perl's folders: headers, and East Asian character sets.
 const LEFT_OUT_OF_PERL: &[&str] = &[
     "CORE",
     "auto/Encode/CN",
@@ -92,7 +91,7 @@ const FILES: &[(&str, &str)] = &[
 /// Writes the archive of dom0's root to `target`.
 ///
 /// # Errors
-/// When a file cannot be read or the archive cannot be written.
+/// Returns an error if a file cannot be read or the archive cannot be written.
 pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()> {
     say!("packing dom0's root");
     let mut archive = Archive::new(BufWriter::new(File::create(target)?));
@@ -105,10 +104,10 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
     for (path, content) in FILES {
         archive.file(Path::new(path), 0o644, content.as_bytes())?;
     }
-    // xl and xenconsoled use the one name, xenstored the other.
+    // xl and xenconsoled use one of the two names, xenstored the other.
     archive.link(Path::new("/var/run"), Path::new("/run"))?;
     archive.link(Path::new("/var/lock"), Path::new("/run"))?;
-    // Debian's busybox shell prefers its own small programs to the real ones in PATH.
+    // Debian's busybox shell would prefer its own applets to the real programs in PATH.
     archive.link(Path::new("/usr/bin/sh"), Path::new("bash"))?;
     for applet in applets(root)? {
         archive.link(&Path::new("/usr/bin").join(applet), Path::new(BUSYBOX))?;
@@ -120,7 +119,7 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
     Ok(())
 }
 
-/// Whether the packages' file or folder at `path` goes into dom0.
+/// Returns whether the packages' file or folder at `path` goes into dom0.
 fn is_kept(path: &Path) -> bool {
     let left_out = LEFT_OUT.iter().any(|left| matches(path, Path::new(left)));
     let perl = path.iter().any(|part| part == "perl");
@@ -128,7 +127,7 @@ fn is_kept(path: &Path) -> bool {
     !left_out && !left_out_of_perl
 }
 
-/// Whether `path` is what `pattern` names.
+/// Returns whether `pattern` names `path`.
 fn matches(path: &Path, pattern: &Path) -> bool {
     let same = |(name, pattern): (&OsStr, &OsStr)| {
         let name = name.as_encoded_bytes();
@@ -140,7 +139,7 @@ fn matches(path: &Path, pattern: &Path) -> bool {
     path.iter().count() == pattern.iter().count() && path.iter().zip(pattern).all(same)
 }
 
-/// busybox's programs that no package has brought.
+/// Returns busybox's programs that no package contains.
 fn applets(root: &Path) -> Result<Vec<String>> {
     let list = process::output(
         Command::new(root.join("usr/bin/busybox")).arg("--list"),

@@ -1,8 +1,8 @@
-//! Packages unpacked into one folder, whichever suite they come from.
+//! Packages of any suite, unpacked into one folder.
 //!
-//! Older packages hold `/bin` and `/lib`, newer ones only `/usr/bin` and `/usr/lib` and rely on
-//! links from the first to the second. Every root of the lab has these links, so that a file has
-//! one place in it, whatever path its package used.
+//! Older packages contain `/bin` and `/lib`; newer ones contain only `/usr/bin` and `/usr/lib` and
+//! rely on links. Every root of the lab has these links, so that a file has one place in it, whatever
+//! path its package used.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,22 +15,22 @@ use anyhow::{Context, Result};
 use crate::log::say;
 use crate::process;
 
-/// The folders that are links to those of the same name in `/usr`.
-pub(super) const MERGED: &[&str] = &["bin", "lib", "lib64", "sbin"];
+/// Folders that are links to those of the same name in `/usr`.
+pub(crate) const MERGED: &[&str] = &["bin", "lib", "lib64", "sbin"];
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Unpacks `debs` into the new folder `root`.
+/// Unpacks `debs` into the empty or new folder `root`.
 ///
 /// # Errors
-/// When a file cannot be read or unpacked.
+/// Returns an error if a file cannot be read or unpacked.
 pub(crate) fn all(debs: &[PathBuf], root: &Path) -> Result<()> {
     merge_usr(root).with_context(|| format!("cannot prepare {}", root.display()))?;
     for (done, deb) in debs.iter().enumerate() {
         if done % 40 == 0 {
             say!("unpacking {} of {}", done + 1, debs.len());
         }
-        // `dpkg --extract` would put a package's own folder in the place of a link.
+        // `dpkg --extract` would replace a link by a package's own folder.
         process::pipe(
             Command::new("dpkg").arg("--fsys-tarfile").arg(deb),
             Command::new("tar")
