@@ -1,6 +1,6 @@
 //! One machine of a run: QEMU, its agent's report, and the files that both leave in the folder.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -31,6 +31,8 @@ const ENDS: [Link; 2] = [Link { host: "a", mac: 1 }, Link { host: "b", mac: 2 }]
 pub(crate) struct Record {
     /// What the agent has reported.
     pub(crate) collector: Collector,
+    /// The processor time that QEMU has used.
+    pub(crate) processor_time: Duration,
     folder: PathBuf,
     /// What is added to file names of a machine that is not the first, or nothing.
     suffix: String,
@@ -43,6 +45,7 @@ impl Record {
         links
             .map(|(number, link)| Record {
                 collector: Collector::new(folder),
+                processor_time: Duration::ZERO,
                 folder: folder.to_path_buf(),
                 suffix: match number {
                     0 => String::new(),
@@ -166,6 +169,10 @@ impl Host<'_> {
         if self.status.is_some() {
             return Ok(true);
         }
+        // Asked before QEMU is waited for: what has been waited for has no figures any more.
+        if let Some(time) = processor_time(self.qemu.0.id()) {
+            self.record.processor_time = time;
+        }
         // Asked before the report is read, so that the report of a machine that has ended is
         // complete.
         self.status = self.qemu.0.try_wait().context("cannot wait for QEMU")?;
@@ -203,6 +210,21 @@ impl Host<'_> {
     }
 }
 
+/// Returns the processor time that the process `pid` has used, or `None` if there is no such process.
+fn processor_time(pid: u32) -> Option<Duration> {
+    time_in_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Returns the sum of user and system time in the text of `/proc/PID/stat`.
+fn time_in_stat(text: &str) -> Option<Duration> {
+    // proc(5): the name, in parentheses, is field 2; utime and stime are fields 14 and 15, in
+    // hundredths of a second on x86-64.
+    let (_, fields) = text.rsplit_once(") ")?;
+    let mut times = fields.split_whitespace().skip(11);
+    let mut ticks = || times.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis(10 * (ticks()? + ticks()?)))
+}
+
 /// Reader of a file that another program is still writing.
 struct Follower {
     file: File,
@@ -224,5 +246,20 @@ impl Follower {
             .read_to_end(&mut bytes)
             .context("cannot read the report")?;
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{processor_time, time_in_stat};
+
+    #[test]
+    fn a_process_has_used_user_and_system_time() {
+        let text = "7 (a (b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0";
+        assert_eq!(time_in_stat(text), Some(Duration::from_millis(1750)));
+        assert_eq!(time_in_stat("7 (a) S 1"), None);
+        assert!(processor_time(std::process::id()).is_some());
     }
 }

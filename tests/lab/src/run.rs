@@ -108,7 +108,11 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
         say!("{name} FAILED: {fault}");
         ended.fault(format!("{name}: {fault}"));
     } else {
-        say!("{name} passed in {:.1} s", wall.as_secs_f32());
+        say!(
+            "{name} passed in {:.1} s ({:.1} s of QEMU's processor time)",
+            wall.as_secs_f32(),
+            report.processor_time.as_secs_f32()
+        );
     }
     show_figures(&write_result(
         base,
@@ -180,6 +184,8 @@ struct Report {
     failed: Vec<String>,
     result: Map<String, Value>,
     complete: bool,
+    /// QEMU's processor time.
+    processor_time: Duration,
 }
 
 impl Report {
@@ -189,8 +195,11 @@ impl Report {
             failed: Vec::new(),
             result: Map::new(),
             complete: true,
+            processor_time: Duration::ZERO,
         };
-        for Record { collector, .. } in records {
+        for record in records {
+            let collector = &record.collector;
+            report.processor_time += record.processor_time;
             report.counts += collector.counts;
             report.failed.extend(collector.failed.iter().cloned());
             report
@@ -223,10 +232,8 @@ fn write_result(
     result.insert("qemu".into(), base.emulator().version().into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
-    result.insert(
-        "wall_s".into(),
-        ((wall.as_secs_f64() * 10.0).round() / 10.0).into(),
-    );
+    result.insert("wall_s".into(), tenths(wall).into());
+    result.insert("qemu_cpu_s".into(), tenths(report.processor_time).into());
     for (number, (name, bytes)) in image_bytes(plan)?.into_iter().enumerate() {
         if number == 0 {
             // The first image of a scenario is the one that its figures are about.
@@ -241,6 +248,11 @@ fn write_result(
     file.write_all(b"\n")?;
     fs::rename(&fresh, &path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(result)
+}
+
+/// Returns `time` in seconds, rounded to tenths.
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 /// Logs the figures of a result; tables are only in `result.json`.

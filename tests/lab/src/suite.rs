@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::base::Base;
-use crate::counts::{self, Ended};
+use crate::counts::{self, Counts, Ended};
 use crate::log::{self, say};
 use crate::packages::XenVersion;
 use crate::slowest::{self, Programs, Took};
@@ -41,8 +41,9 @@ const WORKERS: usize = 2;
 
 /// Tests of every kind.
 pub(crate) struct Suite {
-    /// The host's tests, without and with nextest.
+    /// The host's tests on a machine without cargo-nextest.
     cargo_test: &'static [HostTests],
+    /// The host's tests on a machine with cargo-nextest.
     nextest: &'static [HostTests],
     /// The runs that go side by side, the longest first: whichever worker is free takes the next,
     /// so that both are done at nearly the same time.
@@ -256,6 +257,7 @@ impl Suite {
         let commands = if nextest.is_ok() {
             self.nextest
         } else {
+            say!("no cargo-nextest: cargo test runs the host's tests, one program at a time");
             self.cargo_test
         };
         for command in commands {
@@ -354,11 +356,13 @@ fn host_tests(tests: &HostTests) -> Result<Ended> {
     });
     interrupt::check()?;
     match status {
-        Ok(status) if status.success() => {
-            if let Runner::Program = tests.runner {
-                total.counts.passed += 1;
+        Ok(status) if status.success() => match tests.runner {
+            Runner::Program => total.counts.passed += 1,
+            Runner::Nextest | Runner::CargoTest if total.counts == Counts::default() => {
+                total.fault(format!("{command} reported no test"));
             }
-        }
+            Runner::Nextest | Runner::CargoTest => {}
+        },
         Ok(status) => {
             say!("cargo ended with {status}");
             total.fault(format!("{command} ended with {status}"));
