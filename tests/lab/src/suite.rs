@@ -308,9 +308,13 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Returns a command for cargo. Tests always unwind; if their programs do too, both share one build
+/// of all they depend on. The alias `cargo lab` says the same.
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.current_dir(paths::workspace());
+    command
+        .current_dir(paths::workspace())
+        .env("CARGO_PROFILE_DEV_PANIC", "unwind");
     command
 }
 
