@@ -51,6 +51,10 @@ pub(crate) fn agent() -> Result<PathBuf> {
 /// # Errors
 /// Returns an error if cargo fails.
 pub(crate) fn images(packages: &[&str]) -> Result<Vec<PathBuf>> {
+    if packages.is_empty() {
+        // Without a package cargo would build those of the host.
+        return Ok(Vec::new());
+    }
     let mut command = cargo();
     command.args(["--config", "linker/image.toml", "--profile", "image"]);
     for package in packages {
