@@ -43,7 +43,7 @@ enum Command {
         #[arg(long)]
         soak: bool,
     },
-    /// Make sure that the programs that `make check` and the lab need are there.
+    /// Make sure that the programs of `make check` are there.
     Tools,
     /// Run the scenario of this name (see `list`).
     #[command(external_subcommand)]
