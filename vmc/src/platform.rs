@@ -1,15 +1,15 @@
-//! What the channel needs of the world: granted memory, event channels, a
-//! clock, random numbers. The guest implements it on Xen, the simulator on a
-//! fake hypervisor.
+//! What the channel needs of its surroundings: granted memory, event channels, a
+//! clock, random numbers. The guest implements it on Xen, the simulator on a fake
+//! hypervisor.
 
 use core::fmt;
 
 use shared_memory::Memory;
 
-/// Number of a domain on its host (Xen's `domid_t`); it changes in a migration.
+/// Number of a domain on its host (Xen's `domid_t`). A migration changes it.
 pub type DomId = u16;
 
-/// Identity of a guest; it stays for the guest's whole life.
+/// Identity of a guest, for the guest's whole life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(pub [u8; 16]);
 
@@ -30,7 +30,7 @@ impl fmt::Display for Uuid {
 pub struct Instant(pub u64);
 
 impl Instant {
-    /// `nanos` later; the end of time where there is no such point.
+    /// Returns the point `nanos` nanoseconds later, or the last one there is.
     #[must_use]
     pub const fn after(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
@@ -40,22 +40,23 @@ impl Instant {
 /// State of an event channel as the hypervisor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortState {
-    /// Allocated, and the peer has not bound it yet, or no longer.
+    /// Allocated; the peer has not bound it, or not any more.
     Unbound,
-    /// Both ends are there.
+    /// Both ends exist.
     Connected,
     /// It ended with the domain that this guest was before a migration.
     Stale,
 }
 
-/// Why the platform could not do something. None of them is a fault of this crate.
+/// Why the platform could not do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlatformError {
-    /// No memory, or none that may be used for this.
+    /// There is no memory that may be used for this.
     NoMemory,
-    /// No grant entry, no place to map to, no port is free.
+    /// No grant entry, address to map to, or port is free.
     NoRoom,
-    /// The hypervisor refused: the peer is gone, or what it named is not ours to use.
+    /// The hypervisor refused: the peer is gone, or it named something that this
+    /// guest may not use.
     Refused,
 }
 
@@ -71,11 +72,11 @@ impl fmt::Display for PlatformError {
 
 impl core::error::Error for PlatformError {}
 
-/// The world as the channel sees it.
+/// The hypervisor and the machine, as the channel sees them.
 ///
-/// Regions, mappings and ports end when they are dropped. After this guest has
-/// become another domain they are stale: dropping them then does nothing, and
-/// a stale region is the guest's alone.
+/// Dropping a region, mapping or port ends it. Once this guest has become another
+/// domain they are stale: dropping one then does nothing, and a stale region
+/// belongs to the guest alone.
 pub trait Platform {
     /// Pages of this guest that one peer may map; adjacent, and zero at first.
     type Region: Memory;
@@ -84,13 +85,13 @@ pub trait Platform {
     /// One end of an event channel.
     type Port;
 
-    /// This guest's number at present.
+    /// Returns this guest's present domid.
     fn domid(&self) -> DomId;
 
-    /// The monotonic clock.
+    /// Reads the monotonic clock.
     fn now(&self) -> Instant;
 
-    /// Fills `bytes` with what a peer cannot foresee.
+    /// Fills `bytes` with values that a peer cannot predict.
     fn random(&mut self, bytes: &mut [u8]);
 
     /// Grants `pages` pages to `peer`, for reading and writing.
@@ -99,26 +100,26 @@ pub trait Platform {
     /// [`PlatformError::NoMemory`], [`PlatformError::NoRoom`].
     fn grant(&mut self, peer: DomId, pages: usize) -> Result<Self::Region, PlatformError>;
 
-    /// Appends the grant references of a region, one for each page, to `into`.
+    /// Appends the grant references of a region, one per page, to `into`.
     fn references(&self, region: &Self::Region, into: &mut alloc::vec::Vec<u32>);
 
     /// Whether the grants of a region ended with the domain that this guest was.
     fn is_stale(&self, region: &Self::Region) -> bool;
 
-    /// Ends the grants of a region and gives its memory back.
+    /// Ends the grants of a region and frees its memory.
     ///
     /// # Errors
-    /// The region, where the peer still maps a page of it. To try again later
-    /// is the caller's; dropping it quarantines the pages.
+    /// Returns the region if the peer still maps a page of it. The caller may try
+    /// again later; dropping the region quarantines its pages.
     fn revoke(&mut self, region: Self::Region) -> Result<(), Self::Region>;
 
     /// Maps pages of `peer`, in the order of `references`.
     ///
     /// # Errors
-    /// [`PlatformError`]; where one page cannot be mapped, none stays mapped.
+    /// [`PlatformError`]; if one page cannot be mapped, no page stays mapped.
     fn map(&mut self, peer: DomId, references: &[u32]) -> Result<Self::Mapping, PlatformError>;
 
-    /// Makes a port that `peer` may bind.
+    /// Allocates a port that `peer` may bind.
     ///
     /// # Errors
     /// [`PlatformError::NoRoom`].
@@ -130,12 +131,12 @@ pub trait Platform {
     /// [`PlatformError`].
     fn bind_port(&mut self, peer: DomId, port: u32) -> Result<Self::Port, PlatformError>;
 
-    /// The number by which the peer binds a port; 0 where it is stale.
+    /// Returns the number by which the peer binds a port; 0 if the port is stale.
     fn port_number(&self, port: &Self::Port) -> u32;
 
-    /// Wakes the other end. Where there is none, nothing happens.
+    /// Notifies the other end, if there is one.
     fn notify(&self, port: &Self::Port);
 
-    /// What has become of a port. One hypercall.
+    /// Returns the state of a port. Costs one hypercall.
     fn port_state(&self, port: &Self::Port) -> PortState;
 }

@@ -1,4 +1,4 @@
-//! What happened, in numbers.
+//! Counters.
 
 use core::net::IpAddr;
 
@@ -10,13 +10,13 @@ use crate::wire::message::Reason;
 /// Upgrades that a receiver refused, by the reason it gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Refusals {
-    /// It has no such connection.
+    /// The receiver does not know the connection.
     pub no_connection: u64,
-    /// It could not map the ring.
+    /// The receiver could not map the ring.
     pub unmapped: u64,
-    /// The address named is not the link's.
+    /// The connection is not with the link's address.
     pub wrong_address: u64,
-    /// It is leaving.
+    /// The receiver is leaving.
     pub leaving: u64,
 }
 
@@ -36,48 +36,49 @@ impl Refusals {
 /// Counters of the whole channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Datagrams that were taken.
+    /// Datagrams taken.
     pub datagrams: u64,
-    /// Datagrams that meant nothing, or nothing any more.
+    /// Datagrams that were invalid, late or repeated.
     pub datagrams_dropped: u64,
-    /// Links that were up.
+    /// Links that came up.
     pub links: u64,
-    /// Links that ended, by [`Cause`]. `WrongAddress` counts occasions.
+    /// Links that ended, by [`Cause`]. `WrongAddress` counts messages.
     pub ends: CauseCounters,
-    /// Directions that moved to a ring, as the sender counts them.
+    /// Directions that moved to a ring, counted by the sender.
     pub upgrades: u64,
-    /// Directions that moved back to TCP, as the sender counts them.
+    /// Directions that moved back to TCP, counted by the sender.
     pub fallbacks: u64,
     /// Switches to a larger ring.
     pub growths: u64,
-    /// SWITCHes of ours that were refused.
+    /// SWITCHes that peers refused.
     pub refused: Refusals,
-    /// SWITCHes of peers that we refused.
+    /// SWITCHes that this guest refused.
     pub refusals: Refusals,
-    /// Directions that moved to a ring in pages of the other side's, or back,
-    /// because of a migration.
+    /// Directions that a migration moved to a ring in pages of the other side, or
+    /// back.
     pub rehomed: u64,
-    /// Connections that were lost with their link.
+    /// Connections lost with their link.
     pub failed: u64,
     /// Notifications sent.
     pub notifications: u64,
-    /// Batches that needed no notification, because the peer was awake.
+    /// Batches that needed no notification because the peer was awake.
     pub suppressed: u64,
-    /// Pages granted at present.
+    /// Pages granted now.
     pub granted_pages: usize,
     /// Broken invariants of this crate: always 0.
     pub bugs: u64,
-    /// Pages of peers mapped at present.
+    /// Pages of peers mapped now.
     pub mapped_pages: usize,
     /// Pages that a peer never gave back. They count against
-    /// [`Config::memory`](crate::Config::memory) until this guest becomes another domain.
+    /// [`Config::memory`](crate::Config::memory) until this guest becomes another
+    /// domain.
     pub quarantined_pages: usize,
-    /// Regions that a peer still has to give back.
+    /// Regions that a peer has yet to give back.
     pub retiring: usize,
 }
 
 impl Statistics {
-    /// Links that ended because of `cause`.
+    /// Returns the number of links that ended because of `cause`.
     #[must_use]
     pub fn ended(&self, cause: Cause) -> u64 {
         self.ends.get(cause)

@@ -1,9 +1,9 @@
-//! What a connection is to its user: names, results, and the TCP below it.
+//! A connection as its user sees it: names, results, and the TCP below it.
 
 use core::fmt;
 use core::net::SocketAddr;
 
-/// The names of a connection's ends, as this side sees them.
+/// The two ends of a connection, as this side sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FourTuple {
     /// This guest's end.
@@ -13,7 +13,7 @@ pub struct FourTuple {
 }
 
 impl FourTuple {
-    /// Returns the names as the other side sees them.
+    /// Returns the ends as the other side sees them.
     #[must_use]
     pub const fn flipped(self) -> Self {
         Self {
@@ -23,12 +23,12 @@ impl FourTuple {
     }
 }
 
-/// What a read brought.
+/// What a read returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes, more than none.
+    /// This many bytes, at least one.
     Bytes(usize),
-    /// Nothing at present: the read would block.
+    /// Nothing now: the read would block.
     Nothing,
     /// The peer has finished, and everything was read.
     Finished,
@@ -56,18 +56,18 @@ impl core::error::Error for StreamEnd {}
 
 /// The TCP socket of one connection.
 ///
-/// Lengths that it returns are ours: not more than was given.
+/// The lengths that it returns never exceed what was given.
 pub trait Tcp {
-    /// Takes the beginning of `bytes`; 0 where there is no room.
+    /// Takes the beginning of `bytes` and returns its length; 0 if there is no room.
     ///
     /// # Errors
-    /// [`StreamEnd`], also for no bytes at all.
+    /// [`StreamEnd`], even if `bytes` is empty.
     fn send(&mut self, bytes: &[u8]) -> Result<usize, StreamEnd>;
 
     /// Fills the beginning of `into`.
     ///
     /// # Errors
-    /// [`StreamEnd`], also for no room at all.
+    /// [`StreamEnd`], even if `into` is empty.
     fn receive(&mut self, into: &mut [u8]) -> Result<Received, StreamEnd>;
 
     /// Sends a FIN behind what was sent.

@@ -1,4 +1,4 @@
-//! The end that reads; as a rule it has mapped the producer's memory.
+//! The reading end; as a rule it has mapped the producer's memory.
 
 use super::IndexLie;
 use super::layout::{
@@ -11,9 +11,9 @@ use shared_memory::Memory;
 /// What a read came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// So many bytes were copied.
+    /// This many bytes were copied.
     Bytes(usize),
-    /// There is nothing at present.
+    /// There is nothing now.
     Empty,
     /// There is nothing, and nothing will come: the producer has finished.
     Finished,
@@ -21,13 +21,13 @@ pub enum Taken {
     Reset,
 }
 
-/// How the producer has ended the stream, as last seen. It does not go back.
+/// How the producer has ended the stream, as seen last. Ends are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     NotYet,
-    /// The believed tail is the last one and is not fetched again.
+    /// The believed tail is final and is not fetched again.
     Finished,
-    /// The same, but the stream goes on by another way.
+    /// The same, but the stream continues on another path.
     Sealed,
     Reset,
 }
@@ -38,18 +38,19 @@ pub struct Consumer {
     geometry: Geometry,
     base: u64,
     head: u64,
-    /// The producer's tail, as last believed.
+    /// The producer's tail, as believed last.
     tail: u64,
-    /// The head up to which `must_ring` has looked.
+    /// The offset up to which `must_ring` has looked.
     announced: u64,
     end: End,
 }
 
 impl Consumer {
-    /// Reads a ring that begins at the stream offset `base`.
+    /// Returns the reading end of a ring that begins at the stream offset `base`.
     ///
     /// # Panics
-    /// Where the capacity is no power of two; it is ours, never the peer's.
+    /// If the capacity is not a power of two. The capacity is this guest's choice,
+    /// never the peer's.
     #[must_use]
     pub const fn new(geometry: Geometry, base: u64) -> Self {
         Self {
@@ -67,31 +68,31 @@ impl Consumer {
         self.geometry.store(memory, CONSUMER_STATE, ATTACHED);
     }
 
-    /// Ends a ring in memory of this side's where it stands, whatever the
-    /// producer is doing: what it has published counts, what it publishes from
-    /// now on does not, and it sees that. Returns the offset of the end.
+    /// Ends a ring in this side's memory at its present tail, regardless of what the
+    /// producer is doing: what it has published counts, what it publishes from now
+    /// on does not, and it sees that. Returns the offset of the end.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn seal<M: Memory>(&mut self, memory: &M) -> Result<u64, IndexLie> {
         if self.end == End::NotYet {
             let fetched = self.geometry.fetch_or(memory, TAIL, SEALED) & !SEALED;
             let capacity = self.geometry.capacity_u64();
             self.tail = lie::tail(fetched, self.tail, self.head, capacity)?;
             self.end = End::Sealed;
-            // An end that the producer stored before stands.
+            // An end that the producer stored before still counts.
             self.fetch(memory)?;
         }
         Ok(self.tail)
     }
 
-    /// Takes what there is, up to the size of `into`.
+    /// Takes what there is, `into.len()` bytes at most.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn read<M: Memory>(&mut self, memory: &M, into: &mut [u8]) -> Result<Taken, IndexLie> {
-        // The producer's cache line is fetched only when it matters. So a
-        // RESET is seen behind bytes that were there before it.
+        // The producer's cache line is fetched only when it matters, so a RESET is
+        // seen behind bytes that were known before it.
         let known = self.readable();
         if known == 0 || known < into.len() {
             self.fetch(memory)?;
@@ -108,11 +109,11 @@ impl Consumer {
         })
     }
 
-    /// Like `read`, but takes nothing from the stream offset `end` on: that
-    /// comes by another way. [`Taken::Empty`] where the head is there already.
+    /// Like `read`, but takes nothing from the stream offset `end` on, which comes
+    /// on another path. Returns [`Taken::Empty`] if the head is there already.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn read_until<M: Memory>(
         &mut self,
         memory: &M,
@@ -138,10 +139,10 @@ impl Consumer {
         self.geometry.store(memory, HEAD, self.head);
     }
 
-    /// Bytes that can be read now.
+    /// Fetches the number of bytes that can be read now.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn available<M: Memory>(&mut self, memory: &M) -> Result<usize, IndexLie> {
         self.fetch(memory)?;
         Ok(match self.end {
@@ -150,8 +151,8 @@ impl Consumer {
         })
     }
 
-    /// Whether the producer waits for space that was made since the last
-    /// call: then the doorbell is to be rung.
+    /// Whether the producer waits for space freed since the last call. If so, ring
+    /// the doorbell.
     #[must_use = "a notification that is not sent is lost"]
     pub fn must_ring<M: Memory>(&mut self, memory: &M) -> bool {
         if self.head == self.announced {
@@ -166,11 +167,11 @@ impl Consumer {
         due
     }
 
-    /// Asks for a notification when there is something to read. True means:
-    /// do not wait, there is something already, bytes or an end.
+    /// Asks for a notification when there is something to read. Returns `true` if
+    /// there is something already, bytes or an end: do not wait.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn wait_for_data<M: Memory>(&mut self, memory: &M) -> Result<bool, IndexLie> {
         if self.end == End::NotYet && self.readable() == 0 {
             self.geometry
@@ -181,31 +182,31 @@ impl Consumer {
         Ok(self.end != End::NotYet || self.readable() > 0)
     }
 
-    /// The offset of the next byte to take.
+    /// Returns the offset of the next byte to take.
     #[must_use]
     pub const fn head(&self) -> u64 {
         self.head
     }
 
-    /// Size of the ring in bytes.
+    /// Returns the size of the ring in bytes.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.geometry.capacity
     }
 
-    /// Bytes taken since `must_ring` was last called.
+    /// Returns the bytes taken since the last call of `must_ring`.
     #[must_use]
     pub const fn unannounced(&self) -> usize {
         self.head.wrapping_sub(self.announced) as usize
     }
 
-    /// Bytes known to be there; at most the capacity, see `lie::tail`.
+    /// Returns the bytes known to be there; the capacity at most, see `lie::tail`.
     const fn readable(&self) -> usize {
         self.tail.wrapping_sub(self.head) as usize
     }
 
-    /// The state first: it is stored last, so with an end in it the tail that
-    /// is fetched then is the last one.
+    /// Fetches the state, then the tail. The producer stores the state last, so the
+    /// tail fetched behind an end is final.
     fn fetch<M: Memory>(&mut self, memory: &M) -> Result<(), IndexLie> {
         if self.end == End::Reset {
             return Ok(());

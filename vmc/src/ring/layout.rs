@@ -1,4 +1,4 @@
-//! What lies where in a ring, and the rule of notification.
+//! The layout of a ring, and the rule of notification.
 
 use shared_memory::Memory;
 
@@ -19,28 +19,30 @@ pub(super) const DATA_AT: usize = 0x90;
 pub(super) const FIN: u64 = 1 << 0;
 pub(super) const RESET: u64 = 1 << 1;
 
-/// In the tail of a ring that its consumer owns: what is published after it does not count.
+/// Bit of the tail of a ring that its consumer owns: nothing published after it
+/// counts.
 pub(super) const SEALED: u64 = 1 << 63;
 
 // Bit of the consumer's state.
 pub(super) const ATTACHED: u64 = 1 << 0;
 
-/// Where a ring lies in its memory; all in bytes.
+/// Position of a ring in its memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Where the header begins; a multiple of 8.
+    /// Offset of the header; a multiple of 8.
     pub header: usize,
-    /// Where the data begins.
+    /// Offset of the data.
     pub data: usize,
     /// Size of the data; a power of two.
     pub capacity: usize,
 }
 
 impl Geometry {
-    /// The geometry itself, if it is one.
+    /// Returns the geometry itself.
     ///
     /// # Panics
-    /// Where the capacity is no power of two; it is ours, never the peer's.
+    /// If the capacity is not a power of two. The capacity is this guest's choice,
+    /// never the peer's.
     pub(super) const fn checked(self) -> Self {
         assert!(self.capacity.is_power_of_two());
         self
@@ -66,7 +68,7 @@ impl Geometry {
         memory.store(self.header + field, value);
     }
 
-    /// Copies `bytes` to where the byte `distance` behind the base lies.
+    /// Copies `bytes` in, starting `distance` bytes behind the base.
     pub(super) fn copy_in<M: Memory>(self, memory: &M, distance: u64, bytes: &[u8]) {
         let at = self.position(distance);
         let (first, rest) = bytes.split_at(bytes.len().min(self.capacity - at));
@@ -76,7 +78,7 @@ impl Geometry {
         }
     }
 
-    /// Copies out from where the byte `distance` behind the base lies.
+    /// Copies bytes out, starting `distance` bytes behind the base.
     pub(super) fn copy_out<M: Memory>(self, memory: &M, distance: u64, into: &mut [u8]) {
         let at = self.position(distance);
         let (first, rest) = into.split_at_mut(into.len().min(self.capacity - at));
@@ -86,15 +88,15 @@ impl Geometry {
         }
     }
 
-    /// Less than the capacity, so it fits a `usize`.
+    /// Returns the offset in the data; it is below the capacity and fits a `usize`.
     const fn position(self, distance: u64) -> usize {
         (distance & (self.capacity_u64() - 1)) as usize
     }
 }
 
-/// Whether an index that moved from `from` to `to` has reached `at`: that is,
-/// whether `from` < `at` <= `to`, in arithmetic that a base near the end of 64
-/// bits, which a peer may well name, does not break.
+/// Whether an index that moved from `from` to `to` has reached `at`, that is,
+/// whether `from` < `at` <= `to`. The arithmetic holds for a base near 2^64, which
+/// a peer may name.
 pub(super) const fn reaches(from: u64, to: u64, at: u64) -> bool {
     at.wrapping_sub(from).wrapping_sub(1) < to.wrapping_sub(from)
 }

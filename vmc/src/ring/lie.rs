@@ -1,4 +1,4 @@
-//! Which index of the peer's is believed (design rule R7).
+//! Which of the peer's indices are believed (design rule R7).
 
 use core::fmt;
 
@@ -12,12 +12,12 @@ pub enum IndexLie {
         /// Size of the ring in bytes.
         capacity: u64,
     },
-    /// The consumer took bytes that were not written.
+    /// The consumer claims bytes that were not written.
     BeyondTail {
-        /// How many.
+        /// Number of such bytes.
         ahead: u64,
     },
-    /// The peer's index went back.
+    /// The peer's index moved backwards.
     Backwards,
 }
 
@@ -37,15 +37,15 @@ impl fmt::Display for IndexLie {
 
 impl core::error::Error for IndexLie {}
 
-/// The producer's tail as fetched, if it may be believed: given the last one
-/// believed, and the consumer's own head.
+/// Returns the producer's tail as fetched if it can be believed, given the tail
+/// believed last and the consumer's own head.
 pub(super) const fn tail(
     fetched: u64,
     believed: u64,
     head: u64,
     capacity: u64,
 ) -> Result<u64, IndexLie> {
-    // Behind the head it looks like far too much.
+    // A tail behind the head looks like far too many bytes.
     let claimed = fetched.wrapping_sub(head);
     if claimed > capacity {
         return Err(IndexLie::BeyondCapacity { claimed, capacity });
@@ -56,8 +56,8 @@ pub(super) const fn tail(
     Ok(fetched)
 }
 
-/// The consumer's head as fetched, if it may be believed: given the last one
-/// believed, and the producer's own tail.
+/// Returns the consumer's head as fetched if it can be believed, given the head
+/// believed last and the producer's own tail.
 pub(super) const fn head(fetched: u64, believed: u64, tail: u64) -> Result<u64, IndexLie> {
     let taken = fetched.wrapping_sub(believed);
     let written = tail.wrapping_sub(believed);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_honest_producer_is_believed_across_the_wrap() {
-        // 64 bits never wrap by counting, but a peer may name such a base.
+        // Counting never wraps 64 bits, but a peer may name such a base.
         let own = u64::MAX - 10;
         assert_eq!(tail(own, own, own, CAPACITY), Ok(own));
         assert_eq!(tail(90, own, own, CAPACITY), Ok(90));

@@ -1,15 +1,14 @@
 //! The byte ring of one direction: one producer, one consumer, 64-bit stream
 //! offsets as indices (docs/protocol.md, "The ring of one direction").
 //!
-//! Read `layout` first (what lies where, when to notify), then `lie` (which
-//! index of the peer's is believed, design rule R7), then [`Producer`] and
-//! [`Consumer`]. Both keep what they decide by in private memory; of the
-//! header they fetch only the words that the other side writes, each once for
-//! a decision. They hold no memory: every call is given the one memory that
-//! the ring lies in.
+//! Read `layout` first (the header, and the rule of notification), then `lie`
+//! (which of the peer's indices are believed, design rule R7), then [`Producer`]
+//! and [`Consumer`]. Both decide by private copies. Of the header they fetch only
+//! the words that the other side writes, each once per decision. They hold no
+//! memory: every call is given the one memory that the ring is in.
 //!
-//! Whoever calls rings the doorbell when `must_ring` says so, and waits only
-//! after `wait_for_…` has said `false`; then no wake-up is lost
+//! The caller rings the doorbell when `must_ring` says so, and waits only after
+//! `wait_for_…` has returned `false`; then no wake-up is lost
 //! (`vmc/tests/ring_loom.rs` shows it).
 
 mod consumer;

@@ -1,4 +1,4 @@
-//! The end that writes; as a rule it owns the ring's memory.
+//! The writing end; as a rule it owns the ring's memory.
 
 use super::IndexLie;
 use super::layout::{
@@ -14,12 +14,12 @@ pub struct Producer {
     geometry: Geometry,
     base: u64,
     tail: u64,
-    /// The consumer's head, as last believed.
+    /// The consumer's head, as believed last.
     head: u64,
-    /// What the consumer was told of: the point up to which `must_ring` has
-    /// looked. One behind the tail when that includes the end.
+    /// How far the consumer was notified: the offset up to which `must_ring` has
+    /// looked, and one more if that includes the end.
     announced: u64,
-    /// FIN and RESET as they stand in the header.
+    /// FIN and RESET as they are in the header.
     state: u64,
     /// The consumer owns the memory, and may seal the ring.
     sealable: bool,
@@ -27,14 +27,14 @@ pub struct Producer {
 }
 
 impl Producer {
-    /// Begins a ring at the stream offset `base`: writes both halves of the
-    /// header, so nobody may use the ring yet, or any longer.
+    /// Begins a ring at the stream offset `base`. Writes both halves of the header,
+    /// so the ring must not be in use.
     ///
     /// # Panics
-    /// Where the capacity is no power of two.
+    /// If the capacity is not a power of two.
     pub fn new<M: Memory>(memory: &M, geometry: Geometry, base: u64) -> Self {
         let geometry = geometry.checked();
-        // An index that is reached already asks for no notification.
+        // An offset that is reached already asks for no notification.
         for (field, value) in [
             (PRODUCER_STATE, 0),
             (SPACE_AT, base),
@@ -57,10 +57,10 @@ impl Producer {
         }
     }
 
-    /// Begins a ring in memory of the consumer's, which may seal it.
+    /// Begins a ring in memory of the consumer, which may seal it.
     ///
     /// # Panics
-    /// Where the capacity is no power of two.
+    /// If the capacity is not a power of two.
     pub fn sealable<M: Memory>(memory: &M, geometry: Geometry, base: u64) -> Self {
         Self {
             sealable: true,
@@ -68,18 +68,18 @@ impl Producer {
         }
     }
 
-    /// Whether the consumer has sealed the ring: nothing was published since,
-    /// and nothing will be.
+    /// Whether the consumer has sealed the ring. Nothing was published since, and
+    /// nothing will be.
     #[must_use]
     pub const fn is_sealed(&self) -> bool {
         self.sealed
     }
 
-    /// Copies as much of `bytes` as there is room for and publishes it.
-    /// Nothing where the ring is full, or has been finished, reset or sealed.
+    /// Copies the part of `bytes` that has room, publishes it, and returns its
+    /// length: 0 if the ring is full, finished, reset or sealed.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn write<M: Memory>(&mut self, memory: &M, bytes: &[u8]) -> Result<usize, IndexLie> {
         if self.state != 0 || self.sealed {
             return Ok(0);
@@ -107,12 +107,12 @@ impl Producer {
         Ok(count)
     }
 
-    /// Whether the consumer waits for something that was published since the
-    /// last call: then the doorbell is to be rung.
+    /// Whether the consumer waits for something published since the last call. If
+    /// so, ring the doorbell.
     #[must_use = "a notification that is not sent is lost"]
     pub fn must_ring<M: Memory>(&mut self, memory: &M) -> bool {
-        // The end counts as one byte more: a consumer that waits at the tail
-        // waits for head + 1.
+        // The end counts as one more byte: a consumer that waits at the tail waits
+        // for head + 1.
         let now = self.tail.wrapping_add(u64::from(self.state != 0));
         if now == self.announced {
             return false;
@@ -126,11 +126,11 @@ impl Producer {
         due
     }
 
-    /// Asks for a notification when `bytes` fit in (at most the capacity).
-    /// Returns `true` if there is room already: do not wait.
+    /// Asks for a notification when `bytes` (the capacity at most) fit in. Returns
+    /// `true` if there is room already: do not wait.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn wait_for_space<M: Memory>(
         &mut self,
         memory: &M,
@@ -148,12 +148,12 @@ impl Producer {
         Ok(self.space() >= bytes)
     }
 
-    /// FIN: nothing comes behind the bytes written so far.
+    /// FIN: ends the stream behind the bytes written so far.
     pub fn finish<M: Memory>(&mut self, memory: &M) {
         self.end(memory, FIN);
     }
 
-    /// RESET: what was not read is worthless.
+    /// RESET: invalidates what was not read.
     pub fn reset<M: Memory>(&mut self, memory: &M) {
         self.end(memory, RESET);
     }
@@ -163,66 +163,67 @@ impl Producer {
         self.geometry.store(memory, PRODUCER_STATE, self.state);
     }
 
-    /// The offset at which the ring began.
+    /// Returns the offset at which the ring began.
     #[must_use]
     pub const fn base(&self) -> u64 {
         self.base
     }
 
-    /// The offset behind the last byte published.
+    /// Returns the offset behind the last byte published.
     #[must_use]
     pub const fn tail(&self) -> u64 {
         self.tail
     }
 
-    /// Size of the ring in bytes.
+    /// Returns the size of the ring in bytes.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.geometry.capacity
     }
 
-    /// The offset up to which the consumer has taken the bytes, fetched anew.
+    /// Fetches the offset up to which the consumer has taken the bytes.
     ///
     /// # Errors
-    /// [`IndexLie`]; the channel is to be closed.
+    /// [`IndexLie`]; close the channel.
     pub fn head<M: Memory>(&mut self, memory: &M) -> Result<u64, IndexLie> {
         let fetched = self.geometry.load(memory, HEAD);
         self.head = lie::head(fetched, self.head, self.tail)?;
         Ok(self.head)
     }
 
-    /// Bytes that the consumer has not taken, fetched anew; what was last
-    /// believed where it lies.
+    /// Fetches the number of bytes that the consumer has not taken. If the consumer
+    /// lies, returns the number believed last.
     pub fn unconsumed<M: Memory>(&self, memory: &M) -> u64 {
         let fetched = self.geometry.load(memory, HEAD);
         let head = lie::head(fetched, self.head, self.tail).unwrap_or(self.head);
         self.tail.wrapping_sub(head)
     }
 
-    /// Whether the consumer has attached the ring, fetched anew.
+    /// Fetches whether the consumer has attached the ring.
     pub fn is_attached<M: Memory>(&self, memory: &M) -> bool {
         self.geometry.load(memory, CONSUMER_STATE) & ATTACHED != 0
     }
 
-    /// Free bytes, as far as was last seen.
+    /// Returns the number of free bytes, as seen last.
     #[must_use]
     pub const fn space(&self) -> usize {
-        // What is taken up is at most the capacity: see `lie::head`.
+        // The difference is at most the capacity: see `lie::head`.
         self.geometry.capacity - self.tail.wrapping_sub(self.head) as usize
     }
 
-    /// Bytes published since `must_ring` was last called; an end counts as one.
+    /// Returns the bytes published since the last call of `must_ring`; an end
+    /// counts as one.
     #[must_use]
     pub const fn unannounced(&self) -> usize {
         let end = (self.state != 0) as u64;
         self.tail.wrapping_add(end).wrapping_sub(self.announced) as usize
     }
 
-    /// Copies bytes that were written out again, from the stream offset
-    /// `offset` on, and returns how many: those up to the tail, at most
-    /// `into.len()`; none where the byte at `offset` is no longer there, or not yet.
+    /// Copies written bytes back out, from the stream offset `offset` to the tail,
+    /// `into.len()` at most, and returns how many. 0: the byte at `offset` is not
+    /// in the ring any more, or not yet.
     ///
-    /// The consumer can write here too: it may spoil what it will be sent.
+    /// The consumer can write here too, and spoil what it will be sent.
     pub fn read_back<M: Memory>(&self, memory: &M, offset: u64, into: &mut [u8]) -> usize {
         let written = self.tail.wrapping_sub(self.base);
         let left = self.tail.wrapping_sub(offset);
