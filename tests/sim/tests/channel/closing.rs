@@ -110,7 +110,13 @@ fn a_connection_that_is_forgotten_is_reset_at_the_other_end() {
         pair.run();
         pair.reconnect();
         assert!(pair.pump(0, 0, 100) == Pair::pattern(0, 100));
-        let link = pair.guests[0].vmc.link_statistics().next().expect("a link");
+        let link = pair.guests[0]
+            .vmc
+            .report()
+            .links()
+            .next()
+            .expect("a link")
+            .1;
         assert_eq!(link.counters.rings_granted, 1, "used again");
     }
 }

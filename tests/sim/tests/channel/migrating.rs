@@ -278,7 +278,7 @@ fn a_ring_that_is_sealed_gives_its_quota_back() {
 #[test]
 fn a_ring_that_is_retired_gives_its_quota_back() {
     let mut pair = Pair::linked();
-    pair.guests[0].vmc.forewarn();
+    pair.guests[0].vmc.early_notice();
     pair.run();
     let mut sent = 0;
     // Each round maps 5 pages of the peer's, which retires the ring when the

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use sim::puppet::{Peer, WELCOME};
 use sim::tcp::Shared;
 use sim::xen::{Clock, Dom, Host};
-use vmc::{ConnId, FourTuple, Output, PeerState, Vmc};
+use vmc::{ConnKey, FourTuple, Output, PeerState, Vmc};
 
 use super::pair::{config, established};
 
@@ -56,7 +56,7 @@ impl Victim {
     }
 
     /// Opens a connection with the peer; the victim is its client.
-    pub(super) fn connect(&mut self) -> (ConnId, Shared) {
+    pub(super) fn connect(&mut self) -> (ConnKey, Shared) {
         let tuple = FourTuple {
             local: Self::LOCAL.into(),
             remote: Self::REMOTE.into(),
