@@ -183,7 +183,7 @@ fn end_wakes(lacks: Lacks) {
 /// they may. A wake-up that is lost is a deadlock, which loom finds.
 fn stream(lacks: Lacks) {
     let mut builder = Builder::new();
-    // All orders with at most so many switches where none is forced.
+    // All orders with at most this many preemptions.
     builder.preemption_bound = Some(3);
     builder.check(move || {
         let (memory, mut producer, mut consumer) = ring(lacks);

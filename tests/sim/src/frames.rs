@@ -11,7 +11,7 @@ pub struct Frames {
     under_way: BTreeMap<u64, (usize, Vec<u8>)>,
     /// The last one that came, by sender and receiver.
     last: BTreeMap<(IpAddr, usize), u64>,
-    /// A liar: what it sends in its own name may be anything.
+    /// The liar's address: what it sends in its own name may be anything.
     pub hostile: Option<IpAddr>,
 }
 
@@ -20,7 +20,7 @@ const SOURCE: usize = 26;
 const NUMBER: usize = 34;
 
 impl Frames {
-    /// A frame of `len` bytes or somewhat more between two addresses.
+    /// Makes a frame of at least `len` bytes between two addresses.
     pub fn make(&mut self, from: IpAddr, to: (usize, IpAddr), len: usize) -> (u64, Vec<u8>) {
         let number = self.next;
         self.next += 1;

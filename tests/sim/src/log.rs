@@ -1,4 +1,4 @@
-//! What a run tells: a trace for whoever repeats it, and the first violation.
+//! What a run reports: the first violation, and a trace on request.
 
 use std::cell::{Cell, RefCell};
 
@@ -26,7 +26,7 @@ impl Log {
         }
     }
 
-    /// Tells what happens, where somebody listens.
+    /// Prints what happens, if the run is traced.
     pub fn note(&self, what: impl FnOnce() -> String) {
         if self.is_traced {
             self.lines.set(self.lines.get() + 1);
@@ -34,7 +34,7 @@ impl Log {
         }
     }
 
-    /// Something happened that must not. The first one counts.
+    /// Reports something that must not happen. Only the first report counts.
     pub fn violation(&self, what: impl FnOnce() -> String) {
         let mut violation = self.violation.borrow_mut();
         if violation.is_none() {

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     if options.list {
         for pinned in pinned::ALL {
-            println!("{}\n    {}", pinned.name, pinned.found);
+            println!("{}\n    {}", pinned.name, pinned.about);
         }
         return ExitCode::SUCCESS;
     }

@@ -1,10 +1,24 @@
-//! Pinned scenarios: each once found a failure, in `vmc` or in this
-//! simulator's judge, or is what a mutation of `vmc` was caught by.
+//! Pinned scenarios: each stands for one failure, and runs before any seed.
 //!
-//! They run first. A seed means another scenario whenever the maker changes;
-//! these stay what they are. Each runs in several orders: an order seeds the
-//! world (whose turn is next, how long it takes), and where a scenario says so
-//! it also moves an action by a few turns.
+//! A seed means another scenario whenever the maker changes; these stay what
+//! they are. Each runs in several orders: an order seeds the world (whose turn
+//! is next, how long it takes), and in most scenarios it also moves an action a
+//! little.
+//!
+//! Where they come from:
+//! - failures of `vmc` and of this simulator's judge that were found and mended:
+//!   `suspend_cancelled_at_once` (2421bbe), `rings_that_were_never_attached`
+//!   (5af1195), `residue_of_a_writer_that_waits` (d90c725),
+//!   `goodbye_after_the_timer` (09ac9c9),
+//!   `switch_before_its_connection_is_tracked` (09ac9c9, 656f7f5),
+//!   `moved_while_the_link_is_made` (14f2d3a), `liar_whose_tcp_nobody_ended`
+//!   (e0d07f5);
+//! - failures that a mutation of `vmc` makes:
+//!   `written_through_a_mapping_and_then_migrated`,
+//!   `both_are_suspended_at_once`, `fin_at_the_suspend`,
+//!   `restart_with_the_old_link_in_place`, `datagrams_lost_after_the_resume`;
+//! - the others: the steps of a hand-over at which `docs/protocol.md` takes a
+//!   decision.
 //!
 //! To pin what a seed has found, print its scenario (`sim --seed N --trace`),
 //! write down the actions that matter, and check that it still fails.
@@ -30,8 +44,8 @@ pub const ORDERS: u64 = 24;
 pub struct Pinned {
     /// Its name, for the command line.
     pub name: &'static str,
-    /// What it once found, in one sentence.
-    pub found: &'static str,
+    /// The failure that it stands for, in one sentence.
+    pub about: &'static str,
     /// Makes it, for an order below [`ORDERS`].
     pub make: fn(u64) -> Scenario,
     /// Whether all its runs together met what it is about.
@@ -119,7 +133,7 @@ const NO_GRANTS: Limits = Limits {
 pub static ALL: &[Pinned] = &[
     Pinned {
         name: "suspend_cancelled_at_once",
-        found: "A LEAVE that was called off before the peer had run cost the connections whose rings it had not confirmed.",
+        about: "A LEAVE that was called off before the peer had run cost the connections whose rings it had not confirmed.",
         make: |order| {
             Draft::guests(2).each(original).script([
                 transfer(0, 1, lagging(60_000), lagging(40_000)),
@@ -132,7 +146,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "cancel_during_a_leave",
-        found: "A guest that goes on while its links are still being left greeted its peers before those links had ended.",
+        about: "A guest that goes on while its links are still being left greeted its peers before those links had ended.",
         make: |order| {
             Draft::guests(3).each(original).script([
                 transfer(0, 1, lagging(60_000), lagging(9000)),
@@ -149,7 +163,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "rings_that_were_never_attached",
-        found: "Bytes in rings whose SWITCH the peer had never read were lost when the link ended.",
+        about: "Bytes in rings whose SWITCH the peer had never read were lost when the link ended.",
         make: |order| {
             Draft::guests(2).each(original).script([
                 transfer(0, 1, Plan::stream(30_000), SILENT),
@@ -166,7 +180,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "residue_of_a_writer_that_waits",
-        found: "An application that has written its request and waits for the answer calls nothing that moves the residue into TCP.",
+        about: "An application that has written its request and waits for the answer calls nothing that moves the residue into TCP.",
         make: |order| {
             let client = Plan {
                 answers: Some((1000, 9000)),
@@ -188,7 +202,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "goodbye_after_the_timer",
-        found: "The look for a dead peer came before the event of its goodbye, and the connections of a guest that had left in order were lost.",
+        about: "The look for a dead peer came before the event of its goodbye, and the connections of a guest that had left in order were lost.",
         make: |order| {
             Draft::guests(2).each(original).hosts(2).script([
                 transfer(
@@ -208,7 +222,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "switch_before_its_connection_is_tracked",
-        found: "A SWITCH for a connection that the other side had not yet put into the channel's care was refused for good.",
+        about: "A SWITCH for a connection that the other side had not yet put into the channel's care was refused for good.",
         make: |order| {
             let slow = Path {
                 delay: (10 + 30 * order) * MICROSECOND,
@@ -226,7 +240,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "moved_while_the_link_is_made",
-        found: "The judge looked at a new link when its guest next ran, and by then the peer was on another machine.",
+        about: "The judge looked at a new link when its guest next ran, and by then the peer was on another machine.",
         make: |order| {
             Draft::guests(3).hosts(2).script([
                 transfer(0, 1, lagging(9000), lagging(9000)),
@@ -241,7 +255,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "notice_while_the_link_is_made",
-        found: "A link that went up after the early notice did not hear of it, and its rings stayed in the pages to be sent.",
+        about: "A link that went up after the early notice did not hear of it, and its rings stayed in the pages to be sent.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(0, 1, lagging(50_000), lagging(50_000)),
@@ -253,7 +267,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "two_suspends_in_a_row",
-        found: "The second suspend came while the residue of the first was still on its way into TCP.",
+        about: "The second suspend came while the residue of the first was still on its way into TCP.",
         make: |order| {
             Draft::guests(2).hosts(2).script([
                 transfer_over(
@@ -276,7 +290,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "both_are_suspended_at_once",
-        found: "Each side waited for the other's offsets, and neither was there to name them.",
+        about: "Each side waited for the other's offsets, and neither was there to name them.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(0, 1, lagging(80_000), lagging(80_000)),
@@ -293,7 +307,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "frozen_peer_is_not_noticed_at_once",
-        found: "A peer that was told of the migration gets no event at the suspend, and wrote on into a ring that nobody reads.",
+        about: "A peer that was told of the migration gets no event at the suspend, and wrote on into a ring that nobody reads.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(
@@ -318,7 +332,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "written_through_a_mapping_and_then_migrated",
-        found: "What a peer writes through its mapping is not in Xen's log of dirty pages: sealed pages that nobody touched arrived with old bytes.",
+        about: "What a peer writes through its mapping is not in Xen's log of dirty pages: sealed pages that nobody touched arrived with old bytes.",
         make: |order| {
             Draft::guests(2).hosts(2).script([
                 transfer(
@@ -340,7 +354,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "peer_dies_between_notice_and_freeze",
-        found: "Rings in pages of a peer that was no more were still asked for, and mapped at the suspend.",
+        about: "Rings in pages of a peer that was no more were still asked for, and mapped at the suspend.",
         make: |order| {
             Draft::guests(3).script([
                 transfer(0, 1, lagging(60_000), lagging(60_000)),
@@ -361,7 +375,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "peer_dies_while_the_guest_is_away",
-        found: "A guest that came back asked a dead peer for offsets for ever, and the peer's successor took the address.",
+        about: "A guest that came back asked a dead peer for offsets for ever, and the peer's successor took the address.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(0, 1, lagging(60_000), lagging(60_000)),
@@ -381,7 +395,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "grants_refused_in_mid_rehoming",
-        found: "A HOME without references left the direction between its old ring and one that never came.",
+        about: "A HOME without references left the direction between its old ring and one that never came.",
         make: |order| {
             let limits = Limits {
                 grants: 9 + 2 * order as usize,
@@ -413,7 +427,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "mappings_refused_in_mid_rehoming",
-        found: "A ring that was granted and could not be mapped was retired by a message that its owner took for a lie.",
+        about: "A ring that was granted and could not be mapped was retired by a message that its owner took for a lie.",
         make: |order| {
             let limits = Limits {
                 maps: 14 + order as usize,
@@ -434,7 +448,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "cancel_in_mid_rehoming",
-        found: "A notice that was withdrawn met ASKs and HOMEs on their way.",
+        about: "A notice that was withdrawn met ASKs and HOMEs on their way.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(0, 1, lagging(90_000), lagging(90_000)),
@@ -456,7 +470,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "datagrams_lost_after_the_resume",
-        found: "The first RESUMEs were lost, and the time in which they are repeated ran from the suspend instead of the resume.",
+        about: "The first RESUMEs were lost, and the time in which they are repeated ran from the suspend instead of the resume.",
         make: |order| {
             Draft::guests(2).hosts(2).script([
                 transfer(0, 1, lagging(50_000), lagging(50_000)),
@@ -471,7 +485,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "connections_for_two_datagrams",
-        found: "A RESUME names 24 connections at most; those beyond were never settled.",
+        about: "A RESUME names 24 connections at most; those beyond were never settled.",
         make: |order| {
             let one = || {
                 transfer(
@@ -496,7 +510,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "idle_connections_lean_back",
-        found: "A connection without traffic went back to TCP during the notice while its peer moved it the other way.",
+        about: "A connection without traffic went back to TCP during the notice while its peer moved it the other way.",
         make: |order| {
             let seldom = Plan::stream(6000)
                 .in_pieces(1000)
@@ -514,7 +528,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "larger_ring_in_mid_leave",
-        found: "The bytes of the second of two rings came before those of the first when both fell back.",
+        about: "The bytes of the second of two rings came before those of the first when both fell back.",
         make: |order| {
             Draft::guests(2).each(original).script([
                 transfer(
@@ -533,7 +547,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "larger_ring_at_the_suspend",
-        found: "A suspend found a direction between its ring and a larger one, and its bytes in both.",
+        about: "A suspend found a direction between its ring and a larger one, and its bytes in both.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(
@@ -550,7 +564,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "fin_at_the_suspend",
-        found: "A FIN that lay behind unread bytes in a ring closed TCP before the bytes had followed.",
+        about: "A FIN that lay behind unread bytes in a ring closed TCP before the bytes had followed.",
         make: |order| {
             Draft::guests(2).hosts(2).script([
                 transfer_over(
@@ -579,7 +593,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "frames_at_the_suspend",
-        found: "Frames that a peer had sent before the suspend stood in the message ring, and were left there.",
+        about: "Frames that a peer had sent before the suspend stood in the message ring, and were left there.",
         make: |order| {
             Draft::guests(2).script([
                 transfer(0, 1, lagging(30_000), lagging(30_000)),
@@ -598,7 +612,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "liar_whose_tcp_nobody_ended",
-        found: "The judge waited for ever for the TCP connection of a liar that had closed its own side.",
+        about: "The judge waited for ever for the TCP connection of a liar that had closed its own side.",
         make: |order| {
             Draft::guests(3).kind(Kind::Hostile).script([
                 transfer(0, 2, Plan::stream(20_000), Plan::stream(20_000)),
@@ -628,7 +642,7 @@ pub static ALL: &[Pinned] = &[
     },
     Pinned {
         name: "restart_with_the_old_link_in_place",
-        found: "The successor of a dead guest greeted a peer that had not yet found the old link dead.",
+        about: "The successor of a dead guest greeted a peer that had not yet found the old link dead.",
         make: |order| {
             Draft::guests(3).script([
                 transfer(0, 1, lagging(60_000), lagging(60_000)),

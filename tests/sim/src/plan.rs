@@ -7,7 +7,7 @@ pub enum End {
     Finish,
     /// Lets go of the connection as soon as all is written, whatever comes.
     Drop,
-    /// Resets it when so many bytes are written.
+    /// Resets it when this many bytes are written.
     AbortAt(u64),
 }
 
@@ -80,7 +80,7 @@ impl Plan {
         self
     }
 
-    /// How many bytes may have been written when so many were read.
+    /// Returns how many bytes may have been written when `read` were read.
     #[must_use]
     pub fn limit(&self, read: u64) -> u64 {
         match self.answers {
@@ -117,7 +117,7 @@ impl Plan {
         }
     }
 
-    /// Both ends' plans for one connection, over a TCP with so many bytes of buffers.
+    /// Makes both ends' plans for one connection, over a TCP with buffers of `buffer` bytes.
     #[must_use]
     pub fn pair(random: &mut fastrand::Rng, buffer: usize) -> [Self; 2] {
         let mut plans = [Self::random(random), Self::random(random)];

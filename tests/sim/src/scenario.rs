@@ -64,7 +64,7 @@ pub enum Mischief {
         /// Only into the first bytes of each page: headers and indices.
         low: bool,
     },
-    /// Spoils one access to a shared page out of so many; 0: none.
+    /// Spoils one access to a shared page out of this many; 0 spoils nothing.
     Tamper(u32),
     /// Rings all its event channels.
     Flood(u32),
@@ -176,7 +176,7 @@ pub struct Scenario {
     pub weather: Weather,
     /// What happens, and at what time.
     pub actions: Vec<(u64, Action)>,
-    /// What happens after so many turns of guests.
+    /// What happens after a number of turns, counted over all guests.
     pub at_turns: Vec<(u64, Action)>,
 }
 

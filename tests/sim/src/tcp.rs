@@ -103,7 +103,7 @@ pub enum Found {
 pub type Shared = Rc<RefCell<Connection>>;
 
 impl Connection {
-    /// A connection whose SYN leaves at `now`.
+    /// Opens a connection, whose SYN leaves at `now`.
     #[must_use]
     pub fn open(path: Path, seed: u64, now: u64) -> Shared {
         let mut this = Self {
@@ -157,7 +157,7 @@ impl Connection {
         (self.pipes[side].sent, self.pipes[1 - side].taken)
     }
 
-    /// Puts bytes in at `side`; 0: no room.
+    /// Puts bytes in at `side`; returns how many, 0 if there is no room.
     ///
     /// # Errors
     /// [`WasReset`].

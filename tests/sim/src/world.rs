@@ -218,7 +218,7 @@ impl World {
             }
             let end = (limit - PATIENCE + USER_TIMEOUT).max(self.now());
             if self.scenario.is_hostile() && self.next(true).is_none_or(|at| at > end) {
-                // Whoever waits for a liar gives up in the end.
+                // Peers that wait for a liar give up in the end.
                 self.wires.clock.set(end);
                 self.give_up_liar();
             }
@@ -242,7 +242,7 @@ impl World {
         self.wires.clock.set(end.max(self.now()));
     }
 
-    /// Nothing goes on, and something is left to do.
+    /// Reports that something is left to do and nothing goes on.
     fn stuck(&mut self) {
         if let Some(flow) = self.flows.first() {
             let ledger = flow.ledger.borrow();
@@ -253,8 +253,8 @@ impl World {
         }
     }
 
-    /// One turn of one guest, or the clock moves on; `false` where nothing is
-    /// to come. Without `timers` the channel's timers do not count.
+    /// Runs one turn of one guest, or moves the clock on; returns `false` if
+    /// nothing is to come. Without `timers` the channel's timers do not count.
     fn step(&mut self, timers: bool) -> bool {
         let now = self.now();
         self.arrivals(now);

@@ -1,7 +1,7 @@
-//! A ring whose other side does anything, described by a byte string, for the
+//! A ring with a hostile other side, described by a byte string, for the
 //! fuzzer and its corpus.
 //!
-//! The first byte of a script says who is the victim (bit 0: the producer),
+//! The first byte of a script says which side is the victim (bit 0: the producer),
 //! how large the ring is (bits 1 to 3) and where it begins (bits 4 and 5).
 //! Then steps follow: those of the victim, 0 to 6 of the low four bits, in
 //! `consumer` and `producer`; the peer's, from 7 on, in `peer`.

@@ -30,7 +30,7 @@ pub const REFUSED: u8 = 3;
 /// A kind of datagram: offsets after a suspend.
 const RESUME: u8 = 4;
 
-/// The link's pages, whoever owns them.
+/// The link's pages, and which side owns them.
 enum Link {
     None,
     Owned(Region),
@@ -55,7 +55,7 @@ pub struct Peer {
     pub rings: Vec<Region>,
 }
 
-/// A datagram without what follows its nonce A.
+/// Returns a datagram up to and including its nonce A.
 fn header(kind: u8, domid: u16, uuid: &[u8; 16], nonce_a: &[u8; 16]) -> Vec<u8> {
     let mut bytes = b"XVMC\x01".to_vec();
     bytes.push(kind);
@@ -126,7 +126,7 @@ impl Peer {
         bytes
     }
 
-    /// Answers a HELLO, as an owner who knows the protocol.
+    /// Answers a HELLO, as the owner of a link does.
     pub fn welcome(&mut self, hello: &[u8]) -> Option<Vec<u8>> {
         let domid = u16::from_le_bytes(*hello.get(6..8)?.first_chunk()?);
         self.nonce_a.copy_from_slice(hello.get(24..40)?);
@@ -152,7 +152,7 @@ impl Peer {
         Some(bytes)
     }
 
-    /// Takes up a WELCOME, as a mapper who knows the protocol.
+    /// Takes up a WELCOME, as the mapper of a link does.
     pub fn accept(&mut self, welcome: &[u8]) -> Option<()> {
         let word = |at: usize| Some(u32::from_le_bytes(*welcome.get(at..at + 4)?.first_chunk()?));
         let domid = u16::from_le_bytes(*welcome.get(6..8)?.first_chunk()?);

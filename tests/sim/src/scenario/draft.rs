@@ -22,11 +22,11 @@ use crate::plan::Plan;
 use crate::tcp::Path;
 use crate::xen::Limits;
 
-/// In nanoseconds, as all times here.
+/// Nanoseconds in a microsecond; all times here are in nanoseconds.
 pub const MICROSECOND: u64 = 1_000;
-/// In nanoseconds.
+/// Nanoseconds in a millisecond.
 pub const MILLISECOND: u64 = 1_000_000;
-/// In nanoseconds.
+/// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
 
 /// A line of an action list.

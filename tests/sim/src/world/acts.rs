@@ -17,7 +17,7 @@ use crate::tcp::{Connection, Path};
 const SERVER: u16 = 7;
 /// Ports of the clients begin here.
 const CLIENTS: u16 = 40_000;
-/// After so long TCP gives up on a peer that does not exist.
+/// How long TCP waits for a peer that does not exist.
 const TCP_PATIENCE: u64 = 3 * SECOND;
 /// How long a guest may take to let its links end: 500 ms by the protocol.
 const LEAVING: u64 = 510 * MILLISECOND;
@@ -135,7 +135,7 @@ impl World {
         self.at(limit + downtime, resume);
     }
 
-    /// Suspends those who have let all their links end.
+    /// Suspends the guests whose links have all ended.
     pub(super) fn settle_suspends(&mut self, now: u64) {
         for guest in &mut self.guests {
             let Life::Settling(limit) = guest.life else {
@@ -198,8 +198,8 @@ impl World {
         guest.renew(&mut self.wires);
     }
 
-    /// The hostile guest dies, and whoever still waits for it gives up: also where it has ended its
-    /// own side, with bytes on the way that the other has by a ring already.
+    /// Ends the hostile guest; peers that still wait for it give up, even if it has ended its own
+    /// side and the bytes under way have already come through a ring.
     pub(super) fn give_up_liar(&mut self) {
         let liar = self.guests.len() - 1;
         if self.guests[liar].life == Life::Dead {

@@ -1,5 +1,5 @@
 //! What must hold when the traffic has ended: an idle system is silent, and
-//! whoever leaves gives everything back.
+//! a guest that leaves gives everything back.
 
 use vmc::LeaveReason;
 

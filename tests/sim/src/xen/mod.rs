@@ -32,7 +32,7 @@ pub struct Host {
     pub notifications: u64,
 }
 
-/// What a domain may have at most; the toolstack's and the administrator's choice.
+/// What a domain may have at most, as the toolstack and the administrator decide.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Granted pages.
@@ -44,7 +44,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// As good as no limit.
+    /// No limit.
     pub const NONE: Self = Self {
         grants: usize::MAX,
         maps: usize::MAX,
@@ -94,7 +94,7 @@ pub struct Holdings {
 }
 
 impl Host {
-    /// A machine whose first guest gets `first` for its number.
+    /// Returns a machine whose first guest gets the domid `first`.
     #[must_use]
     pub fn new(first: DomId) -> SharedHost {
         Rc::new(RefCell::new(Self {
@@ -150,7 +150,7 @@ impl Host {
         }
     }
 
-    /// Whether there is such a domain.
+    /// Whether a domain of this number exists.
     #[must_use]
     pub fn is_alive(&self, number: DomId) -> bool {
         self.domains.contains_key(&number)
@@ -261,7 +261,7 @@ impl Host {
         Ok((pages, references))
     }
 
-    /// Takes grants back; `false` where the peer maps one of them.
+    /// Takes grants back; returns `false` if the peer maps one of them.
     fn revoke(&mut self, number: DomId, references: &[u32]) -> bool {
         let Some(domain) = self.domains.get_mut(&number) else {
             return true;

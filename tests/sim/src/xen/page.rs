@@ -12,7 +12,7 @@ pub const PAGE: usize = 4096;
 #[derive(Debug)]
 pub struct Tamper {
     random: RefCell<fastrand::Rng>,
-    /// One access out of so many is spoilt; 0: none.
+    /// One access out of this many is spoilt; 0 spoils nothing.
     one_in: Cell<u32>,
 }
 
@@ -26,7 +26,7 @@ impl Tamper {
         })
     }
 
-    /// From now on one access out of `one_in` is spoilt; 0: none.
+    /// Spoils one access out of `one_in` from now on; 0 spoils nothing.
     pub fn set(&self, one_in: u32) {
         self.one_in.set(one_in);
     }
@@ -38,7 +38,7 @@ impl Tamper {
         }
     }
 
-    /// A word that a liar would like: near the right one, far away, or noise.
+    /// Returns a word that suits a liar: near the right one, far away, or noise.
     fn lie(&self, word: u64) -> u64 {
         let random = &mut self.random.borrow_mut();
         match random.u32(..6) {
@@ -52,7 +52,7 @@ impl Tamper {
     }
 }
 
-/// One page, and who spoils it.
+/// One page, and what spoils it.
 #[derive(Debug)]
 pub(super) struct Page {
     bytes: RefCell<Box<[u8; PAGE]>>,
