@@ -1,10 +1,10 @@
 //! Boots real Xen in QEMU and runs scenarios on it: `cargo lab …`.
 //!
-//! Read in this order: [`order`] checks what is asked of a scenario of the agent's table (which
-//! [`listing`] prints), [`run`] is one run from start
-//! to end with its machines ([`host`], [`qemu`], [`collect`]); [`base`] builds what is booted from the packages that
-//! [`packages`] names and [`apt`] fetches; [`overlay`] and [`images`] add what changes from run
-//! to run; [`suite`] is `make test`. What the agent does in dom0 is in the crate `agent`.
+//! Read in this order: [`order`] checks what is asked of a scenario of the agent's table, which
+//! [`listing`] prints; [`run`] is one run from start to end with its machines ([`host`], [`qemu`],
+//! [`collect`]); [`base`] builds what is booted from the packages that [`packages`] names and
+//! [`apt`] fetches; [`overlay`] and [`images`] add what changes from run to run; [`suite`] is
+//! `make test`. What the agent does in dom0 is in the crates `agent` and `labkit`.
 #![forbid(unsafe_code)]
 
 mod appliance;

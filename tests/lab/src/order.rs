@@ -214,6 +214,8 @@ mod tests {
             "bench boot memory --virtual-time",
             "hostile never_unmap",
             "lifecycle --count 100 --store oxenstored",
+            "hostile --virtual-time",
+            "appliance",
         ] {
             order(line).expect(line);
         }

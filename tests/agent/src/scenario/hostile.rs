@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use attacks::Attack;
 use labkit::bench::{Bench, end, flows, linked};
 use labkit::channel::ChannelStatus;
 use labkit::lines;
@@ -16,8 +17,6 @@ use labkit::survival::{counts, healthy};
 use labkit::traffic::bench::Answer;
 use labkit::traffic::echo::{EchoClient, Pace};
 use labkit::{Cause, DEFAULT_SEED, Deadline, Domain, Image, Lab, Mode, Scenario};
-
-use attacks::Attack;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     images: &[Image::Echo, Image::Bench, Image::Hostile],
