@@ -1,10 +1,11 @@
 //! Boots real Xen in QEMU and runs scenarios on it: `cargo lab …`.
 //!
-//! Read in this order: [`order`] checks what is asked of a scenario of the agent's table, which
-//! [`listing`] prints; [`run`] is one run from start to end with its machines ([`host`], [`qemu`],
-//! [`collect`]); [`base`] builds what is booted from the packages that [`packages`] names and
-//! [`apt`] fetches; [`overlay`] and [`images`] add what changes from run to run; [`suite`] is
-//! `make test`. What the agent does in dom0 is in the crates `agent` and `labkit`.
+//! Read in this order: [`order`] checks what is asked of a scenario of the agent's table (which
+//! [`listing`] prints), and [`plan`] is what a run of it needs. [`run`] is one run from start to end
+//! with its machines ([`host`], [`qemu`], [`collect`]). [`emulator`] is the QEMU they run in, and
+//! [`base`] what is booted; [`cache`] keeps both, built from the packages that [`packages`] names,
+//! [`apt`] fetches and [`unpack`] unpacks. [`overlay`] and [`images`] add what changes from run to
+//! run. [`suite`] is `make test`. What the agent does in dom0 is in the crate `agent`.
 #![forbid(unsafe_code)]
 
 mod appliance;
@@ -28,6 +29,7 @@ mod order;
 mod overlay;
 mod packages;
 mod paths;
+mod plan;
 mod process;
 mod qemu;
 mod run;

@@ -75,7 +75,7 @@ impl Machine<'_> {
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
         command.args(["-display", "none", "-smp", "1"]);
         // In QEMU's software emulation a PV dom0 dies at once if the processor has SMAP or SMEP.
-        // In virtual time QEMU 10 ends with "Bad icount read" if Xen reads the x2APIC's timer.
+        // With an x2APIC, QEMU 10 ends with "Bad icount read" while Xen boots in virtual time.
         command.args(["-cpu", "max,smap=off,smep=off,x2apic=off"]);
         if self.virtual_time {
             command.args([

@@ -16,6 +16,7 @@ use clap::ValueEnum;
 use crate::base::Base;
 use crate::counts::{self, Counts, Ended};
 use crate::log::{self, say};
+use crate::order::Order;
 use crate::packages::XenVersion;
 use crate::slowest::{self, Programs, Took};
 use crate::{images, interrupt, paths, process, tools};
@@ -33,6 +34,12 @@ struct Run {
     label: &'static str,
     /// The arguments of `cargo lab`.
     words: &'static [&'static str],
+}
+
+impl Run {
+    fn words(&self) -> Vec<String> {
+        self.words.iter().map(|&word| word.to_owned()).collect()
+    }
 }
 
 /// How many runs go side by side. A machine of the lab has one processor, and this one has at
@@ -238,12 +245,11 @@ impl Suite {
             Base::ready(version)?;
         }
         images::agent()?;
-        let packages: BTreeSet<_> = self
-            .runs()
-            .filter_map(|run| agent::scenario(run.words[0]))
-            .flat_map(|scenario| scenario.images)
-            .map(|image| image.name())
-            .collect();
+        let mut packages = BTreeSet::new();
+        for run in self.runs() {
+            let order = Order::parse(&run.words())?;
+            packages.extend(order.scenario.images.iter().map(|image| image.name()));
+        }
         images::images(&Vec::from_iter(packages))?;
         Ok(())
     }
@@ -292,9 +298,8 @@ fn one(run: Run, sum: &Mutex<Sum>, lab: &(impl Fn(&[String]) -> Result<Ended> + 
     log::label(run.label);
     let command = run.words.join(" ");
     say!("== cargo lab {command}");
-    let words: Vec<_> = run.words.iter().map(|&word| word.to_owned()).collect();
     let begin = Instant::now();
-    let ended = lab(&words).unwrap_or_else(|error| {
+    let ended = lab(&run.words()).unwrap_or_else(|error| {
         say!("error: {error:#}");
         let mut ended = Ended::default();
         ended.fault(format!("{command}: {error:#}"));
@@ -407,11 +412,10 @@ mod tests {
     }
 
     #[test]
-    fn every_run_is_one_that_the_lab_takes() {
+    fn every_run_is_one_that_the_lab_knows() {
         for run in TEST.runs().chain(SOAK.runs()) {
-            let words: Vec<_> = run.words.iter().map(|&word| word.to_owned()).collect();
-            if let Err(error) = Order::parse(&words) {
-                panic!("{words:?}: {error:#}");
+            if let Err(error) = Order::parse(&run.words()) {
+                panic!("{:?}: {error:#}", run.words);
             }
         }
     }
