@@ -1,4 +1,4 @@
-//! The documents name files that exist.
+//! The documents name files, commands and rules that exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,5 +111,52 @@ fn the_design_has_every_rule() {
     let design = fs::read_to_string(checkout().join("docs/design.md")).expect("design.md");
     for number in 1..=21 {
         assert!(design.contains(&format!("### R{number}\n")), "R{number}");
+    }
+}
+
+/// Targets that docs/design.md names as not built.
+const NOT_BUILT: [&str; 2] = ["experiment", "stress"];
+
+#[test]
+fn commands_in_documents_exist() {
+    let makefile = fs::read_to_string(checkout().join("Makefile")).expect("a Makefile");
+    let is_target = |target: &str| {
+        makefile.lines().any(|line| {
+            line.strip_prefix(target)
+                .is_some_and(|rest| rest.starts_with(':'))
+        })
+    };
+    // What is no scenario, and the placeholders.
+    let commands = ["boot", "list", "shell", "suite", "tools", "NAME", "…"];
+    let is_command = |word: &str| commands.contains(&word) || agent::scenario(word).is_some();
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for (name, text) in documents() {
+        for span in code_spans(&text) {
+            for command in span.split(" && ") {
+                let words: Vec<_> = command.split(' ').collect();
+                let exists = match words[..] {
+                    ["make", target, ..] => is_target(target) || NOT_BUILT.contains(&target),
+                    ["cargo", "lab", word, ..] => is_command(word),
+                    _ => continue,
+                };
+                checked += 1;
+                if !exists {
+                    missing.push(format!("{name}: {command}"));
+                }
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "no such command:\n{}",
+        missing.join("\n")
+    );
+    assert!(checked > 30, "only {checked} commands were found");
+    for target in NOT_BUILT {
+        assert!(
+            !is_target(target),
+            "make {target} is built: say so in docs/design.md"
+        );
     }
 }
