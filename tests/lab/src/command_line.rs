@@ -14,7 +14,7 @@ use crate::base::Base;
 use crate::counts::Ended;
 use crate::order::{MachineArguments, Order};
 use crate::overlay::Overlay;
-use crate::run::Plan;
+use crate::plan::Plan;
 use crate::shell::Shell;
 use crate::{appliance, images, listing, paths, run, shell, suite, tools};
 

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, bail};
 use crate::base::Base;
 use crate::collect::Collector;
 use crate::log::say;
+use crate::plan::Plan;
 use crate::process::Owned;
 use crate::qemu::{Console, Link, Machine};
-use crate::run::Plan;
 
 /// The limit from power-on to the agent's first line, times the number of machines that boot at the
 /// same time. One takes 20 s on an idle machine.

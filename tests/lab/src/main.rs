@@ -28,6 +28,7 @@ mod order;
 mod overlay;
 mod packages;
 mod paths;
+mod plan;
 mod process;
 mod qemu;
 mod run;

@@ -7,7 +7,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use labkit::{Scenario, Share};
 use serde_json::{Map, Value};
 
 use crate::base::Base;
@@ -16,8 +15,7 @@ use crate::counts::{Counts, Ended};
 use crate::host::{Host, Record};
 use crate::lock::Lock;
 use crate::log::say;
-use crate::overlay::Overlay;
-use crate::packages::{Store, XenVersion};
+use crate::plan::Plan;
 use crate::process::TICK;
 use crate::slowest::Took;
 use crate::{interrupt, paths};
@@ -33,40 +31,6 @@ const LOCK: &str = "lock";
 
 /// Lines of each console that a failure shows.
 const TAIL_LINES: usize = 30;
-
-/// What one run of a scenario needs.
-pub(crate) struct Plan {
-    /// The scenario; its folder has its name.
-    pub(crate) scenario: &'static Scenario,
-    /// The hypervisor's release.
-    pub(crate) xen: XenVersion,
-    /// The program that serves the xenstore.
-    pub(crate) store: Store,
-    /// Whether time is counted in instructions.
-    pub(crate) virtual_time: bool,
-    /// The share of the scenario's cases, if other machines run the others.
-    pub(crate) share: Option<Share>,
-    /// What goes into dom0.
-    pub(crate) overlay: Overlay,
-}
-
-impl Plan {
-    /// Returns the name of the run and of its folder. A share, and a Xen or xenstored other than
-    /// the default, are part of it, so that results stand side by side.
-    fn name(&self) -> String {
-        let mut name = self.scenario.name.to_owned();
-        if let Some(Share { number, of }) = self.share {
-            name = format!("{name}-{number}-of-{of}");
-        }
-        if self.xen != XenVersion::DEFAULT {
-            name = format!("{name}-{}", self.xen.packages().xen);
-        }
-        if self.store != Store::DEFAULT {
-            name = format!("{name}-{}", self.store.program());
-        }
-        name
-    }
-}
 
 /// Runs the scenario and returns how its cases ended. A run that went wrong in another way (the
 /// agent did not finish, no figures came) counts at least one failure.
