@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::log::say;
+use crate::overlay::Overlay;
 use crate::process::{self, Stream};
 use crate::{images, paths};
 
@@ -91,11 +92,11 @@ fn blocks(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// Follows the page and returns what dom0 needs, as (name, file in `scratch`).
+/// Follows the page and puts into dom0 what it needs; the files are made in `scratch`.
 ///
 /// # Errors
 /// The page is incomplete, a file cannot be written, or a command fails.
-pub(crate) fn images(scratch: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn add(overlay: &mut Overlay, scratch: &Path) -> Result<()> {
     let text = fs::read_to_string(paths::workspace().join(PAGE)).context(PAGE)?;
     let page = Page::read(&text)?;
     let outside = tempfile::tempdir().context("no temporary folder")?;
@@ -119,18 +120,15 @@ pub(crate) fn images(scratch: &Path) -> Result<Vec<(String, PathBuf)>> {
     }
     shell(&page.build, &folder, |line| say!("  {line}"))?;
 
-    let commands = scratch.join(format!("{NAME}.sh"));
-    let config = scratch.join(format!("{NAME}.cfg"));
-    fs::write(&commands, &page.run).context("the commands for dom0")?;
-    fs::copy(folder.join(format!("{NAME}.cfg")), &config).context("the domain's file")?;
-    Ok(vec![
-        (
-            NAME.to_owned(),
-            images::stripped(&folder.join(IMAGE), NAME, scratch)?,
-        ),
-        (format!("{NAME}.cfg"), config),
-        (format!("{NAME}.sh"), commands),
-    ])
+    let image = images::stripped(&folder.join(IMAGE), NAME, scratch)?;
+    overlay.images.push((NAME.to_owned(), image));
+    let config = format!("{NAME}.cfg");
+    let commands = format!("{NAME}.sh");
+    fs::copy(folder.join(&config), scratch.join(&config)).context("the domain's file")?;
+    fs::write(scratch.join(&commands), &page.run).context("the commands for dom0")?;
+    let files = [config, commands].map(|name| (name.clone(), scratch.join(name)));
+    overlay.files.extend(files);
+    Ok(())
 }
 
 /// Runs commands of the page in `folder`; the first that fails ends them.

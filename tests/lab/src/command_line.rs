@@ -126,7 +126,7 @@ fn run_scenario(words: &[String]) -> Result<Ended> {
     let scratch = paths::scratch(&paths::cache())?;
     let names: Vec<_> = scenario.images.iter().map(|image| image.name()).collect();
     let built = images::images(&names)?;
-    let mut images: Vec<_> = built
+    let images = built
         .iter()
         .zip(names)
         .map(|(built, name)| {
@@ -136,14 +136,14 @@ fn run_scenario(words: &[String]) -> Result<Ended> {
             ))
         })
         .collect::<Result<_>>()?;
-    if scenario.from_docs {
-        images.extend(appliance::images(scratch.path())?);
-    }
-    let overlay = Overlay {
+    let mut overlay = Overlay {
         images,
         linux_domu: scenario.wants_linux(&order.parameters),
         ..Overlay::default()
     };
+    if scenario.from_docs {
+        appliance::add(&mut overlay, scratch.path())?;
+    }
     with_agent(order, overlay)
 }
 

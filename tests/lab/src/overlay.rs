@@ -29,6 +29,8 @@ pub(crate) struct Overlay {
     pub(crate) command: Option<String>,
     /// Guest images as (name, file).
     pub(crate) images: Vec<(String, PathBuf)>,
+    /// Other files for the folder of the images, as (name, file).
+    pub(crate) files: Vec<(String, PathBuf)>,
     /// Whether to add the Linux domU's kernel and root.
     pub(crate) linux_domu: bool,
 }
@@ -56,7 +58,7 @@ impl Overlay {
         }
         let folder = Path::new(IMAGE_FOLDER);
         archive.folder(folder)?;
-        for (name, file) in &self.images {
+        for (name, file) in self.images.iter().chain(&self.files) {
             archive.copy(&folder.join(name), file)?;
         }
         if self.linux_domu {
