@@ -76,6 +76,19 @@ impl<P: Platform> Vmc<P> {
         is_useful
     }
 
+    /// Handles what a peer that is gone wrote before.
+    pub(crate) fn read_last(&mut self, key: LinkKey) {
+        // A message ring holds fewer than 4096 messages; a peer that has closed
+        // it writes no more.
+        for _ in 0..4096 / MESSAGES {
+            self.serve_messages(key);
+            let link = self.links.get(key);
+            if link.is_none_or(|link| !link.has_more || link.fault.is_some()) {
+                return;
+            }
+        }
+    }
+
     /// Handles the message in the inbox, of `len` bytes.
     fn handle_next(&mut self, key: LinkKey, len: usize) {
         let Some(link) = self.links.get_mut(key) else {

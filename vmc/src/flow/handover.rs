@@ -7,8 +7,11 @@ use alloc::vec::Vec;
 
 use super::conn::{Conn, Path};
 use super::retained::{Bytes, Store, Unconfirmed, Unread, copy_back, residue, touch};
+use super::table::Conns;
 use super::view::Flow;
 use crate::error::PeerFault;
+use crate::guest::Guest;
+use crate::keys::LinkKey;
 use crate::link::budget::Pool;
 use crate::link::{Link, Pages};
 use crate::platform::Platform;
@@ -20,6 +23,28 @@ use crate::wire::resume::Epoch;
 
 /// Rings that a receiver lets go of, and the offsets that it names for them.
 pub(super) type Answers = heapless::Vec<(RingNumber, u64), 2>;
+
+impl<P: Platform> Conns<P> {
+    /// The connections of a link outlive it: they retain what they own. Those
+    /// without rings on either side have nothing to settle. Returns whether any
+    /// retains something.
+    pub(crate) fn retain(
+        &mut self,
+        key: LinkKey,
+        link: &mut Link<P>,
+        guest: &mut Guest<P>,
+    ) -> bool {
+        let mut has_retained = false;
+        for conn in self.users_of(key, link) {
+            let flow = self.flow_over(conn, link, guest);
+            if let Some(mut flow) = flow.filter(|flow| !flow.conn.ended) {
+                flow.retain();
+                has_retained = true;
+            }
+        }
+        has_retained
+    }
+}
 
 impl<P: Platform> Flow<'_, P> {
     /// The receiver reads its rings no longer. What lies in rings of its own

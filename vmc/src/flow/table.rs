@@ -134,26 +134,6 @@ impl<P: Platform> Conns<P> {
         users
     }
 
-    /// The connections of a link outlive it: they retain what they own. Those
-    /// without rings on either side have nothing to settle. Returns whether any
-    /// retains something.
-    pub(crate) fn retain(
-        &mut self,
-        key: LinkKey,
-        link: &mut Link<P>,
-        guest: &mut Guest<P>,
-    ) -> bool {
-        let mut has_retained = false;
-        for conn in self.users_of(key, link) {
-            let flow = self.flow_over(conn, link, guest);
-            if let Some(mut flow) = flow.filter(|flow| !flow.conn.ended) {
-                flow.retain();
-                has_retained = true;
-            }
-        }
-        has_retained
-    }
-
     /// Whether the residue of a connection waits for room in TCP.
     pub(crate) fn has_residue(&self, key: ConnKey) -> bool {
         let conn = self.slab.get(key);

@@ -5,7 +5,7 @@ use crate::cause::Cause;
 use crate::config::LeaveReason;
 use crate::error::PeerFault;
 use crate::keys::LinkKey;
-use crate::limits::{LEAVE_TIMEOUT, MESSAGES};
+use crate::limits::LEAVE_TIMEOUT;
 use crate::link::{State, User};
 use crate::platform::{Instant, Platform};
 use crate::vmc::Vmc;
@@ -133,19 +133,6 @@ impl<P: Platform> Vmc<P> {
             self.close_link(key, cause);
         } else if is_due {
             self.close_link(key, cause);
-        }
-    }
-
-    /// Handles what a peer that is gone wrote before.
-    pub(crate) fn read_last(&mut self, key: LinkKey) {
-        // A message ring holds fewer than 4096 messages; a peer that has closed
-        // it writes no more.
-        for _ in 0..4096 / MESSAGES {
-            self.serve_messages(key);
-            let link = self.links.get(key);
-            if link.is_none_or(|link| !link.has_more || link.fault.is_some()) {
-                return;
-            }
         }
     }
 }
