@@ -1,4 +1,4 @@
-//! RESUME and RESUMED as bytes (docs/protocol.md, "After a suspend").
+//! RESUME and RESUMED as bytes (docs/protocol.md, "Through a migration").
 
 use alloc::vec::Vec;
 
