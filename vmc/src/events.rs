@@ -77,6 +77,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// Handles what a peer that is gone wrote before.
+    #[inline(never)]
     pub(crate) fn read_last(&mut self, key: LinkKey) {
         // A message ring holds fewer than 4096 messages; a peer that has closed
         // it writes no more.

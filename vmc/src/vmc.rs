@@ -72,6 +72,7 @@ impl<P: Platform> Vmc<P> {
     /// To be called for every connection whose peer is
     /// [`Linked`](crate::PeerState::Linked), from before SYN-ACK is sent or when
     /// `connect` starts; and at [`Output::LinkUp`] for all others with this peer.
+    #[inline(never)]
     pub fn track(&mut self, tuple: FourTuple, sent: u64, received: u64) -> Option<ConnKey> {
         let mut conn = Conn::new(tuple, sent, received);
         conn.link = self.peers.link(tuple.remote.ip());
@@ -116,6 +117,7 @@ impl<P: Platform> Vmc<P> {
     /// is closed when the ring is done, and what nobody reads is thrown away. To
     /// be called after [`Output::Service`], and when TCP has made room or brought
     /// something.
+    #[inline(never)]
     pub fn service<T: Tcp>(&mut self, conn: ConnKey, tcp: &mut T) {
         let result = self.with_flow(conn, |flow| flow.service(tcp));
         // The stream's end, if it has one, is for reads and writes to tell.
@@ -411,6 +413,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// Both sides are proved. Links that this one replaces end now.
+    #[inline(never)]
     pub(crate) fn link_up(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;
@@ -462,6 +465,7 @@ impl<P: Platform> Vmc<P> {
 
     /// Ends a link that was up. Connections whose bytes were on it and whose
     /// offsets are not agreed upon are lost; all others go on over TCP.
+    #[inline(never)]
     pub(crate) fn close_link(&mut self, key: LinkKey, cause: Cause) {
         let Some(mut link) = self.links.remove(key) else {
             return;

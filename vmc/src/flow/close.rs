@@ -15,6 +15,7 @@ use crate::wire::Message;
 impl<P: Platform> Flow<'_, P> {
     /// The application writes no more. TCP below is closed at once, or, if bytes
     /// are on the way in a ring, when those have been consumed.
+    #[inline(never)]
     pub(crate) fn finish<T: Tcp>(&mut self, tcp: &mut T) -> Result<(), CallError> {
         let sender = &mut self.conn.sender;
         if sender.fin != Fin::Open {
@@ -69,6 +70,7 @@ impl<P: Platform> Flow<'_, P> {
 
     /// The connection ends while its link stays: its rings are let go of, and
     /// nothing is retained.
+    #[inline(never)]
     pub(crate) fn drop_everything(&mut self) {
         self.drop_rings();
         self.drop_retained();
@@ -77,6 +79,7 @@ impl<P: Platform> Flow<'_, P> {
         self.conn.ended = true;
     }
 
+    #[inline(never)]
     fn drop_rings(&mut self) {
         let Self {
             key,
@@ -109,6 +112,7 @@ impl<P: Platform> Flow<'_, P> {
     }
 
     /// The connection is lost. Its rings are gone already.
+    #[inline(never)]
     pub(crate) fn lose(&mut self) {
         if self.conn.ended {
             return;

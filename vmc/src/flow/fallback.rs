@@ -15,6 +15,7 @@ use crate::wire::{Message, RingNumber};
 impl<P: Platform> Flow<'_, P> {
     /// The receiver goes back to TCP: it confirms every ring that it reads, in
     /// order.
+    #[inline(never)]
     pub(crate) fn confirm(&mut self, reason: Reason) {
         let retained = self.retain_unread();
         let Some(link) = self.link.as_deref_mut() else {
@@ -56,6 +57,7 @@ impl<P: Platform> Flow<'_, P> {
 
     /// CONFIRM: the receiver takes nothing more from a ring; it has consumed it
     /// up to `offset`.
+    #[inline(never)]
     pub(crate) fn confirmed(
         &mut self,
         number: RingNumber,
@@ -139,6 +141,7 @@ impl<P: Platform> Flow<'_, P> {
     /// DONE: the receiver has drained a ring to the next one's base, or to the
     /// FIN, or wants nothing more of this connection. Returns whether the sender
     /// has just moved from one ring to the next.
+    #[inline(never)]
     pub(crate) fn done(&mut self, number: RingNumber, offset: u64) -> Result<bool, Failure> {
         let key = self.key;
         if self.conn.sender.rings.first() != Some(&number) {

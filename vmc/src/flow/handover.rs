@@ -53,6 +53,7 @@ impl<P: Platform> Flow<'_, P> {
     ///
     /// # Errors
     /// What the peer has lied about; the connection is lost then.
+    #[inline(never)]
     pub(super) fn retain_unread(&mut self) -> Result<Answers, PeerFault> {
         let Some(link) = self.link.as_deref_mut() else {
             return Ok(Answers::new());
@@ -93,6 +94,7 @@ impl<P: Platform> Flow<'_, P> {
 
     /// The connection outlives its link, which ends in a suspend: each side
     /// retains what it owns until both have named their offsets.
+    #[inline(never)]
     pub(crate) fn retain(&mut self) {
         let mut is_lost = self.retain_unread().is_err();
         let Some(link) = self.link.as_deref_mut() else {
@@ -133,6 +135,7 @@ impl<P: Platform> Flow<'_, P> {
 
     /// `finish_mig` for one connection: its peer has named the offset from which
     /// it takes bytes. What was written behind it goes into TCP.
+    #[inline(never)]
     pub(crate) fn settle(&mut self, epoch: &Epoch, offset: u64) {
         let Some(position) = self.conn.unsettled.iter().position(|one| one == epoch) else {
             return;
@@ -170,6 +173,7 @@ impl<P: Platform> Flow<'_, P> {
     /// The connection ends as its link does, and both stay on this host.
     /// `is_over`: the peer has closed the link, or is dead; a ring that it has
     /// not attached by now it will never read.
+    #[inline(never)]
     pub(crate) fn detach(&mut self, is_over: bool) {
         let is_untouched = is_over && self.conn.recver.rings.is_empty();
         let residue = if is_untouched { self.untouched() } else { None };
@@ -229,6 +233,7 @@ impl<P: Platform> Flow<'_, P> {
     }
 
     /// Gives up everything that the connection retains.
+    #[inline(never)]
     pub(super) fn drop_retained(&mut self) {
         self.conn.unsettled.clear();
         let rings = core::mem::take(&mut self.conn.sender.unconfirmed);

@@ -3,7 +3,9 @@
 //! [`Conn`] is the paper's `conn_t`, with its `sender_t` and `recver_t`. For
 //! each call [`Vmc`](crate::Vmc) makes a [`Flow`]: a borrowed view of one
 //! connection, its link, and what the guest's connections share. All that
-//! happens to one connection is a method of `Flow`.
+//! happens to one connection is a method of `Flow`. Methods that a connection
+//! needs a few times in its life are never inlined: the views are made in many
+//! places, and the image would have a copy in each.
 //!
 //! Read in this order: `conn` and `view` (what there is), `choose` (which path
 //! the next byte takes), `write` and `read`, `upgrade` (a direction moves to a

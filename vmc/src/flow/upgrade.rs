@@ -54,6 +54,7 @@ impl<P: Platform> Flow<'_, P> {
     ///
     /// # Errors
     /// Which limit leaves no room; the sender stays where it is.
+    #[inline(never)]
     pub(crate) fn switch(
         &mut self,
         size: RingSize,
@@ -124,6 +125,7 @@ impl<P: Platform> Flow<'_, P> {
 
     /// SWITCH: the peer's bytes go through a ring from `base` on. The ring exists
     /// and is not in use.
+    #[inline(never)]
     pub(crate) fn switched(&mut self, number: RingNumber, base: u64) -> Result<(), Failure> {
         let link = self.link()?;
         let is_open = link.is_open();

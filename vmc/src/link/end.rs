@@ -14,6 +14,7 @@ use crate::wire::control::{LINK_PAGES, SideState};
 impl<P: Platform> Link<P> {
     /// Tells the other side that this one is done. A stale link is not touched:
     /// what it mapped is no longer there.
+    #[inline(never)]
     pub(crate) fn let_go(&mut self, guest: &Guest<P>, cause: Cause) {
         if guest.platform.port_state(&self.port) == PortState::Stale {
             return;
@@ -36,6 +37,7 @@ impl<P: Platform> Link<P> {
     }
 
     /// Unmaps and takes back everything.
+    #[inline(never)]
     pub(crate) fn dispose(self, guest: &mut Guest<P>) {
         let Self {
             memory,

@@ -25,6 +25,7 @@ pub(crate) enum Proof {
 
 impl<P: Platform> Link<P> {
     /// Grants a region to the domain that says HELLO.
+    #[inline(never)]
     pub(crate) fn offer(
         guest: &mut Guest<P>,
         from: IpAddr,
@@ -76,6 +77,7 @@ impl<P: Platform> Link<P> {
 
     /// Maps what a WELCOME offers, if it answers to our nonce, and proves this
     /// side.
+    #[inline(never)]
     pub(crate) fn accept(
         guest: &mut Guest<P>,
         from: IpAddr,

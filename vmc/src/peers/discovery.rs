@@ -23,6 +23,7 @@ pub(crate) struct Discovery<'a, P: Platform> {
 
 impl<P: Platform> Discovery<'_, P> {
     /// Sends HELLO to an address of which nothing is known.
+    #[inline(never)]
     pub(crate) fn greet(&mut self, address: IpAddr) {
         let now = self.guest.platform.now();
         if self.guest.parted || self.peers.state(address, now) != PeerState::Unknown {
@@ -110,6 +111,7 @@ impl<P: Platform> Discovery<'_, P> {
     }
 
     /// Grants a region to the domain that says HELLO; returns the WELCOME.
+    #[inline(never)]
     fn offer(&mut self, from: IpAddr, hello: &Datagram) -> Result<Option<Kind>, Refusal> {
         let element = self.peers.element(from);
         if let Some(old) = element.and_then(|element| element.candidate) {
@@ -140,6 +142,7 @@ impl<P: Platform> Discovery<'_, P> {
         Ok(key)
     }
 
+    #[inline(never)]
     fn welcome(
         &mut self,
         from: IpAddr,
@@ -228,6 +231,7 @@ impl<P: Platform> Discovery<'_, P> {
     }
 
     /// Drops a link that was never up.
+    #[inline(never)]
     pub(crate) fn withdraw(&mut self, key: LinkKey) {
         if let Some(mut link) = self.links.remove(key) {
             self.peers.unlink(link.address, key);

@@ -85,6 +85,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// Sends RESUMEs that are due, and gives up what has waited too long.
+    #[inline(never)]
     pub(crate) fn retry_resume(&mut self, now: Instant) {
         if self.guest.parted {
             return;
@@ -126,6 +127,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// RESUME or RESUMED has come; returns whether it means anything.
+    #[inline(never)]
     pub(crate) fn resumed(&mut self, from: IpAddr, resume: &Resume<'_>) -> bool {
         if self.guest.parted {
             // The peer asks again, or is asked again.
