@@ -1,6 +1,6 @@
 //! The console commands `status` and `trace`.
 
-use kernel::{PAGE_SIZE, console, event, grant, hypercall, lifecycle, mem, trace};
+use kernel::{PAGE_SIZE, bug, console, event, grant, hypercall, lifecycle, mem, trace};
 
 use crate::network::Network;
 
@@ -46,6 +46,8 @@ impl Network {
             frames.resident,
         );
         log::info!("status: calls {}", hypercall::counts());
+        // Of a release build, which goes on; one with debug assertions has panicked.
+        log::info!("status: kernel bugs {}", bug::count());
         log::info!(
             "status: memory {} KiB free of {} KiB, {} pages quarantined",
             frames.free * PAGE_SIZE / 1024,

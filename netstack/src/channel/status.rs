@@ -18,7 +18,7 @@ impl<P: Platform> Channel<P> {
     pub(crate) fn log_status(&self, frames: impl Fn(&P::Region) -> Range<Pfn>) {
         let all = self.vmc.statistics();
         log::info!(
-            "status: vmc links {} upgrades {} fallbacks {} growths {} rehomed {} failed {}; notifications {} \
+            "status: vmc links {} upgrades {} fallbacks {} growths {} rehomed {} failed {} bugs {}; notifications {} \
              suppressed {}; pages granted {} mapped {} retiring {} quarantined {}",
             all.links,
             all.upgrades,
@@ -26,6 +26,7 @@ impl<P: Platform> Channel<P> {
             all.growths,
             all.rehomed,
             all.failed,
+            all.bugs,
             all.notifications,
             all.suppressed,
             all.granted_pages,
