@@ -276,7 +276,8 @@ impl Peer {
         self.vanish();
     }
 
-    /// Grants a ring to `domid` and returns its references, none if that failed.
+    /// Grants a ring to `domid` and returns its references; the list is empty if
+    /// that failed.
     pub fn ring(&mut self, domid: u16, pages: usize) -> Vec<u32> {
         let mut references = Vec::new();
         if let Ok(region) = self.dom.grant(domid, pages) {
