@@ -1,12 +1,13 @@
-//! Runs the fuzzer's corpus, and what is near it, as an ordinary test, so that
-//! what it found once stays found without nightly and cargo-fuzz.
+//! Runs the fuzzer's corpus and variations of it as an ordinary test, so that
+//! what was found once stays found without nightly and cargo-fuzz.
 
 mod ring_script;
 
 use std::path::Path;
 
-/// Variations of each file of the corpus, and scripts out of nothing.
+/// Variations of each file of the corpus.
 const VARIATIONS: usize = 300;
+/// Random scripts.
 const RANDOM: usize = 5000;
 
 fn corpus() -> Vec<Vec<u8>> {
@@ -42,21 +43,21 @@ impl Numbers {
     }
 }
 
-/// Runs a script; where it fails, says which.
+/// Runs a script; a failure names it.
 fn run(script: &[u8]) {
     let outcome = std::panic::catch_unwind(|| ring_script::run(script));
     assert!(outcome.is_ok(), "the script {script:02x?}");
 }
 
 #[test]
-fn the_corpus() {
+fn the_corpus_does_no_harm() {
     for script in corpus() {
         run(&script);
     }
 }
 
 #[test]
-fn what_is_near_the_corpus() {
+fn variations_of_the_corpus_do_no_harm() {
     let mut numbers = Numbers(1);
     let corpus = corpus();
     for script in &corpus {
@@ -83,7 +84,7 @@ fn what_is_near_the_corpus() {
 }
 
 #[test]
-fn anything() {
+fn random_scripts_do_no_harm() {
     let mut numbers = Numbers(2);
     for _ in 0..RANDOM {
         let len = numbers.below(200);

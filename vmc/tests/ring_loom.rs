@@ -1,8 +1,8 @@
 //! The ring's index and notification protocol under every order in which the
 //! memory model lets two threads see each other's loads and stores (loom).
 //!
-//! That the tests would notice is shown by memories that lack what the
-//! protocol counts on.
+//! Memories that lack what the protocol relies on show that the tests would
+//! notice.
 
 use std::sync::Arc;
 
@@ -18,13 +18,12 @@ use vmc::ring::{Consumer, Geometry, HEADER_BYTES, Producer, Taken};
 enum Lacks {
     Nothing,
     Fences,
-    /// Stores are not release, loads not acquire.
+    /// Stores are not release, and loads are not acquire.
     Order,
 }
 
 /// The words of a header that the ring uses, and two bytes of data. The bytes
-/// are atomics without any order of their own: reading one too early finds
-/// what was there before.
+/// are relaxed atomics: a read that comes too early finds the old value.
 struct LoomMemory {
     words: Vec<AtomicU64>,
     data: Vec<AtomicU8>,
@@ -108,8 +107,8 @@ fn ring(lacks: Lacks) -> (Arc<LoomMemory>, Producer, Consumer) {
     (memory, producer, consumer)
 }
 
-/// A sleeping consumer is told of a byte. Neither side learns of the other by
-/// anything but the ring.
+/// Checks that a sleeping consumer is told of a byte. The two sides learn of
+/// each other only through the ring.
 fn data_wakes(lacks: Lacks) {
     loom::model(move || {
         let (memory, mut producer, mut consumer) = ring(lacks);
@@ -124,7 +123,8 @@ fn data_wakes(lacks: Lacks) {
     });
 }
 
-/// A producer that sleeps for want of space is told of a byte taken.
+/// Checks that a producer that sleeps for lack of space is told when a byte is
+/// taken.
 fn space_wakes(lacks: Lacks) {
     loom::model(move || {
         let (memory, mut producer, mut consumer) = ring(lacks);
@@ -141,7 +141,8 @@ fn space_wakes(lacks: Lacks) {
     });
 }
 
-/// A sleeping consumer is told of an end, and the end never overtakes a byte.
+/// Checks that a sleeping consumer is told of an end, and that the end never
+/// overtakes a byte.
 fn end_wakes(lacks: Lacks) {
     loom::model(move || {
         let (memory, mut producer, mut consumer) = ring(lacks);
@@ -170,17 +171,18 @@ fn end_wakes(lacks: Lacks) {
         }
         let (first, second) = rang.join().expect("no panic");
         match slept {
-            // It was to be told of the byte, or of the end where both are new to it.
+            // It had to be told of the byte, or of the end if it knew of
+            // neither.
             1 => assert!(first || second, "a wake-up was lost"),
-            // It had the byte and was to be told of the end.
+            // It had the byte and had to be told of the end.
             2 => assert!(second, "a wake-up was lost"),
             _ => {}
         }
     });
 }
 
-/// Three bytes and an end through a ring of two, both sides sleeping whenever
-/// they may. A wake-up that is lost is a deadlock, which loom finds.
+/// Sends three bytes and an end through a ring of two bytes, with both sides
+/// sleeping whenever they may. A lost wake-up is a deadlock, which loom finds.
 fn stream(lacks: Lacks) {
     let mut builder = Builder::new();
     // All orders with at most this many preemptions.
@@ -199,7 +201,7 @@ fn stream(lacks: Lacks) {
                 if rest.is_empty() {
                     producer.finish(&*memory);
                 }
-                // Nobody sleeps with a ringing put off.
+                // A side rings before it sleeps.
                 if producer.must_ring(&*memory) {
                     data.notify();
                 }
@@ -284,9 +286,10 @@ fn without_order_bytes_are_read_early() {
     stream(Lacks::Order);
 }
 
-/// The owner of a ring's memory seals it while the other side writes: both know
-/// the same end, and the bytes before it are whole. `exchanges`: the producer
-/// publishes as it has to.
+/// Seals a ring, as the owner of its memory does, while the other side writes.
+/// Both must know the same end, and the bytes before it must be whole.
+/// `exchanges` says whether the producer publishes with an exchange, as it has
+/// to.
 fn seals(exchanges: bool) {
     loom::model(move || {
         let (memory, plain, mut consumer) = ring(Lacks::Nothing);

@@ -1,4 +1,4 @@
-//! A ring with an other side that writes anything into header and data at any moment.
+//! A ring whose other side writes anything into header and data at any moment.
 #![no_main]
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! A relay session with a good client and a next hop that says anything: the
-//! client half and what it makes of failures.
+//! A relay session with a well-behaved client and a next hop that says
+//! anything: tests the client half and how it handles failures.
 #![no_main]
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! A relay session with any client and next hops that misbehave in known
-//! ways: the server half, the message stream, the coupling.
+//! A relay session with any client and next hops that misbehave in known ways:
+//! tests the server half, the message stream and their coupling.
 #![no_main]
 #![forbid(unsafe_code)]
 

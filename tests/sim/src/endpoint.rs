@@ -10,12 +10,13 @@ use crate::plan::{End, Plan};
 use crate::tcp::{Found, Shared, Side};
 use crate::xen::Dom;
 
-/// What a task waits for.
+/// State of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Task {
     Ready,
-    /// For a wake-up; nothing else runs it again.
+    /// Waits for a wake-up; nothing else runs it again.
     Blocked,
+    /// Sleeps until this time.
     Asleep(u64),
     Done,
 }
@@ -32,11 +33,11 @@ pub struct Endpoint {
     reader: Task,
     writer: Task,
     has_let_go: bool,
-    /// Whether its side has looked if the peer may be on this host.
+    /// Whether its guest has checked whether the peer has a link.
     pub(crate) is_considered: bool,
 }
 
-/// The TCP socket of one end, for the length of a call.
+/// The TCP socket of one end, for the duration of a call.
 pub struct Socket<'a> {
     tcp: &'a Shared,
     side: Side,
@@ -98,7 +99,7 @@ impl Endpoint {
         }
     }
 
-    /// A name for the trace.
+    /// Returns its name in the trace.
     pub(crate) fn name(&self) -> String {
         let number = self.ledger.borrow().number;
         format!("c{number}{}", ["<", ">"][self.side])
@@ -129,7 +130,7 @@ impl Endpoint {
         })
     }
 
-    /// When a task that sleeps goes on.
+    /// Returns when the next sleeping task wakes up.
     pub(crate) fn next_wake(&self) -> Option<u64> {
         let until = |task: &Task| match task {
             Task::Asleep(until) => Some(*until),
@@ -138,12 +139,13 @@ impl Endpoint {
         [self.reader, self.writer].iter().filter_map(until).min()
     }
 
-    /// Whether nothing is left: the application has let go, and TCP is over.
+    /// Whether nothing is left: the application has dropped the connection, and
+    /// TCP is over.
     pub(crate) fn is_gone(&self) -> bool {
         self.has_let_go && self.tcp.borrow().is_over(self.side)
     }
 
-    /// Puts the connection into the channel's care.
+    /// Has the channel track the connection.
     pub(crate) fn track(&mut self, vmc: &mut Vmc<Dom>, log: &Log) {
         if self.id.is_none() {
             let (sent, received) = self.tcp.borrow().offsets(self.side);
@@ -157,7 +159,7 @@ impl Endpoint {
         }
     }
 
-    /// TCP has news.
+    /// Handles news from TCP.
     pub(crate) fn tcp_woken(&mut self, vmc: &mut Vmc<Dom>, now: u64) {
         let woken = self.tcp.borrow_mut().take_woken(self.side);
         if woken.readable {
@@ -173,14 +175,14 @@ impl Endpoint {
         }
     }
 
-    /// The channel asks for its turn with TCP.
+    /// Gives the channel its turn with TCP.
     pub(crate) fn advance(&mut self, vmc: &mut Vmc<Dom>, now: u64) {
         if let Some(id) = self.id {
             vmc.service(id, &mut self.socket(now));
         }
     }
 
-    /// The channel lost the connection.
+    /// Ends a connection that the channel lost.
     pub(crate) fn failed(&mut self, log: &Log, now: u64) {
         self.may_fail(log, "failed with its link");
         self.socket(now).abort();
@@ -188,7 +190,7 @@ impl Endpoint {
         self.wake_writer();
     }
 
-    /// Nobody reads: what comes is thrown away.
+    /// Discards what arrives, because nobody reads it.
     fn drain(&self) {
         let mut bytes = [0; 512];
         let mut tcp = self.tcp.borrow_mut();
@@ -201,7 +203,7 @@ impl Endpoint {
         }
     }
 
-    /// Runs each task that can, once.
+    /// Runs each task that is due, once.
     pub(crate) fn run(
         &mut self,
         vmc: &mut Vmc<Dom>,
@@ -328,7 +330,7 @@ impl Endpoint {
                 if let Err(what) = checked {
                     log.violation(|| format!("{} {what}", self.name()));
                 }
-                // An answer that was still owed can be given no more.
+                // No more requests come, so the writer has written all it will.
                 self.wake_writer();
                 if self.plan.answers.is_some() && self.writer != Task::Done {
                     self.plan.answers = None;
@@ -371,7 +373,7 @@ impl Endpoint {
         self.let_go(vmc, now);
     }
 
-    /// The application drops the connection.
+    /// Drops the connection, as its application does.
     fn let_go(&mut self, vmc: &mut Vmc<Dom>, now: u64) {
         self.has_let_go = true;
         (self.reader, self.writer) = (Task::Done, Task::Done);
@@ -394,7 +396,7 @@ impl Endpoint {
     }
 }
 
-/// The virtual time of the channel's deadline.
+/// Converts a time of the channel's to virtual nanoseconds.
 pub(crate) fn nanos(instant: Instant) -> u64 {
     instant.0
 }

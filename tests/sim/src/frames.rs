@@ -1,21 +1,23 @@
-//! Frames that take a link instead of the network: what was sent, what comes.
+//! Frames that take a link instead of the network: what was sent, and what
+//! arrives.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Frames on their way, by their number.
+/// Frames in flight, by number.
 #[derive(Debug, Default)]
 pub struct Frames {
     next: u64,
     /// The receiver, and the frame.
     under_way: BTreeMap<u64, (usize, Vec<u8>)>,
-    /// The last one that came, by sender and receiver.
+    /// The last frame that arrived, by sender and receiver.
     last: BTreeMap<(IpAddr, usize), u64>,
     /// The liar's address: what it sends in its own name may be anything.
     pub hostile: Option<IpAddr>,
 }
 
-/// Where the source address stands in an Ethernet frame with IPv4, and where its number.
+/// Offsets of the source address in an Ethernet frame with IPv4, and of the
+/// frame's number.
 const SOURCE: usize = 26;
 const NUMBER: usize = 34;
 
@@ -50,15 +52,15 @@ impl Frames {
         (number, frame)
     }
 
-    /// The link did not take the frame.
+    /// Notes that the link did not take the frame.
     pub fn refused(&mut self, number: u64) {
         self.under_way.remove(&number);
     }
 
-    /// A frame came out of a link at guest `to`.
+    /// Checks a frame that came out of a link at guest `to`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Says what is wrong with it.
     pub fn arrive(&mut self, to: usize, frame: &[u8]) -> Result<(), String> {
         let (from, at): (IpAddr, usize) = match frame.get(12..14) {
             Some([0x08, 0x00]) => match frame.get(SOURCE..SOURCE + 4) {
@@ -91,7 +93,7 @@ impl Frames {
         }
     }
 
-    /// Frames that got lost with their links are forgotten in time.
+    /// Forgets frames that were lost with their links, in time.
     pub(crate) fn check_room(&mut self, _by: usize) {
         while self.under_way.len() > 4096 {
             self.under_way.pop_first();

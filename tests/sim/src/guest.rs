@@ -1,5 +1,5 @@
-//! A guest: the channel, the connections of its applications, and the run
-//! loop that netstack has around them.
+//! A guest: the channel, its applications' connections, and the run loop that
+//! netstack puts around them.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -13,38 +13,39 @@ use crate::log::Log;
 use crate::network::{Datagram, Network};
 use crate::xen::{Clock, Dom, Holdings};
 
-/// Where a guest is in its life.
+/// State of a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
     /// It runs.
     Running,
-    /// It was asked to suspend and lets its links end; not beyond this time.
+    /// It was asked to suspend, and has until this time to end its links.
     Settling(u64),
     /// It is suspended.
     Suspended,
-    /// It is no more.
+    /// It was destroyed.
     Dead,
 }
 
-/// What guests have in common.
+/// What all guests share.
 #[derive(Debug)]
 pub struct Wires {
     /// The virtual clock.
     pub clock: Clock,
     /// Datagrams.
     pub network: Network,
-    /// Frames under way on links.
+    /// Frames in flight on links.
     pub frames: Frames,
-    /// What is told.
+    /// The trace, and the first violation.
     pub log: Rc<Log>,
 }
 
-/// A notice about a link that went up, for the world to judge.
+/// A link that came up, for the world to judge.
 #[derive(Debug, Clone, Copy)]
 pub struct Linked {
-    /// When: the guest may be judged later, if it was kept from running.
+    /// When it came up; the guest may be judged later if it was kept from
+    /// running.
     pub at: u64,
-    /// The address it has a link with.
+    /// Address of the peer.
     pub address: IpAddr,
 }
 
@@ -54,26 +55,26 @@ pub struct Guest {
     pub number: usize,
     /// Its address.
     pub address: IpAddr,
-    /// Where it is in its life.
+    /// Its state.
     pub life: Life,
     /// The channel.
     pub vmc: Vmc<Dom>,
     pub(crate) endpoints: Vec<Endpoint>,
     /// Datagrams that wait for its next turn.
     pub inbox: VecDeque<Datagram>,
-    /// Its processor is at work until then.
+    /// Its processor is busy until this time.
     pub busy_until: u64,
-    /// Whether it heard that it is to be migrated.
+    /// Whether it was told that it is about to be migrated.
     pub has_notice: bool,
     /// Whether it lies.
     pub is_hostile: bool,
-    /// Links that went up since the world looked.
+    /// Links that came up since the world last looked.
     pub linked: Vec<Linked>,
     random: fastrand::Rng,
 }
 
 impl Guest {
-    /// A guest that has booted.
+    /// Returns a guest that has booted.
     #[must_use]
     pub fn new(number: usize, address: IpAddr, dom: Dom, config: Config, seed: u64) -> Self {
         Self {
@@ -97,26 +98,26 @@ impl Guest {
         matches!(self.life, Life::Running | Life::Settling(_))
     }
 
-    /// What it holds of the hypervisor's.
+    /// Returns what it holds of the hypervisor's resources.
     #[must_use]
     pub fn holdings(&self) -> Holdings {
         self.vmc.platform().holdings()
     }
 
-    /// When the channel's next timer is due.
+    /// Returns when the channel's next timer is due.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         self.is_up().then(|| self.vmc.deadline().map(nanos))?
     }
 
-    /// When the next sleeping task of an application goes on.
+    /// Returns when the next sleeping task of an application wakes up.
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
         let wakes = self.endpoints.iter().filter_map(Endpoint::next_wake);
         self.is_up().then(|| wakes.min())?
     }
 
-    /// Whether it would run at `now`.
+    /// Whether it has something to do at `now`.
     #[must_use]
     pub fn wants(&self, now: u64) -> bool {
         let has_event = || self.vmc.links().any(|(_, port)| port.is_pending());
@@ -138,8 +139,9 @@ impl Guest {
         self.vmc.greet(address);
     }
 
-    /// A connection whose peer has a link goes into the channel's care, as in
-    /// netstack (`Channel::consider`); others do when the link comes up.
+    /// Has the channel track a connection if its peer has a link, as in
+    /// netstack (`Channel::consider`). Other connections follow when the link
+    /// comes up.
     pub(crate) fn consider(&mut self, index: usize, log: &Log) {
         let endpoint = &mut self.endpoints[index];
         endpoint.is_considered = true;
@@ -148,7 +150,7 @@ impl Guest {
         }
     }
 
-    /// It leaves its links before a migration.
+    /// Leaves its links.
     pub fn leave(&mut self, reason: LeaveReason, wires: &mut Wires) {
         wires
             .log
@@ -157,14 +159,14 @@ impl Guest {
         self.outputs(wires);
     }
 
-    /// It hears that it is to be migrated, and keeps its links.
+    /// Tells it that it is about to be migrated; it keeps its links.
     pub fn forewarn(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} is forewarned", self.number));
         self.vmc.early_notice();
         self.outputs(wires);
     }
 
-    /// It hears that it is to stay.
+    /// Tells it that the migration was called off.
     pub fn stay(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} stays", self.number));
         self.has_notice = false;
@@ -172,13 +174,14 @@ impl Guest {
         self.outputs(wires);
     }
 
-    /// The last it does before it is suspended.
+    /// Does the last step before a suspend.
     pub fn freeze(&mut self, wires: &mut Wires) {
         self.vmc.freeze();
         self.outputs(wires);
     }
 
-    /// It goes on, here or elsewhere.
+    /// Continues after a suspend, here or elsewhere, or after a cancelled
+    /// migration.
     pub fn renew(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} goes on", self.number));
         self.has_notice = false;
@@ -186,7 +189,7 @@ impl Guest {
         self.outputs(wires);
     }
 
-    /// One turn of the run loop.
+    /// Runs one turn of the run loop.
     pub fn turn(&mut self, wires: &mut Wires) {
         let now = wires.clock.get();
         self.events(wires);
@@ -230,7 +233,7 @@ impl Guest {
             let endpoint = &self.endpoints[index];
             if endpoint.tcp.borrow().is_woken(endpoint.side) {
                 if !endpoint.is_considered {
-                    // Its SYN has come.
+                    // Its SYN has arrived.
                     self.consider(index, log);
                 }
                 self.endpoints[index].tcp_woken(&mut self.vmc, now);
@@ -238,7 +241,7 @@ impl Guest {
         }
     }
 
-    /// Connections whose TCP is gone are forgotten.
+    /// Forgets connections of which nothing is left.
     fn forget(&mut self, wires: &mut Wires, _now: u64) {
         let vmc = &mut self.vmc;
         self.endpoints.retain(|endpoint| {
@@ -255,7 +258,7 @@ impl Guest {
         self.outputs(wires);
     }
 
-    /// Does what the channel wants.
+    /// Carries out what the channel asks for.
     fn outputs(&mut self, wires: &mut Wires) {
         let now = wires.clock.get();
         while let Some(output) = self.vmc.output() {

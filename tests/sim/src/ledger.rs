@@ -1,15 +1,16 @@
-//! What is known about a connection from outside: what was written, what may
-//! be read, and what excuses a failure.
+//! What an observer knows of a connection: what was written, what may be read,
+//! and what excuses a failure.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::tcp::Side;
 
-/// One connection's account, shared by both its ends.
+/// The account of one connection, shared by both its ends.
 pub type SharedLedger = Rc<RefCell<Ledger>>;
 
-/// Both directions of a connection; index: the side that writes, or reads.
+/// Both directions of a connection; arrays are indexed by the side that writes
+/// or reads.
 #[derive(Debug)]
 pub struct Ledger {
     /// Number of the connection in its run.
@@ -18,24 +19,24 @@ pub struct Ledger {
     pub guests: [usize; 2],
     /// Bytes that the application of a side wrote.
     pub written: [u64; 2],
-    /// Whether it said that it writes no more.
+    /// Whether it has finished writing.
     pub finished: [bool; 2],
     /// Bytes that the application of a side read.
     pub read: [u64; 2],
-    /// Whether it came to the end of what it reads.
+    /// Whether it has read to the end.
     pub ended: [bool; 2],
-    /// Whether it stopped reading before.
+    /// Whether it stopped reading before the end.
     pub released: [bool; 2],
-    /// Whether this end is no more.
+    /// Whether this end is gone.
     pub gone: [bool; 2],
-    /// Whether either end is a liar: nothing is promised then.
+    /// Whether one end lies; then nothing is promised.
     pub is_hostile: bool,
     /// Why the connection may fail.
     pub excuse: Option<&'static str>,
 }
 
 impl Ledger {
-    /// The account of a connection that opens.
+    /// Returns the account of a new connection.
     #[must_use]
     pub fn new(number: u64, guests: [usize; 2], is_hostile: bool) -> SharedLedger {
         Rc::new(RefCell::new(Self {
@@ -52,12 +53,12 @@ impl Ledger {
         }))
     }
 
-    /// From now on the connection may fail; the first reason stays.
+    /// Excuses a failure from now on; the first reason counts.
     pub fn excuse(&mut self, reason: &'static str) {
         self.excuse.get_or_insert(reason);
     }
 
-    /// The next bytes that `side` writes.
+    /// Fills `bytes` with what `side` writes next.
     pub fn fill(&self, side: Side, bytes: &mut [u8]) {
         let stream = self.stream(side);
         for (offset, byte) in (self.written[side]..).zip(bytes) {
@@ -65,10 +66,10 @@ impl Ledger {
         }
     }
 
-    /// Takes `bytes` that `side` read into account.
+    /// Accounts for `bytes` that `side` read.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Says what is wrong with them.
     pub fn check(&mut self, side: Side, bytes: &[u8]) -> Result<(), String> {
         let from = 1 - side;
         let start = self.read[side];
@@ -92,10 +93,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes note that `side` came to the end of what it reads.
+    /// Records that `side` has read to the end.
     ///
     /// # Errors
-    /// What is wrong with that.
+    /// Says what is wrong with that.
     pub fn end(&mut self, side: Side) -> Result<(), String> {
         let from = 1 - side;
         self.ended[side] = true;
@@ -109,10 +110,10 @@ impl Ledger {
         ))
     }
 
-    /// Whether everything that was to arrive has arrived.
+    /// Checks that everything that had to arrive has arrived.
     ///
     /// # Errors
-    /// What has not.
+    /// Says what has not.
     pub fn settle(&self) -> Result<(), String> {
         if self.excuse.is_some() {
             return Ok(());
@@ -135,7 +136,8 @@ impl Ledger {
     }
 }
 
-/// The byte at `offset`: depends on the stream and on the whole offset.
+/// Returns the byte at `offset`; it depends on the stream and on every bit of
+/// the offset.
 fn pattern(stream: u64, offset: u64) -> u8 {
     ((offset ^ stream).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }

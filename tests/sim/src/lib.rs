@@ -1,14 +1,15 @@
 //! Guests with the channel on a fake hypervisor and a fake network.
 //!
 //! A [`Scenario`] is an action list, made from a seed or written by hand. It
-//! makes one [`World`], which runs on a virtual clock and tells what was
-//! violated, if anything. The same scenario gives the same run, to the byte.
+//! makes one [`World`], which runs on a virtual clock and reports the first
+//! violation, if any. The same scenario gives the same run, to the byte.
 //!
 //! Reading order: [`scenario`] (what may happen), [`pinned`] (scenarios that
-//! once found something), [`world`] (the loop and what must hold), [`guest`] and [`endpoint`] (what netstack does around `vmc`),
-//! [`plan`] and [`ledger`] (the applications, and what they are promised),
-//! [`xen`], [`network`], [`tcp`] and [`frames`] (what is faked); [`puppet`] (a
-//! peer that is moved by hand, for the fuzzer).
+//! once found something), [`world`] (the loop and what must hold), [`guest`]
+//! and [`endpoint`] (what netstack does around `vmc`), [`plan`] and [`ledger`]
+//! (the applications, and what they are promised), [`xen`], [`network`],
+//! [`tcp`] and [`frames`] (what is faked); [`puppet`] (a peer that is
+//! controlled by hand, for the fuzzer).
 #![forbid(unsafe_code)]
 
 pub mod endpoint;
@@ -52,13 +53,13 @@ pub fn play(scenario: Scenario, is_traced: bool) -> Result<Report, String> {
     World::new(scenario, is_traced).run()
 }
 
-/// The command that repeats the run of a seed.
+/// Returns the command that repeats the run of a seed.
 #[must_use]
 pub fn repeat(seed: u64) -> String {
     format!("  repeat it: cargo run --release -p sim -- --seed {seed} --trace")
 }
 
-/// What many runs came to.
+/// Totals over many runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum {
     runs: u64,
@@ -84,7 +85,7 @@ impl Sum {
         total.nanos += report.nanos;
     }
 
-    /// What all of them came to.
+    /// Returns the totals.
     #[must_use]
     pub fn total(&self) -> &Report {
         &self.total

@@ -10,12 +10,13 @@ pub struct Log {
     clock: Clock,
     is_traced: bool,
     violation: RefCell<Option<String>>,
-    /// Lines so far.
+    /// Lines printed so far.
     lines: Cell<u64>,
 }
 
 impl Log {
-    /// A log without a violation; with `is_traced` it prints as it goes.
+    /// Returns a log without a violation; with `is_traced` it prints as it
+    /// goes.
     #[must_use]
     pub fn new(clock: Clock, is_traced: bool) -> Self {
         Self {
@@ -44,13 +45,13 @@ impl Log {
         }
     }
 
-    /// The first violation.
+    /// Returns the first violation.
     #[must_use]
     pub fn verdict(&self) -> Option<String> {
         self.violation.borrow().clone()
     }
 
-    /// Whether there was one.
+    /// Whether there was a violation.
     #[must_use]
     pub fn is_violated(&self) -> bool {
         self.violation.borrow().is_some()

@@ -14,10 +14,10 @@ use sim::world::Report;
 #[derive(Parser)]
 #[command(about = "Guests with the channel, on a fake hypervisor and a fake network")]
 struct Options {
-    /// How many seeds to run, behind the pinned scenarios
+    /// How many seeds to run, after the pinned scenarios
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first of them
+    /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Only this seed; with --pinned, only this order
@@ -45,7 +45,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Takes one more run into account; returns whether to go on.
+    /// Counts one more run; returns whether to continue.
     fn run(&mut self, run: impl FnOnce() -> Result<Report, String>, repeat: String) -> bool {
         let result = panic::catch_unwind(AssertUnwindSafe(run));
         match result.unwrap_or(Err(repeat)) {
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs pinned scenarios; returns whether to go on.
+/// Runs pinned scenarios; returns whether to continue.
 fn run_pinned(runner: &mut Runner, chosen: &[&Pinned], options: &Options) -> bool {
     let start = Instant::now();
     for pinned in chosen {

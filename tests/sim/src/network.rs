@@ -1,4 +1,5 @@
-//! The fake network between addresses: datagrams that get lost, late, doubled.
+//! The fake network between addresses, which loses, delays and duplicates
+//! datagrams.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,18 +7,19 @@ use std::net::IpAddr;
 /// What the network does to datagrams.
 #[derive(Debug, Clone, Copy)]
 pub struct Weather {
-    /// Lost, in a hundred.
+    /// Percentage lost.
     pub loss: u32,
-    /// Doubled, in a hundred.
+    /// Percentage duplicated.
     pub doubled: u32,
-    /// Shortest way, in nanoseconds.
+    /// Shortest delay, in nanoseconds.
     pub delay: u64,
-    /// What may be added to it; more than the gap between two datagrams reorders them.
+    /// Most that is added to the delay, in nanoseconds; more than the gap
+    /// between two datagrams reorders them.
     pub jitter: u64,
 }
 
 impl Weather {
-    /// Loses and doubles nothing; 100 us, and up to 10 us more.
+    /// Loses and duplicates nothing; delays by 100 to 110 us.
     pub const FAIR: Self = Self {
         loss: 0,
         doubled: 0,
@@ -32,10 +34,10 @@ impl Weather {
     };
 }
 
-/// A datagram at its destination.
+/// A datagram, sent or received.
 #[derive(Debug, Clone)]
 pub struct Datagram {
-    /// Address of the sender, as the packet says.
+    /// Address of the sender, as the packet claims.
     pub from: IpAddr,
     /// Address of the receiver.
     pub to: IpAddr,
@@ -43,20 +45,20 @@ pub struct Datagram {
     pub bytes: Vec<u8>,
 }
 
-/// All datagrams under way.
+/// All datagrams in flight.
 #[derive(Debug)]
 pub struct Network {
     /// What it does to them.
     pub weather: Weather,
     random: fastrand::Rng,
-    /// By time of arrival, then by number.
+    /// By time of arrival, then by a random number.
     under_way: BTreeMap<(u64, u64), Datagram>,
     /// Datagrams sent so far.
     pub sent: u64,
 }
 
 impl Network {
-    /// A network without traffic.
+    /// Returns a network without traffic.
     #[must_use]
     pub fn new(weather: Weather, seed: u64) -> Self {
         Self {
@@ -85,13 +87,13 @@ impl Network {
         self.under_way.insert((at, number), datagram.clone());
     }
 
-    /// The next datagram that has arrived by `now`.
+    /// Takes the next datagram that has arrived by `now`.
     pub fn receive(&mut self, now: u64) -> Option<Datagram> {
         let entry = self.under_way.first_entry()?;
         (entry.key().0 <= now).then(|| entry.remove())
     }
 
-    /// When the next datagram arrives.
+    /// Returns when the next datagram arrives.
     #[must_use]
     pub fn next_arrival(&self) -> Option<u64> {
         self.under_way.first_key_value().map(|(key, _)| key.0)

@@ -6,7 +6,7 @@
 //! little.
 //!
 //! Where they come from:
-//! - failures of `vmc` and of this simulator's judge that were found and mended:
+//! - failures of `vmc` and of this simulator's judge that were found and fixed:
 //!   `suspend_cancelled_at_once` (2421bbe), `rings_that_were_never_attached`
 //!   (5af1195), `residue_of_a_writer_that_waits` (d90c725),
 //!   `goodbye_after_the_timer` (09ac9c9),
@@ -17,7 +17,7 @@
 //!   `written_through_a_mapping_and_then_migrated`,
 //!   `both_are_suspended_at_once`, `fin_at_the_suspend`,
 //!   `restart_with_the_old_link_in_place`, `datagrams_lost_after_the_resume`;
-//! - the others: the steps of a hand-over at which `docs/protocol.md` takes a
+//! - the others: the steps of a hand-over at which `docs/protocol.md` makes a
 //!   decision.
 //!
 //! To pin what a seed has found, print its scenario (`sim --seed N --trace`),
@@ -103,10 +103,11 @@ impl Pinned {
     }
 }
 
-/// A direction that carries nothing.
+/// The plan of an end that writes nothing.
 const SILENT: Plan = Plan::stream(0);
 
-/// Writes at once, and reads some 5 bytes in a microsecond: rings fill up.
+/// Writes at once, and reads about 5 bytes per microsecond, so that rings fill
+/// up.
 const fn lagging(total: u64) -> Plan {
     Plan::stream(total)
         .in_pieces(1000)
@@ -117,7 +118,7 @@ fn original(spec: &mut Spec) {
     spec.mode = Mode::Original;
 }
 
-/// TCP with buffers so small that residue stays on the way for long.
+/// TCP with buffers so small that residue stays in flight for a long time.
 const NARROW: Path = Path {
     delay: 300 * MICROSECOND,
     loss: 0,

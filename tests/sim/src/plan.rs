@@ -1,17 +1,17 @@
-//! What an application at one end of a connection means to do.
+//! What an application at one end of a connection intends to do.
 
 /// How an application ends its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Says that it writes no more, and reads on to the end.
+    /// Finishes writing, and reads to the end.
     Finish,
-    /// Lets go of the connection as soon as all is written, whatever comes.
+    /// Drops the connection as soon as everything is written, whatever arrives.
     Drop,
-    /// Resets it when this many bytes are written.
+    /// Resets it once this many bytes are written.
     AbortAt(u64),
 }
 
-/// One end's part.
+/// What one end does.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// Bytes to write.
@@ -20,23 +20,25 @@ pub struct Plan {
     pub largest_write: usize,
     /// Most bytes in one read.
     pub largest_read: usize,
-    /// Sleeps after a write, in a thousand.
+    /// Chance of a sleep after a write, in thousandths.
     pub write_sleeps: u32,
-    /// Sleeps after a read, in a thousand.
+    /// Chance of a sleep after a read, in thousandths.
     pub read_sleeps: u32,
     /// Longest sleep, in nanoseconds.
     pub sleep: u64,
-    /// Bytes of a message from the other end, and of one to it, where this end answers.
+    /// Bytes of each message from the other end and of each one to it, if the
+    /// two ends take turns.
     pub answers: Option<(u64, u64)>,
-    /// Messages that this end may have sent without an answer; 0: no such rule.
+    /// Messages that this end may send ahead of the other's; 0 if it only
+    /// answers.
     pub ahead: u64,
     /// How it ends.
     pub end: End,
 }
 
 impl Plan {
-    /// Writes `total` bytes as fast as they go, reads whatever comes, and ends
-    /// in order.
+    /// Writes `total` bytes as fast as possible, reads whatever arrives, and
+    /// ends in order.
     #[must_use]
     pub const fn stream(total: u64) -> Self {
         Self {
@@ -73,14 +75,15 @@ impl Plan {
         self
     }
 
-    /// Ends in another way.
+    /// Sets how it ends.
     #[must_use]
     pub const fn ending(mut self, end: End) -> Self {
         self.end = end;
         self
     }
 
-    /// Returns how many bytes may have been written when `read` were read.
+    /// Returns how many bytes may have been written once `read` bytes were
+    /// read.
     #[must_use]
     pub fn limit(&self, read: u64) -> u64 {
         match self.answers {
@@ -121,7 +124,7 @@ impl Plan {
     #[must_use]
     pub fn pair(random: &mut fastrand::Rng, buffer: usize) -> [Self; 2] {
         let mut plans = [Self::random(random), Self::random(random)];
-        // A long stream in tiny pieces shows nothing new and takes long.
+        // A long stream in tiny pieces is slow and shows nothing new.
         for (writer, reader) in [(0, 1), (1, 0)] {
             let pieces = plans[writer].largest_write.min(plans[reader].largest_read);
             let most = pieces.min(buffer) as u64 * 100;

@@ -1,5 +1,5 @@
-//! Scenarios: what happens to a world, as an action list, which a seed makes
-//! (`maker`) or a person writes ([`draft`]).
+//! Scenarios: action lists for a world, made from a seed (`maker`) or written
+//! by hand ([`draft`]).
 
 pub mod draft;
 mod maker;
@@ -19,7 +19,7 @@ pub enum Kind {
     Plain,
     /// Datagrams get lost, TCP retransmits.
     Lossy,
-    /// Guests are migrated, in original mode, or nearly.
+    /// Guests are migrated, in either mode.
     Migration,
     /// Guests are migrated and keep their channel as long as they can.
     Advance,
@@ -30,9 +30,9 @@ pub enum Kind {
     Death,
     /// The hypervisor refuses grants, mappings, ports.
     Refusal,
-    /// Guests do not run for a while.
+    /// Guests stop running for a while.
     Pause,
-    /// All of it.
+    /// All of the above.
     Everything,
     /// One guest lies.
     Hostile,
@@ -57,18 +57,18 @@ impl Kind {
 /// What a hostile guest does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mischief {
-    /// Writes noise or likely lies into pages that it shares.
+    /// Writes noise or plausible lies into pages that it shares.
     Scribble {
         /// How many words.
         words: u32,
         /// Only into the first bytes of each page: headers and indices.
         low: bool,
     },
-    /// Spoils one access to a shared page out of this many; 0 spoils nothing.
+    /// Spoils one in this many accesses to a shared page; 0 spoils none.
     Tamper(u32),
-    /// Rings all its event channels.
+    /// Rings all its event channels this many times.
     Flood(u32),
-    /// Sends datagrams: noise, or true ones with a change.
+    /// Sends datagrams: noise, or almost valid ones.
     Datagrams {
         /// How many.
         count: u32,
@@ -86,21 +86,21 @@ pub enum Action {
     Transfer {
         /// Both guests.
         guests: [usize; 2],
-        /// What their applications mean to do.
+        /// What their applications intend to do.
         plans: [Plan; 2],
-        /// How TCP travels.
+        /// How its segments travel.
         path: Path,
     },
     /// A guest sends a frame that may take the link.
     Frame {
         /// Both guests.
         guests: [usize; 2],
-        /// Bytes.
+        /// Length in bytes.
         len: usize,
     },
-    /// A guest hears that it is to be migrated.
+    /// A guest is told that it is about to be migrated.
     EarlyNotice(usize),
-    /// The migration is called off before the guest was suspended.
+    /// The migration is called off before the guest is suspended.
     Cancel(usize),
     /// A guest is suspended.
     Suspend {
@@ -110,7 +110,7 @@ pub enum Action {
         host: usize,
         /// How long it is away.
         downtime: u64,
-        /// Whether it stays the domain that it was.
+        /// Whether it remains the same domain.
         is_cancelled: bool,
     },
     /// A guest is destroyed.
@@ -122,27 +122,27 @@ pub enum Action {
         /// Whether it keeps its UUID.
         same: bool,
     },
-    /// A guest's processor stands still.
+    /// A guest's processor stops.
     Pause {
         /// Which.
         guest: usize,
         /// How long.
         nanos: u64,
     },
-    /// What the hypervisor lets a guest have from now on.
+    /// The hypervisor changes what a guest may have.
     Allow {
         /// Which.
         guest: usize,
-        /// How much.
+        /// The new limits.
         limits: Limits,
     },
-    /// What the network does to datagrams from now on.
+    /// The network changes what it does to datagrams.
     Weather(Weather),
     /// The hostile guest acts.
     Mischief(Mischief),
 }
 
-/// One guest's make.
+/// Configuration of a guest.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// The machine it boots on.
@@ -151,11 +151,11 @@ pub struct Spec {
     pub largest_ring: usize,
     /// Most rings of a link and direction.
     pub max_rings: usize,
-    /// Bytes it grants at most.
+    /// Most bytes that it grants.
     pub memory: usize,
-    /// Links at most.
+    /// Most links.
     pub max_peers: usize,
-    /// What becomes of its channel in a migration.
+    /// What happens to its channel in a migration.
     pub mode: Mode,
 }
 
@@ -168,11 +168,11 @@ pub struct Scenario {
     pub kind: Kind,
     /// Machines.
     pub hosts: usize,
-    /// Guests; the last one lies where the kind says so.
+    /// Guests; the last one lies if the kind says so.
     pub guests: Vec<Spec>,
-    /// Whether addresses are those of IPv6.
+    /// Whether addresses are IPv6.
     pub is_v6: bool,
-    /// The network at first.
+    /// What the network does at first.
     pub weather: Weather,
     /// What happens, and at what time.
     pub actions: Vec<(u64, Action)>,
@@ -180,11 +180,12 @@ pub struct Scenario {
     pub at_turns: Vec<(u64, Action)>,
 }
 
-/// Steps at which the migrations of [`Kind::EveryStep`] begin, for each traffic.
+/// How many steps the migrations of [`Kind::EveryStep`] begin at, for each
+/// traffic.
 const STEPS: u64 = 128;
 
 impl Scenario {
-    /// The scenario of a seed.
+    /// Makes the scenario of a seed.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
         let kinds = Kind::ALL.len() as u64;

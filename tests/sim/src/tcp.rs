@@ -11,11 +11,11 @@ pub type Side = usize;
 /// How a connection's segments travel.
 #[derive(Debug, Clone, Copy)]
 pub struct Path {
-    /// One way, in nanoseconds.
+    /// One-way delay, in nanoseconds.
     pub delay: u64,
-    /// Segments that need a retransmission, in a hundred.
+    /// Percentage of segments that need a retransmission.
     pub loss: u32,
-    /// Bytes a sender may have under way, and a receiver may hold.
+    /// Bytes that a sender may have in flight, and that a receiver may hold.
     pub buffer: usize,
 }
 
@@ -47,8 +47,9 @@ struct Pipe {
     received: VecDeque<u8>,
     is_closed: bool,
     has_ended: bool,
-    /// Bytes put in, and taken out.
+    /// Bytes put in.
     sent: u64,
+    /// Bytes taken out.
     taken: u64,
 }
 
@@ -60,7 +61,7 @@ enum State {
     Reset,
 }
 
-/// What happened at an end: its tasks are to be woken.
+/// Which tasks of an end are to be woken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Woken {
     /// There are bytes, an end, or a failure.
@@ -78,20 +79,20 @@ pub struct Connection {
     pipes: [Pipe; 2],
     states: [State; 2],
     woken: [Woken; 2],
-    /// Guests that cannot receive at present.
+    /// Whether the guest at each end cannot receive at present.
     pub is_away: [bool; 2],
-    /// Guests that are no more: what is sent to them answers nothing.
+    /// Whether the guest at each end is gone; segments to it get no answer.
     pub is_gone: [bool; 2],
 }
 
-/// Why a call did not work: the connection was reset.
+/// The error of a call on a connection that was reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WasReset;
 
 /// What a read found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
     /// Nothing yet.
     Nothing,
@@ -151,7 +152,7 @@ impl Connection {
         self.is_reset(side) || out.has_ended && back.has_ended && back.received.is_empty()
     }
 
-    /// Bytes put into TCP by `side`, and taken out by it.
+    /// Returns how many bytes `side` has put into TCP, and taken out of it.
     #[must_use]
     pub fn offsets(&self, side: Side) -> (u64, u64) {
         (self.pipes[side].sent, self.pipes[1 - side].taken)
@@ -163,7 +164,7 @@ impl Connection {
     /// [`WasReset`].
     pub fn send(&mut self, side: Side, now: u64, bytes: &[u8]) -> Result<usize, WasReset> {
         match self.states[side] {
-            // As smoltcp's: no byte, no room, but an error where nothing can be sent.
+            // As in smoltcp, this is an error and not a lack of room.
             State::Reset | State::Opening => return Err(WasReset),
             State::Established => {}
         }
@@ -190,7 +191,7 @@ impl Connection {
         let pipe = &mut self.pipes[1 - side];
         let len = into.len().min(pipe.received.len());
         if len == 0 {
-            // As smoltcp's: what arrived before a reset can be read.
+            // As in smoltcp, what arrived before a reset can be read.
             return match state {
                 _ if !pipe.received.is_empty() => Ok(Found::Nothing),
                 State::Reset | State::Opening => Err(WasReset),
@@ -205,7 +206,7 @@ impl Connection {
         Ok(Found::Bytes(len))
     }
 
-    /// `side` sends no more.
+    /// Closes the direction in which `side` sends.
     pub fn close(&mut self, side: Side, now: u64) {
         if !self.is_reset(side) && !self.pipes[side].is_closed {
             self.pipes[side].is_closed = true;
@@ -219,7 +220,7 @@ impl Connection {
         self.pipes[side].is_closed
     }
 
-    /// `side` ends the connection at once.
+    /// Resets the connection from `side`.
     pub fn abort(&mut self, side: Side, now: u64) {
         if !self.is_reset(side) {
             self.fail(side);
@@ -229,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// `side` sees its connection fail, without a word from the other.
+    /// Fails the connection at `side` without a segment from the other end.
     pub fn fail(&mut self, side: Side) {
         self.states[side] = State::Reset;
         self.woken[side] = Woken {
@@ -238,18 +239,18 @@ impl Connection {
         };
     }
 
-    /// What woke the tasks of `side` since the last call.
+    /// Returns what woke the tasks of `side` since the last call.
     pub fn take_woken(&mut self, side: Side) -> Woken {
         std::mem::take(&mut self.woken[side])
     }
 
-    /// Whether tasks of `side` are to be woken.
+    /// Whether `side` has tasks to wake.
     #[must_use]
     pub fn is_woken(&self, side: Side) -> bool {
         self.woken[side] != Woken::default()
     }
 
-    /// Lets what is due by `now` arrive.
+    /// Delivers what is due by `now`.
     pub fn advance(&mut self, now: u64) {
         for side in [0, 1] {
             while self.arrival(side).is_some_and(|at| at <= now) {
@@ -260,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// When the next segment arrives anywhere.
+    /// Returns when the next segment arrives at either end.
     #[must_use]
     pub fn next_arrival(&self) -> Option<u64> {
         [0, 1]
@@ -269,7 +270,7 @@ impl Connection {
             .min()
     }
 
-    /// When the next segment of `side` can be taken by the other one.
+    /// Returns when the other end can take the next segment of `side`.
     fn arrival(&self, side: Side) -> Option<u64> {
         let pipe = &self.pipes[side];
         let (at, segment) = pipe.under_way.front()?;
@@ -284,7 +285,7 @@ impl Connection {
         }
         if self.is_reset(to) {
             if segment != Segment::Rst {
-                // As TCP answers a segment of a connection that it does not know.
+                // As TCP answers a segment of an unknown connection.
                 self.transmit(to, now, Segment::Rst);
             }
             return;
@@ -314,7 +315,7 @@ impl Connection {
             Segment::Fin => {
                 self.pipes[from].has_ended = true;
                 self.woken[to].readable = true;
-                // The acknowledgement may end the other's connection.
+                // The acknowledgement may end the connection at the sender.
                 self.woken[from].writable = true;
             }
             Segment::Rst => self.fail(to),

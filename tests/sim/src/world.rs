@@ -1,7 +1,8 @@
 //! A world of guests, and the loop that runs it on a virtual clock.
 //!
 //! Reading order: this file (the loop, and what quiescence means), `acts.rs`
-//! (what the actions do), `end.rs` (what must hold at the end).
+//! (what the actions do), `mischief.rs` (what a hostile guest does), `end.rs`
+//! (what must hold at the end).
 
 mod acts;
 mod end;
@@ -25,10 +26,10 @@ use crate::xen::{Clock, Dom, Host, SharedHost, Tamper};
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// Turns after which a run that does not end is called endless.
+/// Most turns of a run; one that takes more counts as stuck.
 const TURNS: u64 = 600_000;
 
-/// What a run without violation came to.
+/// Totals of a run without violation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Report {
     /// Turns of guests.
@@ -37,9 +38,9 @@ pub struct Report {
     pub bytes: u64,
     /// Connections.
     pub connections: u64,
-    /// Connections that may fail, for a reason that is known.
+    /// Connections that may fail, for a known reason.
     pub excused: u64,
-    /// Directions that moved to a ring, and back.
+    /// Directions that moved to a ring.
     pub upgrades: u64,
     /// Directions that moved back to TCP.
     pub fallbacks: u64,
@@ -57,7 +58,7 @@ pub struct Report {
     pub nanos: u64,
 }
 
-/// What happens by itself at its time.
+/// Something that happens at a given time.
 #[derive(Debug, Clone)]
 enum Event {
     Act(Action),
@@ -66,7 +67,7 @@ enum Event {
         host: usize,
         is_cancelled: bool,
     },
-    /// TCP gives up on a peer that is no more.
+    /// TCP gives up on a peer that is gone.
     GiveUp {
         tcp: tcp::Shared,
         side: tcp::Side,
@@ -90,9 +91,9 @@ pub struct World {
     connections: u64,
     tamper: Rc<Tamper>,
     random: fastrand::Rng,
-    /// Until when each guest's links may be with one that has moved.
+    /// Until when each guest may have links with one that has moved.
     moved: Vec<u64>,
-    /// Until when each guest's processor stands still.
+    /// Until when each guest's processor is stopped.
     paused: Vec<u64>,
     restarts: u64,
     /// Steps without a turn since the clock last moved.
@@ -101,7 +102,7 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a scenario, before anything happened.
+    /// Returns the world of a scenario before its first action.
     #[must_use]
     pub fn new(scenario: Scenario, is_traced: bool) -> Self {
         let seed = scenario.seed;
@@ -116,7 +117,8 @@ impl World {
         };
         let count = scenario.guests.len();
         let mut world = Self {
-            // The same numbers on all hosts: they must not be taken for each other.
+            // All hosts use the same domids, which the channel must not
+            // confuse.
             hosts: (0..scenario.hosts).map(|_| Host::new(1)).collect(),
             guests: Vec::new(),
             wires,
@@ -146,7 +148,8 @@ impl World {
         world
     }
 
-    /// A guest that boots; `life` tells its UUID from that of its former lives.
+    /// Boots a guest; `life` makes its UUID differ from those of its former
+    /// lives.
     fn boot(&mut self, number: usize, host: usize, life: u64) -> Guest {
         let Spec {
             largest_ring,
@@ -158,7 +161,7 @@ impl World {
         let seed = self.random.u64(..);
         let dom = Dom::boot(&self.hosts[host], &self.wires.clock, seed);
         let mut uuid = [0; 16];
-        // Which of two guests has the greater one is to vary.
+        // Which of two guests has the greater UUID has to vary.
         let salt = fastrand::Rng::with_seed(self.scenario.seed ^ number as u64).u8(..);
         (uuid[0], uuid[1], uuid[2]) = (salt, number as u8, life as u8);
         let config = Config {
@@ -206,7 +209,7 @@ impl World {
         }
     }
 
-    /// Runs until all actions were done and all connections have ended.
+    /// Runs until all actions are done and all connections have ended.
     fn traffic(&mut self) {
         const PATIENCE: u64 = 120 * SECOND;
         const USER_TIMEOUT: u64 = 30 * SECOND;
@@ -242,7 +245,7 @@ impl World {
         self.wires.clock.set(end.max(self.now()));
     }
 
-    /// Reports that something is left to do and nothing goes on.
+    /// Reports connections that are left although nothing more happens.
     fn stuck(&mut self) {
         if let Some(flow) = self.flows.first() {
             let ledger = flow.ledger.borrow();
@@ -253,8 +256,9 @@ impl World {
         }
     }
 
-    /// Runs one turn of one guest, or moves the clock on; returns `false` if
-    /// nothing is to come. Without `timers` the channel's timers do not count.
+    /// Runs one turn of one guest, or advances the clock; returns `false` if
+    /// nothing more will happen. Without `timers`, the channel's timers do not
+    /// count.
     fn step(&mut self, timers: bool) -> bool {
         let now = self.now();
         self.arrivals(now);
@@ -275,7 +279,7 @@ impl World {
                 true
             }
             Some(_) => {
-                // What an action has just set free is taken up by the next step.
+                // The next step handles what an action has just made possible.
                 self.stands += 1;
                 if self.stands > 10 {
                     self.wires.log.violation(|| "time stands still".to_owned());
@@ -312,7 +316,7 @@ impl World {
         }
     }
 
-    /// What holds after every turn.
+    /// Checks what must hold after every turn.
     fn judge(&mut self, number: usize) {
         let guest = &mut self.guests[number];
         let host = Rc::clone(guest.vmc.platform().host());
@@ -387,7 +391,7 @@ impl World {
         }
     }
 
-    /// When anything happens next.
+    /// Returns when something happens next.
     fn next(&self, timers: bool) -> Option<u64> {
         let now = self.now();
         let guests = self.guests.iter().filter(|guest| guest.is_up());

@@ -1,4 +1,5 @@
-//! The fuzzer's corpus of hostile messages as an ordinary test, as it is and with small changes.
+//! Runs the fuzzer's corpus of hostile messages as an ordinary test, each story
+//! as it is and with small changes.
 
 use std::fs;
 use std::panic;
@@ -37,7 +38,7 @@ fn no_story_of_the_corpus_harms_the_victim() {
             }
         }
     }
-    // The stories as they are must show what they are for.
+    // The unchanged stories must reach what they are about.
     assert!(
         links > 10 && upgrades > 2 && refusals > 0,
         "{links} {upgrades} {refusals}"
@@ -62,7 +63,7 @@ fn no_noise_harms_the_victim() {
     }
 }
 
-/// A copy with some bytes changed, removed, doubled.
+/// Returns a copy with some bytes changed, removed or duplicated.
 fn change(story: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let mut story = story.to_vec();
     for _ in 0..random.usize(1..8) {

@@ -1,4 +1,5 @@
-//! Ten thousand seeds, as many of each kind, and what they must have met together.
+//! Runs ten thousand seeds, as many of each kind, and checks what they must
+//! have met together.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -63,13 +64,13 @@ fn guests_that_die_leave_nothing_behind() {
 }
 
 #[test]
-fn refusals_of_the_hypervisor_leave_tcp() {
+fn tcp_works_on_when_the_hypervisor_refuses() {
     let report = run_all(Kind::Refusal);
     assert!(report.upgrades > SEEDS, "{report:?}");
 }
 
 #[test]
-fn guests_that_stand_still_are_borne() {
+fn guests_that_stop_for_a_while_are_tolerated() {
     run_all(Kind::Pause);
 }
 

@@ -1,4 +1,5 @@
-//! The fake hypervisor does what Xen does, where the channel depends on it.
+//! The fake hypervisor does what Xen does in everything that the channel
+//! depends on.
 
 use shared_memory::Memory;
 use sim::xen::{Clock, Dom, Holdings, Host, Limits, SharedHost};

@@ -1,4 +1,5 @@
-//! The ring against a queue: any sequence of steps, by the rules or not.
+//! Compares the ring with a queue under any sequence of steps, by the rules or
+//! not.
 
 use std::collections::VecDeque;
 use std::vec;
@@ -42,19 +43,20 @@ fn base() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), any::<u64>(), u64::MAX - 200..=u64::MAX]
 }
 
-/// The ring and what it should be like.
+/// The ring, and the state that it should have.
 struct Model {
     memory: Words,
     producer: Producer,
     consumer: Consumer,
     capacity: usize,
-    /// Written and not read.
+    /// Bytes written and not read.
     queue: VecDeque<u8>,
-    /// All that was written.
+    /// All bytes written.
     all: Vec<u8>,
     finished: bool,
-    /// The consumer sleeps until the doorbell rings; so the producer, with what it waits for.
+    /// Whether the consumer sleeps until the doorbell rings.
     consumer_waits: bool,
+    /// The space that the producer waits for, if it sleeps.
     producer_waits: Option<usize>,
 }
 
@@ -110,7 +112,8 @@ impl Model {
             }
             Taken::Reset => panic!("nobody has reset it"),
         };
-        // What the consumer knows already fills the buffer, or it has looked.
+        // Either the bytes that the consumer knew of fill the buffer, or it has
+        // looked for more.
         assert_eq!(count, most.min(self.queue.len()));
         assert!(self.queue.drain(..count).eq(into[..count].iter().copied()));
     }
@@ -188,7 +191,7 @@ proptest! {
         }
     }
 
-    /// Whatever the producer writes into its half of the header.
+    /// Holds for anything that the producer writes into its half of the header.
     #[test]
     fn no_more_is_taken_than_was_claimed(
         base in base(),

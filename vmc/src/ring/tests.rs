@@ -14,7 +14,7 @@ const GEOMETRY: Geometry = Geometry {
     capacity: 16,
 };
 
-/// A ring that begins at `base`, with its consumer attached.
+/// Returns a ring that begins at `base`, with its consumer attached.
 fn ring(base: u64) -> (Words, Producer, Consumer) {
     let memory = Words::new(0x210);
     let producer = Producer::new(&memory, GEOMETRY, base);
@@ -51,7 +51,7 @@ fn bytes_come_out_as_they_went_in_and_over_the_edge() {
 #[test]
 fn only_a_consumer_that_waits_is_notified_and_a_batch_once() {
     let (memory, mut producer, mut consumer) = ring(100);
-    // It has not waited yet.
+    // The consumer has not waited yet.
     assert_eq!(producer.write(&memory, b"ab"), Ok(2));
     assert_eq!(producer.unannounced(), 2);
     assert!(!producer.must_ring(&memory));
@@ -81,14 +81,14 @@ fn a_producer_is_notified_when_what_it_asked_for_fits() {
     assert_eq!(take(&memory, &mut consumer, 3).len(), 3);
     assert!(!consumer.must_ring(&memory));
     assert_eq!(producer.wait_for_space(&memory, 9), Ok(true));
-    // More than the ring holds is asked for: all of it must be free.
+    // A request for more than the ring holds is met when all of it is free.
     assert_eq!(producer.wait_for_space(&memory, 99), Ok(false));
     assert_eq!(take(&memory, &mut consumer, 99).len(), 7);
     assert!(consumer.must_ring(&memory));
 }
 
 #[test]
-fn an_end_comes_behind_the_bytes_and_wakes_who_waits() {
+fn an_end_follows_the_bytes_and_wakes_a_waiting_consumer() {
     let (memory, mut producer, mut consumer) = ring(0);
     assert_eq!(producer.write(&memory, b"last"), Ok(4));
     producer.finish(&memory);
@@ -105,7 +105,7 @@ fn an_end_comes_behind_the_bytes_and_wakes_who_waits() {
     assert!(producer.must_ring(&memory));
     assert_eq!(consumer.read(&memory, &mut [0; 4]), Ok(Taken::Finished));
 
-    // Told of the bytes, asleep again, then the end: both are told.
+    // The consumer is told of the bytes, sleeps again, and is told of the end.
     let (memory, mut producer, mut consumer) = ring(0);
     assert_eq!(consumer.wait_for_data(&memory), Ok(false));
     assert_eq!(producer.write(&memory, b"x"), Ok(1));

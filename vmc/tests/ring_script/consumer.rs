@@ -5,14 +5,14 @@ use vmc::ring::{Consumer, Geometry, IndexLie, Taken};
 use super::watched::{CONSUMERS, Watched};
 use super::{Script, peer};
 
-/// What a buffer holds where nothing was read into it; data may hold it too.
+/// Fills a buffer before a read; data may contain it too.
 const UNTOUCHED: u8 = 0xa5;
 
 struct Victim<'a> {
     memory: &'a Watched,
     consumer: Consumer,
     base: u64,
-    /// How far bytes were seen to be there, from the base.
+    /// How many bytes from the base were seen to be available.
     known: u64,
     finished: bool,
     reset: bool,
@@ -32,7 +32,7 @@ pub(crate) fn run(geometry: Geometry, base: u64, script: &mut Script<'_>) {
         let op = op & 15;
         let before = victim.consumer.head();
         memory.call();
-        // A lie closes the channel; that the ring can still be asked hurts nobody.
+        // A lie closes the channel; asking the ring again must do no harm.
         let _lie = victim.step(op, script);
         let head = victim.consumer.head();
         assert!(head.wrapping_sub(before) <= geometry.capacity as u64);
@@ -111,7 +111,8 @@ impl Victim<'_> {
         Ok(())
     }
 
-    /// So many bytes from there on were claimed, and as much as the ring can hold.
+    /// Checks that the peer has claimed `count` bytes from `from` on, with a
+    /// tail that the ring can hold.
     fn check_claim(&self, from: u64, count: usize) {
         let count = count as u64;
         let capacity = self.memory.geometry().capacity as u64;

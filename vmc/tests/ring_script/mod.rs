@@ -1,10 +1,11 @@
-//! A ring with a hostile other side, described by a byte string, for the
+//! A ring whose other side is hostile, described by a byte string, for the
 //! fuzzer and its corpus.
 //!
-//! The first byte of a script says which side is the victim (bit 0: the producer),
-//! how large the ring is (bits 1 to 3) and where it begins (bits 4 and 5).
-//! Then steps follow: those of the victim, 0 to 6 of the low four bits, in
-//! `consumer` and `producer`; the peer's, from 7 on, in `peer`.
+//! The first byte of a script says which side is the victim (bit 0: the
+//! producer), how large the ring is (bits 1 to 3) and where it begins (bits 4
+//! and 5). Steps follow. The low four bits of each say which: 0 to 6 are the
+//! victim's, in `consumer` and `producer`; from 7 on they are the peer's, in
+//! `peer`.
 
 mod consumer;
 mod peer;
@@ -13,10 +14,10 @@ mod watched;
 
 use vmc::ring::{Geometry, HEADER_BYTES};
 
-/// Bytes that belong to nobody, around header and data.
+/// Unused bytes before, between and after header and data.
 const MARGIN: usize = 64;
 
-/// A script, from the place on that has been read.
+/// The part of a script that has not been read.
 pub(crate) struct Script<'a>(&'a [u8]);
 
 impl Script<'_> {
@@ -26,7 +27,7 @@ impl Script<'_> {
         Some(first)
     }
 
-    /// The next byte; 0 behind the end.
+    /// Returns the next byte, 0 after the end.
     fn byte(&mut self) -> u8 {
         self.next().unwrap_or(0)
     }
@@ -35,13 +36,16 @@ impl Script<'_> {
         u64::from_le_bytes([(); 8].map(|()| self.byte()))
     }
 
-    /// A distance, near 0.
+    /// Returns a distance near 0, positive or negative.
     fn near(&mut self) -> u64 {
         i64::from(self.byte().cast_signed()).cast_unsigned()
     }
 }
 
-/// Runs a script. Panics where the victim does what it must not.
+/// Runs a script.
+///
+/// # Panics
+/// If the victim does what it must not.
 pub(crate) fn run(script: &[u8]) {
     let mut script = Script(script);
     let first = script.byte();

@@ -26,7 +26,7 @@ pub(crate) fn run(geometry: Geometry, base: u64, script: &mut Script<'_>) {
     while let Some(op) = script.next() {
         let before = victim.producer.tail();
         memory.call();
-        // A lie closes the channel; that the ring can still be asked hurts nobody.
+        // A lie closes the channel; asking the ring again must do no harm.
         let _lie = victim.step(op & 15, script);
         let Victim { producer, .. } = &victim;
         assert!(producer.space() <= geometry.capacity);
@@ -104,7 +104,8 @@ impl Victim<'_> {
         }
     }
 
-    /// What was written has room behind some head that the peer has claimed.
+    /// Checks that what was written has room after some head that the peer has
+    /// claimed.
     fn check_room(&self) {
         let (tail, capacity) = (self.producer.tail(), self.producer.capacity() as u64);
         let written = tail.wrapping_sub(self.base);

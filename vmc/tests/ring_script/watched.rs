@@ -1,5 +1,5 @@
-//! Memory that looks at what the victim does, and in which the peer strikes at
-//! any moment.
+//! Memory that checks what the victim does, and that the peer can change at any
+//! moment.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ pub(crate) const PRODUCERS: usize = 0x00;
 pub(crate) const CONSUMERS: usize = 0x80;
 const WORDS: [usize; 3] = [0x00, 0x08, 0x10];
 
-/// A word that the peer stores before the victim's next access but `wait`.
+/// A word that the peer stores once the victim has made `wait` more accesses.
 struct Strike {
     wait: u8,
     field: usize,
@@ -28,7 +28,8 @@ struct Inside {
     claims: Vec<u64>,
     /// How often the victim has fetched it in this call.
     fetched: u32,
-    /// Whether the victim may write its own half only.
+    /// Whether the victim's first call has begun; from then on it may write
+    /// only its own half.
     begun: bool,
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The memory as a producer has left it that began a ring at `base`.
+    /// Returns memory in which a producer has begun a ring at `base`.
     pub(crate) fn new(geometry: Geometry, base: u64, own: usize) -> Self {
         let watched = Self {
             geometry,
@@ -70,12 +71,12 @@ impl Watched {
         self.peers
     }
 
-    /// The peer stores a word of the header, in whichever half.
+    /// Stores a word of the header, in either half, as the peer.
     pub(crate) fn put(&self, field: usize, value: u64) {
         self.inside.borrow_mut().put(self, field, value);
     }
 
-    /// The peer writes bytes anywhere in header and data.
+    /// Writes bytes anywhere in header and data, as the peer.
     pub(crate) fn scribble(&self, at: usize, bytes: &[u8]) {
         let data = self.geometry.data..self.geometry.data + self.geometry.capacity;
         let header = self.geometry.header..self.geometry.header + HEADER_BYTES;
@@ -89,20 +90,21 @@ impl Watched {
         inside.claims.push(tail);
     }
 
-    /// The peer will store a word in the middle of what the victim does.
+    /// Has the peer store a word in the middle of what the victim does.
     pub(crate) fn strike(&self, wait: u8, field: usize, value: u64) {
         let strike = Strike { wait, field, value };
         self.inside.borrow_mut().strikes.push_back(strike);
     }
 
-    /// The victim begins another call; nobody else saw the ring before the first.
+    /// Notes that the victim begins a call; before the first, nobody else has
+    /// seen the ring.
     pub(crate) fn call(&self) {
         let mut inside = self.inside.borrow_mut();
         inside.begun = true;
         inside.fetched = 0;
     }
 
-    /// Whether the peer's index has had a value for which this holds.
+    /// Whether `holds` is true of a value that the peer's index has had.
     pub(crate) fn claimed(&self, holds: impl Fn(u64) -> bool) -> bool {
         self.inside
             .borrow()
@@ -111,12 +113,12 @@ impl Watched {
             .any(|&claim| holds(claim))
     }
 
-    /// A word of the header as it stands.
+    /// Returns a word of the header as it stands.
     pub(crate) fn word(&self, field: usize) -> u64 {
         self.inside.borrow().word(self.geometry.header + field)
     }
 
-    /// What was never the victim's to write is as it was.
+    /// Checks that the margins around header and data are unchanged.
     pub(crate) fn check_margins(&self) {
         let inside = self.inside.borrow();
         let Geometry {
@@ -133,7 +135,7 @@ impl Watched {
         }
     }
 
-    /// Every access of the victim passes here.
+    /// Begins an access of the victim's: the strikes that are due come first.
     fn access(&self) -> std::cell::RefMut<'_, Inside> {
         let mut inside = self.inside.borrow_mut();
         while let Some(strike) = inside.strikes.pop_front_if(|strike| strike.wait == 0) {

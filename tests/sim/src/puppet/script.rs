@@ -1,11 +1,17 @@
-//! A byte string as a story of a hostile peer and its victim.
+//! Reads a byte string as a story of a hostile peer and its victim.
+//!
+//! Messages are encoded as `vmc::wire` has them; the script then spoils fields of
+//! the encoded bytes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use shared_memory::Memory;
+use vmc::wire::datagram::{Datagram, Kind};
+use vmc::wire::message::{HEADER, Leave, MemberEvent, Message, Reason};
+use vmc::wire::{References, RingNumber, RingSize};
 use vmc::{Config, ConnKey, FourTuple, LeaveReason, Output, Platform, Statistics, Uuid, Vmc};
 
-use super::peer::{HELLO, Peer, WELCOME};
+use super::peer::Peer;
 use crate::endpoint::Socket;
 use crate::tcp::{Connection, Path, Shared};
 use crate::xen::{Clock, Dom, Holdings, Host, PAGE};
@@ -17,10 +23,10 @@ const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// Connections between the two.
 const CONNECTIONS: usize = 3;
-/// Steps of a story; what follows is not read.
+/// Most steps of a story; bytes beyond them are ignored.
 const STEPS: usize = 400;
 
-/// What is left of the script.
+/// The part of the script that has not been read.
 struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
@@ -41,7 +47,7 @@ impl<'a> Script<'a> {
         bytes
     }
 
-    /// A word near `right`, or far from it.
+    /// Returns a word near `right`, or far from it.
     fn word(&mut self, right: u64) -> u64 {
         match self.byte() % 8 {
             0 => right,
@@ -61,14 +67,16 @@ struct Story {
     victim: Vmc<Dom>,
     peer: Peer,
     connections: Vec<(Shared, Option<ConnKey>, FourTuple)>,
-    /// Connections whose application writes no more.
+    /// Connections whose application has stopped writing.
     finished: [bool; CONNECTIONS],
-    /// Bytes that each connection's peer has put into the last ring.
+    /// Base that the last SWITCH named.
     written: u64,
 }
 
-/// Plays a story to its end. Panics where the victim does, or loses count of
-/// what it holds, or does not come to rest; says what the victim counted.
+/// Plays a story to its end and returns what the victim counted.
+///
+/// # Panics
+/// If the victim panics, loses count of what it holds, or does not come to rest.
 pub fn run(bytes: &[u8]) -> Statistics {
     let mut script = Script(bytes);
     let flags = script.byte();
@@ -155,7 +163,7 @@ impl Story {
         self.turn();
     }
 
-    /// The victim does what it has to.
+    /// Runs the victim until it has nothing to do.
     fn turn(&mut self) {
         let now = self.clock.get();
         let rung: Vec<_> = self
@@ -198,15 +206,7 @@ impl Story {
     fn outputs(&mut self, now: u64) {
         while let Some(output) = self.victim.output() {
             match output {
-                Output::Datagram { to: PEER, bytes } => match bytes.get(5) {
-                    Some(&HELLO) => {
-                        if let Some(welcome) = self.peer.welcome(&bytes) {
-                            self.victim.datagram(PEER, &welcome);
-                        }
-                    }
-                    Some(&WELCOME) => _ = self.peer.accept(&bytes),
-                    _ => {}
-                },
+                Output::Datagram { to: PEER, bytes } => self.answer(&bytes),
                 Output::LinkUp { .. } => self.track(),
                 Output::Service(id) => self.with(id, |victim, tcp| victim.service(id, tcp), now),
                 Output::Failed(id) => self.with(id, |_, tcp| vmc::Tcp::abort(tcp), now),
@@ -219,6 +219,19 @@ impl Story {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Answers a datagram of the victim's as the protocol says.
+    fn answer(&mut self, bytes: &[u8]) {
+        match Datagram::decode(bytes).map(|datagram| datagram.kind) {
+            Some(Kind::Hello) => {
+                if let Some(welcome) = self.peer.welcome(bytes) {
+                    self.victim.datagram(PEER, &welcome);
+                }
+            }
+            Some(Kind::Welcome { .. }) => _ = self.peer.accept(bytes),
+            _ => {}
         }
     }
 
@@ -253,7 +266,7 @@ impl Story {
                 self.peer.poke(offset, word);
             }
             9 => {
-                // Headers and doorbells: where a wrong word matters most.
+                // Ring headers and doorbells, the words that matter most.
                 let offset = 0x80 + usize::from(script.byte() % 144) * 8;
                 let word = script.word(0);
                 self.peer.poke(offset, word);
@@ -276,7 +289,7 @@ impl Story {
         }
     }
 
-    /// A datagram that is right but for one byte.
+    /// Sends a datagram with one byte changed.
     fn datagram(&mut self, script: &mut Script<'_>) {
         let mut bytes = match script.byte() % 4 {
             0 => self.peer.hello(),
@@ -293,64 +306,97 @@ impl Story {
         self.victim.datagram(PEER, &bytes);
     }
 
-    /// A message that could be meant.
+    /// Sends a message that an honest peer might send, but for fields that the
+    /// script spoils.
     fn sensible(&mut self, script: &mut Script<'_>) {
         let kind = 1 + script.byte() % 10;
-        let ring = u16::from(script.byte() % 6);
-        let mut payload = ring.to_le_bytes().to_vec();
-        match kind {
+        let number = u16::from(script.byte() % 6);
+        let ring = RingNumber::new(number).expect("a ring number");
+        let bytes = match kind {
             1 => {
-                let from = script.byte() % 4;
-                payload = vec![0; 100];
-                payload[12] = 8;
-                payload[14] = 0x45;
-                payload[26..30].copy_from_slice(&[10, 0, 0, from]);
-                payload[30..34].copy_from_slice(&[10, 0, 0, 1]);
+                let mut frame = [0; 100];
+                frame[12] = 8;
+                frame[14] = 0x45;
+                frame[26..30].copy_from_slice(&[10, 0, 0, script.byte() % 4]);
+                frame[30..34].copy_from_slice(&[10, 0, 0, 1]);
+                encoded(&Message::Frame(&frame))
             }
-            2 => {
-                let log2 = script.byte() % 10;
-                let pages = 1 + (1 << (log2 % 5));
-                let victim = self.victim.platform().domid();
-                let mut references = self.peer.ring(victim, pages);
-                let (at, with) = (usize::from(script.byte()), u32::from(script.byte() % 16));
-                if let Some(reference) = references.get_mut(at) {
-                    *reference ^= with;
-                }
-                payload.extend([log2, script.byte() % 3]);
-                payload.extend(
-                    references
-                        .iter()
-                        .flat_map(|reference| reference.to_le_bytes()),
-                );
-            }
+            2 => self.granted(ring, script),
             3 => {
                 let port = 100 + u16::from(script.byte() % 4);
-                payload.extend([0, 0, 4 + 2 * (script.byte() % 2), 0, 0, 0]);
-                payload.extend(200u16.to_le_bytes());
-                payload.extend(port.to_le_bytes());
-                for last in [2 + script.byte() % 2, 1] {
-                    payload.extend([10, 0, 0, last]);
-                    payload.extend([0; 12]);
-                }
+                let is_v6 = script.byte() & 1 != 0;
+                let local = address(is_v6, 2 + script.byte() % 2);
                 let base = script.word(0);
-                payload.extend(base.to_le_bytes());
                 self.written = base;
+                let tuple = FourTuple {
+                    local: SocketAddr::new(local, 200),
+                    remote: SocketAddr::new(address(is_v6, 1), port),
+                };
+                let own = ring;
+                encoded(&Message::Switch { own, tuple, base })
             }
-            4 | 6 => {
-                payload.extend(script.short().to_le_bytes());
-                payload.extend(script.word(0).to_le_bytes());
+            4 => {
+                let reason = script.short();
+                let message = Message::Confirm {
+                    your: ring,
+                    reason: Reason::Fallback,
+                    offset: script.word(0),
+                };
+                spoilt(&message, 2, &reason.to_le_bytes())
             }
-            5 => payload.extend(script.short().to_le_bytes()),
+            5 => {
+                let message = Message::Fallback {
+                    own: ring,
+                    reason: Reason::Fallback,
+                };
+                spoilt(&message, 2, &script.short().to_le_bytes())
+            }
+            6 => {
+                let unused = script.short();
+                let message = Message::Done {
+                    your: ring,
+                    offset: script.word(0),
+                };
+                spoilt(&message, 2, &unused.to_le_bytes())
+            }
+            7 => encoded(&Message::Retire { own: ring }),
+            8 => encoded(&Message::Released { your: ring }),
             9 => {
-                payload = vec![0; 36];
-                (payload[0], payload[1]) = (script.byte() % 7, 4);
-                payload[4..20].fill(script.byte());
-                payload[20..24].copy_from_slice(&[10, 0, 0, script.byte() % 5]);
+                let event = script.byte() % 7;
+                let message = Message::Member {
+                    event: MemberEvent::Join,
+                    uuid: Uuid([script.byte(); 16]),
+                    address: address(false, script.byte() % 5),
+                };
+                spoilt(&message, 0, &[event])
             }
-            10 => payload = (script.short() % 6).to_le_bytes().to_vec(),
-            _ => {}
+            _ => {
+                let number = script.short() % 6;
+                spoilt(&Message::Leave(Leave::Shutdown), 0, &number.to_le_bytes())
+            }
+        };
+        self.peer.say(&bytes);
+    }
+
+    /// Grants a ring and returns its RING, with one reference, the size and the
+    /// reserved byte as the script has them.
+    fn granted(&mut self, own: RingNumber, script: &mut Script<'_>) -> Vec<u8> {
+        let log2 = script.byte() % 10;
+        let size = RingSize::within(PAGE << (log2 % 5));
+        let victim = self.victim.platform().domid();
+        let mut references = self.peer.ring(victim, size.pages());
+        let (at, with) = (usize::from(script.byte()), u32::from(script.byte() % 16));
+        if let Some(reference) = references.get_mut(at) {
+            *reference ^= with;
         }
-        self.peer.message(kind, &payload);
+        let references = references.iter().flat_map(|number| number.to_le_bytes());
+        let references: Vec<_> = references.collect();
+        let message = Message::Ring {
+            own,
+            size,
+            references: References(&references),
+        };
+        spoilt(&message, 2, &[log2, script.byte() % 3])
     }
 
     /// Writes into the header of a ring that the peer granted.
@@ -422,7 +468,7 @@ impl Story {
                     "sent to nobody"
                 );
             }
-            // Each is answered, and nobody need read the answers.
+            // The victim answers each of them, and nobody reads the answers.
             6 => {
                 for _ in 0..2000 {
                     self.sensible(&mut Script(&[2, 0, 3]));
@@ -439,7 +485,7 @@ impl Story {
         }
     }
 
-    /// The peer dies: nothing of it remains.
+    /// Destroys the peer and checks that the victim holds nothing of it.
     fn end(mut self) -> Statistics {
         self.peer.dom.end();
         let end = self.clock.get() + 8 * SECOND;
@@ -466,4 +512,31 @@ impl Story {
         assert!(self.victim.is_alone(), "the victim is not alone");
         self.victim.statistics()
     }
+}
+
+/// Returns 10.0.0.`last`, or an IPv6 address that begins with the same bytes.
+fn address(is_v6: bool, last: u8) -> IpAddr {
+    let short = [10, 0, 0, last];
+    if is_v6 {
+        let mut octets = [0; 16];
+        octets[..4].copy_from_slice(&short);
+        octets.into()
+    } else {
+        short.into()
+    }
+}
+
+/// Returns the bytes of a message.
+fn encoded(message: &Message<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    message.encode(&mut bytes);
+    bytes
+}
+
+/// Returns the bytes of a message, with those of its payload from `at` on
+/// replaced.
+fn spoilt(message: &Message<'_>, at: usize, with: &[u8]) -> Vec<u8> {
+    let mut bytes = encoded(message);
+    bytes[HEADER + at..][..with.len()].copy_from_slice(with);
+    bytes
 }

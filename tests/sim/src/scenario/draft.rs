@@ -32,7 +32,7 @@ pub const SECOND: u64 = 1_000_000_000;
 /// A line of an action list.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Does something, at the time that has come.
+    /// Does something at the current time.
     Act(Action),
     /// Lets time pass.
     Wait(u64),
@@ -45,8 +45,8 @@ pub enum Step {
 pub struct Draft(Scenario);
 
 impl Draft {
-    /// Describes `count` guests on one machine: `vmc=advance`, rings of up to
-    /// 64 KiB, a network that loses nothing.
+    /// Describes `count` guests on one machine, with `vmc=advance`, rings of up
+    /// to 64 KiB, and a network that loses nothing.
     #[must_use]
     pub fn guests(count: usize) -> Self {
         let spec = Spec {
@@ -83,28 +83,28 @@ impl Draft {
         self
     }
 
-    /// Gives all guests addresses of IPv6.
+    /// Gives all guests IPv6 addresses.
     #[must_use]
     pub const fn v6(mut self) -> Self {
         self.0.is_v6 = true;
         self
     }
 
-    /// Sets the network's weather at first.
+    /// Sets what the network does at first.
     #[must_use]
     pub const fn weather(mut self, weather: Weather) -> Self {
         self.0.weather = weather;
         self
     }
 
-    /// Changes what one guest is made of.
+    /// Changes the configuration of one guest.
     #[must_use]
     pub fn guest(mut self, number: usize, change: impl FnOnce(&mut Spec)) -> Self {
         change(&mut self.0.guests[number]);
         self
     }
 
-    /// Changes what all guests are made of.
+    /// Changes the configuration of all guests.
     #[must_use]
     pub fn each(mut self, change: impl Fn(&mut Spec)) -> Self {
         self.0.guests.iter_mut().for_each(change);
@@ -147,7 +147,7 @@ pub const fn transfer(from: usize, to: usize, client: Plan, server: Plan) -> Ste
     transfer_over(Path::NEAR, from, to, client, server)
 }
 
-/// Opens a connection whose TCP is not the usual one.
+/// Opens a connection whose segments travel over `path`.
 #[must_use]
 pub const fn transfer_over(path: Path, from: usize, to: usize, client: Plan, server: Plan) -> Step {
     Step::Act(Action::Transfer {
@@ -166,19 +166,20 @@ pub const fn frame(from: usize, to: usize, len: usize) -> Step {
     })
 }
 
-/// Tells a guest that it is to be migrated.
+/// Tells a guest that it is about to be migrated.
 #[must_use]
 pub const fn early_notice(guest: usize) -> Step {
     Step::Act(Action::EarlyNotice(guest))
 }
 
-/// Calls a migration off before the guest was suspended.
+/// Calls a migration off before the guest is suspended.
 #[must_use]
 pub const fn cancel(guest: usize) -> Step {
     Step::Act(Action::Cancel(guest))
 }
 
-/// Suspends a guest, which goes on as a new domain of `host` after `downtime`.
+/// Suspends a guest, which continues as a new domain of `host` after
+/// `downtime`.
 #[must_use]
 pub const fn suspend(guest: usize, host: usize, downtime: u64) -> Step {
     Step::Act(Action::Suspend {
@@ -189,7 +190,7 @@ pub const fn suspend(guest: usize, host: usize, downtime: u64) -> Step {
     })
 }
 
-/// Suspends a guest, which goes on as the domain that it was after `downtime`.
+/// Suspends a guest, which continues as the same domain after `downtime`.
 #[must_use]
 pub const fn suspend_and_cancel(guest: usize, downtime: u64) -> Step {
     Step::Act(Action::Suspend {
@@ -206,7 +207,7 @@ pub const fn peer_dies(guest: usize) -> Step {
     Step::Act(Action::PeerDies(guest))
 }
 
-/// Boots a destroyed guest again, with the UUID that it had.
+/// Boots a destroyed guest again, with the same UUID.
 #[must_use]
 pub const fn restart(guest: usize) -> Step {
     Step::Act(Action::Restart { guest, same: true })
@@ -218,7 +219,7 @@ pub const fn pause(guest: usize, nanos: u64) -> Step {
     Step::Act(Action::Pause { guest, nanos })
 }
 
-/// Sets what the hypervisor lets a guest have from now on.
+/// Sets what a guest may have from now on.
 #[must_use]
 pub const fn allow(guest: usize, limits: Limits) -> Step {
     Step::Act(Action::Allow { guest, limits })

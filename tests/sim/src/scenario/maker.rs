@@ -1,4 +1,4 @@
-//! How a scenario is made from a seed.
+//! Makes scenarios from seeds.
 
 use vmc::Mode;
 
@@ -213,7 +213,7 @@ impl Maker {
         self.does(action);
     }
 
-    /// A migration of one guest, or of two, that begins after `step` turns.
+    /// Migrates one guest or two, beginning after `step` turns.
     fn migrate_at(&mut self, step: u64) {
         let mut turn = step;
         let [first, second] = self.two();

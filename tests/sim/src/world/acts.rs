@@ -15,11 +15,11 @@ use crate::tcp::{Connection, Path};
 
 /// Port of the servers.
 const SERVER: u16 = 7;
-/// Ports of the clients begin here.
+/// First port of the clients.
 const CLIENTS: u16 = 40_000;
 /// How long TCP waits for a peer that does not exist.
 const TCP_PATIENCE: u64 = 3 * SECOND;
-/// How long a guest may take to let its links end: 500 ms by the protocol.
+/// How long a guest may take to end its links; the protocol says 500 ms.
 const LEAVING: u64 = 510 * MILLISECOND;
 
 impl World {
@@ -146,7 +146,7 @@ impl World {
                 guest.freeze(&mut self.wires);
             }
             if guest.vmc.is_alone() && guest.busy_until <= now {
-                // What `leave` has left.
+                // Ends what `leave` has left.
                 guest.freeze(&mut self.wires);
             }
             let log = &self.wires.log;
@@ -198,8 +198,9 @@ impl World {
         guest.renew(&mut self.wires);
     }
 
-    /// Ends the hostile guest; peers that still wait for it give up, even if it has ended its own
-    /// side and the bytes under way have already come through a ring.
+    /// Destroys the hostile guest. Peers that still wait for it give up, even
+    /// if it has ended its own side and the bytes in flight have already
+    /// arrived through a ring.
     pub(super) fn give_up_liar(&mut self) {
         let liar = self.guests.len() - 1;
         if self.guests[liar].life == Life::Dead {
@@ -264,7 +265,7 @@ impl World {
         let now = self.now();
         let guest = &mut self.guests[number];
         guest.busy_until = guest.busy_until.max(now + nanos);
-        // Nobody waits longer than this for an answer; `Kind::Pause` has no leaving.
+        // Peers wait this long for an answer; no guest leaves in `Kind::Pause`.
         let patience = match self.scenario.kind {
             Kind::Pause => 4900 * MILLISECOND,
             _ => 100 * MILLISECOND,

@@ -21,7 +21,7 @@ impl World {
         for guest in &mut self.guests {
             guest.vmc.platform_mut().limit(Limits::NONE);
         }
-        // What was under way ends: proofs, retries, links to the dead.
+        // Lets what is in progress end: proofs, retries, links to dead guests.
         let busy = self.guests.iter().map(|guest| guest.busy_until).max();
         let rest = busy.unwrap_or_default().saturating_sub(self.now());
         self.pass(rest + 8 * SECOND);
@@ -30,7 +30,7 @@ impl World {
         self.part();
     }
 
-    /// Nothing is sent, and timers are few.
+    /// Checks that nothing is sent, and that timers are few.
     fn be_idle(&mut self) {
         const NANOS: u64 = 12 * SECOND;
         let sent = |world: &Self| {
@@ -45,7 +45,7 @@ impl World {
             let log = &self.wires.log;
             log.violation(|| format!("an idle system is not silent: {before:?} -> {after:?}"));
         }
-        // A look for dead peers every five seconds, for each link.
+        // Each link looks for a dead peer every five seconds.
         let guests = self.guests.len() as u64;
         if after.2 - before.2 > guests * guests * (NANOS / (5 * SECOND) + 1) {
             let log = &self.wires.log;
@@ -81,7 +81,8 @@ impl World {
         self.report.notifications = hosts.map(|host| host.borrow().notifications).sum();
     }
 
-    /// One after the other leaves, and has nothing then.
+    /// Has one guest after the other leave, and checks that it then holds
+    /// nothing.
     fn part(&mut self) {
         let is_polite = self.random.u32(..4) != 0;
         for number in 0..self.guests.len() {

@@ -1,5 +1,5 @@
 //! What a hostile guest does. It runs the same `vmc` as the others, so it has
-//! links, rings and connections; what it shares it spoils.
+//! links, rings and connections; it spoils what it shares.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::scenario::Mischief;
 use crate::xen::PAGE;
 
 impl World {
-    /// Makes a liar of a guest.
+    /// Turns a guest into a liar.
     pub(super) fn corrupt(&mut self, number: usize) {
         let keeps_mappings = self.random.u32(..3) == 0;
         let guest = &mut self.guests[number];
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// A datagram that is noise, or nearly right.
+    /// Sends a datagram that is noise, or almost valid.
     fn junk(&mut self, liar: usize, spoofed: bool) {
         let random = &mut self.random;
         let victim = random.usize(..liar);
@@ -89,7 +89,7 @@ impl World {
                 56 => 3,
                 _ => 2,
             };
-            // Domains that exist, likely references and ports.
+            // Domains that exist, plausible references and ports.
             bytes[6..8].copy_from_slice(&random.u16(0..6).to_le_bytes());
             if random.bool() {
                 // Somebody's UUID, as `World::boot` makes it.

@@ -12,7 +12,7 @@ use super::{Holdings, Limits, Pages, SharedHost};
 /// The virtual clock, in nanoseconds; one for the whole world.
 pub type Clock = Rc<Cell<u64>>;
 
-/// One guest's platform. The guest moves with it when it migrates.
+/// The platform of one guest, which keeps it when it migrates.
 #[derive(Debug)]
 pub struct Dom {
     home: Home,
@@ -21,7 +21,7 @@ pub struct Dom {
 }
 
 impl Dom {
-    /// A guest that boots on `host`.
+    /// Boots a guest on `host`.
     #[must_use]
     pub fn boot(host: &SharedHost, clock: &Clock, seed: u64) -> Self {
         let domid = host.borrow_mut().create();
@@ -32,36 +32,36 @@ impl Dom {
         }
     }
 
-    /// The guest becomes another domain, on `host`; the old one ends.
+    /// Makes the guest another domain, on `host`, and destroys the old one.
     pub fn migrate(&mut self, host: &SharedHost) {
         let domid = host.borrow_mut().create();
         let old = mem::replace(&mut self.home, Home::new(host, domid));
         old.host.borrow_mut().destroy(old.domid);
     }
 
-    /// The guest is suspended.
+    /// Suspends the guest.
     pub fn suspend(&mut self) {
         self.home.host.borrow_mut().suspend(self.home.domid);
     }
 
-    /// The guest is destroyed.
+    /// Destroys the guest.
     pub fn end(&mut self) {
         self.home.host.borrow_mut().destroy(self.home.domid);
     }
 
-    /// The machine that the guest is on.
+    /// Returns the machine that the guest is on.
     #[must_use]
     pub fn host(&self) -> &SharedHost {
         &self.home.host
     }
 
-    /// What the guest holds.
+    /// Returns what the guest holds.
     #[must_use]
     pub fn holdings(&self) -> Holdings {
         self.home.host.borrow().holdings(self.home.domid)
     }
 
-    /// What the guest may have from now on.
+    /// Sets what the guest may have from now on.
     pub fn limit(&mut self, limits: Limits) {
         self.home.host.borrow_mut().limit(self.home.domid, limits);
     }

@@ -1,4 +1,4 @@
-//! What a domain holds: regions, mappings, ports. Each ends when dropped.
+//! What a domain holds: regions, mappings, ports. Dropping one gives it up.
 
 use std::rc::Rc;
 
@@ -7,8 +7,8 @@ use vmc::platform::{DomId, PortState};
 
 use super::{Pages, SharedHost};
 
-/// Where a handle was made. Numbers are never used twice on a host, so a
-/// handle from before a migration finds no domain: it is stale.
+/// The domain that made a handle. A host never uses a domid twice, so a handle
+/// from before a migration finds no domain and is stale.
 #[derive(Debug, Clone)]
 pub(super) struct Home {
     pub(super) host: SharedHost,
@@ -44,7 +44,7 @@ macro_rules! memory {
     };
 }
 
-/// Pages of this domain that one other may map.
+/// Pages of this domain that one other domain may map.
 #[derive(Debug)]
 pub struct Region {
     pub(super) home: Home,
@@ -116,7 +116,7 @@ impl Port {
             .is_some_and(|channel| channel.pending)
     }
 
-    /// Whether the other end has rung; forgets it.
+    /// Whether the other end has rung; clears it.
     #[must_use]
     pub fn take_pending(&self) -> bool {
         let mut host = self.home.host.borrow_mut();

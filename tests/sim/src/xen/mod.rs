@@ -1,7 +1,7 @@
-//! A fake Xen: domains, grants, event channels, and what becomes of them.
+//! A fake Xen: domains, grants, event channels, and what happens to them.
 //!
 //! One [`Host`] is one machine. Reading order: `page` (memory that several
-//! domains see), this file (what the hypervisor keeps of each domain), `dom`
+//! domains see), this file (what the hypervisor keeps about each domain), `dom`
 //! (a domain's view: `vmc::platform::Platform`), `handles` (what it holds).
 
 mod dom;
@@ -32,7 +32,7 @@ pub struct Host {
     pub notifications: u64,
 }
 
-/// What a domain may have at most, as the toolstack and the administrator decide.
+/// Limits of a domain, as the toolstack and the administrator set them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Granted pages.
@@ -80,7 +80,7 @@ struct Channel {
     pending: bool,
 }
 
-/// What a domain holds of the hypervisor's.
+/// Resources of the hypervisor that a domain holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Pages granted, without quarantined ones.
@@ -103,7 +103,7 @@ impl Host {
         }))
     }
 
-    /// A new domain, for a guest that boots here or arrives.
+    /// Creates a domain, for a guest that boots here or arrives.
     pub fn create(&mut self) -> DomId {
         let number = self.next;
         self.next += 1;
@@ -122,8 +122,8 @@ impl Host {
         number
     }
 
-    /// The domain ends: its channels close, what it maps is unmapped. Pages
-    /// that it granted stay with those who map them.
+    /// Destroys a domain: closes its channels and unmaps what it maps. Pages
+    /// that it granted remain with the domains that map them.
     pub fn destroy(&mut self, number: DomId) {
         let Some(domain) = self.domains.remove(&number) else {
             return;
@@ -141,7 +141,7 @@ impl Host {
         }
     }
 
-    /// The domain is suspended: what its pages hold now is what is sent.
+    /// Suspends a domain: a migration sends what its pages hold now.
     pub fn suspend(&mut self, number: DomId) {
         let domain = self.domains.get(&number);
         let regions = domain.map(|domain| &domain.regions);
@@ -156,7 +156,7 @@ impl Host {
         self.domains.contains_key(&number)
     }
 
-    /// What a domain holds.
+    /// Returns what a domain holds.
     #[must_use]
     pub fn holdings(&self, number: DomId) -> Holdings {
         let Some(domain) = self.domains.get(&number) else {
@@ -179,7 +179,8 @@ impl Host {
         }
     }
 
-    /// Every page that this domain shares from now on is spoilt by `tamper`.
+    /// Has `tamper` spoil every page that this domain shares from now on. If it
+    /// `keeps_mappings`, it never unmaps a page.
     pub fn make_hostile(&mut self, number: DomId, tamper: &Rc<Tamper>, keeps_mappings: bool) {
         if let Some(domain) = self.domains.get_mut(&number) {
             domain.tamper = Some(Rc::clone(tamper));
@@ -187,7 +188,7 @@ impl Host {
         }
     }
 
-    /// Every page that a domain can write and that is not its alone.
+    /// Returns every page that a domain can write and has granted or mapped.
     #[must_use]
     pub fn shared_pages(&self, number: DomId) -> Vec<Pages> {
         let Some(domain) = self.domains.get(&number) else {
@@ -227,7 +228,7 @@ impl Host {
             .ok_or(PlatformError::Refused)?;
         let free = domain.limits.grants.saturating_sub(domain.grants.len());
         if free < pages {
-            // As in a guest: memory runs out first or the grant table does.
+            // As in a guest, either memory or the grant table runs out first.
             return Err(if free.is_multiple_of(2) {
                 PlatformError::NoMemory
             } else {
@@ -421,7 +422,7 @@ impl Host {
         }
     }
 
-    /// The other end of a closed channel is unbound again; nothing tells it.
+    /// Unbinds the other end of a closed channel, without telling it.
     fn hang_up(&mut self, number: DomId, closed: &Channel) {
         if let Some(port) = closed.peer
             && let Some(channel) = self.channel(closed.remote, port)

@@ -12,12 +12,12 @@ pub const PAGE: usize = 4096;
 #[derive(Debug)]
 pub struct Tamper {
     random: RefCell<fastrand::Rng>,
-    /// One access out of this many is spoilt; 0 spoils nothing.
+    /// One in this many accesses is spoilt; 0 spoils none.
     one_in: Cell<u32>,
 }
 
 impl Tamper {
-    /// A tamperer that does nothing yet.
+    /// Returns a tamperer that does nothing yet.
     #[must_use]
     pub fn new(seed: u64) -> Rc<Self> {
         Rc::new(Self {
@@ -26,7 +26,7 @@ impl Tamper {
         })
     }
 
-    /// Spoils one access out of `one_in` from now on; 0 spoils nothing.
+    /// Spoils one in `one_in` accesses from now on; 0 spoils none.
     pub fn set(&self, one_in: u32) {
         self.one_in.set(one_in);
     }
@@ -57,10 +57,10 @@ impl Tamper {
 pub(super) struct Page {
     bytes: RefCell<Box<[u8; PAGE]>>,
     tamper: RefCell<Option<Rc<Tamper>>>,
-    /// Written by another domain since its own last did. Such writes are not
-    /// in the log of pages that a migration has to send.
+    /// Whether another domain has written it since its own last did. Such
+    /// writes are not in the log of dirty pages that a migration sends.
     is_stale: Cell<bool>,
-    /// As it was when its domain was suspended.
+    /// `is_stale` as it was when the domain was suspended.
     is_lost: Cell<bool>,
 }
 
@@ -74,14 +74,14 @@ impl Page {
         })
     }
 
-    /// The domain is suspended now: what others write from here on is sent, or
-    /// does not matter.
+    /// Notes that the domain is suspended. What others write from here on is
+    /// sent, or does not matter.
     pub(super) fn suspend(&self) {
         self.is_lost.set(self.is_stale.get());
     }
 
-    /// What a migration makes of the page: the same bytes in another place, or
-    /// others, where nothing told that they had changed.
+    /// Returns the page after a migration: a copy, whose bytes are wrong if the
+    /// log missed a change.
     pub(super) fn copied(&self) -> Rc<Self> {
         Rc::new(Self {
             bytes: if self.is_lost.get() {
@@ -109,7 +109,7 @@ impl Page {
         self.bytes.borrow_mut()[offset..offset + 8].copy_from_slice(&word.to_le_bytes());
     }
 
-    /// The hostile domain's turn, in the middle of somebody's call.
+    /// Gives the hostile domain a turn in the middle of somebody's call.
     fn strike(&self, offset: usize) {
         let tamper = self.tamper.borrow();
         if let Some(tamper) = tamper.as_ref().filter(|tamper| tamper.strikes()) {
@@ -128,7 +128,8 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Pages of the domain that sees them, or of another one.
+    /// Returns pages of the domain that sees them, or, if `is_mapped`, of
+    /// another one.
     pub(super) fn new(pages: Vec<Rc<Page>>, is_mapped: bool) -> Self {
         Self {
             pages: Rc::new(RefCell::new(pages)),

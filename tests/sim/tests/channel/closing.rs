@@ -5,17 +5,18 @@ use sim::endpoint::Socket;
 use vmc::{Output, Received, StreamEnd};
 
 #[test]
-fn a_fin_comes_behind_the_bytes_and_tcp_closes_after_it() {
+fn a_fin_follows_the_bytes_and_tcp_closes_after_it() {
     let mut pair = Pair::linked();
     assert_eq!(pair.write(0, b"last"), Ok(4));
     pair.finish(0);
     pair.run();
-    // TCP says goodbye, and with it that everything has arrived, not before it is read.
+    // TCP closes, and so confirms that everything has arrived, only when it is
+    // read.
     assert!(!pair.is_closed(0));
     assert_eq!(pair.read_all(1), (b"last".to_vec(), true));
     pair.run();
     assert!(pair.is_closed(0));
-    // The other direction is still there.
+    // The other direction still works.
     assert_eq!(pair.pump(1, 0, 50).len(), 50);
 }
 
@@ -63,7 +64,7 @@ fn a_reset_reaches_a_blocked_reader_and_frees_the_rings() {
 }
 
 #[test]
-fn what_nobody_reads_is_thrown_away_and_the_writer_ends_in_order() {
+fn unread_bytes_are_discarded_and_the_writer_ends_in_order() {
     let mut pair = Pair::linked();
     pair.pump(0, 0, 1);
     let conn = pair.conn(1);
@@ -83,7 +84,7 @@ fn what_nobody_reads_is_thrown_away_and_the_writer_ends_in_order() {
 }
 
 #[test]
-fn a_name_that_was_forgotten_means_nothing() {
+fn the_key_of_a_forgotten_connection_is_invalid() {
     let mut pair = Pair::linked();
     let old = pair.conn(0);
     pair.reconnect();

@@ -116,7 +116,7 @@ fn a_peer_that_does_not_answer_is_waited_for_500_ms() {
 }
 
 #[test]
-fn what_only_reads_by_ring_survives_a_silent_peer() {
+fn a_connection_that_only_reads_by_ring_survives_a_silent_peer() {
     let mut pair = Pair::linked();
     pair.pump(1, 0, 10);
     leave(&mut pair, 0);
@@ -126,7 +126,7 @@ fn what_only_reads_by_ring_survives_a_silent_peer() {
         pair.turn(0);
     }
     assert_eq!(pair.guests[0].vmc.statistics().failed, 0);
-    // The other finds what was left for it.
+    // The other guest finds what was left for it.
     pair.run();
     assert_eq!(pair.guests[1].vmc.statistics().failed, 0);
     assert_eq!(pair.pump(1, 10, 10), Pair::pattern(10, 10));
@@ -195,7 +195,7 @@ fn two_rings_of_a_direction_fall_back_together() {
 
 #[test]
 fn a_peer_that_left_in_order_is_not_taken_for_dead() {
-    // The owner's timer comes before the event of the mapper's goodbye.
+    // The owner's timer fires before the event of the mapper's goodbye.
     let mut pair = Pair::linked();
     pair.pump(1, 0, 10);
     assert_eq!(pair.write(1, b"residue"), Ok(7));

@@ -51,7 +51,7 @@ fn nobody_answers_and_the_address_is_remote() {
     let hellos = pair.take_outputs(0).len();
     assert_eq!(hellos, 4);
     assert_eq!(pair.guests[0].vmc.deadline(), None);
-    // A HELLO of the other's is answered all the same.
+    // A HELLO from the other guest is still answered.
     pair.deaf = false;
     let one = pair.guests[0].address;
     pair.guests[1].vmc.greet(one);
@@ -93,7 +93,7 @@ fn a_lost_welcome_is_repeated() {
 
 #[test]
 fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
-    // The same numbers of domains on both hosts.
+    // Both hosts use the same domids.
     let mut pair = Pair::new();
     let elsewhere = Host::new(2);
     let dom = Dom::boot(&elsewhere, &pair.clock, 2);
@@ -148,7 +148,7 @@ fn a_dead_peer_is_found_and_nothing_of_it_stays() {
         pair.guests[dead].vmc.platform_mut().end();
         let alive = 1 - dead;
         let now = pair.clock.get();
-        // Only the living one gets turns.
+        // Only the guest that lives gets turns.
         let at = pair.guests[alive].vmc.deadline().expect("a look");
         assert!(at.0 <= now + SECOND / 4, "a connection uses the link");
         pair.clock.set(at.0);
@@ -167,7 +167,7 @@ fn a_dead_peer_is_found_and_nothing_of_it_stays() {
 #[test]
 fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
     let mut pair = Pair::linked();
-    // It restarts without a word.
+    // It restarts without telling anyone.
     let dom = Dom::boot(&pair.host, &pair.clock, 3);
     pair.guests[0].vmc.platform_mut().end();
     pair.guests[0].vmc = Vmc::new(dom, config(1));

@@ -28,12 +28,12 @@ fn down(outputs: &[Output]) -> Option<Cause> {
 }
 
 #[test]
-fn bytes_that_are_no_message_end_the_link() {
+fn invalid_messages_end_the_link() {
     for bytes in [[0xff; 8], [0; 8], [CONFIRM, 0, 12, 0, 0, 0, 0, 0]] {
         let mut victim = Victim::linked();
         victim.peer.say(&bytes);
         victim.turn();
-        // The last one is not complete: it is not an error yet.
+        // The last one is incomplete, which is not an error yet.
         let expected = (bytes[0] != CONFIRM).then_some(Cause::BadMessage);
         assert_eq!(down(&victim.outputs), expected);
     }
@@ -181,7 +181,8 @@ fn a_ring_is_read_up_to_the_next_ones_base_only() {
         let mut payload = vec![number, 0, 0, 0];
         payload.extend(references.iter().flat_map(|number| number.to_le_bytes()));
         victim.peer.message(RING, &payload);
-        // Both rings say that they go on far behind the other's base.
+        // Each ring claims 100 bytes, so the first goes beyond the second's
+        // base.
         let ring = &victim.peer.rings[usize::from(number)];
         for offset in [0x80, 0x90] {
             ring.store(offset, base);
@@ -263,13 +264,13 @@ fn a_resume_tells_nothing_of_other_peers() {
 }
 
 #[test]
-fn a_proof_that_is_wrong_is_no_link() {
+fn a_wrong_proof_makes_no_link() {
     let mut pair = Pair::new();
     let to = pair.guests[1].address;
     pair.guests[0].vmc.greet(to);
     pair.turn(0);
     pair.turn(1);
-    // WELCOME has come; the proof is spoilt before the owner looks.
+    // WELCOME has arrived; the proof is spoilt before the owner looks.
     let mapper = pair.guests[0].vmc.platform().domid();
     let pages = pair.host.borrow().shared_pages(mapper);
     let magic = u64::from_le_bytes(*b"XVMCLINK");
@@ -282,7 +283,7 @@ fn a_proof_that_is_wrong_is_no_link() {
 }
 
 #[test]
-fn a_uuid_that_is_anothers_replaces_nothing() {
+fn the_uuid_of_another_guest_replaces_nothing() {
     let mut pair = Pair::linked();
     pair.pump(0, 0, 10);
     // A third domain of this host claims to be guest 1.

@@ -28,7 +28,8 @@ fn steps(pair: &mut Pair, at: usize) -> Vec<Phase> {
         .collect()
 }
 
-/// A pair with bytes on rings in both directions; what was sent each way.
+/// Returns a pair with bytes on rings in both directions, and how many bytes
+/// were sent each way.
 fn streaming() -> (Pair, usize, usize) {
     let mut pair = Pair::linked();
     pair.pump(0, 0, 5000);
@@ -36,7 +37,7 @@ fn streaming() -> (Pair, usize, usize) {
     (pair, 5000, 3000)
 }
 
-/// Reads what has come by now and lets TCP's share arrive.
+/// Reads what has arrived so far, and has TCP deliver its share.
 fn settle(pair: &mut Pair) -> [Vec<u8>; 2] {
     let mut got = [Vec::new(), Vec::new()];
     for _ in 0..200 {
@@ -60,7 +61,7 @@ fn at_the_notice_what_a_guest_writes_moves_to_pages_of_its_peer() {
     assert_eq!(own_pages(&pair, 0), (0, 10), "all in pages of the other");
     assert_eq!(own_pages(&pair, 1), (2, 0));
     assert_eq!(steps(&mut pair, 0), [Phase::EarlyNotice, Phase::Rehomed]);
-    // The notice is withdrawn: back again.
+    // The notice is withdrawn, and the direction moves back.
     pair.guests[0].vmc.withdraw_notice();
     pair.run();
     assert!(pair.pump(0, there + 9000, 100) == Pair::pattern(there + 9000, 100));
@@ -89,7 +90,7 @@ fn a_suspend_waits_for_nobody_and_no_byte_is_lost_or_repeated() {
         assert_eq!(pair.write(1, &more[1]), Ok(4000));
         pair.guests[who].vmc.freeze();
         assert!(pair.guests[who].vmc.is_alone(), "nothing is mapped");
-        // The other has not run yet; it goes on while this one is away.
+        // The other guest has not run yet; it continues while this one is away.
         pair.turn(1 - who);
         assert!(pair.guests[1 - who].vmc.is_alone());
         let kept = pair.read_all(1 - who).0;
@@ -163,7 +164,8 @@ fn lost_datagrams_are_repeated_and_silence_ends_the_connection() {
     pair.pass(2 * SECOND);
     assert_eq!(pair.guests[0].vmc.statistics().failed, 1);
     pair.pass(600 * SECOND);
-    // Nothing of the other's was on the way: TCP has it, as any silent peer.
+    // Nothing of the other guest's was in flight: TCP deals with it as with any
+    // silent peer.
     assert_eq!(pair.guests[1].vmc.deadline(), None);
 }
 
@@ -172,7 +174,7 @@ fn a_resume_out_of_the_blue_ends_nothing() {
     let (mut pair, there, _) = streaming();
     assert_eq!(pair.write(0, &Pair::pattern(there, 10)), Ok(10));
     pair.run();
-    // The true one of an earlier suspend, once more.
+    // The genuine RESUME of an earlier suspend, replayed.
     pair.guests[0].vmc.freeze();
     pair.turn(1);
     pair.guests[0].vmc.renew();
@@ -198,13 +200,14 @@ fn a_resume_out_of_the_blue_ends_nothing() {
 }
 
 #[test]
-fn a_network_that_comes_back_shortens_no_ones_time() {
+fn a_network_that_comes_back_shortens_no_time_limit() {
     let (mut pair, _, back) = streaming();
     let more = Pair::pattern(back, 100);
     assert_eq!(pair.write(1, &more), Ok(100));
     pair.guests[0].vmc.freeze();
     pair.turn(1);
-    // The one that stays gets a new network backend; the other is away for long.
+    // The guest that stays gets a new network backend; the other is away for a
+    // long time.
     pair.deaf = true;
     pair.guests[1].vmc.reach_out();
     pair.guests[1].vmc.early_notice();
@@ -270,7 +273,7 @@ fn a_ring_that_is_sealed_gives_its_quota_back() {
         pair.pass(SECOND / 2);
         assert_eq!(own_pages(&pair, 0), (0, 0), "round {round}");
     }
-    // The reader was woken by the CONFIRM and lets go of the last one.
+    // The reader was woken by the CONFIRM and releases the last one.
     assert_eq!(pair.read_all(1), (Vec::new(), false));
     assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 9);
 }
@@ -318,7 +321,7 @@ fn a_new_link_settles_what_an_old_one_left_open() {
 }
 
 /// A peer may be suspended between the CONFIRMs of two rings, because its
-/// messages found no room. The bytes of the first are residue by then, those of
+/// messages found no room. The bytes of the first are residue by then; those of
 /// the second are kept until RESUME names an offset.
 #[test]
 fn residue_of_an_earlier_ring_comes_before_that_of_a_later_one() {

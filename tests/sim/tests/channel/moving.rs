@@ -29,7 +29,7 @@ fn the_first_write_goes_to_a_ring() {
 }
 
 #[test]
-fn what_went_into_tcp_is_read_first() {
+fn bytes_sent_by_tcp_are_read_first() {
     let mut pair = Pair::new();
     pair.connect();
     assert_eq!(pair.write(0, b"by TCP, "), Ok(8));
@@ -126,7 +126,7 @@ fn a_full_ring_blocks_its_own_connection_only_and_wakes_its_writer() {
         }
         sent += count;
     }
-    // 16 KiB, then 64 KiB where the first was full often enough.
+    // 16 KiB, then 64 KiB if the first ring was full often enough.
     assert!(sent >= 16 * 1024);
     pair.run();
     pair.take_outputs(0);
@@ -148,7 +148,7 @@ fn a_batch_is_announced_once_and_a_reader_that_is_awake_never() {
     }
     pair.guests[0].vmc.flush();
     assert_eq!(pair.notifications(), before + 1);
-    // It has not said that it waits.
+    // The reader has not announced that it waits.
     assert_eq!(pair.write(0, b"0123456789"), Ok(10));
     pair.guests[0].vmc.flush();
     assert_eq!(pair.notifications(), before + 1);

@@ -7,7 +7,7 @@ use sim::tcp::{Connection, Path, Shared};
 use sim::xen::{Clock, Dom, Host, Limits, SharedHost};
 use vmc::{Config, ConnKey, FourTuple, Output, Received, StreamEnd, Tcp, Uuid, Vmc};
 
-/// TCP that takes no time, with buffers of 1000 bytes.
+/// TCP without delay, with buffers of 1000 bytes.
 const PATH: Path = Path {
     delay: 0,
     loss: 0,
@@ -28,7 +28,7 @@ pub(super) struct Guest {
     pub(super) vmc: Vmc<Dom>,
     pub(super) address: IpAddr,
     pub(super) conn: Option<ConnKey>,
-    /// What the channel asked for since [`Pair::take_outputs`].
+    /// What the channel has asked for since [`Pair::take_outputs`].
     pub(super) outputs: Vec<Output>,
 }
 
@@ -82,7 +82,7 @@ impl Pair {
         pair
     }
 
-    /// Puts the connection into the care of both channels.
+    /// Has both channels track the connection.
     pub(super) fn connect(&mut self) {
         for at in 0..2 {
             let tuple = FourTuple {
@@ -93,7 +93,7 @@ impl Pair {
         }
     }
 
-    /// Replaces the connection by a new one of the same name.
+    /// Replaces the connection with a new one of the same four-tuple.
     pub(super) fn reconnect(&mut self) {
         for guest in &mut self.guests {
             if let Some(conn) = guest.conn.take() {
@@ -108,7 +108,7 @@ impl Pair {
         self.guests[at].conn.expect("tracked")
     }
 
-    /// Moves the clock on by `nanos`; no guest runs.
+    /// Advances the clock by `nanos` without running a guest.
     pub(super) fn wait(&self, nanos: u64) {
         self.clock.set(self.clock.get() + nanos);
     }
@@ -218,7 +218,8 @@ impl Pair {
         self.with(at, |vmc, conn, tcp| vmc.read(conn, tcp, into))
     }
 
-    /// Reads everything that has come; returns it, and whether the stream ended.
+    /// Reads everything that has arrived; returns it, and whether the stream
+    /// ended.
     pub(super) fn read_all(&mut self, at: usize) -> (Vec<u8>, bool) {
         let mut all = Vec::new();
         let mut into = [0; 777];
@@ -264,7 +265,7 @@ impl Pair {
         panic!("{} of {len} bytes", got.len());
     }
 
-    /// Bytes that guest `at` has put into TCP.
+    /// Returns how many bytes guest `at` has put into TCP.
     pub(super) fn sent_by_tcp(&self, at: usize) -> u64 {
         self.tcp.borrow().offsets(at).0
     }
@@ -274,12 +275,13 @@ impl Pair {
         self.tcp.borrow().is_closed(at)
     }
 
-    /// Notifications sent on this host so far.
+    /// Returns how many notifications were sent on this host so far.
     pub(super) fn notifications(&self) -> u64 {
         self.host.borrow().notifications
     }
 
-    /// Pages that the two grant, those in quarantine among them, and their ports.
+    /// Returns how many pages the two grant, quarantined ones included, and how
+    /// many ports they have.
     pub(super) fn holdings(&self) -> (usize, usize) {
         let all = self.guests.iter();
         let all = all.map(|guest| guest.vmc.platform().holdings());
@@ -291,7 +293,7 @@ impl Pair {
         })
     }
 
-    /// Lets guest `at` map nothing beyond what it maps now.
+    /// Lets guest `at` map no more than it maps now.
     pub(super) fn refuse_maps(&mut self, at: usize) {
         let dom = self.guests[at].vmc.platform_mut();
         let maps = dom.holdings().maps;

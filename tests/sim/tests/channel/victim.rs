@@ -1,15 +1,16 @@
-//! A guest whose peer is moved by hand.
+//! A guest whose peer is controlled by hand.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use sim::puppet::{Peer, WELCOME};
+use sim::puppet::Peer;
 use sim::tcp::Shared;
 use sim::xen::{Clock, Dom, Host};
+use vmc::wire::datagram::{Datagram, Kind};
 use vmc::{ConnKey, FourTuple, Output, PeerState, Vmc};
 
 use super::pair::{config, established};
 
-/// A guest with a link to a peer that follows the protocol only so far.
+/// A guest with a link to a peer that breaks the protocol when told to.
 pub(super) struct Victim {
     pub(super) vmc: Vmc<Dom>,
     pub(super) peer: Peer,
@@ -24,7 +25,7 @@ impl Victim {
     /// The peer's end.
     pub(super) const REMOTE: (IpAddr, u16) = (Self::PEER, 200);
 
-    /// Returns one that has never heard of its peer.
+    /// Returns a guest that has never heard of its peer.
     pub(super) fn alone() -> Self {
         let (host, clock) = (Host::new(1), Clock::default());
         clock.set(1);
@@ -38,14 +39,17 @@ impl Victim {
         }
     }
 
-    /// Returns one with a link, which it owns.
+    /// Returns a guest with a link that it owns.
     pub(super) fn linked() -> Self {
         let mut victim = Self::alone();
         let hello = victim.peer.hello();
         victim.vmc.datagram(Self::PEER, &hello);
         victim.turn();
         let welcome = victim.outputs.iter().find_map(|output| match output {
-            Output::Datagram { bytes, .. } if bytes[5] == WELCOME => Some(bytes.clone()),
+            Output::Datagram { bytes, .. } => {
+                let kind = Datagram::decode(bytes)?.kind;
+                matches!(kind, Kind::Welcome { .. }).then(|| bytes.clone())
+            }
             _ => None,
         });
         let welcome = welcome.expect("an answer");
@@ -55,7 +59,7 @@ impl Victim {
         victim
     }
 
-    /// Opens a connection with the peer; the victim is its client.
+    /// Opens a connection to the peer, with the victim as client.
     pub(super) fn connect(&mut self) -> (ConnKey, Shared) {
         let tuple = FourTuple {
             local: Self::LOCAL.into(),
@@ -78,7 +82,7 @@ impl Victim {
         self.vmc.flush();
     }
 
-    /// Runs until the channel has nothing to do for `nanos`.
+    /// Runs the victim for `nanos`, from timer to timer.
     pub(super) fn pass(&mut self, nanos: u64) {
         let end = self.clock.get() + nanos;
         self.turn();
