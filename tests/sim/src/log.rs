@@ -1,6 +1,6 @@
 //! What a run reports: the first violation, and a trace on request.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use crate::xen::Clock;
 
@@ -10,8 +10,6 @@ pub struct Log {
     clock: Clock,
     is_traced: bool,
     violation: RefCell<Option<String>>,
-    /// Lines printed so far.
-    lines: Cell<u64>,
 }
 
 impl Log {
@@ -23,14 +21,12 @@ impl Log {
             clock,
             is_traced,
             violation: RefCell::new(None),
-            lines: Cell::new(0),
         }
     }
 
     /// Prints what happens, if the run is traced.
     pub fn note(&self, what: impl FnOnce() -> String) {
         if self.is_traced {
-            self.lines.set(self.lines.get() + 1);
             println!("{} {}", self.stamp(), what());
         }
     }
