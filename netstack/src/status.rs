@@ -47,7 +47,11 @@ impl Network {
         );
         log::info!("status: calls {}", hypercall::counts());
         // Of a release build, which goes on; one with debug assertions has panicked.
-        log::info!("status: kernel bugs {}", bug::count());
+        log::info!(
+            "status: kernel bugs {}, the latest: {}",
+            bug::count(),
+            bug::latest().unwrap_or("none")
+        );
         log::info!(
             "status: memory {} KiB free of {} KiB, {} pages quarantined",
             frames.free * PAGE_SIZE / 1024,
