@@ -1,7 +1,25 @@
 //! Directions move to rings, to larger rings, and back.
 
 use super::pair::Pair;
-use vmc::{ConnStatistics, Output, Received};
+use sim::xen::Limits;
+use vmc::{ConnStatistics, FourTuple, Output, Platform, Received, StreamEnd, Tcp};
+
+/// A TCP socket without room, and with nothing to read.
+struct NoTcp;
+
+impl Tcp for NoTcp {
+    fn send(&mut self, _: &[u8]) -> Result<usize, StreamEnd> {
+        Ok(0)
+    }
+
+    fn receive(&mut self, _: &mut [u8]) -> Result<Received, StreamEnd> {
+        Ok(Received::Nothing)
+    }
+
+    fn close(&mut self) {}
+
+    fn abort(&mut self) {}
+}
 
 fn conn_statistics(pair: &Pair, at: usize) -> ConnStatistics {
     let conn = pair.conn(at);
@@ -112,6 +130,34 @@ fn a_larger_ring_that_cannot_be_mapped_brings_both_back() {
     assert!(all == Pair::pattern(0, 5000 + (1 << 18)));
     assert_eq!(pair.guests[0].vmc.statistics().fallbacks, 1);
     assert!(pair.sent_by_tcp(0) > 0);
+}
+
+#[test]
+fn an_idle_ring_makes_room_when_the_guest_has_none() {
+    let mut pair = Pair::linked();
+    assert_eq!(pair.pump(0, 0, 100).len(), 100);
+    // The peer does not know the second connection, so its ring is idle at once.
+    let address = pair.guests[1].address;
+    let guest = &mut pair.guests[0];
+    let tuple = FourTuple {
+        local: (guest.address, 7).into(),
+        remote: (address, 8).into(),
+    };
+    let other = guest.vmc.track(tuple, 0, 0).expect("room");
+    assert_eq!(guest.vmc.write(other, &mut NoTcp, b"refused"), Ok(7));
+    pair.run();
+    let before = pair.guests[0].vmc.statistics().granted_pages;
+    let domid = pair.guests[0].vmc.platform().domid();
+    let limits = Limits {
+        grants: before,
+        ..Limits::NONE
+    };
+    pair.host.borrow_mut().limit(domid, limits);
+    // The first one would grow, finds no room, and the idle ring is taken back.
+    let got = pair.pump(0, 100, 1 << 18);
+    assert!(got == Pair::pattern(100, 1 << 18));
+    let after = pair.guests[0].vmc.statistics();
+    assert_eq!((after.granted_pages, after.growths), (before - 5, 0));
 }
 
 #[test]
