@@ -120,8 +120,10 @@ impl<P: Platform> Vmc<P> {
     #[inline(never)]
     pub fn service<T: Tcp>(&mut self, conn: ConnKey, tcp: &mut T) {
         let result = self.with_flow(conn, |flow| flow.service(tcp));
-        // The stream's end, if it has one, is for reads and writes to tell.
-        let _ = self.conclude(conn, result.unwrap_or(Ok(())));
+        if let Some(Err(error)) = result {
+            // The stream's end, if it has one, is for reads and writes to tell.
+            self.conclude(conn, error);
+        }
     }
 
     /// Resets a connection: what was written and not yet consumed is lost.
@@ -180,6 +182,7 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// Does a call of the application on a connection that has not ended.
+    #[inline]
     fn call<R>(
         &mut self,
         key: ConnKey,
@@ -192,15 +195,20 @@ impl<P: Platform> Vmc<P> {
                 act(flow)
             }
         });
-        self.conclude(key, result.unwrap_or(Err(StreamEnd::Reset.into())))
+        match result {
+            Some(Ok(done)) => Ok(done),
+            Some(Err(error)) => Err(self.conclude(key, error)),
+            None => Err(StreamEnd::Reset),
+        }
     }
 
     /// A peer that was caught lying loses its link, and the connection with it.
-    fn conclude<R>(&mut self, key: ConnKey, result: Result<R, CallError>) -> Result<R, StreamEnd> {
-        let failure = match result {
-            Ok(done) => return Ok(done),
-            Err(CallError::End(end)) => return Err(end),
-            Err(CallError::Failure(failure)) => failure,
+    #[cold]
+    #[inline(never)]
+    fn conclude(&mut self, key: ConnKey, error: CallError) -> StreamEnd {
+        let failure = match error {
+            CallError::End(end) => return end,
+            CallError::Failure(failure) => failure,
         };
         match failure {
             Failure::Peer(fault) => {
@@ -211,7 +219,7 @@ impl<P: Platform> Vmc<P> {
             }
             Failure::Bug(bug) => self.guest.note_bug(bug),
         }
-        Err(StreamEnd::Reset)
+        StreamEnd::Reset
     }
 
     // Events, and the passing of time.

@@ -10,6 +10,7 @@ use crate::output::Output;
 use crate::platform::Platform;
 use crate::ring::IndexLie;
 use crate::stream::{StreamEnd, Tcp};
+use crate::wire::RingNumber;
 
 /// What one attempt on a ring came to.
 pub(super) enum Attempt<T> {
@@ -134,6 +135,14 @@ impl<P: Platform> Flow<'_, P> {
             sender.path = Path::Unconfirmed;
             return Ok(Attempt::Again);
         }
+        self.wait_for_space(number)
+    }
+
+    /// The ring is full: takes a larger one after some times, or asks for a
+    /// notification when there is space.
+    #[inline(never)]
+    fn wait_for_space(&mut self, number: RingNumber) -> Result<Attempt<usize>, Failure> {
+        let sender = &mut self.conn.sender;
         sender.waits = sender.waits.saturating_add(1);
         sender.all_waits += 1;
         if sender.waits >= WAITS_BEFORE_GROWTH && self.grow()? {
