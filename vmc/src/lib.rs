@@ -13,6 +13,7 @@
 //! | `link` | what two guests share: memory, events, rings | M3 |
 //! | `flow` | one connection over its link | M1, M2, M4 |
 //! | `peers` | who lives on this host, and the proof of it | `VMs[]` |
+//! | `links` | links come and go | M1 |
 //! | `events` | what an event and a message do; membership | M3, M5 |
 //! | `suspend` | leave, re-home, freeze, resume | M6 |
 //! | `vmc` | [`Vmc`]: the tables, and views of one thing | |
@@ -35,6 +36,7 @@ mod guest;
 mod keys;
 mod limits;
 mod link;
+mod links;
 mod membership;
 mod output;
 mod peers;

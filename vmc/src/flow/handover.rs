@@ -9,7 +9,7 @@ use super::conn::{Conn, Path};
 use super::retained::{Bytes, Store, Unconfirmed, Unread, copy_back, residue, touch};
 use super::table::Conns;
 use super::view::Flow;
-use crate::error::PeerFault;
+use crate::error::{Bug, PeerFault};
 use crate::guest::Guest;
 use crate::keys::LinkKey;
 use crate::link::budget::Pool;
@@ -105,6 +105,7 @@ impl<P: Platform> Flow<'_, P> {
         for number in core::mem::take(&mut sender.rings) {
             let place = link.own.get_mut(number.index());
             let Some(mut ring) = place.and_then(Option::take) else {
+                self.guest.note_bug(Bug("a sender's ring is on its link"));
                 is_lost = true;
                 continue;
             };
