@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::conn::{Fin, Path};
-use super::view::Flow;
+use super::view::{Flow, NO_LINK};
 use super::write::CallError;
 use crate::error::Bug;
 use crate::link::User;
@@ -31,7 +31,7 @@ impl<P: Platform> Flow<'_, P> {
                 let number = sender.rings.last().copied();
                 let number = number.ok_or(Bug("a sender on the path Ring has one"))?;
                 let link = self.link.as_deref_mut();
-                let link = link.ok_or(Bug("a connection with rings has a link"))?;
+                let link = link.ok_or(NO_LINK)?;
                 let ring = link.own_ring_of(number, self.key);
                 let ring = ring.ok_or(Bug("a sender's ring is in use by it"))?;
                 // Behind a seal TCP brings the end.

@@ -6,7 +6,7 @@
 //! order: so nothing that crosses can be taken for something else.
 
 use super::conn::{Fin, Path};
-use super::view::Flow;
+use super::view::{Flow, Parts};
 use crate::error::{Bug, Failure, PeerFault};
 use crate::platform::Platform;
 use crate::wire::message::Reason;
@@ -64,17 +64,14 @@ impl<P: Platform> Flow<'_, P> {
         reason: Reason,
         offset: u64,
     ) -> Result<(), Failure> {
-        let Self {
+        let Parts {
             key,
             conn,
-            link: Some(link),
+            link,
             guest,
-        } = self
-        else {
-            return Err(Bug("the link of a CONFIRM exists").into());
-        };
+        } = self.parts()?;
         let sender = &mut conn.sender;
-        let ring = link.own_ring_of(number, *key);
+        let ring = link.own_ring_of(number, key);
         let ring = ring.ok_or(Bug("a confirmed ring is in use by its sender"))?;
         let (base, tail) = (ring.producer.base(), ring.producer.tail());
         let follows_residue = sender.residue.is_empty() || offset == base;

@@ -2,7 +2,7 @@
 //! and when a ring is done with.
 
 use super::conn::Source;
-use super::view::Flow;
+use super::view::{Flow, NO_LINK};
 use super::write::{Attempt, CallError};
 use crate::error::{Bug, Failure, PeerFault};
 use crate::limits::{ATTEMPTS, DISCARD};
@@ -97,7 +97,7 @@ impl<P: Platform> Flow<'_, P> {
         let recver = &mut self.conn.recver;
         let end = recver.rings.get(1).map_or(u64::MAX, |next| next.base);
         let link = self.link.as_deref_mut();
-        let link = link.ok_or(Bug("a connection with rings has a link"))?;
+        let link = link.ok_or(NO_LINK)?;
         let ring = link.peer_ring_mut(source.ring);
         let ring = ring.ok_or(Bug("a ring that is read exists"))?;
         let (Some(consumer), Some(memory)) = (&mut ring.consumer, &ring.memory) else {

@@ -2,7 +2,7 @@
 //! "Upgrade", "A larger ring").
 
 use super::conn::{Fin, Path, Source};
-use super::view::Flow;
+use super::view::{Flow, Parts};
 use crate::error::{Bug, Failure, PeerFault};
 use crate::limits::{FIRST_RING, GROWTH_LOG2, WRITES_BEFORE_RETRY};
 use crate::link::budget::NoRoom;
@@ -24,20 +24,18 @@ impl<P: Platform> Flow<'_, P> {
     /// Moves the sender from its ring to a larger one, if there is one; returns
     /// whether it moved.
     pub(super) fn grow(&mut self) -> Result<bool, Bug> {
-        let Self {
+        let Parts {
             key,
             conn,
             link,
             guest,
-        } = self;
+        } = self.parts()?;
         conn.sender.waits = 0;
         let &[number] = conn.sender.rings.as_slice() else {
             return Ok(false);
         };
-        let link = link.as_deref_mut();
-        let link = link.ok_or(Bug("a connection with rings has a link"))?;
         let largest = guest.config.largest_size().min(link.largest_size());
-        let ring = link.own_ring_of(number, *key);
+        let ring = link.own_ring_of(number, key);
         let size = ring.ok_or(Bug("a sender's ring is in use by it"))?.size;
         // A ring in pages of its reader does not grow; the sender moves back when
         // the notice is over.
@@ -151,15 +149,12 @@ impl<P: Platform> Flow<'_, P> {
             }
             return Ok(());
         }
-        let Self {
+        let Parts {
             key,
             conn,
-            link: Some(link),
+            link,
             guest,
-        } = self
-        else {
-            return Err(Bug("the link of a SWITCH exists").into());
-        };
+        } = self.parts()?;
         let recver = &mut conn.recver;
         // What is before the base comes another way; the base cannot be behind it.
         let last = recver.rings.last().map(|source| source.base);
@@ -174,7 +169,7 @@ impl<P: Platform> Flow<'_, P> {
             return Err(PeerFault::Message.into());
         }
         let ring = link.peer_ring_mut(number);
-        if !ring.is_some_and(|ring| ring.begin(*key, base)) {
+        if !ring.is_some_and(|ring| ring.begin(key, base)) {
             return Err(Bug("the ring of a SWITCH is mapped").into());
         }
         link.note_use(guest.platform.now());

@@ -17,11 +17,33 @@ pub(crate) struct Flow<'a, P: Platform> {
     pub(crate) guest: &'a mut Guest<P>,
 }
 
+/// A [`Flow`] whose link stands.
+pub(super) struct Parts<'a, P: Platform> {
+    pub(super) key: ConnKey,
+    pub(super) conn: &'a mut Conn<P>,
+    pub(super) link: &'a mut Link<P>,
+    pub(super) guest: &'a mut Guest<P>,
+}
+
+/// A connection that has rings is on a link.
+pub(super) const NO_LINK: Bug = Bug("a connection with rings has a link");
+
 impl<P: Platform> Flow<'_, P> {
     /// Returns the link of a connection that has rings on it.
     pub(super) fn link(&mut self) -> Result<&mut Link<P>, Bug> {
         let link = self.link.as_deref_mut();
-        link.ok_or(Bug("a connection with rings has a link"))
+        link.ok_or(NO_LINK)
+    }
+
+    /// Returns the parts of a view whose connection has rings, and so a link.
+    pub(super) fn parts(&mut self) -> Result<Parts<'_, P>, Bug> {
+        let link = self.link.as_deref_mut();
+        Ok(Parts {
+            key: self.key,
+            conn: self.conn,
+            link: link.ok_or(NO_LINK)?,
+            guest: self.guest,
+        })
     }
 
     /// A read that found nothing may find something.

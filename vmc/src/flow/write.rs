@@ -3,7 +3,7 @@
 //! block; the application is told of room by an output, or by TCP's own waker.
 
 use super::conn::{Fin, Path};
-use super::view::Flow;
+use super::view::{Flow, NO_LINK};
 use crate::error::{Bug, Failure, PeerFault};
 use crate::limits::{ATTEMPTS, WAITS_BEFORE_GROWTH};
 use crate::output::Output;
@@ -119,7 +119,7 @@ impl<P: Platform> Flow<'_, P> {
         let number = sender.rings.last().copied();
         let number = number.ok_or(Bug("a sender on the path Ring has one"))?;
         let link = self.link.as_deref_mut();
-        let link = link.ok_or(Bug("a connection with rings has a link"))?;
+        let link = link.ok_or(NO_LINK)?;
         let ring = link.own_ring_of(number, *key);
         let ring = ring.ok_or(Bug("a sender's ring is in use by it"))?;
         let written = ring.producer.write(&ring.memory, bytes)?;
