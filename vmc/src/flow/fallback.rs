@@ -6,6 +6,7 @@
 //! order: so nothing that crosses can be taken for something else.
 
 use super::conn::{Fin, Path};
+use super::handover::NotRetained;
 use super::view::{Flow, Parts};
 use crate::error::{Bug, Failure, PeerFault};
 use crate::platform::Platform;
@@ -17,6 +18,7 @@ impl<P: Platform> Flow<'_, P> {
     /// order.
     #[inline(never)]
     pub(crate) fn confirm(&mut self, reason: Reason) {
+        let sources = self.conn.recver.rings.clone();
         let retained = self.retain_unread();
         let Some(link) = self.link.as_deref_mut() else {
             return;
@@ -33,9 +35,30 @@ impl<P: Platform> Flow<'_, P> {
                 }
                 self.wake_reader();
             }
-            Err(fault) => {
+            Err(NotRetained::Failure(Failure::Peer(fault))) => {
                 link.fault = Some(fault.into());
                 self.lose();
+            }
+            // Not the peer's fault: the link stays, and each ring is answered.
+            Err(own) => {
+                for source in sources {
+                    let answer = Message::Confirm {
+                        your: source.ring,
+                        reason,
+                        offset: self.conn.recver.consumed(source),
+                    };
+                    link.answer(source.ring, &answer);
+                    // A ring in pages of this guest ends with every CONFIRM.
+                    if let Some(ring) = link.take_owned_peer_ring(source.ring)
+                        && let Some(memory) = ring.memory
+                    {
+                        link.dispose_ring(self.guest, memory, ring.size);
+                    }
+                }
+                if let NotRetained::Failure(Failure::Bug(bug)) = own {
+                    self.guest.note_bug(bug);
+                }
+                self.end();
             }
         }
     }

@@ -9,7 +9,7 @@ use super::conn::{Conn, Path};
 use super::retained::{Bytes, Store, Unconfirmed, Unread, copy_back, residue, touch};
 use super::table::Conns;
 use super::view::Flow;
-use crate::error::{Bug, PeerFault};
+use crate::error::{Bug, Failure, PeerFault};
 use crate::guest::Guest;
 use crate::keys::LinkKey;
 use crate::link::budget::Pool;
@@ -20,6 +20,20 @@ use crate::suspend::phase::Phase;
 use crate::wire::RingNumber;
 use crate::wire::control::SideState;
 use crate::wire::resume::Epoch;
+
+/// Why unread bytes could not be retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotRetained {
+    Failure(Failure),
+    /// This guest has no memory for a copy.
+    NoMemory,
+}
+
+impl<F: Into<Failure>> From<F> for NotRetained {
+    fn from(failure: F) -> Self {
+        Self::Failure(failure.into())
+    }
+}
 
 /// Rings that a receiver lets go of, and the offsets that it names for them.
 pub(super) type Answers = heapless::Vec<(RingNumber, u64), 2>;
@@ -52,9 +66,9 @@ impl<P: Platform> Flow<'_, P> {
     /// has. Returns the offsets to name for the rings.
     ///
     /// # Errors
-    /// What the peer has lied about; the connection is lost then.
+    /// [`NotRetained`]; the connection is lost then.
     #[inline(never)]
-    pub(super) fn retain_unread(&mut self) -> Result<Answers, PeerFault> {
+    pub(super) fn retain_unread(&mut self) -> Result<Answers, NotRetained> {
         let Some(link) = self.link.as_deref_mut() else {
             return Ok(Answers::new());
         };
@@ -81,7 +95,7 @@ impl<P: Platform> Flow<'_, P> {
             let is_retained = unread.is_some();
             recver.unread.extend(unread);
             if is_retained && !is_whole {
-                return Err(PeerFault::Message);
+                return Err(PeerFault::Message.into());
             }
             // As many answers as rings: two at most.
             let _ = answers.push((source.ring, offset));
@@ -96,7 +110,11 @@ impl<P: Platform> Flow<'_, P> {
     /// retains what it owns until both have named their offsets.
     #[inline(never)]
     pub(crate) fn retain(&mut self) {
-        let mut is_lost = self.retain_unread().is_err();
+        let retained = self.retain_unread();
+        if let Err(NotRetained::Failure(Failure::Bug(bug))) = retained {
+            self.guest.note_bug(bug);
+        }
+        let mut is_lost = retained.is_err();
         let Some(link) = self.link.as_deref_mut() else {
             return;
         };
@@ -280,22 +298,24 @@ impl<P: Platform> Conn<P> {
     }
 }
 
+const READ: Bug = Bug("a ring that is read is on its link, and mapped");
+
 /// Seals a ring in pages of this guest, and takes its bytes from `start` on out
 /// of the link.
 fn seal<P: Platform>(
     link: &mut Link<P>,
     number: RingNumber,
     start: u64,
-) -> Result<Unread<P>, PeerFault> {
-    let ring = link.peer_ring_mut(number).ok_or(PeerFault::Message)?;
+) -> Result<Unread<P>, NotRetained> {
+    let ring = link.peer_ring_mut(number).ok_or(READ)?;
     let (Some(memory), Some(consumer)) = (&ring.memory, &mut ring.consumer) else {
-        return Err(PeerFault::Message);
+        return Err(READ.into());
     };
     let end = consumer.seal(memory)?;
     let ring = link.take_owned_peer_ring(number);
-    let ring = *ring.ok_or(PeerFault::Message)?;
+    let ring = *ring.ok_or(READ)?;
     let (Some(Pages::Own(memory)), Some(consumer)) = (ring.memory, ring.consumer) else {
-        return Err(PeerFault::Message);
+        return Err(READ.into());
     };
     let pages = ring.size.pages();
     link.budget.hand_over(pages);
@@ -321,20 +341,23 @@ fn copy<P: Platform>(
     number: RingNumber,
     start: u64,
     end: u64,
-) -> Result<Unread<P>, PeerFault> {
-    let ring = link.peer_ring_mut(number).ok_or(PeerFault::Message)?;
+) -> Result<Unread<P>, NotRetained> {
+    let ring = link.peer_ring_mut(number).ok_or(READ)?;
     let (Some(memory), Some(consumer)) = (&ring.memory, &mut ring.consumer) else {
-        return Err(PeerFault::Message);
+        return Err(READ.into());
     };
     let mut bytes = Vec::new();
     let len = usize::try_from(end - start).map_err(|_| PeerFault::Message)?;
     // A ring holds its capacity at most; the writer went on behind it.
-    if len > consumer.capacity() || bytes.try_reserve_exact(len).is_err() {
-        return Err(PeerFault::Message);
+    if len > consumer.capacity() {
+        return Err(PeerFault::Message.into());
+    }
+    if bytes.try_reserve_exact(len).is_err() {
+        return Err(NotRetained::NoMemory);
     }
     bytes.resize(len, 0);
     if len > 0 && consumer.read(memory, &mut bytes)? != Taken::Bytes(len) {
-        return Err(PeerFault::Message);
+        return Err(PeerFault::Message.into());
     }
     Ok(Unread {
         start,
