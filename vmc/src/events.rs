@@ -136,7 +136,7 @@ impl<P: Platform> Vmc<P> {
                 your,
                 reason,
                 offset,
-            } => match link.own_ring_answered(your, true)? {
+            } => match link.own_ring_answered(your, true, guest.noticed)? {
                 Some(conn) => {
                     let result = self.with_flow(conn, |flow| flow.confirmed(your, reason, offset));
                     result.ok_or(CONN_STANDS)??;
@@ -152,7 +152,7 @@ impl<P: Platform> Vmc<P> {
                 }
             }
             Message::Done { your, offset } => {
-                if let Some(conn) = link.own_ring_answered(your, false)? {
+                if let Some(conn) = link.own_ring_answered(your, false, guest.noticed)? {
                     let result = self.with_flow(conn, |flow| flow.done(your, offset));
                     if result.ok_or(CONN_STANDS)?? {
                         self.rehome(key);

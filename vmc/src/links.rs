@@ -5,7 +5,6 @@ use core::net::IpAddr;
 
 use crate::cause::Cause;
 use crate::keys::LinkKey;
-use crate::limits::REMOTE;
 use crate::link::State;
 use crate::output::Output;
 use crate::peers::{Discovery, PeerState};
@@ -99,7 +98,6 @@ impl<P: Platform> Vmc<P> {
             Err(_) => link.fault = Some(Cause::IndexLie),
         }
         if self.guest.noticed {
-            link.in_migration = true;
             link.post(&Message::Migrating(true));
         }
         self.guest.stats.links += 1;
@@ -169,8 +167,7 @@ impl<P: Platform> Vmc<P> {
         stats.suppressed += link.counters.suppressed;
         link.dispose(&mut self.guest);
         if cause.is_peer_fault() {
-            let until = self.guest.platform.now().after(REMOTE);
-            self.peers.set_remote(address, until);
+            self.discovery().set_remote(address);
         }
         self.guest.outputs.push(Output::LinkDown { address, cause });
         // A suspend was cancelled while the link was being left for it.

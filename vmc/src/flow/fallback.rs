@@ -128,9 +128,9 @@ impl<P: Platform> Flow<'_, P> {
         if !is_own {
             link.drop_in_peer_pages(guest, number);
         } else if reason == Reason::Unmapped {
-            link.retire_own(number);
+            link.retire_own(number, guest.noticed);
         } else {
-            link.idle_own(number);
+            link.idle_own(number, guest.noticed);
         }
         if is_last {
             link.counters.fallbacks += 1;
@@ -163,16 +163,20 @@ impl<P: Platform> Flow<'_, P> {
     /// has just moved from one ring to the next.
     #[inline(never)]
     pub(crate) fn done(&mut self, number: RingNumber, offset: u64) -> Result<bool, Failure> {
-        let key = self.key;
-        if self.conn.sender.rings.first() != Some(&number) {
+        let Parts {
+            key,
+            conn,
+            link,
+            guest,
+        } = self.parts()?;
+        let sender = &mut conn.sender;
+        if sender.rings.first() != Some(&number) {
             return Err(PeerFault::Message.into());
         }
-        let link = self.link()?;
         let ring = link.own_ring_of(number, key);
         let ring = ring.ok_or(Bug("a ring that is done with is in use by its sender"))?;
         let is_complete = offset == ring.producer.tail();
-        link.idle_own(number);
-        let sender = &mut self.conn.sender;
+        link.idle_own(number, guest.noticed);
         sender.rings.remove(0);
         if is_complete && !sender.rings.is_empty() {
             return Ok(true);

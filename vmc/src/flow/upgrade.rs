@@ -34,7 +34,10 @@ impl<P: Platform> Flow<'_, P> {
         let &[number] = conn.sender.rings.as_slice() else {
             return Ok(false);
         };
-        let largest = guest.config.largest_size().min(link.largest_size());
+        let largest = guest
+            .config
+            .largest_size()
+            .min(link.largest_size(guest.noticed));
         let ring = link.own_ring_of(number, key);
         let size = ring.ok_or(Bug("a sender's ring is in use by it"))?.size;
         // A ring in pages of its reader does not grow; the sender moves back when
@@ -102,8 +105,9 @@ impl<P: Platform> Flow<'_, P> {
             return None;
         };
         let ring = link.own_ring(number)?;
-        let to_peer = link.wants_peer_pages(self.guest.noticed);
-        let largest = link.largest_size();
+        let noticed = self.guest.noticed;
+        let to_peer = link.wants_peer_pages(noticed);
+        let largest = link.largest_size(noticed);
         // A connection without traffic goes back to TCP instead (`Vmc::trim`).
         let is_active = !to_peer || self.conn.has_traffic();
         let is_misplaced = ring.memory.is_own() == to_peer || ring.size > largest;

@@ -81,7 +81,7 @@ impl<P: Platform> Link<P> {
         more_than: Option<RingSize>,
     ) -> Result<RingNumber, NoRoom> {
         let in_peer_pages = self.wants_peer_pages(guest.noticed);
-        let largest = self.largest_size();
+        let largest = self.largest_size(guest.noticed);
         let fits = |number: &RingNumber| {
             self.own_ring(*number).is_some_and(|ring| {
                 ring.memory.is_own() != in_peer_pages
@@ -154,8 +154,8 @@ impl<P: Platform> Link<P> {
     }
 
     /// An own ring has no connection any more. During a migration it is given
-    /// back at once.
-    pub(crate) fn idle_own(&mut self, number: RingNumber) {
+    /// back at once. `noticed`: this guest is about to migrate.
+    pub(crate) fn idle_own(&mut self, number: RingNumber, noticed: bool) {
         let Some(ring) = self.own_ring_mut(number) else {
             return;
         };
@@ -164,7 +164,7 @@ impl<P: Platform> Link<P> {
         }
         ring.user = User::Idle;
         self.used = self.used.saturating_sub(1);
-        if self.in_migration {
+        if self.in_migration(noticed) {
             self.retire(number);
         } else {
             self.idle.push(number);
@@ -172,8 +172,8 @@ impl<P: Platform> Link<P> {
     }
 
     /// An own ring is of no use to the peer: it is given back.
-    pub(crate) fn retire_own(&mut self, number: RingNumber) {
-        self.idle_own(number);
+    pub(crate) fn retire_own(&mut self, number: RingNumber, noticed: bool) {
+        self.idle_own(number, noticed);
         if let Some(at) = self.idle.iter().rposition(|idle| *idle == number) {
             self.idle.remove(at);
             self.retire(number);
@@ -187,13 +187,14 @@ impl<P: Platform> Link<P> {
         &mut self,
         number: RingNumber,
         has_ended: bool,
+        noticed: bool,
     ) -> Result<Option<ConnKey>, PeerFault> {
         let ring = self.own_ring(number).ok_or(PeerFault::Message)?;
         match ring.user {
             User::Conn(conn) => Ok(Some(conn)),
             User::Over => {
                 if ring.memory.is_own() || !has_ended {
-                    self.idle_own(number);
+                    self.idle_own(number, noticed);
                 }
                 Ok(None)
             }

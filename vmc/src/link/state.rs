@@ -72,9 +72,6 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) is_rehomed: bool,
     /// The peer is about to migrate.
     pub(crate) peer_migrates: bool,
-    /// One of the two is about to migrate: rings are small, and idle ones are
-    /// given back.
-    pub(crate) in_migration: bool,
     /// When connections without traffic lose their rings.
     pub(crate) trim_at: Option<Instant>,
     /// Why the link ends at the next turn.
@@ -126,7 +123,6 @@ impl<P: Platform> Link<P> {
             peer_has_no_room: false,
             is_rehomed: false,
             peer_migrates: false,
-            in_migration: false,
             trim_at: None,
             fault: None,
             announced: false,
@@ -176,9 +172,15 @@ impl<P: Platform> Link<P> {
         self.outbox.is_behind() && self.liveness.stuck_at.is_none()
     }
 
+    /// Whether one of the two is about to migrate: rings are small then, and idle
+    /// ones are given back. `noticed`: this guest is.
+    pub(crate) const fn in_migration(&self, noticed: bool) -> bool {
+        noticed || self.peer_migrates
+    }
+
     /// Returns the largest ring that may be taken now.
-    pub(crate) fn largest_size(&self) -> RingSize {
-        if self.in_migration {
+    pub(crate) fn largest_size(&self, noticed: bool) -> RingSize {
+        if self.in_migration(noticed) {
             RingSize::within(LARGEST_RING_IN_MIGRATION)
         } else {
             RingSize::LARGEST

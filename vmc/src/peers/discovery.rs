@@ -158,8 +158,7 @@ impl<P: Platform> Discovery<'_, P> {
             return false;
         }
         if let Err(refusal) = self.accept(from, welcome, nonce_b, reference, port) {
-            let until = self.guest.platform.now().after(REMOTE);
-            self.peers.set_remote(from, until);
+            self.set_remote(from);
             let refused = Kind::Refused(refusal);
             self.guest.send(from, welcome.nonce_a, refused);
         }
@@ -190,8 +189,7 @@ impl<P: Platform> Discovery<'_, P> {
             return false;
         };
         if element.asking.is_some_and(|asking| asking.nonce == nonce_a) {
-            let until = self.guest.platform.now().after(REMOTE);
-            self.peers.set_remote(from, until);
+            self.set_remote(from);
             return true;
         }
         let is_meant = |key: &LinkKey| {
@@ -228,6 +226,12 @@ impl<P: Platform> Discovery<'_, P> {
             // A guest that offers a link and does not open it is not asked again soon.
             self.peers.set_remote(address, now.after(REMOTE));
         }
+    }
+
+    /// Assumes for a while that nobody on this host lives at an address.
+    pub(crate) fn set_remote(&mut self, address: IpAddr) {
+        let until = self.guest.platform.now().after(REMOTE);
+        self.peers.set_remote(address, until);
     }
 
     /// Drops a link that was never up.

@@ -28,7 +28,6 @@ impl<P: Platform> Vmc<P> {
         for (_, link) in self.links.iter_mut() {
             if link.is_open() {
                 link.peer_has_no_room = false;
-                link.in_migration = link.peer_migrates;
                 link.trim_at = None;
                 link.retire_idle();
             }
@@ -45,7 +44,6 @@ impl<P: Platform> Vmc<P> {
             if let Some(link) = link {
                 link.post(&Message::Migrating(migrates));
                 link.is_rehomed = !migrates;
-                link.in_migration = migrates || link.peer_migrates;
                 if migrates {
                     let (address, bytes) = (link.address, link.counters.sent);
                     self.guest.trace(address, Phase::EarlyNotice, bytes);
@@ -68,8 +66,7 @@ impl<P: Platform> Vmc<P> {
         }
         link.schedule_check(now);
         let (uuid, address) = (link.uuid, link.address);
-        link.in_migration = migrates || self.guest.noticed;
-        if link.in_migration && link.is_open() {
+        if link.in_migration(self.guest.noticed) && link.is_open() {
             link.retire_idle();
         }
         self.rehome(key);
@@ -90,7 +87,7 @@ impl<P: Platform> Vmc<P> {
             return;
         };
         let to_peer = link.wants_peer_pages(noticed);
-        if !(to_peer || link.in_migration || link.writes_to_peer_pages()) {
+        if !(to_peer || link.in_migration(noticed) || link.writes_to_peer_pages()) {
             return;
         }
         let mut missing = heapless::Vec::<RingSize, ASKED>::new();

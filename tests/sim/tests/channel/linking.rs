@@ -43,8 +43,7 @@ fn both_may_greet_at_once() {
 fn nobody_answers_and_the_address_is_remote() {
     let mut pair = Pair::new();
     pair.deaf = true;
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     assert_eq!(states(&pair)[0], PeerState::Asking);
     pair.pass(2 * SECOND);
     assert_eq!(states(&pair)[0], PeerState::Remote);
@@ -53,8 +52,7 @@ fn nobody_answers_and_the_address_is_remote() {
     assert_eq!(pair.guests[0].vmc.deadline(), None);
     // A HELLO from the other guest is still answered.
     pair.deaf = false;
-    let one = pair.guests[0].address;
-    pair.guests[1].vmc.greet(one);
+    pair.greet(1);
     pair.run();
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
 }
@@ -63,16 +61,15 @@ fn nobody_answers_and_the_address_is_remote() {
 fn a_remote_address_is_asked_again_after_a_minute() {
     let mut pair = Pair::new();
     pair.deaf = true;
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.pass(2 * SECOND);
     pair.deaf = false;
     pair.pass(59 * SECOND);
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     assert_eq!(states(&pair)[0], PeerState::Remote, "nobody is asked");
     pair.pass(SECOND);
     assert_eq!(states(&pair)[0], PeerState::Unknown);
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.run();
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
 }
@@ -80,8 +77,7 @@ fn a_remote_address_is_asked_again_after_a_minute() {
 #[test]
 fn a_lost_welcome_is_repeated() {
     let mut pair = Pair::new();
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.turn(0);
     pair.deaf = true;
     pair.turn(1);
@@ -99,8 +95,7 @@ fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
     let dom = Dom::boot(&elsewhere, &pair.clock, 2);
     pair.guests[1].vmc.platform_mut().end();
     pair.guests[1].vmc = Vmc::new(dom, config(2));
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.run();
     assert_eq!(states(&pair)[0], PeerState::Remote);
     assert_eq!(states(&pair)[1], PeerState::Unknown, "REFUSED took it back");
@@ -110,8 +105,7 @@ fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
 #[test]
 fn an_unproved_region_does_not_stay() {
     let mut pair = Pair::new();
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.turn(0);
     pair.deaf = true;
     pair.turn(1);
@@ -171,8 +165,7 @@ fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
     let dom = Dom::boot(&pair.host, &pair.clock, 3);
     pair.guests[0].vmc.platform_mut().end();
     pair.guests[0].vmc = Vmc::new(dom, config(1));
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.run();
     assert!(pair.take_outputs(1).iter().any(|output| matches!(
         output,

@@ -255,24 +255,30 @@ fn offsets_named_before_a_suspend_need_no_answer_after_it() {
     assert_eq!(pair.guests[0].vmc.statistics().failed, 0);
 }
 
-#[test]
-fn a_ring_that_is_sealed_gives_its_quota_back() {
-    let mut pair = Pair::linked();
+/// Guest 0 is to migrate, and `writer` writes. In each round 5 pages of guest 1
+/// are in use for its ring, and none once there was no traffic for a while. 128
+/// are granted and mapped at most.
+fn traffic_comes_and_goes(pair: &mut Pair, writer: usize) {
     pair.guests[0].vmc.early_notice();
     pair.run();
     let mut sent = 0;
-    // Each round takes 5 pages of the peer's and gives them back when the
-    // connection has had no traffic for a while. The peer grants 128 at most.
     for round in 0..40 {
-        // It asks for a ring, and tries again after some writes.
+        // A ring in the peer's pages is asked for; after some writes the next
+        // one tries again.
         for _ in 0..100 {
-            assert!(pair.pump(0, sent, 10) == Pair::pattern(sent, 10));
+            assert!(pair.pump(writer, sent, 10) == Pair::pattern(sent, 10));
             sent += 10;
         }
-        assert_eq!(own_pages(&pair, 0), (0, 5), "round {round}");
+        assert_eq!(own_pages(pair, 0), (0, 5), "round {round}");
         pair.pass(SECOND / 2);
-        assert_eq!(own_pages(&pair, 0), (0, 0), "round {round}");
+        assert_eq!(own_pages(pair, 0), (0, 0), "round {round}");
     }
+}
+
+#[test]
+fn a_ring_that_is_sealed_gives_its_quota_back() {
+    let mut pair = Pair::linked();
+    traffic_comes_and_goes(&mut pair, 0);
     // The reader was woken by the CONFIRM and releases the last one.
     assert_eq!(pair.read_all(1), (Vec::new(), false));
     assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 9);
@@ -281,20 +287,7 @@ fn a_ring_that_is_sealed_gives_its_quota_back() {
 #[test]
 fn a_ring_that_is_retired_gives_its_quota_back() {
     let mut pair = Pair::linked();
-    pair.guests[0].vmc.early_notice();
-    pair.run();
-    let mut sent = 0;
-    // Each round maps 5 pages of the peer's, which retires the ring when the
-    // connection has had no traffic for a while. 128 are mapped at most.
-    for round in 0..40 {
-        for _ in 0..100 {
-            assert!(pair.pump(1, sent, 10) == Pair::pattern(sent, 10));
-            sent += 10;
-        }
-        assert_eq!(own_pages(&pair, 0), (0, 5), "round {round}");
-        pair.pass(SECOND / 2);
-        assert_eq!(own_pages(&pair, 0), (0, 0), "round {round}");
-    }
+    traffic_comes_and_goes(&mut pair, 1);
     assert_eq!(pair.guests[0].vmc.statistics().refusals.unmapped, 0);
     assert_eq!(pair.guests[0].vmc.statistics().mapped_pages, 9);
 }
@@ -314,8 +307,7 @@ fn a_new_link_settles_what_an_old_one_left_open() {
     pair.pass(62 * SECOND);
     assert_eq!(pair.guests[1].vmc.unconsumed(pair.conn(1)), 100);
     pair.deaf = false;
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.pass(SECOND);
     assert!(settle(&mut pair)[0] == more);
 }

@@ -51,8 +51,7 @@ fn bytes_sent_by_tcp_are_read_first() {
     let mut pair = Pair::new();
     pair.connect();
     assert_eq!(pair.write(0, b"by TCP, "), Ok(8));
-    let to = pair.guests[1].address;
-    pair.guests[0].vmc.greet(to);
+    pair.greet(0);
     pair.run();
     assert_eq!(pair.write(0, b"by ring"), Ok(7));
     pair.run();
@@ -83,15 +82,9 @@ fn rings_are_used_again() {
         assert!(pair.is_closed(0));
         pair.reconnect();
     }
-    let link = pair.guests[0]
-        .vmc
-        .report()
-        .links()
-        .next()
-        .expect("a link")
-        .1;
-    assert_eq!(link.counters.rings_granted, 1);
-    assert_eq!(link.counters.rings_reused, 49);
+    let link = pair.link(0);
+    assert_eq!(link.rings_granted, 1);
+    assert_eq!(link.rings_reused, 49);
 }
 
 #[test]

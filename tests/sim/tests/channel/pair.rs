@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sim::endpoint::Socket;
 use sim::tcp::{Connection, Path, Shared};
 use sim::xen::{Clock, Dom, Host, Limits, SharedHost};
-use vmc::{Config, ConnKey, FourTuple, Output, Received, StreamEnd, Tcp, Uuid, Vmc};
+use vmc::{Config, ConnKey, FourTuple, LinkCounters, Output, Received, StreamEnd, Tcp, Uuid, Vmc};
 
 /// TCP without delay, with buffers of 1000 bytes.
 const PATH: Path = Path {
@@ -278,6 +278,18 @@ impl Pair {
     /// Returns how many notifications were sent on this host so far.
     pub(super) fn notifications(&self) -> u64 {
         self.host.borrow().notifications
+    }
+
+    /// Returns the counters of guest `at`'s link.
+    pub(super) fn link(&self, at: usize) -> LinkCounters {
+        let mut links = self.guests[at].vmc.report().links();
+        links.next().expect("a link").1.counters
+    }
+
+    /// Guest `at` sends HELLO to the other.
+    pub(super) fn greet(&mut self, at: usize) {
+        let to = self.guests[1 - at].address;
+        self.guests[at].vmc.greet(to);
     }
 
     /// Returns how many pages the two grant, quarantined ones included, and how
