@@ -15,7 +15,8 @@ pub enum Cause {
     PeerMigrating,
     /// The peer is dead, or closed the link without a word.
     Gone,
-    /// A new link to the same guest, or to the same address, took its place.
+    /// A new link with the same domain, or with another that has its last address,
+    /// took its place.
     Replaced,
     /// This guest has become another domain.
     Renewed,

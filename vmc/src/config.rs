@@ -32,6 +32,8 @@ pub struct Config {
     /// Most bytes granted to all peers together, half of them to one peer. As
     /// many bytes of peers' memory are mapped at most.
     pub memory: usize,
+    /// How long, in nanoseconds, what is kept for a suspended peer waits for it.
+    pub peer_timeout: u64,
 }
 
 impl Config {

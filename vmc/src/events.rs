@@ -123,7 +123,7 @@ impl<P: Platform> Vmc<P> {
         let link = self.links.get_mut(key).ok_or(LINK_STANDS)?;
         let guest = &mut self.guest;
         match message {
-            Message::Frame(frame) => link.take_frame(guest, frame),
+            Message::Frame(frame) => self.take_frame(key, frame)?,
             Message::Ring {
                 own,
                 size,
@@ -189,6 +189,13 @@ impl<P: Platform> Vmc<P> {
                 }
             }
             Message::Migrating(migrates) => self.peer_migrates(key, migrates),
+            Message::Address { pair, nonce_a } => self.asked_address(key, pair.flipped(), &nonce_a),
+            Message::Proved {
+                pair,
+                nonce_a,
+                cookie,
+            } => self.proved_address(key, pair.flipped(), nonce_a, &cookie),
+            Message::Lost { address } => self.peer_lost_address(key, address),
         }
         Ok(())
     }
@@ -215,7 +222,7 @@ impl<P: Platform> Vmc<P> {
             let result = self.with_flow(conn, |flow| flow.switched(number, base));
             return result.ok_or(CONN_STANDS)?;
         }
-        let reason = if tuple.remote.ip() != link.address {
+        let reason = if self.peers.link(tuple.pair()) != Some(key) {
             Reason::WrongAddress
         } else if !link.is_open() {
             Reason::Leaving

@@ -2,19 +2,22 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use crate::cause::Cause;
 use crate::config::Config;
 use crate::error::Bug;
 use crate::flow::resends::Resends;
+use crate::keys::LinkKey;
 use crate::limits::DISCARD_BUFFER;
-use crate::link::budget::Pool;
+use crate::link::budget::{Pool, Share};
+use crate::membership::{Membership, News, NewsItem};
 use crate::output::{Output, Outputs};
-use crate::platform::Platform;
+use crate::platform::{Instant, Platform, Uuid};
 use crate::statistics::Statistics;
+use crate::stream::Pair;
 use crate::suspend::phase::Phase;
-use crate::wire::datagram::{Datagram, Kind, Nonce};
+use crate::wire::datagram::{Cookie, Datagram, Kind, Nonce};
+use crate::wire::message::MemberEvent;
 use crate::wire::resume::{Entry, Epoch, Resume};
 
 /// The platform, the limits, the outputs and the counters of this guest.
@@ -23,12 +26,17 @@ pub(crate) struct Guest<P: Platform> {
     pub(crate) config: Config,
     pub(crate) pool: Pool<P>,
     pub(crate) outputs: Outputs,
+    pub(crate) news: News,
     pub(crate) resends: Resends,
     pub(crate) stats: Statistics,
     /// The early notice has come, and the channel stays (`vmc=advance`).
     pub(crate) noticed: bool,
     /// All links were left, or frozen; nobody is greeted before `renew`.
     pub(crate) parted: bool,
+    /// This guest is being suspended: nothing is asked or answered before `renew`.
+    pub(crate) frozen: bool,
+    /// A connection that a suspend had left to settle has ended.
+    pub(crate) has_let_go: bool,
     /// A sender found no room in the pool: an idle ring of any link would help.
     pub(crate) wants_reclaim: bool,
     /// Where bytes without a reader go.
@@ -42,36 +50,59 @@ impl<P: Platform> Guest<P> {
             platform,
             config,
             outputs: Outputs::default(),
+            news: News::default(),
             resends: Resends::default(),
             stats: Statistics::default(),
             noticed: false,
             parted: false,
+            frozen: false,
+            has_let_go: false,
             wants_reclaim: false,
             discard: vec![0; DISCARD_BUFFER],
         }
     }
 
-    /// Ends the grants of a region, now or soon.
-    pub(crate) fn take_back(&mut self, region: P::Region, pages: usize) {
-        self.pool.take_back(&mut self.platform, region, pages);
+    /// Ends the grants of a region, now or as soon as its peer unmaps it.
+    pub(crate) fn take_back(&mut self, region: P::Region, share: Share) {
+        self.pool.take_back(&mut self.platform, region, share);
     }
 
     /// Sends a datagram of discovery.
-    pub(crate) fn send(&mut self, to: IpAddr, nonce_a: Nonce, kind: Kind) {
-        let datagram = Datagram {
-            domid: self.platform.domid(),
-            uuid: self.config.uuid,
-            nonce_a,
-            kind,
-        };
+    pub(crate) fn send(&mut self, pair: Pair, nonce_a: Nonce, kind: Kind) {
+        self.send_datagram(
+            pair,
+            &Datagram {
+                domid: self.platform.domid(),
+                uuid: self.config.uuid,
+                nonce_a,
+                kind,
+            },
+        );
+    }
+
+    /// Sends CHALLENGE, which does not say who answers: its receiver may be
+    /// anybody.
+    pub(crate) fn challenge(&mut self, pair: Pair, nonce_a: Nonce, cookie: Cookie) {
+        self.send_datagram(
+            pair,
+            &Datagram {
+                domid: 0,
+                uuid: Uuid([0; 16]),
+                nonce_a,
+                kind: Kind::Challenge { cookie },
+            },
+        );
+    }
+
+    fn send_datagram(&mut self, pair: Pair, datagram: &Datagram) {
         let bytes = datagram.encode();
-        self.outputs.push_if_room(Output::Datagram { to, bytes });
+        self.outputs.push_if_room(Output::Datagram { pair, bytes });
     }
 
     /// Sends RESUME, or RESUMED if `is_answer`.
     pub(crate) fn send_resume(
         &mut self,
-        to: IpAddr,
+        pair: Pair,
         epoch: &Epoch,
         is_answer: bool,
         entries: &[Entry],
@@ -79,18 +110,41 @@ impl<P: Platform> Guest<P> {
         let domid = self.platform.domid();
         let uuid = self.config.uuid;
         let bytes = Resume::encode(uuid, domid, *epoch, is_answer, entries);
-        self.outputs.push_if_room(Output::Datagram { to, bytes });
+        self.outputs.push_if_room(Output::Datagram { pair, bytes });
     }
 
-    /// Tells that a migration has reached a phase on the link with `address`.
-    pub(crate) fn trace(&mut self, address: IpAddr, phase: Phase, bytes: u64) {
+    /// Tells that a migration has reached a phase on the link of `pair`.
+    pub(crate) fn trace(&mut self, pair: Pair, phase: Phase, bytes: u64) {
         let at = self.platform.now();
         self.outputs.push_if_room(Output::Migration {
-            address,
+            address: pair.remote,
             phase,
             bytes,
             at,
         });
+    }
+
+    /// Tells the user what is new of the guest of a link, and with
+    /// [`Links::tell`](crate::link::Links::tell) all other peers.
+    pub(crate) fn publish(&mut self, from: LinkKey, event: MemberEvent, uuid: Uuid, pair: Pair) {
+        let address = pair.remote;
+        self.outputs.push_if_room(Output::Member(Membership {
+            event,
+            uuid,
+            address,
+            hearsay: false,
+        }));
+        self.news.push(NewsItem {
+            event,
+            uuid,
+            address,
+            from,
+        });
+    }
+
+    /// Returns until when a suspended peer is awaited from now on.
+    pub(crate) fn peer_deadline(&self) -> Instant {
+        self.platform.now().after(self.config.peer_timeout)
     }
 
     /// Counts a peer that named an address that is not its own.

@@ -81,22 +81,25 @@ impl<K: Key, T> Slab<K, T> {
         }
     }
 
-    /// Inserts `value`; returns `None` if the table is full.
-    pub(crate) fn insert(&mut self, value: T) -> Option<K> {
-        let index = match self.free.pop() {
-            Some(index) => index,
-            None if self.entries.len() < self.bound => {
-                self.entries.push(Entry {
-                    generation: 0,
-                    value: None,
-                });
-                u32::try_from(self.entries.len() - 1).ok()?
-            }
-            None => return None,
+    /// Inserts `value`; returns it if the table is full.
+    pub(crate) fn insert(&mut self, value: T) -> Result<K, T> {
+        if self.free.is_empty()
+            && self.entries.len() < self.bound
+            && let Ok(index) = u32::try_from(self.entries.len())
+        {
+            self.entries.push(Entry {
+                generation: 0,
+                value: None,
+            });
+            self.free.push(index);
+        }
+        let free = self.free.pop();
+        let place = free.and_then(|index| Some((index, self.entries.get_mut(index as usize)?)));
+        let Some((index, entry)) = place else {
+            return Err(value);
         };
-        let entry = self.entries.get_mut(index as usize)?;
         entry.value = Some(value);
-        Some(K::new(Slot {
+        Ok(K::new(Slot {
             index,
             generation: entry.generation,
         }))
@@ -186,7 +189,7 @@ mod tests {
     fn a_removed_entry_leaves_a_stale_key() {
         let mut slab = Slab::<ConnKey, char>::new(1);
         let first = slab.insert('a').expect("room");
-        assert_eq!(slab.insert('b'), None);
+        assert_eq!(slab.insert('b'), Err('b'));
         assert_eq!(slab.remove(first), Some('a'));
         assert_eq!(slab.get(first), None);
         let second = slab.insert('c').expect("room");

@@ -14,6 +14,7 @@
 //! | `flow` | one connection over its link | M1, M2, M4 |
 //! | `peers` | who lives on this host, and the proof of it | `VMs[]` |
 //! | `links` | links come and go | M1 |
+//! | `addresses` | the addresses of a link | `VMs[]` |
 //! | `events` | what an event and a message do; membership | M3, M5 |
 //! | `suspend` | leave, re-home, freeze, resume | M6 |
 //! | `vmc` | [`Vmc`]: the tables, and views of one thing | |
@@ -27,6 +28,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod addresses;
 mod cause;
 mod config;
 mod error;
@@ -58,7 +60,7 @@ pub use peers::PeerState;
 pub use platform::{DomId, Instant, Platform, PlatformError, PortState, Uuid};
 pub use report::Report;
 pub use statistics::{ConnStatistics, LinkCounters, LinkStatistics, Refusals, Statistics};
-pub use stream::{FourTuple, Received, StreamEnd, Tcp};
+pub use stream::{FourTuple, Pair, Received, StreamEnd, Tcp};
 pub use suspend::Phase;
 pub use vmc::Vmc;
 pub use wire::message::MemberEvent;

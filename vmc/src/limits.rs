@@ -31,8 +31,12 @@ pub(crate) const CONNECTIONS: usize = 4096;
 pub(crate) const ADDRESSES: usize = 256;
 /// Identities whose last domid is remembered.
 pub(crate) const IDENTITIES: usize = 64;
-/// Link regions that wait for their proof at a time.
+/// Links that wait for their proof at a time: so many offered, and as many taken.
 pub(crate) const UNPROVED: usize = 8;
+/// Pairs of addresses of one link.
+pub(crate) const PAIRS: usize = 16;
+/// Guests of which peers have yet to be told something.
+pub(crate) const NEWS: usize = 64;
 /// Outputs beyond which those that may be lost are dropped.
 pub(crate) const OUTPUTS: usize = 512;
 
@@ -45,6 +49,13 @@ pub(crate) const HELLO_RETRIES: [u64; 3] =
 pub(crate) const HELLO_TIMEOUT: u64 = 1500 * MILLISECOND;
 /// How long an address is assumed to be remote.
 pub(crate) const REMOTE: u64 = 60_000 * MILLISECOND;
+/// The same, when the guest there has no room: twice as long each time, up to
+/// [`REMOTE`].
+pub(crate) const NO_ROOM_WAIT: u64 = 1000 * MILLISECOND;
+/// CHALLENGEs taken for one greeting.
+pub(crate) const CHALLENGES_TAKEN: u8 = 4;
+/// A cookie counts in the period in which it was made, and in the next one.
+pub(crate) const COOKIE_PERIOD: u64 = 10_000 * MILLISECOND;
 /// How long a link region waits for its proof.
 pub(crate) const PROOF_TIMEOUT: u64 = 1000 * MILLISECOND;
 
@@ -62,8 +73,11 @@ pub(crate) const CHECK_MIGRATING: u64 = 20 * MILLISECOND;
 pub(crate) const CHECK_IDLE: u64 = 5000 * MILLISECOND;
 /// How often to try to take back a region that the peer still maps.
 pub(crate) const REVOKE_RETRY: u64 = 20 * MILLISECOND;
-/// How long to try before the region is quarantined.
+/// How long to try before the region counts as quarantined. From then on each
+/// wait is twice the last one …
 pub(crate) const REVOKE_TIMEOUT: u64 = 1000 * MILLISECOND;
+/// … up to this.
+pub(crate) const REVOKE_RETRY_MOST: u64 = 10_000 * MILLISECOND;
 /// Messages handled before others get their turn.
 pub(crate) const MESSAGES: usize = 32;
 /// Bytes of messages that may wait for room in their ring.
@@ -81,12 +95,12 @@ pub(crate) const UNSETTLED: usize = 4;
 pub(crate) const RESUME_RETRY: u64 = 20 * MILLISECOND;
 /// … up to this.
 pub(crate) const RESUME_RETRY_MOST: u64 = 1000 * MILLISECOND;
-/// How long a suspended guest asks after it goes on.
+/// How long a peer that has spoken, or is linked again, is asked.
 pub(crate) const RESUME_TIMEOUT: u64 = 60_000 * MILLISECOND;
 /// The same if no connection of its own waits for the answer.
 pub(crate) const RESUME_TIMEOUT_IDLE: u64 = 5000 * MILLISECOND;
-/// How long a suspended peer is awaited.
-pub(crate) const PEER_TIMEOUT: u64 = 600_000 * MILLISECOND;
+/// Suspends of one domain that may be left to settle, with all its addresses.
+pub(crate) const UNSETTLED_OF_DOMAIN: usize = 2 * PAIRS;
 
 // A connection.
 
@@ -102,3 +116,33 @@ pub(crate) const ATTEMPTS: usize = 3;
 pub(crate) const DISCARD: usize = 64 * 1024;
 /// Bytes thrown away at a time.
 pub(crate) const DISCARD_BUFFER: usize = 2048;
+
+/// How often something may happen: `burst` times at once, then once in an
+/// `interval` of nanoseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) burst: u64,
+    pub(crate) interval: u64,
+}
+
+/// CHALLENGEs in all. Each costs a hash, and is no longer than its HELLO.
+pub(crate) const CHALLENGES: Rate = Rate {
+    burst: 256,
+    interval: MILLISECOND / 2,
+};
+/// CHALLENGEs to one source. The source may be forged, so the rate leaves room for
+/// an honest HELLO between forged ones.
+pub(crate) const CHALLENGES_TO_ONE: Rate = Rate {
+    burst: 32,
+    interval: 10 * MILLISECOND,
+};
+/// Answers in all to HELLOs with a cookie: each may cost a link region.
+pub(crate) const ANSWERS: Rate = Rate {
+    burst: 128,
+    interval: 5 * MILLISECOND,
+};
+/// Answers to one source whose HELLOs have a cookie.
+pub(crate) const ANSWERS_TO_ONE: Rate = Rate {
+    burst: 32,
+    interval: 100 * MILLISECOND,
+};

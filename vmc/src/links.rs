@@ -1,7 +1,7 @@
 //! Links come and go: what is known of other guests, a link that is up, a link
 //! that ends.
 
-use core::net::IpAddr;
+use alloc::vec::Vec;
 
 use crate::cause::Cause;
 use crate::keys::LinkKey;
@@ -9,6 +9,7 @@ use crate::link::State;
 use crate::output::Output;
 use crate::peers::{Discovery, PeerState};
 use crate::platform::{Platform, PortState};
+use crate::stream::Pair;
 use crate::suspend::{Phase, Unsettled};
 use crate::vmc::Vmc;
 use crate::wire::Message;
@@ -27,26 +28,29 @@ impl<P: Platform> Vmc<P> {
         }
     }
 
-    /// Finds out whether a Causeway of this host lives at `address`, if that is
-    /// not known: the first contact sends HELLO.
-    pub fn greet(&mut self, address: IpAddr) {
-        self.discovery().greet(address);
+    /// Finds out whether a Causeway of this host lives at the other end of `pair`,
+    /// if that is not known: the first contact sends HELLO.
+    pub fn greet(&mut self, pair: Pair) {
+        self.discovery().greet(pair);
     }
 
-    /// Returns what is known of the guest at `address`.
-    pub fn peer(&self, address: IpAddr) -> PeerState {
-        self.peers.state(address, self.guest.platform.now())
+    /// Returns what is known of the guest at the other end of `pair`.
+    pub fn peer(&self, pair: Pair) -> PeerState {
+        self.peers.state(pair, self.guest.platform.now())
     }
 
     /// Takes a datagram that has come in on [`PORT`](crate::wire::PORT), from that
-    /// port.
-    pub fn datagram(&mut self, from: IpAddr, bytes: &[u8]) {
+    /// port. What did not come to one of this guest's addresses, as a broadcast, is
+    /// dropped.
+    pub fn datagram(&mut self, pair: Pair, bytes: &[u8]) {
         let own = self.guest.config.uuid;
-        let taken = if let Some(resume) = Resume::decode(bytes) {
-            resume.uuid != own && self.resumed(from, &resume)
+        let taken = if !self.peers.is_own(pair.local) {
+            false
+        } else if let Some(resume) = Resume::decode(bytes) {
+            resume.uuid != own && self.resumed(pair, &resume)
         } else {
             let datagram = Datagram::decode(bytes).filter(|datagram| datagram.uuid != own);
-            datagram.is_some_and(|datagram| self.discovery().datagram(from, &datagram))
+            datagram.is_some_and(|datagram| self.discovery().datagram(pair, &datagram))
         };
         if taken {
             self.guest.stats.datagrams += 1;
@@ -67,17 +71,17 @@ impl<P: Platform> Vmc<P> {
         self.links.is_empty()
     }
 
-    /// Both sides are proved. Links that this one replaces end now.
+    /// Both sides are proved. An older link with the same domain ends now.
     #[inline(never)]
     pub(crate) fn link_up(&mut self, key: LinkKey) {
         let Some(link) = self.links.get(key) else {
             return;
         };
-        let (uuid, domid, address) = (link.uuid, link.domid, link.address);
+        let (uuid, domid, pair) = (link.uuid, link.domid, link.pair);
         for index in 0..self.links.end() {
             let is_replaced = |old: &LinkKey| {
                 let link = self.links.get(*old).filter(|link| !link.is_proving());
-                *old != key && link.is_some_and(|link| link.is_with(address, uuid, domid))
+                *old != key && link.is_some_and(|link| link.domid == domid)
             };
             if let Some(old) = self.links.key_at(index).filter(is_replaced) {
                 // It may have left in order before.
@@ -85,7 +89,6 @@ impl<P: Platform> Vmc<P> {
                 self.close_link(old, Cause::Replaced);
             }
         }
-        self.peers.link_up(address, key);
         let now = self.guest.platform.now();
         let Some(link) = self.links.get_mut(key) else {
             return;
@@ -101,20 +104,14 @@ impl<P: Platform> Vmc<P> {
             link.post(&Message::Migrating(true));
         }
         self.guest.stats.links += 1;
-        self.conns.attach(&mut self.guest, key, address);
-        for unsettled in &mut self.unsettled {
-            unsettled.note_link(address, now);
-        }
-        self.retry_resume(now);
-        self.guest.outputs.push(Output::LinkUp { address });
+        self.pair_up(key, pair);
         let is_known = self.peers.see(uuid, domid);
         let event = if is_known {
             MemberEvent::Arrived
         } else {
             MemberEvent::Join
         };
-        self.links
-            .publish(&mut self.guest, event, uuid, address, key);
+        self.guest.publish(key, event, uuid, pair);
     }
 
     /// Ends a link that was up. Connections whose bytes were on it and whose
@@ -124,8 +121,11 @@ impl<P: Platform> Vmc<P> {
         let Some(mut link) = self.links.remove(key) else {
             return;
         };
-        let (address, uuid, domid) = (link.address, link.uuid, link.domid);
-        self.peers.unlink(address, key);
+        let (uuid, domid, pair) = (link.uuid, link.domid, link.pair);
+        let pairs = self.peers.pairs_of(key);
+        for pair in &pairs {
+            self.pair_down(key, *pair);
+        }
         let port_state = self.guest.platform.port_state(&link.port);
         let is_frozen = port_state != PortState::Stale && link.peer_state() == SideState::Frozen;
         let is_forgivable = cause != Cause::Suspended && !cause.is_peer_fault();
@@ -136,12 +136,17 @@ impl<P: Platform> Vmc<P> {
         };
         if matches!(cause, Cause::Suspended | Cause::PeerSuspended) {
             let is_own = cause == Cause::Suspended;
-            let has_retained = self.conns.retain(key, &mut link, &mut self.guest);
-            // After its own suspend a guest asks for rings that only the peer knows.
-            if has_retained || is_own {
-                let now = self.guest.platform.now();
-                let unsettled = Unsettled::new(address, link.nonce_b, is_own, now);
-                self.unsettled.push(unsettled);
+            let mut unsettled = self.conns.retain(key, &mut link, &mut self.guest);
+            if is_own {
+                // After its own suspend a guest asks for rings that only the peer
+                // knows.
+                unsettled.extend(pairs.iter().copied());
+                unsettled.sort_unstable();
+                unsettled.dedup();
+            }
+            let until = self.guest.peer_deadline();
+            for pair in unsettled {
+                self.keep_unsettled(Unsettled::new(pair, domid, link.nonce_b, is_own, until));
             }
         } else {
             let is_over = match port_state {
@@ -158,7 +163,7 @@ impl<P: Platform> Vmc<P> {
         }
         link.let_go(&self.guest, cause);
         if cause == Cause::PeerSuspended {
-            self.guest.trace(address, Phase::Frozen, link.counters.sent);
+            self.guest.trace(pair, Phase::Frozen, link.counters.sent);
         }
         let was_told = link.peer_migrates;
         let stats = &mut self.guest.stats;
@@ -167,21 +172,25 @@ impl<P: Platform> Vmc<P> {
         stats.suppressed += link.counters.suppressed;
         link.dispose(&mut self.guest);
         if cause.is_peer_fault() {
-            self.discovery().set_remote(address);
+            for pair in pairs {
+                self.discovery().set_remote(pair);
+            }
         }
+        let address = pair.remote;
         self.guest.outputs.push(Output::LinkDown { address, cause });
-        // A suspend was cancelled while the link was being left for it.
-        if cause == Cause::Left && !self.guest.parted && self.conns.any_with(address) {
-            self.greet(address);
+        // A suspend was cancelled while the link was being left for it, or one pair
+        // of addresses has a new link and the others have not.
+        if matches!(cause, Cause::Left | Cause::Replaced) && !self.guest.parted {
+            let pairs: Vec<Pair> = self.conns.pairs_on(key);
+            for pair in pairs {
+                self.greet(pair);
+            }
         }
-        let is_known = self.links.any_with(address, uuid, domid);
-        if cause == Cause::Gone && !is_known {
-            self.links
-                .publish(&mut self.guest, MemberEvent::Gone, uuid, address, key);
+        if cause == Cause::Gone && !self.links.any_with(domid) {
+            self.guest.publish(key, MemberEvent::Gone, uuid, pair);
         }
         if cause == Cause::PeerSuspended && !was_told {
-            self.links
-                .publish(&mut self.guest, MemberEvent::Migrating, uuid, address, key);
+            self.guest.publish(key, MemberEvent::Migrating, uuid, pair);
         }
     }
 }

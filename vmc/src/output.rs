@@ -9,6 +9,7 @@ use crate::keys::ConnKey;
 use crate::limits::OUTPUTS;
 use crate::membership::Membership;
 use crate::platform::Instant;
+use crate::stream::Pair;
 use crate::suspend::phase::Phase;
 
 /// Something to do. The user does it, or may lose it where that is said.
@@ -17,13 +18,14 @@ pub enum Output {
     /// A datagram to send by UDP, from and to [`PORT`](crate::wire::PORT); may be
     /// lost.
     Datagram {
-        /// Address of the receiver.
-        to: IpAddr,
+        /// From where, and to where.
+        pair: Pair,
         /// Payload.
         bytes: Vec<u8>,
     },
-    /// An Ethernet frame from a peer, sent under the peer's own address; may be
-    /// lost.
+    /// An Ethernet frame from a peer, from one of its addresses to one of this
+    /// guest; may be lost. Its hardware addresses mean nothing: between two subnets
+    /// they are those of a router.
     Frame(Vec<u8>),
     /// A read that found nothing may find something.
     Readable(ConnKey),
@@ -33,14 +35,20 @@ pub enum Output {
     Service(ConnKey),
     /// The connection is lost: its TCP socket is to be aborted.
     Failed(ConnKey),
-    /// A guest of this host has a link: its connections are to be tracked.
+    /// A guest of this host has a link between these addresses: their connections
+    /// are to be tracked.
     LinkUp {
-        /// The peer's address.
-        address: IpAddr,
+        /// The addresses.
+        pair: Pair,
+    },
+    /// No link takes anything between these addresses any more.
+    PairDown {
+        /// The addresses.
+        pair: Pair,
     },
     /// A link ended.
     LinkDown {
-        /// The peer's address.
+        /// The address by which the peer was first known.
         address: IpAddr,
         /// Why.
         cause: Cause,
@@ -64,7 +72,7 @@ pub enum Output {
 /// Outputs that the user has not taken yet.
 ///
 /// Their number is bounded: one of each kind for a connection, and what may be
-/// lost is dropped beyond [`OUTPUTS`].
+/// lost is dropped beyond [`OUTPUTS`]. What ends a pair or a link is rare.
 #[derive(Default)]
 pub(crate) struct Outputs(VecDeque<Output>);
 

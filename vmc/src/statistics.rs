@@ -63,17 +63,16 @@ pub struct Statistics {
     pub notifications: u64,
     /// Batches that needed no notification because the peer was awake.
     pub suppressed: u64,
-    /// Pages granted now.
+    /// Pages granted now, those in quarantine included.
     pub granted_pages: usize,
     /// Broken invariants of this crate: always 0.
     pub bugs: u64,
     /// Pages of peers mapped now.
     pub mapped_pages: usize,
-    /// Pages that a peer never gave back. They count against
-    /// [`Config::memory`](crate::Config::memory) until this guest becomes another
-    /// domain.
+    /// Pages that a peer has not given back in time. They count against its domain
+    /// until it does, or is no more.
     pub quarantined_pages: usize,
-    /// Regions that a peer has yet to give back.
+    /// Regions that a peer has yet to give back and has time for.
     pub retiring: usize,
 }
 

@@ -1,7 +1,7 @@
 //! A connection as its user sees it: names, results, and the TCP below it.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// The two ends of a connection, as this side sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,7 +12,43 @@ pub struct FourTuple {
     pub remote: SocketAddr,
 }
 
+/// An address of this guest and one of another, between which datagrams and
+/// segments travel. What is proved of one pair says nothing of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pair {
+    /// This guest's address.
+    pub local: IpAddr,
+    /// The other one's address.
+    pub remote: IpAddr,
+}
+
+impl Pair {
+    /// Returns the addresses as the other side sees them.
+    #[must_use]
+    pub const fn flipped(self) -> Self {
+        Self {
+            local: self.remote,
+            remote: self.local,
+        }
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (from {})", self.remote, self.local)
+    }
+}
+
 impl FourTuple {
+    /// Returns the addresses of both ends.
+    #[must_use]
+    pub const fn pair(&self) -> Pair {
+        Pair {
+            local: self.local.ip(),
+            remote: self.remote.ip(),
+        }
+    }
+
     /// Returns the ends as the other side sees them.
     #[must_use]
     pub const fn flipped(self) -> Self {

@@ -2,7 +2,6 @@
 //! view of one of them for each call.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use crate::cause::Cause;
 use crate::config::Config;
@@ -13,11 +12,11 @@ use crate::keys::{ConnKey, LinkKey};
 use crate::limits::UNPROVED;
 use crate::link::{Links, State};
 use crate::output::Output;
-use crate::peers::Peers;
-use crate::platform::{DomId, Instant, Platform, PortState};
+use crate::peers::{Challenge, Peers};
+use crate::platform::{Instant, Platform, PortState};
 use crate::report::Report;
 use crate::statistics::Statistics;
-use crate::stream::{FourTuple, Received, StreamEnd, Tcp};
+use crate::stream::{FourTuple, Pair, Received, StreamEnd, Tcp};
 use crate::suspend::Unsettled;
 
 /// The channel of one guest.
@@ -31,19 +30,18 @@ pub struct Vmc<P: Platform> {
     pub(crate) conns: Conns<P>,
     /// Links that ended in a suspend and are not settled.
     pub(crate) unsettled: Vec<Unsettled>,
-    /// The domain that this guest was last.
-    pub(crate) domid: DomId,
 }
 
 impl<P: Platform> Vmc<P> {
     /// Returns a channel without peers.
-    pub fn new(platform: P, config: Config) -> Self {
+    pub fn new(mut platform: P, config: Config) -> Self {
+        let mut key = [0; 16];
+        platform.random(&mut key);
         Self {
-            domid: platform.domid(),
             guest: Guest::new(platform, config),
-            peers: Peers::default(),
+            peers: Peers::new(Challenge::new(key)),
             // A link may be replaced by one that is proved already.
-            links: Links::new(config.max_peers + UNPROVED + 1),
+            links: Links::new(config.max_peers + 2 * UNPROVED + 1),
             conns: Conns::new(),
             unsettled: Vec::new(),
         }
@@ -70,7 +68,7 @@ impl<P: Platform> Vmc<P> {
     #[inline(never)]
     pub fn track(&mut self, tuple: FourTuple, sent: u64, received: u64) -> Option<ConnKey> {
         let mut conn = Conn::new(tuple, sent, received);
-        conn.link = self.peers.link(tuple.remote.ip());
+        conn.link = self.peers.link(tuple.pair());
         self.conns.track(conn)
     }
 
@@ -154,8 +152,8 @@ impl<P: Platform> Vmc<P> {
 
     /// Sends an Ethernet frame to a guest of this host; returns whether it went.
     /// If not, netfront is to take it.
-    pub fn send_frame(&mut self, to: IpAddr, frame: &[u8]) -> bool {
-        let link = self.peers.link(to);
+    pub fn send_frame(&mut self, pair: Pair, frame: &[u8]) -> bool {
+        let link = self.peers.link(pair);
         let link = link.and_then(|key| self.links.get_mut(key));
         link.is_some_and(|link| link.send_frame(frame))
     }
@@ -324,7 +322,7 @@ impl<P: Platform> Vmc<P> {
                 .flatten()
                 .fold(link.liveness.check_at, Instant::min),
         });
-        let unsettled = self.unsettled.iter().filter(|_| !self.guest.parted);
+        let unsettled = self.unsettled.iter().filter(|_| !self.guest.frozen);
         links
             .chain(self.peers.deadline())
             .chain(self.guest.pool.deadline())
@@ -343,6 +341,7 @@ impl<P: Platform> Vmc<P> {
     /// Sends the notifications that were put off. To be called before the guest
     /// blocks.
     pub fn flush(&mut self) {
+        self.links.tell(&mut self.guest.news);
         for (_, link) in self.links.iter_mut() {
             if !link.is_proving() {
                 link.flush(&self.guest.platform);
@@ -355,8 +354,8 @@ impl<P: Platform> Vmc<P> {
     /// there are too many.
     pub fn output(&mut self) -> Option<Output> {
         let output = self.guest.outputs.pop();
-        if let Some(Output::LinkUp { address }) = output
-            && let Some(key) = self.peers.link(address)
+        if let Some(Output::LinkUp { pair }) = output
+            && let Some(key) = self.peers.link(pair)
             && let Some(link) = self.links.get_mut(key)
         {
             link.announced = true;

@@ -10,6 +10,7 @@
 
 mod drive;
 mod frames;
+mod networks;
 mod options;
 mod outputs;
 mod part;
@@ -23,15 +24,20 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::net::IpAddr;
 use core::task::Waker;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
-use vmc::{ConnKey, FourTuple, LinkKey, PeerState, Platform, Vmc};
+use smoltcp::wire::{EthernetAddress, IpCidr};
+use vmc::{ConnKey, FourTuple, LinkKey, Pair, PeerState, Platform, Vmc};
 
 use crate::tcp::Record;
 
+use frames::Sent;
+
+pub(crate) use networks::Networks;
 pub use options::ChannelOptions;
 pub(crate) use outputs::Turn;
 pub use platform::Xen;
@@ -71,6 +77,13 @@ pub(crate) struct Channel<P: Platform> {
     /// Where a frame is built before it is known which way it goes.
     scratch: Vec<u8>,
     off_netfront: frames::OffNetfront,
+    /// The connection of the last segment that netfront brought.
+    arrived: Cell<Option<FourTuple>>,
+    /// The interface's hardware address.
+    mac: EthernetAddress,
+    /// The interface's addresses, with their networks.
+    own: Vec<IpCidr>,
+    networks: Networks,
     /// Whether a frame on a link waits for its notification.
     framed: bool,
     /// The UDP socket of HELLO and its answers.
@@ -85,7 +98,7 @@ pub(crate) struct Channel<P: Platform> {
 
 impl<P: Platform> Channel<P> {
     /// Makes a channel without peers, with a UDP socket of its own.
-    pub(crate) fn new(vmc: Vmc<P>, sockets: &mut SocketSet<'static>) -> Self {
+    pub(crate) fn new(vmc: Vmc<P>, networks: Networks, sockets: &mut SocketSet<'static>) -> Self {
         let buffer = || {
             PacketBuffer::new(
                 vec![PacketMetadata::EMPTY; DATAGRAMS],
@@ -103,6 +116,10 @@ impl<P: Platform> Channel<P> {
             inbox: VecDeque::new(),
             scratch: Vec::new(),
             off_netfront: frames::OffNetfront::new(),
+            arrived: Cell::new(None),
+            mac: EthernetAddress([0; 6]),
+            own: Vec::new(),
+            networks,
             framed: false,
             datagrams: sockets.add(socket),
             rung: Vec::new(),
@@ -120,11 +137,30 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Finds out whether there is a Causeway at `address`, unless that is known. Part of every
-    /// `connect`.
-    pub(crate) fn greet(&mut self, address: IpAddr) {
-        self.vmc.greet(address);
+    /// Takes note of the interface's addresses.
+    pub(crate) fn set_addresses(&mut self, mac: EthernetAddress, own: &[IpCidr]) {
+        self.mac = mac;
+        if self.own == own {
+            return;
+        }
+        self.own = own.to_vec();
+        let addresses: Vec<IpAddr> = own.iter().map(|cidr| cidr.address().into()).collect();
+        self.vmc.set_addresses(&addresses);
         self.kick();
+    }
+
+    /// Finds out whether there is a Causeway at the other end of `pair`, unless that is known. Part
+    /// of every `connect`.
+    pub(crate) fn greet(&mut self, pair: Pair) {
+        if self.is_near(pair.remote) {
+            self.vmc.greet(pair);
+            self.kick();
+        }
+    }
+
+    /// Whether a guest at `address` may be a peer.
+    fn is_near(&self, address: IpAddr) -> bool {
+        self.networks.contain(address, &self.own)
     }
 
     /// Puts a connection whose peer has a link into the channel's care. Other connections are left
@@ -142,7 +178,7 @@ impl<P: Platform> Channel<P> {
         let Some(tuple) = socket.four_tuple() else {
             return;
         };
-        if self.vmc.peer(tuple.remote.ip()) != PeerState::Linked {
+        if self.vmc.peer(tuple.pair()) != PeerState::Linked {
             return;
         }
         let (sent, received) = (record.sent.get(), record.received.get());
@@ -158,23 +194,31 @@ impl<P: Platform> Channel<P> {
             });
             record.channel.set(Some(conn));
             if stage == Stage::New {
-                self.off_netfront.insert(tuple, 0);
+                self.off_netfront.insert(tuple, Sent::default());
             }
         }
     }
 
-    /// Takes note that a link is down: from now on the segments of its connections take netfront,
-    /// even if another link comes up.
-    fn send_by_netfront(&mut self, address: IpAddr) {
-        self.off_netfront
-            .retain(|tuple, _| tuple.remote.ip() != address);
+    /// Takes note of the segment that netfront has just brought, if it was one: its connection does
+    /// not live on the link alone.
+    pub(crate) fn note_arrival(&mut self) {
+        if let Some(tuple) = self.arrived.take() {
+            self.off_netfront.remove(&tuple);
+        }
+    }
+
+    /// Takes note that no link takes anything between two addresses any more: from now on the
+    /// segments of their connections take netfront, even if another link comes up.
+    fn send_by_netfront(&mut self, pair: Pair) {
+        self.off_netfront.retain(|tuple, _| tuple.pair() != pair);
     }
 
     /// Returns the number of segments that a connection has sent, or `None` unless all have taken
     /// a link.
     fn segments(&self, record: &Record) -> Option<u32> {
         let place = self.connections.get(record.channel.get()?.index())?;
-        self.off_netfront.get(&place.as_ref()?.tuple).copied()
+        let sent = self.off_netfront.get(&place.as_ref()?.tuple)?;
+        Some(sent.segments)
     }
 
     /// Takes note that a connection has sent its FIN and seen the peer's.

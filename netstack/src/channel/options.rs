@@ -4,6 +4,8 @@ use kernel::cmdline::{CommandLine, OptionError};
 use kernel::{PAGE_SIZE, mem};
 use vmc::{Config, Mode, Uuid};
 
+use super::networks::Networks;
+
 const MODE: &str = "off, original or advance (example: vmc=off)";
 const PEERS: &str =
     "how many guests of this host to share memory with, 1 to 64 (example: vmc_peers=16)";
@@ -11,9 +13,12 @@ const RINGS: &str = "rings for each peer and direction, 1 to 512 (example: vmc_r
 const RING: &str = "the largest ring in KiB, a power of two from 4 to 1024 (example: vmc_ring=256)";
 const MEMORY: &str =
     "KiB to share with all peers together, at least 128 (example: vmc_memory=4096)";
+const WAIT: &str = "seconds that a suspended peer is awaited, 1 to 86400 (example: vmc_wait=600)";
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The channel's options, as the command line gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
     /// What becomes of the channel in a migration; `None` if there is to be no channel.
     mode: Option<Mode>,
@@ -23,6 +28,9 @@ pub struct ChannelOptions {
     ring: usize,
     /// Bytes; `None` stands for a share of the memory that is free when the network starts.
     memory: Option<usize>,
+    /// Seconds.
+    wait: usize,
+    pub(super) networks: Networks,
 }
 
 impl Default for ChannelOptions {
@@ -33,12 +41,14 @@ impl Default for ChannelOptions {
             rings: 256,
             ring: 256 * 1024,
             memory: None,
+            wait: 600,
+            networks: Networks::default(),
         }
     }
 }
 
 impl ChannelOptions {
-    /// Takes `vmc`, `vmc_peers`, `vmc_rings`, `vmc_ring` and `vmc_memory`.
+    /// Takes `vmc` and everything that begins with `vmc_`.
     pub(crate) fn take(line: &mut CommandLine) -> Result<Self, OptionError> {
         let mut options = Self::default();
         options.mode = match line.take("vmc").as_deref() {
@@ -72,6 +82,12 @@ impl ChannelOptions {
             (128..=1 << 22).contains(&value)
         })?
         .map(|kib| kib * 1024);
+        if let Some(wait) = number("vmc_wait", WAIT, |value| (1..=86_400).contains(&value))? {
+            options.wait = wait;
+        }
+        if let Some(networks) = line.take("vmc_networks") {
+            options.networks = Networks::parse(&networks)?;
+        }
         Ok(options)
     }
 
@@ -90,6 +106,7 @@ impl ChannelOptions {
             max_rings: self.rings,
             largest_ring: self.ring,
             memory: self.memory.unwrap_or_else(share),
+            peer_timeout: self.wait as u64 * NANOS_PER_SECOND,
         }
     }
 
@@ -122,10 +139,12 @@ mod tests {
 
     #[test]
     fn limits_are_taken_in_kib() {
-        let options = take("vmc_peers=2 vmc_rings=3 vmc_ring=64 vmc_memory=512").expect("valid");
+        let options = take("vmc_peers=2 vmc_rings=3 vmc_ring=64 vmc_memory=512 vmc_wait=9");
+        let options = options.expect("valid");
         let config = options.config(Uuid([0; 16]));
         assert_eq!((config.max_peers, config.max_rings), (2, 3));
         assert_eq!((config.largest_ring, config.memory), (64 << 10, 512 << 10));
+        assert_eq!(config.peer_timeout, 9 * NANOS_PER_SECOND);
     }
 
     #[test]
@@ -142,6 +161,9 @@ mod tests {
             "vmc_ring=2048",
             "vmc_memory=127",
             "vmc_memory=-1",
+            "vmc_wait=0",
+            "vmc_wait=86401",
+            "vmc_networks=10.0.0.0",
         ] {
             let error = take(line).expect_err(line).to_string();
             let key = line.split('=').next().expect("a key");

@@ -3,9 +3,10 @@
 use core::net::IpAddr;
 
 use smoltcp::iface::SocketSet;
-use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::IpEndpoint;
-use vmc::{Output, Phase, Platform};
+use smoltcp::socket::tcp;
+use smoltcp::socket::udp::{self, UdpMetadata};
+use smoltcp::wire::{IpCidr, IpEndpoint};
+use vmc::{Output, Pair, Phase, Platform};
 
 use super::{Channel, INBOX, Stage, TcpSocket};
 use crate::error::StreamError;
@@ -70,8 +71,16 @@ impl<P: Platform> Channel<P> {
             let Ok((bytes, meta)) = socket.recv() else {
                 break;
             };
-            self.vmc.datagram(meta.endpoint.addr.into(), bytes);
             is_served = true;
+            let remote = IpAddr::from(meta.endpoint.addr);
+            let is_near = self.networks.contain(remote, &self.own);
+            if let Some(local) = meta.local_address
+                && meta.endpoint.port == vmc::wire::PORT
+                && is_near
+            {
+                let local = local.into();
+                self.vmc.datagram(Pair { local, remote }, bytes);
+            }
         }
         if is_served {
             // There may be another event channel to wait for, and another timer.
@@ -107,13 +116,23 @@ impl<P: Platform> Channel<P> {
         output: Output,
     ) {
         match output {
-            Output::Datagram { to, bytes } => {
-                let socket = sockets.get_mut::<udp::Socket<'_>>(self.datagrams);
-                // A datagram without room is lost, as on any network; HELLO is repeated.
-                let _ = socket.send_slice(&bytes, IpEndpoint::new(to.into(), vmc::wire::PORT));
-                poller.kick();
+            Output::Datagram { pair, bytes } => {
+                let is_own = |cidr: &IpCidr| IpAddr::from(cidr.address()) == pair.local;
+                if self.own.iter().any(is_own) {
+                    let socket = sockets.get_mut::<udp::Socket<'_>>(self.datagrams);
+                    let mut meta: UdpMetadata =
+                        IpEndpoint::new(pair.remote.into(), vmc::wire::PORT).into();
+                    meta.local_address = Some(pair.local.into());
+                    // A datagram without room is lost, as on any network; HELLO is repeated.
+                    let _ = socket.send_slice(&bytes, meta);
+                    poller.kick();
+                }
             }
-            Output::Frame(frame) => {
+            Output::Frame(mut frame) => {
+                // The sender may see a router where this guest is.
+                if let Some(destination) = frame.get_mut(..6) {
+                    destination.copy_from_slice(&self.mac.0);
+                }
                 if self.inbox.len() < INBOX {
                     self.inbox.push_back(frame);
                 }
@@ -145,14 +164,15 @@ impl<P: Platform> Channel<P> {
                     poller.kick();
                 }
             }
-            Output::LinkUp { address } => {
-                log::info!("vmc: {address} is on this host");
-                self.consider_all(sockets, tcp, address);
+            Output::LinkUp { pair } => {
+                // The line is for programs, too (tests/labkit/src/lines.rs).
+                log::info!("vmc: {} is on this host", pair.remote);
+                self.consider_all(sockets, tcp, pair);
             }
+            Output::PairDown { pair } => self.send_by_netfront(pair),
             Output::LinkDown { address, cause } => {
                 // What stands in brackets is for programs (tests/labkit/src/lines.rs).
                 log::info!("vmc: no channel to {address} any more: {cause} [{cause:?}]");
-                self.send_by_netfront(address);
             }
             Output::Migration {
                 address,
@@ -172,14 +192,12 @@ impl<P: Platform> Channel<P> {
 
     /// Puts all connections with a new peer into the channel's care, except those without an
     /// owner: TCP finishes them.
-    fn consider_all(&mut self, sockets: &mut SocketSet<'static>, tcp: &Table, address: IpAddr) {
+    fn consider_all(&mut self, sockets: &mut SocketSet<'static>, tcp: &Table, pair: Pair) {
         for record in tcp.records() {
             let socket = sockets.get_mut::<tcp::Socket<'_>>(record.handle);
-            let remote = socket
-                .remote_endpoint()
-                .map(|remote| IpAddr::from(remote.addr));
+            let ends = TcpSocket(socket).four_tuple();
             let is_owned = !tcp.is_lingering(record);
-            if remote == Some(address) && socket.is_active() && is_owned {
+            if ends.is_some_and(|ends| ends.pair() == pair) && socket.is_active() && is_owned {
                 self.consider(record, &TcpSocket(socket), Stage::UnderWay);
                 // A writer that waits for TCP may go on at once.
                 record.writer.wake();

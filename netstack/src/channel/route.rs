@@ -4,13 +4,14 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
 use smoltcp::time::Instant;
-use vmc::{Platform, Vmc};
+use vmc::{FourTuple, Platform, Vmc};
 
 use super::Channel;
-use super::frames::{Kind, OffNetfront, kind};
+use super::frames::{Bare, Kind, OffNetfront, arrived, kind};
 
 /// The longest frame that may take a link: an ordinary Ethernet frame.
 const LONGEST: usize = 1514;
@@ -26,6 +27,7 @@ struct Links<'a, P: Platform> {
     inbox: &'a mut VecDeque<Vec<u8>>,
     scratch: &'a mut Vec<u8>,
     off_netfront: &'a mut OffNetfront,
+    arrived: &'a Cell<Option<FourTuple>>,
     /// A frame has been written to a link.
     used: &'a mut bool,
 }
@@ -40,6 +42,7 @@ impl<'a, D: Device, P: Platform> Routed<'a, D, P> {
                 inbox: &mut channel.inbox,
                 scratch: &mut channel.scratch,
                 off_netfront: &mut channel.off_netfront,
+                arrived: &channel.arrived,
                 used: &mut channel.framed,
             });
         Self { device, links }
@@ -53,6 +56,7 @@ impl<P: Platform> Links<'_, P> {
             inbox: self.inbox,
             scratch: self.scratch,
             off_netfront: self.off_netfront,
+            arrived: self.arrived,
             used: self.used,
         }
     }
@@ -60,7 +64,7 @@ impl<P: Platform> Links<'_, P> {
     /// Takes note of a frame that netfront carries in any case.
     fn note(&mut self, frame: &[u8]) {
         if !self.off_netfront.is_empty()
-            && let Kind::Bare(tuple) | Kind::Data(tuple) = kind(frame)
+            && let Kind::Bare(Bare { tuple, .. }) | Kind::Data(tuple) = kind(frame)
         {
             self.off_netfront.remove(&tuple);
         }
@@ -68,20 +72,25 @@ impl<P: Platform> Links<'_, P> {
 
     /// Sends the frame in `scratch` by a link; false if netfront has to carry it.
     fn send(&mut self) -> bool {
+        // What netfront has brought is answered by netfront: the peer has its reasons.
+        if let Some(tuple) = self.arrived.take() {
+            self.off_netfront.remove(&tuple);
+        }
         match kind(self.scratch) {
             Kind::Other => false,
-            Kind::Datagram(address) => self.vmc.send_frame(address, self.scratch),
-            Kind::Bare(tuple) => {
-                let Some(count) = self.off_netfront.get_mut(&tuple) else {
+            Kind::Datagram(pair) => self.vmc.send_frame(pair, self.scratch),
+            Kind::Bare(segment) => {
+                let Some(sent) = self.off_netfront.get_mut(&segment.tuple) else {
                     return false;
                 };
-                let sent = self.vmc.send_frame(tuple.remote.ip(), self.scratch);
-                if sent {
-                    *count = count.wrapping_add(1);
+                let pair = segment.tuple.pair();
+                let goes = !sent.repeats(&segment) && self.vmc.send_frame(pair, self.scratch);
+                if goes {
+                    sent.note(&segment);
                 } else {
-                    self.off_netfront.remove(&tuple);
+                    self.off_netfront.remove(&segment.tuple);
                 }
-                sent
+                goes
             }
             Kind::Data(tuple) => {
                 self.off_netfront.remove(&tuple);
@@ -93,7 +102,7 @@ impl<P: Platform> Links<'_, P> {
 
 impl<D: Device, P: Platform> Device for Routed<'_, D, P> {
     type RxToken<'t>
-        = RxToken<D::RxToken<'t>>
+        = RxToken<'t, D::RxToken<'t>>
     where
         Self: 't;
     type TxToken<'t>
@@ -110,7 +119,10 @@ impl<D: Device, P: Platform> Device for Routed<'_, D, P> {
             Some(frame) => (RxToken::Link(frame), self.device.transmit(now)),
             None => {
                 let (receive, transmit) = self.device.receive(now)?;
-                (RxToken::Device(receive), Some(transmit))
+                let links = self.links.as_mut();
+                let links = links.filter(|links| !links.off_netfront.is_empty());
+                let arrived = links.map(|links| links.arrived);
+                (RxToken::Device(receive, arrived), Some(transmit))
             }
         };
         let transmit = TxToken {
@@ -135,15 +147,20 @@ impl<D: Device, P: Platform> Device for Routed<'_, D, P> {
 }
 
 /// A frame that came in.
-pub(crate) enum RxToken<R> {
-    Device(R),
+pub(crate) enum RxToken<'a, R> {
+    /// With the place for the connection of its segment.
+    Device(R, Option<&'a Cell<Option<FourTuple>>>),
     Link(Vec<u8>),
 }
 
-impl<R: phy::RxToken> phy::RxToken for RxToken<R> {
+impl<R: phy::RxToken> phy::RxToken for RxToken<'_, R> {
     fn consume<T, F: FnOnce(&[u8]) -> T>(self, f: F) -> T {
         match self {
-            Self::Device(token) => token.consume(f),
+            Self::Device(token, None) => token.consume(f),
+            Self::Device(token, Some(place)) => token.consume(|frame| {
+                place.set(arrived(frame));
+                f(frame)
+            }),
             Self::Link(frame) => f(&frame),
         }
     }

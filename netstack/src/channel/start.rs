@@ -31,7 +31,7 @@ pub(crate) fn start<P: Platform, S: WakeSources<P>>(
     let mode = options.mode()?;
     let config = options.config(uuid);
     let vmc = Vmc::new(platform, config);
-    shared.with(|stack| stack.set_channel(vmc));
+    shared.with(|stack| stack.set_channel(vmc, options.networks.clone()));
     Some(Started {
         part: Rc::new(Part::new(shared.clone(), mode)),
         task: drive(shared.clone(), sources),

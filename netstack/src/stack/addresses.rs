@@ -75,6 +75,7 @@ impl<P: Platform> Stack<P> {
                     .flatten(),
             );
         });
+        self.tell_channel();
         self.announcer.restart();
         let routes = self.iface.routes_mut();
         routes.remove_default_ipv4_route();

@@ -28,7 +28,7 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 use vmc::{Platform, Vmc};
 
 use crate::announce::Announcer;
-use crate::channel::{Channel, TcpSocket, Turn, Xen};
+use crate::channel::{Channel, Networks, TcpSocket, Turn, Xen};
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
 use crate::options::Limits;
@@ -113,8 +113,16 @@ impl<P: Platform> Stack<P> {
     }
 
     /// Begins to share memory with guests of this host.
-    pub(crate) fn set_channel(&mut self, vmc: Vmc<P>) {
-        self.channel = Some(Channel::new(vmc, &mut self.sockets));
+    pub(crate) fn set_channel(&mut self, vmc: Vmc<P>, networks: Networks) {
+        self.channel = Some(Channel::new(vmc, networks, &mut self.sockets));
+        self.tell_channel();
+    }
+
+    /// Tells the channel the interface's addresses.
+    pub(super) fn tell_channel(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.set_addresses(self.mac, self.iface.ip_addrs());
+        }
     }
 
     /// Takes one turn of the channel; see [`Channel::turn`].

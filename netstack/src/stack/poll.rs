@@ -51,6 +51,9 @@ impl<P: Platform> Stack<P> {
                 PollIngressSingleResult::PacketProcessed
                 | PollIngressSingleResult::SocketStateChanged => received += 1,
             }
+            if let Some(channel) = &mut self.channel {
+                channel.note_arrival();
+            }
             // A segment can take at most one listening socket, so one spare per listener is enough
             // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
@@ -77,6 +80,7 @@ impl<P: Platform> Stack<P> {
             channel.finish(&mut self.tcp);
         }
         self.apply_lease();
+        self.tell_channel();
         if self.announcer.is_due(now) {
             let addresses = self.addresses();
             let addresses = addresses.into_iter().map(|(address, _)| address);

@@ -67,8 +67,11 @@ impl<P: Platform> Stack<P> {
         let started = socket.connect(self.iface.context(), peer, port);
         record.state.set(socket.state());
         if let (Ok(()), Some(channel)) = (&started, &mut self.channel) {
-            channel.greet(ip);
-            channel.consider(&record, &TcpSocket(socket), Stage::New);
+            let socket = TcpSocket(socket);
+            if let Some(ends) = socket.four_tuple() {
+                channel.greet(ends.pair());
+            }
+            channel.consider(&record, &socket, Stage::New);
         }
         if let Err(error) = started {
             self.tcp.remove(&mut self.sockets, &record);

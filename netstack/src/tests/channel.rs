@@ -18,7 +18,7 @@ use core::time::Duration;
 use embedded_io_async::{Read, Write};
 use vmc::{Cause, LeaveReason, Statistics};
 
-use super::world::{Shared, TcpStream, World, b, join};
+use super::world::{PAIR, Shared, TcpStream, World, b, join};
 use super::{pattern, read_to_end};
 use crate::error::{ConnectError, StreamError};
 use crate::options::{Buffers, TcpOptions};
@@ -429,7 +429,7 @@ fn a_reader_that_waits_on_tcp_hears_of_bytes_on_the_link() {
         let waker = Waker::from(woken.clone());
         let polled = reader.as_mut().poll(&mut Context::from_waker(&waker));
         assert!(polled.is_pending());
-        a.with(|stack| stack.channel.as_mut().unwrap().greet(b(7).ip()));
+        a.with(|stack| stack.channel.as_mut().unwrap().greet(PAIR));
         world.pass(Duration::from_millis(50));
         woken.0.store(false, Relaxed);
         world.run(async { client.write_all(b"hello").await.unwrap() });

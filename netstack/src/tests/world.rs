@@ -290,6 +290,12 @@ pub(super) const B4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 pub(super) const B6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
+/// The IPv4 addresses of A and B, as A sees them.
+pub(super) const PAIR: vmc::Pair = vmc::Pair {
+    local: IpAddr::V4(A4),
+    remote: IpAddr::V4(B4),
+};
+
 /// Returns the address of port `port` on host B.
 pub(super) fn b(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(B4), port)

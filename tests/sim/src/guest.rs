@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use vmc::{Config, LeaveReason, LinkKey, Output, PeerState, Vmc};
+use vmc::{Config, LeaveReason, LinkKey, Output, Pair, PeerState, Vmc};
 
 use crate::endpoint::{Endpoint, nanos};
 use crate::frames::Frames;
@@ -77,11 +77,13 @@ impl Guest {
     /// Returns a guest that has booted.
     #[must_use]
     pub fn new(number: usize, address: IpAddr, dom: Dom, config: Config, seed: u64) -> Self {
+        let mut vmc = Vmc::new(dom, config);
+        vmc.set_addresses(&[address]);
         Self {
             number,
             address,
             life: Life::Running,
-            vmc: Vmc::new(dom, config),
+            vmc,
             endpoints: Vec::new(),
             inbox: VecDeque::new(),
             busy_until: 0,
@@ -134,9 +136,19 @@ impl Guest {
                 || has_event())
     }
 
+    /// Returns its address with that of another guest.
+    #[must_use]
+    pub const fn pair(&self, remote: IpAddr) -> Pair {
+        Pair {
+            local: self.address,
+            remote,
+        }
+    }
+
     /// Asks whether a guest lives at `address` on this host.
     pub fn greet(&mut self, address: IpAddr) {
-        self.vmc.greet(address);
+        let pair = self.pair(address);
+        self.vmc.greet(pair);
     }
 
     /// Has the channel track a connection if its peer has a link, as in
@@ -145,7 +157,7 @@ impl Guest {
     pub(crate) fn consider(&mut self, index: usize, log: &Log) {
         let endpoint = &mut self.endpoints[index];
         endpoint.is_considered = true;
-        if self.vmc.peer(endpoint.tuple.remote.ip()) == PeerState::Linked {
+        if self.vmc.peer(endpoint.tuple.pair()) == PeerState::Linked {
             endpoint.track(&mut self.vmc, log);
         }
     }
@@ -194,7 +206,11 @@ impl Guest {
         let now = wires.clock.get();
         self.events(wires);
         while let Some(datagram) = self.inbox.pop_front() {
-            self.vmc.datagram(datagram.from, &datagram.bytes);
+            let pair = Pair {
+                local: datagram.to,
+                remote: datagram.from,
+            };
+            self.vmc.datagram(pair, &datagram.bytes);
         }
         self.tcp(&wires.log, now);
         if self.vmc.has_work() || self.deadline().is_some_and(|at| at <= now) {
@@ -267,10 +283,10 @@ impl Guest {
                 output => format!("g{}: {output:?}", self.number),
             });
             match output {
-                Output::Datagram { to, bytes } => {
+                Output::Datagram { pair, bytes } => {
                     let datagram = Datagram {
-                        from: self.address,
-                        to,
+                        from: pair.local,
+                        to: pair.remote,
                         bytes: bytes.to_vec(),
                     };
                     wires.network.send(now, &datagram);
@@ -289,16 +305,20 @@ impl Guest {
                     let log = Rc::clone(&wires.log);
                     self.with(id, |endpoint, _| endpoint.failed(&log, now));
                 }
-                Output::LinkUp { address } => {
+                Output::LinkUp { pair } => {
+                    let address = pair.remote;
                     self.linked.push(Linked { at: now, address });
                     for endpoint in &mut self.endpoints {
-                        if endpoint.tuple.remote.ip() == address && endpoint.id.is_none() {
+                        if endpoint.tuple.pair() == pair && endpoint.id.is_none() {
                             endpoint.track(&mut self.vmc, &wires.log);
                             endpoint.wake_writer();
                         }
                     }
                 }
-                Output::LinkDown { .. } | Output::Member(_) | Output::Migration { .. } => {}
+                Output::PairDown { .. }
+                | Output::LinkDown { .. }
+                | Output::Member(_)
+                | Output::Migration { .. } => {}
             }
         }
     }

@@ -232,7 +232,7 @@ pub static ALL: &[Pinned] = &[
             Draft::guests(2).v6().script([
                 transfer_over(slow, 0, 1, lagging(4000), lagging(4000)),
                 transfer(1, 0, lagging(4000), lagging(4000)),
-                wait(300 * MICROSECOND),
+                wait(500 * MICROSECOND),
                 transfer_over(slow, 1, 0, lagging(4000), lagging(4000)),
                 transfer(0, 1, lagging(4000), lagging(4000)),
             ])
@@ -339,7 +339,7 @@ pub static ALL: &[Pinned] = &[
                 transfer(
                     1,
                     0,
-                    Plan::stream(30_000),
+                    Plan::stream(60_000),
                     SILENT.in_pieces(300).slow_to_read(400 * MICROSECOND),
                 ),
                 wait(3 * MILLISECOND),

@@ -170,6 +170,7 @@ impl World {
             max_rings,
             largest_ring,
             memory,
+            peer_timeout: 600 * SECOND,
         };
         let note = dom.domid();
         self.wires

@@ -22,7 +22,9 @@ impl<P: Platform> Flow<'_, P> {
     /// Decides where the next byte goes. Changes nothing.
     pub(super) fn choose(&self) -> Choice {
         let sender = &self.conn.sender;
-        let may_switch = sender.path == Path::Tcp && !sender.refused && sender.fin == Fin::Open;
+        let may_switch = sender.path == Path::Tcp
+            && !(sender.refused || self.conn.off_link)
+            && sender.fin == Fin::Open;
         if !may_switch || !self.link.as_deref().is_some_and(takes_senders) {
             Choice::Keep
         } else if sender.writes_before_retry > 0 {

@@ -19,6 +19,9 @@ pub(crate) struct Conn<P: Platform> {
     /// without rings is not written to when its link ends: in pre-copy the first
     /// write to each page costs the guest a trap, and the page is sent again.
     pub(crate) link: Option<LinkKey>,
+    /// The link no longer belongs to the connection's addresses: rings in use are
+    /// given up, and no other is taken.
+    pub(crate) off_link: bool,
     pub(crate) sender: Sender<P>,
     pub(crate) recver: Recver<P>,
     /// It was reset, by either side, or lost with its link.
@@ -121,6 +124,7 @@ impl<P: Platform> Conn<P> {
         Self {
             tuple,
             link: None,
+            off_link: false,
             sender: Sender {
                 path: Path::Tcp,
                 rings: heapless::Vec::new(),

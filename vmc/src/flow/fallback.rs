@@ -63,10 +63,18 @@ impl<P: Platform> Flow<'_, P> {
         }
     }
 
-    /// FALLBACK: asks for the ring of a sender without traffic to be confirmed.
-    pub(crate) fn ask_for_fallback(&mut self) {
+    /// Both directions go back to TCP.
+    pub(crate) fn fall_back(&mut self) {
+        if !self.conn.recver.rings.is_empty() {
+            self.confirm(Reason::Fallback);
+        }
+        self.ask_for_fallback();
+    }
+
+    /// FALLBACK: asks for the rings of a sender to be confirmed.
+    fn ask_for_fallback(&mut self) {
         let sender = &mut self.conn.sender;
-        let (Some(link), &[own]) = (self.link.as_deref_mut(), sender.rings.as_slice()) else {
+        let (Some(link), Some(&own)) = (self.link.as_deref_mut(), sender.rings.last()) else {
             return;
         };
         if sender.path == Path::Ring && sender.fin == Fin::Open {

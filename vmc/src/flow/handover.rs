@@ -12,10 +12,11 @@ use super::view::Flow;
 use crate::error::{Bug, Failure, PeerFault};
 use crate::guest::Guest;
 use crate::keys::LinkKey;
-use crate::link::budget::Pool;
+use crate::link::budget::{Pool, Share};
 use crate::link::{Link, Pages};
 use crate::platform::Platform;
 use crate::ring::Taken;
+use crate::stream::Pair;
 use crate::suspend::phase::Phase;
 use crate::wire::RingNumber;
 use crate::wire::control::SideState;
@@ -40,23 +41,26 @@ pub(super) type Answers = heapless::Vec<(RingNumber, u64), 2>;
 
 impl<P: Platform> Conns<P> {
     /// The connections of a link outlive it: they retain what they own. Those
-    /// without rings on either side have nothing to settle. Returns whether any
-    /// retains something.
+    /// without rings on either side have nothing to settle. Returns the addresses of
+    /// those that retain something.
     pub(crate) fn retain(
         &mut self,
         key: LinkKey,
         link: &mut Link<P>,
         guest: &mut Guest<P>,
-    ) -> bool {
-        let mut has_retained = false;
+    ) -> Vec<Pair> {
+        let mut pairs = Vec::new();
         for conn in self.users_of(key, link) {
             let flow = self.flow_over(conn, link, guest);
             if let Some(mut flow) = flow.filter(|flow| !flow.conn.ended) {
                 flow.retain();
-                has_retained = true;
+                let pair = flow.conn.tuple.pair();
+                if !pairs.contains(&pair) {
+                    pairs.push(pair);
+                }
             }
         }
-        has_retained
+        pairs
     }
 }
 
@@ -139,7 +143,7 @@ impl<P: Platform> Flow<'_, P> {
             sender.unconfirmed.push(Unconfirmed {
                 producer: ring.producer,
                 bytes,
-                pages: ring.size.pages(),
+                share: link.share(ring.size),
             });
         }
         if !sender.unconfirmed.is_empty() {
@@ -170,9 +174,9 @@ impl<P: Platform> Flow<'_, P> {
                 // What an earlier ring has left comes first.
                 sender.residue.extend_from_slice(&residue);
                 sender.path = Path::Residue;
-                let address = self.conn.tuple.remote.ip();
+                let pair = self.conn.tuple.pair();
                 let bytes = residue.len() as u64;
-                self.guest.trace(address, Phase::Confirmed, bytes);
+                self.guest.trace(pair, Phase::Confirmed, bytes);
                 self.guest.stats.fallbacks += 1;
                 self.leave_ring();
             }
@@ -234,7 +238,7 @@ impl<P: Platform> Flow<'_, P> {
     fn take_back(&mut self, rings: Vec<Unconfirmed<P>>) {
         for ring in rings {
             if let Bytes::Region(memory) = ring.bytes {
-                self.guest.take_back(memory, ring.pages);
+                self.guest.take_back(memory, ring.share);
             }
         }
     }
@@ -243,17 +247,18 @@ impl<P: Platform> Flow<'_, P> {
     pub(super) fn drop_first_unread(&mut self) {
         let unread = self.conn.recver.unread.pop_front();
         if let Some(Unread {
-            store: Store::Ring { memory, pages, .. },
+            store: Store::Ring { memory, share, .. },
             ..
         }) = unread
         {
-            self.guest.take_back(memory, pages);
+            self.guest.take_back(memory, share);
         }
     }
 
     /// Gives up everything that the connection retains.
     #[inline(never)]
     pub(super) fn drop_retained(&mut self) {
+        self.guest.has_let_go |= !self.conn.unsettled.is_empty();
         self.conn.unsettled.clear();
         let rings = core::mem::take(&mut self.conn.sender.unconfirmed);
         self.take_back(rings);
@@ -267,19 +272,20 @@ impl<P: Platform> Conn<P> {
     /// This guest may be another domain now: what it retains is granted to
     /// nobody any more.
     pub(crate) fn forget_stale_grants(&mut self, platform: &P, pool: &mut Pool<P>) {
-        let mut forget = |region: &P::Region, pages: &mut usize| {
+        let mut forget = |region: &P::Region, share: &mut Share| {
             if platform.is_stale(region) {
-                pool.forget_granted(core::mem::take(pages));
+                pool.forget_granted(*share);
+                share.pages = 0;
             }
         };
         for ring in &mut self.sender.unconfirmed {
             if let Bytes::Region(memory) = &ring.bytes {
-                forget(memory, &mut ring.pages);
+                forget(memory, &mut ring.share);
             }
         }
         for unread in &mut self.recver.unread {
-            if let Store::Ring { memory, pages, .. } = &mut unread.store {
-                forget(memory, pages);
+            if let Store::Ring { memory, share, .. } = &mut unread.store {
+                forget(memory, share);
             }
         }
     }
@@ -317,8 +323,7 @@ fn seal<P: Platform>(
     let (Some(Pages::Own(memory)), Some(consumer)) = (ring.memory, ring.consumer) else {
         return Err(READ.into());
     };
-    let pages = ring.size.pages();
-    link.budget.hand_over(pages);
+    let share = link.share(ring.size);
     link.used = link.used.saturating_sub(1);
     if start < end {
         // What the peer writes from now on does not count.
@@ -330,7 +335,7 @@ fn seal<P: Platform>(
         store: Store::Ring {
             memory,
             consumer,
-            pages,
+            share,
         },
     })
 }

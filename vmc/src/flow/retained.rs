@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use shared_memory::Memory;
 
 use crate::error::PeerFault;
+use crate::link::budget::Share;
 use crate::platform::Platform;
 use crate::ring::{Consumer, Producer, Taken};
 use crate::wire::ring::PAGE;
@@ -15,7 +16,7 @@ use crate::wire::ring::PAGE;
 pub(crate) struct Unconfirmed<P: Platform> {
     pub(super) producer: Producer,
     pub(super) bytes: Bytes<P>,
-    pub(super) pages: usize,
+    pub(super) share: Share,
 }
 
 /// What there is of the bytes in a sender's ring.
@@ -43,7 +44,7 @@ pub(super) enum Store<P: Platform> {
     Ring {
         memory: P::Region,
         consumer: Consumer,
-        pages: usize,
+        share: Share,
     },
 }
 

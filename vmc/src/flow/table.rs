@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 use core::ops::{Deref, DerefMut};
 
 use super::conn::{Conn, Fin, Path};
@@ -12,7 +11,7 @@ use crate::keys::{ConnKey, LinkKey, Slab};
 use crate::limits::CONNECTIONS;
 use crate::link::{Link, Links};
 use crate::platform::Platform;
-use crate::stream::FourTuple;
+use crate::stream::{FourTuple, Pair};
 use crate::wire::resume::{Entry, Epoch};
 
 /// The connections that the channel tracks.
@@ -47,7 +46,7 @@ impl<P: Platform> Conns<P> {
     /// Tracks a connection; returns `None` if there is no room.
     pub(crate) fn track(&mut self, conn: Conn<P>) -> Option<ConnKey> {
         let tuple = conn.tuple;
-        let key = self.slab.insert(conn)?;
+        let key = self.slab.insert(conn).ok()?;
         // A predecessor of the same name has lost its socket.
         self.tuples.insert(tuple, key);
         Some(key)
@@ -101,11 +100,12 @@ impl<P: Platform> Conns<P> {
         })
     }
 
-    /// A link is up: the connections with its address may use it.
-    pub(crate) fn attach(&mut self, guest: &mut Guest<P>, link: LinkKey, address: IpAddr) {
+    /// A pair of addresses has a link: the connections between them may use it.
+    pub(crate) fn attach(&mut self, guest: &mut Guest<P>, link: LinkKey, pair: Pair) {
         for (key, conn) in self.slab.iter_mut() {
-            if conn.tuple.remote.ip() == address && !conn.ended {
+            if conn.tuple.pair() == pair && !conn.ended {
                 conn.link = Some(link);
+                conn.off_link = false;
                 let mut flow = Flow {
                     key,
                     conn,
@@ -117,10 +117,23 @@ impl<P: Platform> Conns<P> {
         }
     }
 
-    /// Whether a connection with this address has not ended.
-    pub(crate) fn any_with(&self, address: IpAddr) -> bool {
-        let mut conns = self.slab.iter();
-        conns.any(|(_, conn)| !conn.ended && conn.tuple.remote.ip() == address)
+    /// Returns the connections of a link between two addresses.
+    pub(crate) fn between(&self, link: LinkKey, pair: Pair) -> Vec<ConnKey> {
+        let conns = self.slab.iter();
+        let of_pair = conns.filter(|(_, conn)| {
+            !conn.ended && conn.link == Some(link) && conn.tuple.pair() == pair
+        });
+        of_pair.map(|(key, _)| key).collect()
+    }
+
+    /// Returns the addresses of the connections of a link.
+    pub(crate) fn pairs_on(&self, link: LinkKey) -> Vec<Pair> {
+        let conns = self.slab.iter();
+        let of_link = conns.filter(|(_, conn)| !conn.ended && conn.link == Some(link));
+        let mut pairs: Vec<Pair> = of_link.map(|(_, conn)| conn.tuple.pair()).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        pairs
     }
 
     /// Returns the connections that have rings on a link, which is not in the
@@ -153,10 +166,12 @@ impl<P: Platform> Conns<P> {
         })
     }
 
-    /// Returns the connections that a suspend left unsettled.
-    pub(crate) fn unsettled(&self, epoch: &Epoch) -> Vec<ConnKey> {
+    /// Returns the connections between two addresses that a suspend left unsettled.
+    pub(crate) fn unsettled(&self, pair: Pair, epoch: &Epoch) -> Vec<ConnKey> {
         let conns = self.slab.iter();
-        let waits = conns.filter(|(_, conn)| !conn.ended && conn.unsettled.contains(epoch));
+        let waits = conns.filter(|(_, conn)| {
+            !conn.ended && conn.unsettled.contains(epoch) && conn.tuple.pair() == pair
+        });
         waits.map(|(key, _)| key).collect()
     }
 

@@ -1,18 +1,22 @@
 //! How many pages are granted and mapped, and who may have more.
 //!
-//! The [`Pool`] counts for the whole guest, a [`Budget`] for one link. A region
-//! that is taken back while the peer still maps it gets some time; then the
-//! platform quarantines its pages (design rule R15).
+//! A budget belongs to a domain (design rule R18): what one had in the form of
+//! another link, under another address, or has not given back, counts. The
+//! [`Pool`] is that of the whole guest. A region that is taken back while the peer
+//! still maps it gets some time; then it counts as quarantined (R15), and is tried
+//! less often: the peer may die, and its mappings with it.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::limits::{REVOKE_RETRY, REVOKE_TIMEOUT};
-use crate::platform::{Instant, Platform};
+use crate::limits::{REVOKE_RETRY, REVOKE_RETRY_MOST, REVOKE_TIMEOUT};
+use crate::platform::{DomId, Instant, Platform};
 
 /// Which limit leaves no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// One of the link: its share of the pool, or its ring numbers.
+    /// One of the peer's domain, its share of the pool, or of the link: its ring
+    /// numbers.
     Link,
     /// One of the guest: the pool, or what the platform has.
     Guest,
@@ -20,21 +24,39 @@ pub(crate) enum NoRoom {
     Peer,
 }
 
+/// Pages granted to one domain, for as long as they count against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) domid: DomId,
+    pub(crate) pages: usize,
+}
+
 /// A region that the peer still maps.
 struct Retiring<P: Platform> {
     region: P::Region,
-    pages: usize,
+    share: Share,
     next: Instant,
+    wait: u64,
+    /// When it counts as quarantined.
     until: Instant,
+    is_quarantined: bool,
+}
+
+/// What one domain has of this guest, and this guest of it, in pages.
+#[derive(Debug, Clone, Copy, Default)]
+struct Budget {
+    granted: usize,
+    mapped: usize,
 }
 
 /// Pages of this guest that peers may map, and of peers that it maps.
 pub(crate) struct Pool<P: Platform> {
-    /// Most pages granted, and most pages mapped.
+    /// Most pages granted, and most pages mapped; half of it for one domain.
     limit: usize,
     granted: usize,
     mapped: usize,
-    quarantined: usize,
+    /// Domains that have something.
+    domains: BTreeMap<DomId, Budget>,
     retiring: Vec<Retiring<P>>,
 }
 
@@ -44,11 +66,12 @@ impl<P: Platform> Pool<P> {
             limit,
             granted: 0,
             mapped: 0,
-            quarantined: 0,
+            domains: BTreeMap::new(),
             retiring: Vec::new(),
         }
     }
 
+    /// Returns the pages granted, those in quarantine included.
     pub(crate) const fn granted(&self) -> usize {
         self.granted
     }
@@ -57,46 +80,92 @@ impl<P: Platform> Pool<P> {
         self.mapped
     }
 
-    pub(crate) const fn quarantined(&self) -> usize {
-        self.quarantined
+    pub(crate) fn quarantined(&self) -> usize {
+        let all = self.retiring.iter();
+        let quarantined = all.filter(|retiring| retiring.is_quarantined);
+        quarantined.map(|retiring| retiring.share.pages).sum()
     }
 
-    pub(crate) const fn retiring(&self) -> usize {
-        self.retiring.len()
+    pub(crate) fn retiring(&self) -> usize {
+        let all = self.retiring.iter();
+        all.filter(|retiring| !retiring.is_quarantined).count()
     }
 
-    /// Whether `pages` more may be granted. Those in quarantine count: a peer
-    /// that gives nothing back must not drain the guest.
-    pub(crate) const fn may_grant(&self, pages: usize) -> bool {
-        self.granted + self.quarantined + pages <= self.limit
+    fn of_domain(&self, domid: DomId) -> Budget {
+        self.domains.get(&domid).copied().unwrap_or_default()
     }
 
-    /// Whether `pages` more may be mapped.
-    pub(crate) const fn may_map(&self, pages: usize) -> bool {
-        self.mapped + pages <= self.limit
+    fn change(&mut self, domid: DomId, change: impl FnOnce(&mut Budget)) {
+        let budget = self.domains.entry(domid).or_default();
+        change(budget);
+        if budget.granted + budget.mapped == 0 {
+            self.domains.remove(&domid);
+        }
     }
 
-    /// Counts a region that was granted without a link, to be taken back.
-    pub(crate) const fn count_granted(&mut self, pages: usize) {
-        self.granted += pages;
+    /// Checks that `pages` more may be granted to a domain.
+    pub(crate) fn may_grant(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
+        if self.of_domain(domid).granted + pages > self.limit / 2 {
+            Err(NoRoom::Link)
+        } else if self.granted + pages > self.limit {
+            Err(NoRoom::Guest)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Forgets the pages of a region that is granted to nobody any more.
-    pub(crate) const fn forget_granted(&mut self, pages: usize) {
-        self.granted = self.granted.saturating_sub(pages);
+    /// Checks that `pages` more of a domain may be mapped.
+    pub(crate) fn may_map(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
+        if self.of_domain(domid).mapped + pages > self.limit / 2 {
+            Err(NoRoom::Link)
+        } else if self.mapped + pages > self.limit {
+            Err(NoRoom::Guest)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Ends the grants of a region, now or soon.
-    pub(crate) fn take_back(&mut self, platform: &mut P, region: P::Region, pages: usize) {
+    /// Counts pages that were granted. They count until [`Pool::take_back`] has
+    /// taken them back.
+    pub(crate) fn count_granted(&mut self, share: Share) {
+        self.granted += share.pages;
+        self.change(share.domid, |budget| budget.granted += share.pages);
+    }
+
+    /// Forgets pages that are granted to nobody any more.
+    pub(crate) fn forget_granted(&mut self, share: Share) {
+        self.granted = self.granted.saturating_sub(share.pages);
+        self.change(share.domid, |budget| {
+            budget.granted = budget.granted.saturating_sub(share.pages);
+        });
+    }
+
+    pub(crate) fn count_mapped(&mut self, domid: DomId, pages: usize) {
+        self.mapped += pages;
+        self.change(domid, |budget| budget.mapped += pages);
+    }
+
+    /// Pages of a domain were unmapped.
+    pub(crate) fn count_unmapped(&mut self, domid: DomId, pages: usize) {
+        self.mapped = self.mapped.saturating_sub(pages);
+        self.change(domid, |budget| {
+            budget.mapped = budget.mapped.saturating_sub(pages);
+        });
+    }
+
+    /// Ends the grants of a region, now or as soon as its peer unmaps it.
+    pub(crate) fn take_back(&mut self, platform: &mut P, region: P::Region, share: Share) {
         match platform.revoke(region) {
-            Ok(()) => self.forget_granted(pages),
+            Ok(()) => self.forget_granted(share),
             Err(region) => {
                 let now = platform.now();
                 self.retiring.push(Retiring {
                     region,
-                    pages,
+                    share,
                     next: now.after(REVOKE_RETRY),
+                    wait: REVOKE_RETRY,
                     until: now.after(REVOKE_TIMEOUT),
+                    is_quarantined: false,
                 });
             }
         }
@@ -110,26 +179,18 @@ impl<P: Platform> Pool<P> {
                 index += 1;
                 continue;
             }
-            let Retiring {
-                region,
-                pages,
-                until,
-                ..
-            } = self.retiring.swap_remove(index);
-            match platform.revoke(region) {
-                Err(region) if now < until => self.retiring.push(Retiring {
-                    region,
-                    pages,
-                    next: now.after(REVOKE_RETRY),
-                    until,
-                }),
+            let mut retiring = self.retiring.swap_remove(index);
+            match platform.revoke(retiring.region) {
+                Ok(()) => self.forget_granted(retiring.share),
                 Err(region) => {
-                    self.quarantined += pages;
-                    self.forget_granted(pages);
-                    // The platform keeps its pages from any other use.
-                    drop(region);
+                    retiring.region = region;
+                    retiring.is_quarantined |= now >= retiring.until;
+                    if retiring.is_quarantined {
+                        retiring.wait = (2 * retiring.wait).min(REVOKE_RETRY_MOST);
+                    }
+                    retiring.next = now.after(retiring.wait);
+                    self.retiring.push(retiring);
                 }
-                Ok(()) => self.forget_granted(pages),
             }
         }
     }
@@ -142,80 +203,8 @@ impl<P: Platform> Pool<P> {
         }
     }
 
-    /// Forgets the quarantine, which ends with the domain that was mapped.
-    pub(crate) const fn end_quarantine(&mut self) {
-        self.quarantined = 0;
-    }
-
     /// Returns when [`Pool::retry`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.retiring.iter().map(|retiring| retiring.next).min()
-    }
-}
-
-/// The part of the pool that one link takes: half of it at most.
-#[derive(Debug, Default)]
-pub(crate) struct Budget {
-    granted: usize,
-    mapped: usize,
-}
-
-impl Budget {
-    /// Checks that `pages` more may be granted to the link's peer.
-    pub(crate) const fn may_grant<P: Platform>(
-        &self,
-        pool: &Pool<P>,
-        pages: usize,
-    ) -> Result<(), NoRoom> {
-        if self.granted + pages > pool.limit / 2 {
-            Err(NoRoom::Link)
-        } else if !pool.may_grant(pages) {
-            Err(NoRoom::Guest)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Checks that `pages` more of the link's peer may be mapped.
-    pub(crate) const fn may_map<P: Platform>(
-        &self,
-        pool: &Pool<P>,
-        pages: usize,
-    ) -> Result<(), NoRoom> {
-        if self.mapped + pages > pool.limit / 2 {
-            Err(NoRoom::Link)
-        } else if !pool.may_map(pages) {
-            Err(NoRoom::Guest)
-        } else {
-            Ok(())
-        }
-    }
-
-    pub(crate) const fn count_granted<P: Platform>(&mut self, pool: &mut Pool<P>, pages: usize) {
-        self.granted += pages;
-        pool.granted += pages;
-    }
-
-    pub(crate) const fn count_mapped<P: Platform>(&mut self, pool: &mut Pool<P>, pages: usize) {
-        self.mapped += pages;
-        pool.mapped += pages;
-    }
-
-    /// The link has no claim to a granted region any more; the pool counts its
-    /// pages until they are taken back.
-    pub(crate) const fn hand_over(&mut self, pages: usize) {
-        self.granted -= pages;
-    }
-
-    /// Pages of the peer were unmapped.
-    pub(crate) const fn count_unmapped<P: Platform>(&mut self, pool: &mut Pool<P>, pages: usize) {
-        self.mapped -= pages;
-        pool.mapped -= pages;
-    }
-
-    /// Everything that the link had mapped goes with it.
-    pub(crate) const fn unmap_all<P: Platform>(&mut self, pool: &mut Pool<P>) {
-        pool.mapped = pool.mapped.saturating_sub(self.mapped);
-        self.mapped = 0;
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use super::budget::Share;
 use super::pages::Pages;
 use super::ring::User;
 use super::state::Link;
@@ -44,23 +45,25 @@ impl<P: Platform> Link<P> {
             port,
             own,
             peers,
-            mut budget,
+            domid,
+            mapped,
             ..
         } = self;
+        let share = |pages| Share { domid, pages };
         for ring in peers.into_iter().flatten() {
             if let Some(Pages::Own(region)) = ring.memory {
-                guest.take_back(region, ring.size.pages());
+                guest.take_back(region, share(ring.size.pages()));
             }
         }
-        budget.unmap_all(&mut guest.pool);
+        guest.pool.count_unmapped(domid, mapped);
         drop(port);
         match memory {
-            Pages::Own(region) => guest.take_back(region, LINK_PAGES),
+            Pages::Own(region) => guest.take_back(region, share(LINK_PAGES)),
             Pages::Peers(mapping) => drop(mapping),
         }
         for ring in own.into_iter().flatten() {
             if let Pages::Own(region) = ring.memory {
-                guest.take_back(region, ring.size.pages());
+                guest.take_back(region, share(ring.size.pages()));
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Ethernet frames that need not go through netfront.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::state::Link;
 use crate::guest::Guest;
 use crate::output::Output;
 use crate::platform::Platform;
+use crate::stream::Pair;
 use crate::wire::Message;
 use crate::wire::message::LONGEST_FRAME;
 
@@ -16,7 +17,7 @@ impl<P: Platform> Link<P> {
         if !self.is_open() || frame.is_empty() || frame.len() > LONGEST_FRAME {
             return false;
         }
-        match self.outbox.takes_frame(&self.memory, frame.len()) {
+        match self.outbox.has_room_beside(&self.memory, frame.len()) {
             Ok(true) => {
                 self.post(&Message::Frame(frame));
                 self.counters.frames_sent += 1;
@@ -30,14 +31,8 @@ impl<P: Platform> Link<P> {
         }
     }
 
-    /// Takes a frame from the peer. A frame under another address than the
-    /// peer's is dropped.
+    /// Takes a frame from the peer.
     pub(crate) fn take_frame(&mut self, guest: &mut Guest<P>, frame: &[u8]) {
-        self.counters.frames_received += 1;
-        if source(frame) != Some(self.address) {
-            guest.note_wrong_address();
-            return;
-        }
         let mut copy = Vec::new();
         if guest.outputs.has_room() && copy.try_reserve_exact(frame.len()).is_ok() {
             copy.extend_from_slice(frame);
@@ -46,17 +41,23 @@ impl<P: Platform> Link<P> {
     }
 }
 
-/// Returns the source address of the IP packet in an Ethernet frame.
-fn source(frame: &[u8]) -> Option<IpAddr> {
-    match frame.get(12..14)? {
+/// Returns the addresses of the IP packet in an Ethernet frame, as its receiver
+/// sees them.
+pub(crate) fn pair_of_frame(frame: &[u8]) -> Option<Pair> {
+    let (remote, local) = match frame.get(12..14)? {
         [0x08, 0x00] => {
-            let octets = frame.get(26..)?.first_chunk::<4>()?;
-            Some(IpAddr::V4(Ipv4Addr::from(*octets)))
+            let (source, rest) = frame.get(26..)?.split_first_chunk::<4>()?;
+            let destination = rest.first_chunk::<4>()?;
+            let (source, destination) = (Ipv4Addr::from(*source), Ipv4Addr::from(*destination));
+            (source.into(), destination.into())
         }
         [0x86, 0xdd] => {
-            let octets = frame.get(22..)?.first_chunk::<16>()?;
-            Some(IpAddr::V6(Ipv6Addr::from(*octets)))
+            let (source, rest) = frame.get(22..)?.split_first_chunk::<16>()?;
+            let destination = rest.first_chunk::<16>()?;
+            let (source, destination) = (Ipv6Addr::from(*source), Ipv6Addr::from(*destination));
+            (source.into(), destination.into())
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Pair { local, remote })
 }

@@ -23,6 +23,7 @@ mod ring;
 mod state;
 mod table;
 
+pub(crate) use self::frames::pair_of_frame;
 pub(crate) use self::pages::Pages;
 pub(crate) use self::proof::Proof;
 pub(crate) use self::ring::User;

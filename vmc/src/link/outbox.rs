@@ -11,7 +11,8 @@ use crate::ring::{IndexLie, Producer};
 use crate::wire::Message;
 use crate::wire::message::HEADER;
 
-/// Bytes of the ring that frames leave free for messages.
+/// Bytes of the ring that frames and news leave free for messages that must not be
+/// lost.
 const RESERVED: usize = 4096;
 
 pub(crate) struct Outbox {
@@ -75,8 +76,9 @@ impl Outbox {
         Ok(written > 0)
     }
 
-    /// Whether there is room for a frame that leaves enough for messages.
-    pub(crate) fn takes_frame<M: Memory>(
+    /// Whether there is room for `len` bytes that leave enough for what must not be
+    /// lost.
+    pub(crate) fn has_room_beside<M: Memory>(
         &mut self,
         memory: &M,
         len: usize,

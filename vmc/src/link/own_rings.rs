@@ -5,7 +5,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::budget::NoRoom;
+use super::budget::{NoRoom, Share};
 use super::pages::Pages;
 use super::ring::{OwnRing, User};
 use super::state::Link;
@@ -109,7 +109,7 @@ impl<P: Platform> Link<P> {
     fn grant_ring(&mut self, guest: &mut Guest<P>, size: RingSize) -> Result<RingNumber, NoRoom> {
         let pages = size.pages();
         let number = self.free_number(guest).ok_or(NoRoom::Link)?;
-        self.budget.may_grant(&guest.pool, pages)?;
+        guest.pool.may_grant(self.domid, pages)?;
         let region = match guest.platform.grant(self.domid, pages) {
             Ok(region) => region,
             Err(PlatformError::NoMemory | PlatformError::NoRoom) => return Err(NoRoom::Guest),
@@ -117,7 +117,7 @@ impl<P: Platform> Link<P> {
         };
         let references = reference_bytes(&guest.platform, &region);
         self.put_own_ring(number, OwnRing::new(Pages::Own(region), size));
-        self.budget.count_granted(&mut guest.pool, pages);
+        guest.pool.count_granted(self.share(size));
         self.counters.rings_granted += 1;
         self.post(&Message::Ring {
             own: number,
@@ -233,8 +233,7 @@ impl<P: Platform> Link<P> {
             User::Conn(_) | User::Over => self.used = self.used.saturating_sub(1),
             User::Retiring => {}
         }
-        self.budget
-            .count_unmapped(&mut guest.pool, ring.size.pages());
+        self.count_unmapped(guest, ring.size.pages());
     }
 
     /// Whether any own ring lies in pages of the peer.
@@ -278,7 +277,7 @@ impl<P: Platform> Link<P> {
             return Ok(false);
         }
         let references: Vec<u32> = references.iter().collect();
-        let may_map = self.budget.may_map(&guest.pool, size.pages()).is_ok() && self.is_open();
+        let may_map = guest.pool.may_map(self.domid, size.pages()).is_ok() && self.is_open();
         let mapping = may_map.then(|| guest.platform.map(self.domid, &references));
         let Some(Ok(mapping)) = mapping else {
             self.peer_has_no_room = true;
@@ -289,7 +288,7 @@ impl<P: Platform> Link<P> {
                 Err(_) => Err(PeerFault::Stuck),
             };
         };
-        self.budget.count_mapped(&mut guest.pool, size.pages());
+        self.count_mapped(guest, size.pages());
         self.put_own_ring(number, OwnRing::new(Pages::Peers(mapping), size));
         self.idle.push(number);
         Ok(true)
@@ -297,16 +296,30 @@ impl<P: Platform> Link<P> {
 
     /// Unmaps a ring, or takes it back.
     pub(crate) fn dispose_ring(&mut self, guest: &mut Guest<P>, memory: Pages<P>, size: RingSize) {
-        let pages = size.pages();
         match memory {
-            Pages::Own(region) => {
-                self.budget.hand_over(pages);
-                guest.take_back(region, pages);
-            }
+            Pages::Own(region) => guest.take_back(region, self.share(size)),
             Pages::Peers(mapping) => {
-                self.budget.count_unmapped(&mut guest.pool, pages);
+                self.count_unmapped(guest, size.pages());
                 drop(mapping);
             }
         }
+    }
+
+    /// Returns what a ring in pages of this guest counts for.
+    pub(crate) const fn share(&self, size: RingSize) -> Share {
+        Share {
+            domid: self.domid,
+            pages: size.pages(),
+        }
+    }
+
+    pub(super) fn count_mapped(&mut self, guest: &mut Guest<P>, pages: usize) {
+        self.mapped += pages;
+        guest.pool.count_mapped(self.domid, pages);
+    }
+
+    fn count_unmapped(&mut self, guest: &mut Guest<P>, pages: usize) {
+        self.mapped = self.mapped.saturating_sub(pages);
+        guest.pool.count_unmapped(self.domid, pages);
     }
 }

@@ -102,7 +102,7 @@ impl<P: Platform> Link<P> {
             return Err(PeerFault::Message);
         }
         let may_map = number.index() < guest.config.max_rings()
-            && self.budget.may_map(&guest.pool, size.pages()).is_ok()
+            && guest.pool.may_map(self.domid, size.pages()).is_ok()
             && self.is_open();
         let mut memory = None;
         if may_map {
@@ -111,7 +111,7 @@ impl<P: Platform> Link<P> {
             memory = mapping.ok().map(Pages::Peers);
         }
         if memory.is_some() {
-            self.budget.count_mapped(&mut guest.pool, size.pages());
+            self.count_mapped(guest, size.pages());
         }
         self.put_peer_ring(number, size, memory);
         Ok(())
@@ -151,7 +151,7 @@ impl<P: Platform> Link<P> {
             .max(RingSize::within(FIRST_RING));
         let may_grant = number.index() < guest.config.max_rings()
             && size <= largest
-            && self.budget.may_grant(&guest.pool, size.pages()).is_ok()
+            && guest.pool.may_grant(self.domid, size.pages()).is_ok()
             && self.is_open();
         let region = may_grant.then(|| guest.platform.grant(self.domid, size.pages()).ok());
         let region = region.flatten();
@@ -164,7 +164,7 @@ impl<P: Platform> Link<P> {
             references: References(&references.unwrap_or_default()),
         });
         if let Some(region) = region {
-            self.budget.count_granted(&mut guest.pool, size.pages());
+            guest.pool.count_granted(self.share(size));
             self.counters.rings_granted += 1;
             self.put_peer_ring(number, size, Some(Pages::Own(region)));
         }

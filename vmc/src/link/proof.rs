@@ -3,13 +3,14 @@
 //! domain of this host can have written or granted (design rule R2).
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
+use super::budget::Share;
 use super::pages::Pages;
 use super::state::{Ends, Link};
 use crate::guest::Guest;
 use crate::limits::PROOF_TIMEOUT;
 use crate::platform::{Platform, PortState};
+use crate::stream::Pair;
 use crate::wire::Nonce;
 use crate::wire::control::{self, LINK_PAGES, Side, SideState};
 use crate::wire::datagram::{Datagram, Kind, Refusal};
@@ -28,18 +29,21 @@ impl<P: Platform> Link<P> {
     #[inline(never)]
     pub(crate) fn offer(
         guest: &mut Guest<P>,
-        from: IpAddr,
+        pair: Pair,
         hello: &Datagram,
     ) -> Result<Self, Refusal> {
-        if !guest.pool.may_grant(LINK_PAGES) {
-            return Err(Refusal::NoRoom);
-        }
+        let share = Share {
+            domid: hello.domid,
+            pages: LINK_PAGES,
+        };
+        let room = guest.pool.may_grant(share.domid, share.pages);
+        room.map_err(|_| Refusal::NoRoom)?;
         let platform = &mut guest.platform;
         let region = platform.grant(hello.domid, LINK_PAGES);
         let region = region.map_err(|_| Refusal::NoRoom)?;
         let Ok(port) = platform.open_port(hello.domid) else {
-            guest.pool.count_granted(LINK_PAGES);
-            guest.take_back(region, LINK_PAGES);
+            guest.pool.count_granted(share);
+            guest.take_back(region, share);
             return Err(Refusal::NoRoom);
         };
         let mut references = Vec::with_capacity(LINK_PAGES);
@@ -48,7 +52,7 @@ impl<P: Platform> Link<P> {
         let mut nonce_b = [0; 16];
         platform.random(&mut nonce_b);
         let ends = Ends {
-            address: from,
+            pair,
             uuid: hello.uuid,
             domid: hello.domid,
             side: Side::Owner,
@@ -56,9 +60,8 @@ impl<P: Platform> Link<P> {
             nonce_b,
         };
         let until = platform.now().after(PROOF_TIMEOUT);
-        let mut link = Self::new(ends, Pages::Own(region), port, until);
-        link.budget.count_granted(&mut guest.pool, LINK_PAGES);
-        Ok(link)
+        guest.pool.count_granted(share);
+        Ok(Self::new(ends, Pages::Own(region), port, until))
     }
 
     /// Returns the WELCOME of a link that this side owns.
@@ -80,15 +83,14 @@ impl<P: Platform> Link<P> {
     #[inline(never)]
     pub(crate) fn accept(
         guest: &mut Guest<P>,
-        from: IpAddr,
+        pair: Pair,
         welcome: &Datagram,
         nonce_b: Nonce,
         reference: u32,
         port: u32,
     ) -> Result<Self, Refusal> {
-        if !guest.pool.may_map(LINK_PAGES) {
-            return Err(Refusal::NoRoom);
-        }
+        let room = guest.pool.may_map(welcome.domid, LINK_PAGES);
+        room.map_err(|_| Refusal::NoRoom)?;
         let platform = &mut guest.platform;
         let page = platform.map(welcome.domid, &[reference]);
         let page = page.map_err(|_| Refusal::NotCoResident)?;
@@ -102,7 +104,7 @@ impl<P: Platform> Link<P> {
         let port = platform.bind_port(welcome.domid, port);
         let port = port.map_err(|_| Refusal::NoRoom)?;
         let ends = Ends {
-            address: from,
+            pair,
             uuid: welcome.uuid,
             domid: welcome.domid,
             side: Side::Mapper,
@@ -111,7 +113,7 @@ impl<P: Platform> Link<P> {
         };
         let until = platform.now().after(PROOF_TIMEOUT);
         let mut link = Self::new(ends, Pages::Peers(mapping), port, until);
-        link.budget.count_mapped(&mut guest.pool, LINK_PAGES);
+        link.count_mapped(guest, LINK_PAGES);
         control::write_proof(&link.memory, &nonce_b);
         link.set_state(SideState::Open, &guest.platform);
         Ok(link)

@@ -3,9 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
-use super::budget::Budget;
 use super::inbox::Inbox;
 use super::liveness::Liveness;
 use super::outbox::Outbox;
@@ -16,6 +14,7 @@ use crate::limits::{ASKED, LARGEST_RING_IN_MIGRATION};
 use crate::platform::{DomId, Instant, Platform, Uuid};
 use crate::ring::{Consumer, Producer};
 use crate::statistics::{LinkCounters, LinkStatistics};
+use crate::stream::Pair;
 use crate::wire::control::{self, Side, SideState};
 use crate::wire::{Message, Nonce, RingNumber, RingSize};
 
@@ -38,8 +37,13 @@ pub(crate) enum State {
     },
 }
 
+/// Bytes that a message without references or a frame has at most.
+const SHORT: usize = 128;
+
 pub(crate) struct Link<P: Platform> {
-    pub(crate) address: IpAddr,
+    /// The addresses by which the peer was found; others may have been added since
+    /// (`Peers`).
+    pub(crate) pair: Pair,
     pub(crate) uuid: Uuid,
     pub(crate) domid: DomId,
     pub(crate) side: Side,
@@ -59,7 +63,8 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) peers: Vec<Option<Box<PeerRing<P>>>>,
     /// Rings in use, in both directions.
     pub(crate) used: usize,
-    pub(crate) budget: Budget,
+    /// Pages of the peer that are mapped for this link.
+    pub(super) mapped: usize,
     /// Rings in pages of the peer that were asked for.
     pub(crate) asked: heapless::Vec<(RingNumber, RingSize), ASKED>,
     /// Numbers of rings that the peer granted and this side could not map; they
@@ -87,7 +92,7 @@ pub(crate) struct Link<P: Platform> {
 
 /// The two ends of a new link.
 pub(crate) struct Ends {
-    pub(crate) address: IpAddr,
+    pub(crate) pair: Pair,
     pub(crate) uuid: Uuid,
     pub(crate) domid: DomId,
     pub(crate) side: Side,
@@ -102,7 +107,7 @@ impl<P: Platform> Link<P> {
         let producer = Producer::new(&memory, ends.side.outgoing(), 0);
         let consumer = Consumer::new(ends.side.incoming(), 0);
         Self {
-            address: ends.address,
+            pair: ends.pair,
             uuid: ends.uuid,
             domid: ends.domid,
             side: ends.side,
@@ -117,7 +122,7 @@ impl<P: Platform> Link<P> {
             idle: Vec::new(),
             peers: Vec::new(),
             used: 0,
-            budget: Budget::default(),
+            mapped: 0,
             asked: heapless::Vec::new(),
             unmappable: heapless::Vec::new(),
             peer_has_no_room: false,
@@ -135,7 +140,7 @@ impl<P: Platform> Link<P> {
 
     pub(crate) const fn statistics(&self) -> LinkStatistics {
         LinkStatistics {
-            address: self.address,
+            address: self.pair.remote,
             uuid: self.uuid,
             domid: self.domid,
             counters: self.counters,
@@ -150,12 +155,6 @@ impl<P: Platform> Link<P> {
         matches!(self.state, State::Proving { .. })
     }
 
-    /// Whether the link is with this guest: address and domid are proved. A
-    /// UUID alone is not, anybody may claim it.
-    pub(crate) fn is_with(&self, address: IpAddr, uuid: Uuid, domid: DomId) -> bool {
-        self.address == address || (self.uuid == uuid && self.domid == domid)
-    }
-
     /// Sends a message. A peer that lies about the ring, or does not read, is
     /// found at the next turn.
     pub(crate) fn post(&mut self, message: &Message<'_>) {
@@ -163,6 +162,15 @@ impl<P: Platform> Link<P> {
         self.counters.messages_sent += 1;
         if let Err(fault) = self.outbox.post(&self.memory, message) {
             self.fault = Some(fault.into());
+        }
+    }
+
+    /// Sends a message that may be lost, if it leaves enough room for others.
+    pub(crate) fn post_if_room(&mut self, message: &Message<'_>) {
+        match self.outbox.has_room_beside(&self.memory, SHORT) {
+            Ok(true) => self.post(message),
+            Ok(false) => {}
+            Err(fault) => self.fault = Some(fault.into()),
         }
     }
 

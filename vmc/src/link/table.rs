@@ -1,19 +1,15 @@
 //! All links.
 
-use core::net::IpAddr;
 use core::ops::{Deref, DerefMut};
 
 use super::pages::Pages;
 use super::ring::User;
-use super::state::Link;
-use crate::guest::Guest;
+use super::state::{Link, State};
 use crate::keys::{LinkKey, Slab};
-use crate::membership::Membership;
-use crate::output::Output;
-use crate::platform::{DomId, Platform, Uuid};
-use crate::wire::Message;
+use crate::membership::News;
+use crate::platform::{DomId, Instant, Platform};
+use crate::wire::control::Side;
 use crate::wire::datagram::Refusal;
-use crate::wire::message::MemberEvent;
 use crate::wire::resume::Epoch;
 
 /// The links with the guests of this host.
@@ -38,19 +34,10 @@ impl<P: Platform> Links<P> {
         Self(Slab::new(bound))
     }
 
-    /// Checks that there may be another link, not counting those that it would
-    /// replace.
-    pub(crate) fn check_room(
-        &self,
-        max_peers: usize,
-        address: IpAddr,
-        uuid: Uuid,
-        domid: DomId,
-    ) -> Result<(), Refusal> {
-        let others = self
-            .0
-            .iter()
-            .filter(|(_, link)| !link.is_proving() && !link.is_with(address, uuid, domid));
+    /// Checks that there may be a link with a domain, beside those with others.
+    pub(crate) fn check_room(&self, max_peers: usize, domid: DomId) -> Result<(), Refusal> {
+        let links = self.0.iter();
+        let others = links.filter(|(_, link)| !link.is_proving() && link.domid != domid);
         if others.count() < max_peers {
             Ok(())
         } else {
@@ -64,15 +51,40 @@ impl<P: Platform> Links<P> {
         links.find(|(_, link)| link.nonce_b == *epoch && !link.is_proving())
     }
 
-    /// Returns how many links wait for their proof.
-    pub(crate) fn unproved(&self) -> usize {
-        self.0.iter().filter(|(_, link)| link.is_proving()).count()
+    /// Returns the links of which this guest is at `side`, and that wait for their
+    /// proof.
+    fn proving(&self, side: Side) -> impl Iterator<Item = (LinkKey, Instant)> {
+        self.0
+            .iter()
+            .filter_map(move |(key, link)| match link.state {
+                State::Proving { until } if link.side == side => Some((key, until)),
+                State::Proving { .. } | State::Open | State::Leaving { .. } => None,
+            })
     }
 
-    /// Whether a link with this guest is there, proved or not.
-    pub(crate) fn any_with(&self, address: IpAddr, uuid: Uuid, domid: DomId) -> bool {
+    /// Returns how many links wait for their proof.
+    pub(crate) fn unproved(&self, side: Side) -> usize {
+        self.proving(side).count()
+    }
+
+    /// Returns the link that has waited longest for its proof.
+    pub(crate) fn oldest_unproved(&self, side: Side) -> Option<LinkKey> {
+        let oldest = self.proving(side).min_by_key(|(_, until)| *until);
+        oldest.map(|(key, _)| key)
+    }
+
+    /// Whether a link with this domain is there, proved or not.
+    pub(crate) fn any_with(&self, domid: DomId) -> bool {
         let mut links = self.0.iter();
-        links.any(|(_, link)| link.is_with(address, uuid, domid))
+        links.any(|(_, link)| link.domid == domid)
+    }
+
+    /// Returns the link with a domain, if it is up and the domain lives.
+    pub(crate) fn standing(&mut self, platform: &P, domid: DomId) -> Option<&mut Link<P>> {
+        let mut links = self.0.iter_mut();
+        let link = links.find(|(_, link)| link.is_open() && link.domid == domid);
+        let link = link.map(|(_, link)| link);
+        link.filter(|link| link.fault.is_none() && !link.has_gone(platform))
     }
 
     /// Takes an idle ring back, of any link, so that there is room the next time.
@@ -81,29 +93,14 @@ impl<P: Platform> Links<P> {
         links.any(|(_, link)| link.reclaim());
     }
 
-    /// Tells the user, and the peers of all links but `except` (M5, design rule
-    /// R14).
-    pub(crate) fn publish(
-        &mut self,
-        guest: &mut Guest<P>,
-        event: MemberEvent,
-        uuid: Uuid,
-        address: IpAddr,
-        except: LinkKey,
-    ) {
-        guest.outputs.push_if_room(Output::Member(Membership {
-            event,
-            uuid,
-            address,
-            hearsay: false,
-        }));
-        for (key, link) in self.0.iter_mut() {
-            if key != except && link.is_open() {
-                link.post(&Message::Member {
-                    event,
-                    uuid,
-                    address,
-                });
+    /// Tells the peers what is new of other guests (M5, design rule R14). One that
+    /// is behind does not hear of it.
+    pub(crate) fn tell(&mut self, news: &mut News) {
+        while let Some(item) = news.pop() {
+            for (key, link) in self.0.iter_mut() {
+                if key != item.from && link.is_open() {
+                    link.post_if_room(&item.message());
+                }
             }
         }
     }

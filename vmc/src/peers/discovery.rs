@@ -1,18 +1,18 @@
 //! Which addresses belong to guests of this host? One datagram asks (design rule
-//! R1); the answer is believed once it has been proved (R2).
-
-use core::net::IpAddr;
+//! R1); the answer is believed once it has been proved (R2). Nobody who has not
+//! shown that he receives at his address is given anything (R17).
 
 use super::table::{Asking, PeerState, Peers};
 use crate::cause::Cause;
 use crate::guest::Guest;
 use crate::keys::LinkKey;
-use crate::limits::{HELLO_RETRIES, HELLO_TIMEOUT, REMOTE, UNPROVED};
+use crate::limits::{CHALLENGES_TAKEN, HELLO_RETRIES, HELLO_TIMEOUT, REMOTE, UNPROVED};
 use crate::link::{Link, Links, Proof};
 use crate::platform::{Instant, Platform};
-use crate::wire::Nonce;
+use crate::stream::Pair;
 use crate::wire::control::Side;
-use crate::wire::datagram::{Datagram, Kind, Refusal};
+use crate::wire::datagram::{Cookie, Datagram, Kind, Refusal};
+use crate::wire::{Message, Nonce};
 
 /// The view of what is known of other guests, and of the links with them.
 pub(crate) struct Discovery<'a, P: Platform> {
@@ -24,64 +24,82 @@ pub(crate) struct Discovery<'a, P: Platform> {
 impl<P: Platform> Discovery<'_, P> {
     /// Sends HELLO to an address of which nothing is known.
     #[inline(never)]
-    pub(crate) fn greet(&mut self, address: IpAddr) {
+    pub(crate) fn greet(&mut self, pair: Pair) {
         let now = self.guest.platform.now();
-        if self.guest.parted || self.peers.state(address, now) != PeerState::Unknown {
+        let is_known = self.peers.state(pair, now) != PeerState::Unknown;
+        if self.guest.parted || is_known || !self.peers.is_own(pair.local) {
             return;
         }
         let mut nonce = [0; 16];
         self.guest.platform.random(&mut nonce);
-        self.peers.ask(
-            address,
-            Asking {
-                nonce,
-                since: now,
-                sent: 1,
-                next: now.after(HELLO_RETRIES[0]),
-            },
-        );
-        self.guest.send(address, nonce, Kind::Hello);
+        let asking = Asking::new(nonce, now, now.after(HELLO_RETRIES[0]));
+        if self.peers.ask(pair, asking) {
+            self.say_hello(pair, &asking);
+        }
+    }
+
+    fn say_hello(&mut self, pair: Pair, asking: &Asking) {
+        let cookie = asking.cookie;
+        self.guest.send(pair, asking.nonce, Kind::Hello { cookie });
     }
 
     /// Sends HELLOs that are due again, and gives addresses up.
     pub(crate) fn ask_again(&mut self, now: Instant) {
         loop {
             let due = self.peers.asked().find(|(_, asking)| now >= asking.next);
-            let Some((address, mut asking)) = due else {
+            let Some((pair, mut asking)) = due else {
                 return;
             };
             if now >= asking.since.after(HELLO_TIMEOUT) {
-                self.peers.set_remote(address, now.after(REMOTE));
+                self.peers.set_remote(pair, now.after(REMOTE));
                 continue;
             }
             asking.sent += 1;
             let next = HELLO_RETRIES.get(asking.sent - 1).copied();
             asking.next = asking.since.after(next.unwrap_or(HELLO_TIMEOUT));
-            self.peers.ask(address, asking);
-            self.guest.send(address, asking.nonce, Kind::Hello);
+            self.peers.ask(pair, asking);
+            self.say_hello(pair, &asking);
         }
     }
 
     /// Takes a datagram; returns whether it means anything.
-    pub(crate) fn datagram(&mut self, from: IpAddr, datagram: &Datagram) -> bool {
+    pub(crate) fn datagram(&mut self, pair: Pair, datagram: &Datagram) -> bool {
         match datagram.kind {
-            Kind::Hello => {
-                if let Some(answer) = self.hello(from, datagram) {
-                    self.guest.send(from, datagram.nonce_a, answer);
+            Kind::Hello { cookie } => {
+                if let Some(answer) = self.hello(pair, datagram, &cookie) {
+                    self.guest.send(pair, datagram.nonce_a, answer);
                 }
                 true
             }
+            Kind::Challenge { cookie } => self.challenged(pair, datagram.nonce_a, cookie),
             Kind::Welcome {
                 nonce_b,
                 reference,
                 port,
-            } => self.welcome(from, datagram, nonce_b, reference, port),
-            Kind::Refused(_) => self.refused(from, datagram.nonce_a),
+            } => self.welcome(pair, datagram, nonce_b, reference, port),
+            Kind::Refused(refusal) => self.refused(pair, datagram.nonce_a, refusal),
         }
     }
 
     /// HELLO: returns the answer, if there is to be one.
-    fn hello(&mut self, from: IpAddr, hello: &Datagram) -> Option<Kind> {
+    fn hello(&mut self, pair: Pair, hello: &Datagram, cookie: &Cookie) -> Option<Kind> {
+        let now = self.guest.platform.now();
+        let element = self.peers.element(pair).copied().unwrap_or_default();
+        // If both greet, the one with the greater UUID answers.
+        if element.asking.is_some() && self.guest.config.uuid < hello.uuid {
+            return None;
+        }
+        let challenge = &mut self.peers.challenge;
+        if !challenge.is_answered(pair, hello, cookie, now) {
+            if challenge.may_challenge(pair.remote, now) {
+                let cookie = challenge.cookie(pair, hello, now);
+                self.guest.challenge(pair, hello.nonce_a, cookie);
+            }
+            return None;
+        }
+        if !challenge.may_answer(pair.remote, now) {
+            return None;
+        }
         if self.guest.parted {
             return Some(Kind::Refused(Refusal::Leaving));
         }
@@ -89,7 +107,6 @@ impl<P: Platform> Discovery<'_, P> {
         if hello.domid == self.guest.platform.domid() {
             return Some(Kind::Refused(Refusal::NotCoResident));
         }
-        let element = self.peers.element(from).copied().unwrap_or_default();
         let candidate = element.candidate.and_then(|key| self.links.get(key));
         if let Some(link) = candidate {
             if link.nonce_a == hello.nonce_a && link.uuid == hello.uuid {
@@ -100,40 +117,70 @@ impl<P: Platform> Discovery<'_, P> {
                 return None;
             }
         }
-        // If both greet, the one with the greater UUID answers.
-        if element.asking.is_some() && self.guest.config.uuid < hello.uuid {
+        if let Some(link) = self.links.standing(&self.guest.platform, hello.domid) {
+            if link.uuid != hello.uuid {
+                return Some(Kind::Refused(Refusal::NotCoResident));
+            }
+            // A link joins two guests: if this one is the peer's, it has another
+            // address, and proves it there.
+            link.post_if_room(&Message::Address {
+                pair,
+                nonce_a: hello.nonce_a,
+            });
             return None;
         }
-        match self.offer(from, hello) {
+        match self.offer(pair, hello) {
             Ok(welcome) => welcome,
             Err(refusal) => Some(Kind::Refused(refusal)),
         }
     }
 
+    /// CHALLENGE: the same HELLO goes out with the cookie.
+    fn challenged(&mut self, pair: Pair, nonce_a: Nonce, cookie: Cookie) -> bool {
+        let asking = self.peers.element(pair).and_then(|element| element.asking);
+        let Some(mut asking) = asking.filter(|asking| asking.nonce == nonce_a) else {
+            return false;
+        };
+        if asking.challenges >= CHALLENGES_TAKEN {
+            return false;
+        }
+        asking.challenges += 1;
+        asking.cookie = cookie;
+        self.peers.ask(pair, asking);
+        self.say_hello(pair, &asking);
+        true
+    }
+
     /// Grants a region to the domain that says HELLO; returns the WELCOME.
     #[inline(never)]
-    fn offer(&mut self, from: IpAddr, hello: &Datagram) -> Result<Option<Kind>, Refusal> {
-        let element = self.peers.element(from);
-        if let Some(old) = element.and_then(|element| element.candidate) {
+    fn offer(&mut self, pair: Pair, hello: &Datagram) -> Result<Option<Kind>, Refusal> {
+        if let Some(old) = self.peers.candidate(pair) {
             self.withdraw(old);
         }
-        let max_peers = self.guest.config.max_peers;
-        let Datagram { uuid, domid, .. } = *hello;
-        self.links.check_room(max_peers, from, uuid, domid)?;
-        if self.links.unproved() >= UNPROVED {
-            return Err(Refusal::NoRoom);
+        self.links
+            .check_room(self.guest.config.max_peers, hello.domid)?;
+        if self.links.unproved(Side::Owner) >= UNPROVED
+            && let Some(oldest) = self.links.oldest_unproved(Side::Owner)
+        {
+            // An honest guest proves itself at once: it is long done with.
+            self.withdraw(oldest);
         }
-        let link = Link::offer(self.guest, from, hello)?;
-        let key = self.insert_candidate(from, link)?;
+        let link = Link::offer(self.guest, pair, hello)?;
+        let key = self.insert_candidate(pair, link)?;
         let link = self.links.get(key);
         Ok(link.and_then(|link| link.welcome(&self.guest.platform)))
     }
 
-    fn insert_candidate(&mut self, from: IpAddr, link: Link<P>) -> Result<LinkKey, Refusal> {
-        // `check_room` and the bound of unproved links leave room.
-        let key = self.links.insert(link).ok_or(Refusal::NoRoom)?;
-        self.peers.stop_asking(from);
-        let Some(element) = self.peers.element_mut(from) else {
+    fn insert_candidate(&mut self, pair: Pair, link: Link<P>) -> Result<LinkKey, Refusal> {
+        let key = match self.links.insert(link) {
+            Ok(key) => key,
+            Err(link) => {
+                self.dispose(link);
+                return Err(Refusal::NoRoom);
+            }
+        };
+        self.peers.stop_asking(pair);
+        let Some(element) = self.peers.element_mut(pair) else {
             self.withdraw(key);
             return Err(Refusal::NoRoom);
         };
@@ -145,22 +192,26 @@ impl<P: Platform> Discovery<'_, P> {
     #[inline(never)]
     fn welcome(
         &mut self,
-        from: IpAddr,
+        pair: Pair,
         welcome: &Datagram,
         nonce_b: Nonce,
         reference: u32,
         port: u32,
     ) -> bool {
-        let element = self.peers.element(from);
+        let element = self.peers.element(pair);
         let asked = element.and_then(|element| element.asking);
         if asked.is_none_or(|asking| asking.nonce != welcome.nonce_a) {
             // Late, repeated, or never asked for.
             return false;
         }
-        if let Err(refusal) = self.accept(from, welcome, nonce_b, reference, port) {
-            self.set_remote(from);
+        if self.links.unproved(Side::Mapper) >= UNPROVED {
+            // HELLO is repeated, and WELCOME with it.
+            return false;
+        }
+        if let Err(refusal) = self.accept(pair, welcome, nonce_b, reference, port) {
+            self.set_remote(pair);
             let refused = Kind::Refused(refusal);
-            self.guest.send(from, welcome.nonce_a, refused);
+            self.guest.send(pair, welcome.nonce_a, refused);
         }
         true
     }
@@ -168,28 +219,33 @@ impl<P: Platform> Discovery<'_, P> {
     /// Maps what a WELCOME offers, and proves this side.
     fn accept(
         &mut self,
-        from: IpAddr,
+        pair: Pair,
         welcome: &Datagram,
         nonce_b: Nonce,
         reference: u32,
         port: u32,
     ) -> Result<(), Refusal> {
-        let Datagram { uuid, domid, .. } = *welcome;
-        if domid == self.guest.platform.domid() {
+        if welcome.domid == self.guest.platform.domid() {
             return Err(Refusal::NotCoResident);
         }
-        let max_peers = self.guest.config.max_peers;
-        self.links.check_room(max_peers, from, uuid, domid)?;
-        let link = Link::accept(self.guest, from, welcome, nonce_b, reference, port)?;
-        self.insert_candidate(from, link).map(drop)
+        self.links
+            .check_room(self.guest.config.max_peers, welcome.domid)?;
+        let link = Link::accept(self.guest, pair, welcome, nonce_b, reference, port)?;
+        self.insert_candidate(pair, link).map(drop)
     }
 
-    fn refused(&mut self, from: IpAddr, nonce_a: Nonce) -> bool {
-        let Some(element) = self.peers.element(from).copied() else {
+    fn refused(&mut self, pair: Pair, nonce_a: Nonce, refusal: Refusal) -> bool {
+        let Some(element) = self.peers.element(pair).copied() else {
             return false;
         };
         if element.asking.is_some_and(|asking| asking.nonce == nonce_a) {
-            self.set_remote(from);
+            let now = self.guest.platform.now();
+            let until = match refusal {
+                // It may have room soon.
+                Refusal::NoRoom => now.after(self.peers.next_no_room_wait(pair)),
+                Refusal::NotCoResident | Refusal::Leaving => now.after(REMOTE),
+            };
+            self.peers.set_remote(pair, until);
             return true;
         }
         let is_meant = |key: &LinkKey| {
@@ -204,14 +260,28 @@ impl<P: Platform> Discovery<'_, P> {
     }
 
     /// An event of a link that is not up: returns whether the other side has
-    /// proved itself. A link whose proof failed is dropped.
+    /// proved itself. A link whose proof failed is dropped, and so is one that
+    /// rings without end.
     pub(crate) fn check_proof(&mut self, key: LinkKey) -> bool {
+        let Some(link) = self.links.get(key) else {
+            return false;
+        };
+        let room = self
+            .links
+            .check_room(self.guest.config.max_peers, link.domid);
+        if room.is_err() {
+            // Others were quicker.
+            self.withdraw(key);
+            return false;
+        }
         let Some(link) = self.links.get_mut(key) else {
             return false;
         };
         let proof = link.check_proof(&self.guest.platform);
-        if proof == Proof::Failed {
+        link.count_event(proof == Proof::Given, &self.guest.platform);
+        if proof == Proof::Failed || link.fault.is_some() {
             self.withdraw(key);
+            return false;
         }
         proof == Proof::Given
     }
@@ -220,27 +290,31 @@ impl<P: Platform> Discovery<'_, P> {
     pub(crate) fn give_up_proof(&mut self, key: LinkKey, now: Instant) {
         let link = self.links.get(key);
         let mapper = link.filter(|link| link.side == Side::Mapper);
-        let address = mapper.map(|link| link.address);
+        let pair = mapper.map(|link| link.pair);
         self.withdraw(key);
-        if let Some(address) = address {
+        if let Some(pair) = pair {
             // A guest that offers a link and does not open it is not asked again soon.
-            self.peers.set_remote(address, now.after(REMOTE));
+            self.peers.set_remote(pair, now.after(REMOTE));
         }
     }
 
     /// Assumes for a while that nobody on this host lives at an address.
-    pub(crate) fn set_remote(&mut self, address: IpAddr) {
+    pub(crate) fn set_remote(&mut self, pair: Pair) {
         let until = self.guest.platform.now().after(REMOTE);
-        self.peers.set_remote(address, until);
+        self.peers.set_remote(pair, until);
     }
 
     /// Drops a link that was never up.
     #[inline(never)]
     pub(crate) fn withdraw(&mut self, key: LinkKey) {
-        if let Some(mut link) = self.links.remove(key) {
-            self.peers.unlink(link.address, key);
-            link.let_go(self.guest, Cause::Left);
-            link.dispose(self.guest);
+        if let Some(link) = self.links.remove(key) {
+            self.peers.unlink(link.pair, key);
+            self.dispose(link);
         }
+    }
+
+    fn dispose(&mut self, mut link: Link<P>) {
+        link.let_go(self.guest, Cause::Left);
+        link.dispose(self.guest);
     }
 }

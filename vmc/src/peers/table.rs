@@ -1,12 +1,16 @@
-//! What is known of the guest at an address (the paper's `VMs[]`).
+//! What is known of the guests of this host, by the addresses between which it was
+//! found out (the paper's `VMs[]`).
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::challenge::Challenge;
 use crate::keys::LinkKey;
-use crate::limits::{ADDRESSES, IDENTITIES};
+use crate::limits::{ADDRESSES, IDENTITIES, NO_ROOM_WAIT, PAIRS, REMOTE};
 use crate::platform::{DomId, Instant, Uuid};
-use crate::wire::Nonce;
+use crate::stream::Pair;
+use crate::wire::datagram::{Cookie, NO_COOKIE, Nonce};
 
 /// What is known of the guest at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum PeerState {
     Asking,
     /// It is not on this host, or not a Causeway.
     Remote,
-    /// It has a link.
+    /// It has a link, and takes it between these addresses.
     Linked,
 }
 
@@ -25,22 +29,41 @@ pub enum PeerState {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking {
     pub(super) nonce: Nonce,
+    /// What the last CHALLENGE carried.
+    pub(super) cookie: Cookie,
     pub(super) since: Instant,
     /// HELLOs sent.
     pub(super) sent: usize,
     /// When the next one is due, or the address counts as remote.
     pub(super) next: Instant,
+    /// CHALLENGEs taken.
+    pub(super) challenges: u8,
 }
 
-/// What is known of an address.
+impl Asking {
+    pub(super) const fn new(nonce: Nonce, now: Instant, next: Instant) -> Self {
+        Self {
+            nonce,
+            cookie: NO_COOKIE,
+            since: now,
+            sent: 1,
+            next,
+            challenges: 0,
+        }
+    }
+}
+
+/// What is known of a pair of addresses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Element {
     pub(super) asking: Option<Asking>,
     /// The link that waits for its proof.
     pub(super) candidate: Option<LinkKey>,
-    /// The link that is up.
+    /// The link that is up, and that the pair was proved to belong to.
     pub(super) link: Option<LinkKey>,
     pub(super) remote_until: Option<Instant>,
+    /// How long it counted as remote when it last had no room.
+    no_room_wait: u64,
 }
 
 impl Element {
@@ -50,19 +73,43 @@ impl Element {
 }
 
 /// The paper's `VMs[]`.
-#[derive(Default)]
 pub(crate) struct Peers {
-    elements: BTreeMap<IpAddr, Element>,
+    elements: BTreeMap<Pair, Element>,
+    /// This guest's addresses.
+    own: Vec<IpAddr>,
     /// Domids at which identities were last seen.
     seen: BTreeMap<Uuid, DomId>,
-    /// Addresses that were asked.
+    /// Pairs that were asked.
     asking: usize,
+    pub(crate) challenge: Challenge,
 }
 
 impl Peers {
-    /// Returns what is known of the guest at an address.
-    pub(crate) fn state(&self, address: IpAddr, now: Instant) -> PeerState {
-        let Some(element) = self.element(address) else {
+    pub(crate) const fn new(challenge: Challenge) -> Self {
+        Self {
+            elements: BTreeMap::new(),
+            own: Vec::new(),
+            seen: BTreeMap::new(),
+            asking: 0,
+            challenge,
+        }
+    }
+
+    /// Sets this guest's addresses; returns those that it has no longer.
+    pub(crate) fn set_own(&mut self, own: &[IpAddr]) -> Vec<IpAddr> {
+        let old = core::mem::replace(&mut self.own, own.to_vec());
+        let is_lost = |address: &IpAddr| !own.contains(address);
+        old.into_iter().filter(is_lost).collect()
+    }
+
+    /// Whether an address is this guest's.
+    pub(crate) fn is_own(&self, address: IpAddr) -> bool {
+        self.own.contains(&address)
+    }
+
+    /// Returns what is known of the guest at the other end of a pair.
+    pub(crate) fn state(&self, pair: Pair, now: Instant) -> PeerState {
+        let Some(element) = self.element(pair) else {
             return PeerState::Unknown;
         };
         if element.link.is_some() {
@@ -76,18 +123,41 @@ impl Peers {
         }
     }
 
-    /// Returns the link with the guest at an address.
-    pub(crate) fn link(&self, address: IpAddr) -> Option<LinkKey> {
-        self.elements.get(&address)?.link
+    /// Returns the link that a pair belongs to.
+    pub(crate) fn link(&self, pair: Pair) -> Option<LinkKey> {
+        self.elements.get(&pair)?.link
     }
 
-    pub(super) fn element(&self, address: IpAddr) -> Option<&Element> {
-        self.elements.get(&address)
+    /// Returns the pairs of a link, in order.
+    pub(crate) fn pairs_of(&self, link: LinkKey) -> Vec<Pair> {
+        let elements = self.elements.iter();
+        let of_link = elements.filter(|(_, element)| element.link == Some(link));
+        of_link.map(|(pair, _)| *pair).collect()
     }
 
-    /// Returns the element of an address, made if it is new and there is room.
-    pub(super) fn element_mut(&mut self, address: IpAddr) -> Option<&mut Element> {
-        if !self.elements.contains_key(&address) && self.elements.len() >= ADDRESSES {
+    /// Whether a link may have another pair.
+    pub(crate) fn takes_pair(&self, link: LinkKey) -> bool {
+        self.pairs_of(link).len() < PAIRS
+    }
+
+    /// Returns the pairs of an address of this guest.
+    pub(crate) fn pairs_from(&self, local: IpAddr) -> Vec<Pair> {
+        let pairs = self.elements.keys();
+        pairs.filter(|pair| pair.local == local).copied().collect()
+    }
+
+    pub(super) fn element(&self, pair: Pair) -> Option<&Element> {
+        self.elements.get(&pair)
+    }
+
+    /// Returns the link that waits for its proof between these addresses.
+    pub(crate) fn candidate(&self, pair: Pair) -> Option<LinkKey> {
+        self.element(pair)?.candidate
+    }
+
+    /// Returns the element of a pair, made if it is new and there is room.
+    pub(super) fn element_mut(&mut self, pair: Pair) -> Option<&mut Element> {
+        if !self.elements.contains_key(&pair) && self.elements.len() >= ADDRESSES {
             let spare = self
                 .elements
                 .iter()
@@ -95,21 +165,23 @@ impl Peers {
             let spare = *spare?.0;
             self.elements.remove(&spare);
         }
-        Some(self.elements.entry(address).or_default())
+        Some(self.elements.entry(pair).or_default())
     }
 
-    /// Begins to ask.
-    pub(super) fn ask(&mut self, address: IpAddr, asking: Asking) {
-        if let Some(element) = self.element_mut(address)
-            && element.asking.replace(asking).is_none()
-        {
+    /// Begins to ask; returns whether there is room to.
+    pub(super) fn ask(&mut self, pair: Pair, asking: Asking) -> bool {
+        let Some(element) = self.element_mut(pair) else {
+            return false;
+        };
+        if element.asking.replace(asking).is_none() {
             self.asking += 1;
         }
+        true
     }
 
     /// Asks no more.
-    pub(super) fn stop_asking(&mut self, address: IpAddr) {
-        if let Some(element) = self.elements.get_mut(&address)
+    pub(super) fn stop_asking(&mut self, pair: Pair) {
+        if let Some(element) = self.elements.get_mut(&pair)
             && element.asking.take().is_some()
         {
             self.asking -= 1;
@@ -121,8 +193,8 @@ impl Peers {
         self.asked().map(|(_, asking)| asking.next).min()
     }
 
-    /// Returns the addresses that are asked.
-    pub(super) fn asked(&self) -> impl Iterator<Item = (IpAddr, Asking)> {
+    /// Returns the pairs that are asked.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (Pair, Asking)> {
         let elements = if self.asking > 0 {
             Some(self.elements.iter())
         } else {
@@ -131,21 +203,41 @@ impl Peers {
         elements
             .into_iter()
             .flatten()
-            .filter_map(|(address, element)| Some((*address, element.asking?)))
+            .filter_map(|(pair, element)| Some((*pair, element.asking?)))
+    }
+
+    /// Returns the cookie that answers a HELLO of this guest, if `nonce` is that
+    /// HELLO's.
+    pub(crate) fn cookie_of(&self, pair: Pair, nonce: &Nonce) -> Option<Cookie> {
+        let asking = self.element(pair)?.asking?;
+        (asking.nonce == *nonce).then_some(asking.cookie)
+    }
+
+    /// Returns how long a guest without room counts as remote: each time twice as
+    /// long.
+    pub(super) fn next_no_room_wait(&mut self, pair: Pair) -> u64 {
+        let Some(element) = self.element_mut(pair) else {
+            return REMOTE;
+        };
+        let wait = (2 * element.no_room_wait).clamp(NO_ROOM_WAIT, REMOTE);
+        element.no_room_wait = wait;
+        wait
     }
 
     /// Notes that nobody on this host answers at an address.
-    pub(crate) fn set_remote(&mut self, address: IpAddr, until: Instant) {
-        self.stop_asking(address);
-        if let Some(element) = self.element_mut(address) {
+    pub(crate) fn set_remote(&mut self, pair: Pair, until: Instant) {
+        self.stop_asking(pair);
+        if let Some(element) = self.element_mut(pair) {
             element.remote_until = Some(until);
         }
     }
 
     /// Allows an address to be asked again.
     pub(crate) fn forget_remote(&mut self, address: IpAddr) {
-        if let Some(element) = self.elements.get_mut(&address) {
-            element.remote_until = None;
+        for (pair, element) in &mut self.elements {
+            if pair.remote == address {
+                element.remote_until = None;
+            }
         }
     }
 
@@ -166,19 +258,22 @@ impl Peers {
         self.asking = 0;
     }
 
-    /// The link with the guest at an address is up.
-    pub(crate) fn link_up(&mut self, address: IpAddr, link: LinkKey) {
-        self.stop_asking(address);
-        if let Some(element) = self.element_mut(address) {
-            element.candidate = None;
-            element.link = Some(link);
+    /// A pair was proved to belong to a link.
+    pub(crate) fn link_up(&mut self, pair: Pair, link: LinkKey) {
+        self.stop_asking(pair);
+        if let Some(element) = self.element_mut(pair) {
+            if element.candidate == Some(link) {
+                element.candidate = None;
+            }
             element.remote_until = None;
+            element.no_room_wait = 0;
+            element.link = Some(link);
         }
     }
 
-    /// Forgets a link that has ended.
-    pub(crate) fn unlink(&mut self, address: IpAddr, link: LinkKey) {
-        if let Some(element) = self.elements.get_mut(&address) {
+    /// Forgets that a pair belongs to a link, or waits for its proof.
+    pub(crate) fn unlink(&mut self, pair: Pair, link: LinkKey) {
+        if let Some(element) = self.elements.get_mut(&pair) {
             if element.link == Some(link) {
                 element.link = None;
             }
@@ -186,9 +281,15 @@ impl Peers {
                 element.candidate = None;
             }
             if !element.is_in_use() && element.remote_until.is_none() {
-                self.elements.remove(&address);
+                self.elements.remove(&pair);
             }
         }
+    }
+
+    /// Forgets everything about a pair that has no link.
+    pub(crate) fn forget(&mut self, pair: Pair) {
+        self.stop_asking(pair);
+        self.elements.remove(&pair);
     }
 
     /// Notes the domid of an identity; returns whether it was known by another.

@@ -13,6 +13,7 @@ impl<P: Platform> Vmc<P> {
     /// [`Vmc::renew`].
     pub fn freeze(&mut self) {
         self.guest.parted = true;
+        self.guest.frozen = true;
         self.peers.stop_asking_all();
         for index in 0..self.links.end() {
             let Some(key) = self.links.key_at(index) else {
@@ -25,8 +26,8 @@ impl<P: Platform> Vmc<P> {
                     // Handled now, so that both sides know the same.
                     self.read_last(key);
                     if let Some(link) = self.links.get(key) {
-                        let (address, bytes) = (link.address, link.counters.sent);
-                        self.guest.trace(address, Phase::Frozen, bytes);
+                        let (pair, bytes) = (link.pair, link.counters.sent);
+                        self.guest.trace(pair, Phase::Frozen, bytes);
                     }
                     self.close_link(key, Cause::Suspended);
                 }

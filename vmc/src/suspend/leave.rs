@@ -51,7 +51,14 @@ impl<P: Platform> Vmc<P> {
     }
 
     /// Confirms every ring that is read on a link, and says LEAVE.
-    fn part(&mut self, key: LinkKey, leave: Leave, heard: bool, cause: Cause, now: Instant) {
+    pub(crate) fn part(
+        &mut self,
+        key: LinkKey,
+        leave: Leave,
+        heard: bool,
+        cause: Cause,
+        now: Instant,
+    ) {
         for index in 0..self.conns.end() {
             let reads = |conn: &_| {
                 let conn = self.conns.get(*conn);
@@ -76,7 +83,7 @@ impl<P: Platform> Vmc<P> {
         let Some(link) = self.links.get_mut(key) else {
             return Ok(());
         };
-        let (uuid, address) = (link.uuid, link.address);
+        let (uuid, pair) = (link.uuid, link.pair);
         let cause = match leave {
             Leave::Migrating => Cause::PeerMigrating,
             Leave::Shutdown | Leave::Answer => Cause::PeerLeft,
@@ -94,8 +101,7 @@ impl<P: Platform> Vmc<P> {
             Leave::Shutdown => MemberEvent::Leave,
             Leave::Answer => return Ok(()),
         };
-        self.links
-            .publish(&mut self.guest, event, uuid, address, key);
+        self.guest.publish(key, event, uuid, pair);
         Ok(())
     }
 

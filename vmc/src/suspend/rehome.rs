@@ -7,7 +7,7 @@ use crate::limits::{ASKED, TRIM_AFTER};
 use crate::platform::{Instant, Platform};
 use crate::suspend::phase::Phase;
 use crate::vmc::Vmc;
-use crate::wire::message::{MemberEvent, Reason};
+use crate::wire::message::MemberEvent;
 use crate::wire::{Message, RingSize};
 
 impl<P: Platform> Vmc<P> {
@@ -45,8 +45,8 @@ impl<P: Platform> Vmc<P> {
                 link.post(&Message::Migrating(migrates));
                 link.is_rehomed = !migrates;
                 if migrates {
-                    let (address, bytes) = (link.address, link.counters.sent);
-                    self.guest.trace(address, Phase::EarlyNotice, bytes);
+                    let (pair, bytes) = (link.pair, link.counters.sent);
+                    self.guest.trace(pair, Phase::EarlyNotice, bytes);
                 }
                 self.rehome(key);
             }
@@ -65,7 +65,7 @@ impl<P: Platform> Vmc<P> {
             return;
         }
         link.schedule_check(now);
-        let (uuid, address) = (link.uuid, link.address);
+        let (uuid, pair) = (link.uuid, link.pair);
         if link.in_migration(self.guest.noticed) && link.is_open() {
             link.retire_idle();
         }
@@ -75,8 +75,7 @@ impl<P: Platform> Vmc<P> {
         } else {
             MemberEvent::Join
         };
-        self.links
-            .publish(&mut self.guest, event, uuid, address, key);
+        self.guest.publish(key, event, uuid, pair);
     }
 
     /// Moves the senders of a link to rings where they belong, as far as there
@@ -114,8 +113,8 @@ impl<P: Platform> Vmc<P> {
             let is_moving = self.conns.any_sender_in_own_pages(key, link);
             let is_done = missing.is_empty() && !is_moving;
             if is_done && !core::mem::replace(&mut link.is_rehomed, true) {
-                let (address, bytes) = (link.address, link.counters.sent);
-                self.guest.trace(address, Phase::Rehomed, bytes);
+                let (pair, bytes) = (link.pair, link.counters.sent);
+                self.guest.trace(pair, Phase::Rehomed, bytes);
             }
         }
     }
@@ -150,12 +149,7 @@ impl<P: Platform> Vmc<P> {
                 continue;
             };
             if conn.link == Some(key) && !conn.check_traffic() && conn.uses_rings() {
-                self.with_flow(key_of_conn, |flow| {
-                    if !flow.conn.recver.rings.is_empty() {
-                        flow.confirm(Reason::Fallback);
-                    }
-                    flow.ask_for_fallback();
-                });
+                self.with_flow(key_of_conn, |flow| flow.fall_back());
             }
         }
     }

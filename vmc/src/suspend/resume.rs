@@ -6,14 +6,17 @@
 //! for every connection; the other side waits for that.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
 
 use crate::cause::Cause;
-use crate::limits::{RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT, RESUME_TIMEOUT_IDLE};
+use crate::limits::{
+    RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT, RESUME_TIMEOUT_IDLE, UNSETTLED_OF_DOMAIN,
+};
 use crate::platform::{Instant, Platform, PortState};
+use crate::stream::Pair;
 use crate::suspend::phase::Phase;
+use crate::suspend::unsettled::Unsettled;
 use crate::vmc::Vmc;
-use crate::wire::resume::{ENTRIES, Entry, Resume};
+use crate::wire::resume::{ENTRIES, Entry, Epoch, Resume};
 
 impl<P: Platform> Vmc<P> {
     /// This guest goes on: as another domain, or in the old one because the
@@ -38,20 +41,17 @@ impl<P: Platform> Vmc<P> {
             }
         }
         self.guest.parted = false;
+        self.guest.frozen = false;
         self.guest.noticed = false;
         let now = self.guest.platform.now();
         for (_, conn) in self.conns.iter_mut() {
             conn.forget_stale_grants(&self.guest.platform, &mut self.guest.pool);
         }
         for unsettled in self.unsettled.iter().filter(|unsettled| unsettled.is_own) {
-            self.guest.trace(unsettled.address, Phase::Resumed, 0);
+            self.guest.trace(unsettled.pair, Phase::Resumed, 0);
         }
         self.guest.pool.make_due(now);
         self.guest.pool.retry(&mut self.guest.platform, now);
-        let domid = self.guest.platform.domid();
-        if core::mem::replace(&mut self.domid, domid) != domid {
-            self.guest.pool.end_quarantine();
-        }
         self.reach_out();
     }
 
@@ -69,26 +69,54 @@ impl<P: Platform> Vmc<P> {
             unsettled.wait = RESUME_RETRY;
             let idle_until = now.after(RESUME_TIMEOUT_IDLE);
             unsettled.idle_until = unsettled.idle_until.min(idle_until);
-            // A peer that was suspended itself keeps its own time.
-            if unsettled.is_own {
-                unsettled.until = unsettled.until.min(now.after(RESUME_TIMEOUT));
-            }
         }
         self.retry_resume(now);
         for index in 0..self.conns.end() {
             let conn = self.conns.key_at(index).and_then(|key| self.conns.get(key));
             let peer = conn.filter(|conn| !conn.ended);
-            if let Some(peer) = peer.map(|conn| conn.tuple.remote.ip()) {
-                self.greet(peer);
+            if let Some(pair) = peer.map(|conn| conn.tuple.pair()) {
+                self.greet(pair);
             }
         }
+    }
+
+    /// Keeps what a suspend has left to settle. A domain has a bounded number of
+    /// such suspends: the oldest is given up for another (design rule R18).
+    pub(crate) fn keep_unsettled(&mut self, unsettled: Unsettled) {
+        let domid = unsettled.domid;
+        self.unsettled.push(unsettled);
+        let of_domain = |unsettled: &Unsettled| unsettled.domid == domid;
+        let count = self.unsettled.iter().filter(|one| of_domain(one)).count();
+        if count > UNSETTLED_OF_DOMAIN
+            && let Some(oldest) = self.unsettled.iter().position(of_domain)
+        {
+            let Unsettled { pair, epoch, .. } = self.unsettled.remove(oldest);
+            self.give_up(pair, &epoch);
+        }
+    }
+
+    fn give_up(&mut self, pair: Pair, epoch: &Epoch) {
+        for conn in self.conns.unsettled(pair, epoch) {
+            self.with_flow(conn, |flow| flow.give_up(epoch));
+        }
+    }
+
+    /// Forgets suspends of peers that leave nothing to settle: their connections
+    /// have ended.
+    fn drop_settled(&mut self) {
+        let conns = &self.conns;
+        self.unsettled
+            .retain(|one| one.is_own || !conns.unsettled(one.pair, &one.epoch).is_empty());
     }
 
     /// Sends RESUMEs that are due, and gives up what has waited too long.
     #[inline(never)]
     pub(crate) fn retry_resume(&mut self, now: Instant) {
-        if self.guest.parted {
+        if self.guest.frozen {
             return;
+        }
+        if core::mem::take(&mut self.guest.has_let_go) {
+            self.drop_settled();
         }
         let mut position = 0;
         while let Some(unsettled) = self.unsettled.get_mut(position) {
@@ -96,19 +124,15 @@ impl<P: Platform> Vmc<P> {
                 position += 1;
                 continue;
             }
-            let (address, epoch) = (unsettled.address, unsettled.epoch);
+            let (pair, epoch) = (unsettled.pair, unsettled.epoch);
             let until = unsettled.until;
             let is_over = unsettled.heard || now >= unsettled.idle_until;
             unsettled.next = now.after(unsettled.wait).min(until);
             unsettled.wait = (2 * unsettled.wait).min(RESUME_RETRY_MOST);
-            let open = self.conns.unsettled(&epoch);
-            if now >= until {
-                for conn in &open {
-                    self.with_flow(*conn, |flow| flow.give_up(&epoch));
-                }
-            }
+            let open = self.conns.unsettled(pair, &epoch);
             if open.is_empty() && is_over || now >= until {
-                self.unsettled.swap_remove(position);
+                self.unsettled.remove(position);
+                self.give_up(pair, &epoch);
                 continue;
             }
             let entries: Vec<Entry> = open
@@ -117,10 +141,10 @@ impl<P: Platform> Vmc<P> {
                 .collect();
             if entries.is_empty() {
                 // It says that this guest goes on.
-                self.guest.send_resume(address, &epoch, false, &[]);
+                self.guest.send_resume(pair, &epoch, false, &[]);
             }
             for some in entries.chunks(ENTRIES) {
-                self.guest.send_resume(address, &epoch, false, some);
+                self.guest.send_resume(pair, &epoch, false, some);
             }
             position += 1;
         }
@@ -128,9 +152,17 @@ impl<P: Platform> Vmc<P> {
 
     /// RESUME or RESUMED has come; returns whether it means anything.
     #[inline(never)]
-    pub(crate) fn resumed(&mut self, from: IpAddr, resume: &Resume<'_>) -> bool {
-        if self.guest.parted {
+    pub(crate) fn resumed(&mut self, pair: Pair, resume: &Resume<'_>) -> bool {
+        if self.guest.frozen {
             // The peer asks again, or is asked again.
+            return false;
+        }
+        let is_known = |unsettled: &Unsettled| unsettled.epoch == resume.epoch;
+        let now = self.guest.platform.now();
+        if !self.unsettled.iter().any(is_known)
+            && self.links.of_epoch(&resume.epoch).is_none()
+            && !self.peers.challenge.may_challenge(pair.remote, now)
+        {
             return false;
         }
         if let Some((key, link)) = self.links.of_epoch(&resume.epoch) {
@@ -143,7 +175,7 @@ impl<P: Platform> Vmc<P> {
         let mut answers = Vec::new();
         for entry in resume.entries() {
             let tuple = entry.tuple.flipped();
-            if tuple.remote.ip() != from {
+            if tuple.pair() != pair {
                 self.guest.note_wrong_address();
                 continue;
             }
@@ -159,11 +191,10 @@ impl<P: Platform> Vmc<P> {
             let offset = confirmed.unwrap_or(0);
             answers.push(Entry { tuple, offset });
         }
-        let now = self.guest.platform.now();
-        let is_unsettled = !self.conns.unsettled(&resume.epoch).is_empty();
+        let is_unsettled = !self.conns.unsettled(pair, &resume.epoch).is_empty();
         let mut of_link = self.unsettled.iter_mut();
         let of_link =
-            of_link.find(|unsettled| unsettled.epoch == resume.epoch && unsettled.address == from);
+            of_link.find(|unsettled| unsettled.epoch == resume.epoch && unsettled.pair == pair);
         if let Some(unsettled) = of_link {
             if !resume.is_answer && is_unsettled {
                 // The peer did not name all: it is asked.
@@ -175,7 +206,7 @@ impl<P: Platform> Vmc<P> {
             unsettled.heard = true;
         }
         if !resume.is_answer {
-            self.guest.send_resume(from, &resume.epoch, true, &answers);
+            self.guest.send_resume(pair, &resume.epoch, true, &answers);
         }
         self.retry_resume(now);
         true

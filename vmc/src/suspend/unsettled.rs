@@ -1,14 +1,16 @@
 //! What a suspend has left to settle.
 
-use core::net::IpAddr;
-
-use crate::limits::{PEER_TIMEOUT, RESUME_RETRY, RESUME_TIMEOUT};
-use crate::platform::Instant;
+use crate::limits::{RESUME_RETRY, RESUME_TIMEOUT};
+use crate::platform::{DomId, Instant};
+use crate::stream::Pair;
 use crate::wire::resume::Epoch;
 
-/// A link that ended in a suspend and is not settled for every connection.
+/// A link that ended in a suspend and is not settled for every connection between
+/// two addresses.
 pub(crate) struct Unsettled {
-    pub(super) address: IpAddr,
+    pub(super) pair: Pair,
+    /// The peer's domid when the link ended.
+    pub(super) domid: DomId,
     pub(super) epoch: Epoch,
     /// This guest was suspended, not the peer.
     pub(super) is_own: bool,
@@ -23,10 +25,16 @@ pub(crate) struct Unsettled {
 }
 
 impl Unsettled {
-    pub(crate) fn new(address: IpAddr, epoch: Epoch, is_own: bool, now: Instant) -> Self {
-        let until = now.after(PEER_TIMEOUT);
+    pub(crate) const fn new(
+        pair: Pair,
+        domid: DomId,
+        epoch: Epoch,
+        is_own: bool,
+        until: Instant,
+    ) -> Self {
         Self {
-            address,
+            pair,
+            domid,
             epoch,
             is_own,
             // A peer that was suspended is heard of when it goes on.
@@ -40,8 +48,8 @@ impl Unsettled {
 
     /// A peer that was suspended has a link again: it is asked for what is not
     /// settled.
-    pub(crate) fn note_link(&mut self, address: IpAddr, now: Instant) {
-        if self.address == address {
+    pub(crate) fn note_link(&mut self, pair: Pair, now: Instant) {
+        if self.pair == pair {
             self.next = now;
             self.until = self.until.min(now.after(RESUME_TIMEOUT));
             self.idle_until = now;

@@ -1,4 +1,4 @@
-//! HELLO, WELCOME and REFUSED as bytes (docs/protocol.md, "Datagrams").
+//! HELLO, CHALLENGE, WELCOME and REFUSED as bytes (docs/protocol.md, "Datagrams").
 
 use alloc::vec::Vec;
 
@@ -6,10 +6,17 @@ use super::tuple::array;
 use crate::platform::{DomId, Uuid};
 
 pub(super) const MAGIC: [u8; 4] = *b"XVMC";
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 /// A secret that is sent to one address only.
 pub type Nonce = [u8; 16];
+
+/// What a CHALLENGE carries: whoever says it again receives at the address that
+/// it was sent to.
+pub type Cookie = [u8; 16];
+
+/// The cookie of a HELLO that has not been challenged.
+pub const NO_COOKIE: Cookie = [0; 16];
 
 /// Why a HELLO or a WELCOME is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +51,17 @@ impl Refusal {
 /// What a datagram asks or answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Asks whether a Causeway of this host lives at the address.
-    Hello,
+    /// Asks whether a Causeway of this host lives at the address. As long as the
+    /// longest answer, so that no answer is longer than the question.
+    Hello {
+        /// The cookie of the last CHALLENGE, or [`NO_COOKIE`].
+        cookie: Cookie,
+    },
+    /// Asks for the same HELLO with this cookie. Its sender does not name itself.
+    Challenge {
+        /// What the HELLO is to carry.
+        cookie: Cookie,
+    },
     /// Offers a link.
     Welcome {
         /// The secret that the mapper has to write into the control page.
@@ -83,7 +99,14 @@ impl Datagram {
         bytes[8..24].copy_from_slice(&self.uuid.0);
         bytes[24..40].copy_from_slice(&self.nonce_a);
         let (kind, len) = match self.kind {
-            Kind::Hello => (1, 40),
+            Kind::Hello { cookie } => {
+                bytes[40..56].copy_from_slice(&cookie);
+                (1, 64)
+            }
+            Kind::Challenge { cookie } => {
+                bytes[40..56].copy_from_slice(&cookie);
+                (6, 56)
+            }
             Kind::Welcome {
                 nonce_b,
                 reference,
@@ -103,7 +126,7 @@ impl Datagram {
         bytes[..len].to_vec()
     }
 
-    /// Decodes a HELLO, WELCOME or REFUSED.
+    /// Decodes a HELLO, CHALLENGE, WELCOME or REFUSED.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (head, rest) = bytes.split_first_chunk::<40>()?;
@@ -111,7 +134,12 @@ impl Datagram {
             return None;
         }
         let kind = match (head[5], rest.len()) {
-            (1, 0) => Kind::Hello,
+            (1, 24) => Kind::Hello {
+                cookie: array(rest, 0)?,
+            },
+            (6, 16) => Kind::Challenge {
+                cookie: array(rest, 0)?,
+            },
             (2, 24) => Kind::Welcome {
                 nonce_b: array(rest, 0)?,
                 reference: u32::from_le_bytes(array(rest, 16)?),
@@ -131,7 +159,7 @@ impl Datagram {
 
 #[cfg(test)]
 mod tests {
-    use super::{Datagram, Kind, Refusal};
+    use super::{Datagram, Kind, NO_COOKIE, Refusal};
     use crate::platform::Uuid;
 
     fn datagram(kind: Kind) -> Datagram {
@@ -151,7 +179,8 @@ mod tests {
             port: 0x0a0b_0c0d,
         };
         for (kind, len) in [
-            (Kind::Hello, 40),
+            (Kind::Hello { cookie: [6; 16] }, 64),
+            (Kind::Challenge { cookie: [7; 16] }, 56),
             (welcome, 64),
             (Kind::Refused(Refusal::Leaving), 56),
         ] {
@@ -164,7 +193,7 @@ mod tests {
 
     #[test]
     fn invalid_bytes_decode_to_none() {
-        let bytes = datagram(Kind::Hello).encode();
+        let bytes = datagram(Kind::Hello { cookie: NO_COOKIE }).encode();
         for len in 0..bytes.len() {
             assert_eq!(Datagram::decode(&bytes[..len]), None);
         }

@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use super::datagram::{Cookie, Nonce};
 use super::ring::{References, RingNumber, RingSize};
-use super::tuple::{TUPLE_BYTES, address, array, family, put_address, put_tuple, tuple};
+use super::tuple::{
+    PAIR_BYTES, TUPLE_BYTES, address, array, family, pair, put_address, put_pair, put_tuple, tuple,
+};
 use crate::platform::Uuid;
-use crate::stream::FourTuple;
+use crate::stream::{FourTuple, Pair};
 
 /// Bytes of the header in front of every payload.
 pub const HEADER: usize = 4;
@@ -216,6 +219,27 @@ pub enum Message<'a> {
     },
     /// The sender is about to migrate, or no longer.
     Migrating(bool),
+    /// The sender has got a HELLO from the receiver between these addresses.
+    Address {
+        /// The addresses, as the message's sender sees them.
+        pair: Pair,
+        /// The nonce of that HELLO.
+        nonce_a: Nonce,
+    },
+    /// The answer to [`Message::Address`]: the HELLO was the sender's.
+    Proved {
+        /// The addresses, as the message's sender sees them.
+        pair: Pair,
+        /// The nonce of that HELLO.
+        nonce_a: Nonce,
+        /// The cookie that came to the sender's address.
+        cookie: Cookie,
+    },
+    /// The sender has an address no longer.
+    Lost {
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 impl<'a> Message<'a> {
@@ -234,6 +258,9 @@ impl<'a> Message<'a> {
             Self::Ask { .. } => 11,
             Self::Granted { .. } => 12,
             Self::Migrating(_) => 13,
+            Self::Address { .. } => 14,
+            Self::Proved { .. } => 15,
+            Self::Lost { .. } => 16,
         }
     }
 
@@ -297,6 +324,23 @@ impl<'a> Message<'a> {
                 into.extend_from_slice(&[size.log2(), 0]);
             }
             Self::Migrating(migrates) => into.extend_from_slice(&[u8::from(migrates), 0]),
+            Self::Address { pair, nonce_a } => {
+                put_pair(into, &pair);
+                into.extend_from_slice(&nonce_a);
+            }
+            Self::Proved {
+                pair,
+                nonce_a,
+                cookie,
+            } => {
+                put_pair(into, &pair);
+                into.extend_from_slice(&nonce_a);
+                into.extend_from_slice(&cookie);
+            }
+            Self::Lost { address } => {
+                into.extend_from_slice(&[family(address), 0, 0, 0]);
+                put_address(into, address);
+            }
         }
         let len = u16::try_from(into.len() - start - HEADER).unwrap_or(u16::MAX);
         into[start + 2..start + 4].copy_from_slice(&len.to_le_bytes());
@@ -363,6 +407,18 @@ impl<'a> Message<'a> {
                 [1, 0] => true,
                 _ => return None,
             }),
+            (14, 52) => Self::Address {
+                pair: pair(payload)?,
+                nonce_a: array(payload, PAIR_BYTES)?,
+            },
+            (15, 68) => Self::Proved {
+                pair: pair(payload)?,
+                nonce_a: array(payload, PAIR_BYTES)?,
+                cookie: array(payload, PAIR_BYTES + 16)?,
+            },
+            (16, 20) => Self::Lost {
+                address: address(payload[0], array(payload, 4)?)?,
+            },
             _ => return None,
         };
         Some(message)
@@ -464,6 +520,17 @@ mod tests {
                 references: References(references),
             });
         }
+        let (nonce_a, cookie) = ([4; 16], [5; 16]);
+        for pair in [tuple.pair(), six.pair()] {
+            check(Message::Address { pair, nonce_a });
+            check(Message::Proved {
+                pair,
+                nonce_a,
+                cookie,
+            });
+            let address = pair.local;
+            check(Message::Lost { address });
+        }
         check(Message::Migrating(true));
         check(Message::Migrating(false));
     }
@@ -509,7 +576,7 @@ mod tests {
             assert_eq!(Message::decode(5, &fallback), None, "reason {reason}");
         }
         assert_eq!(Message::decode(0, &[]), None);
-        assert_eq!(Message::decode(14, &[]), None);
+        assert_eq!(Message::decode(17, &[]), None);
         assert_eq!(Message::decode(13, &[2, 0]), None);
         assert_eq!(Message::decode(11, &[0, 0, 9, 0]), None, "2^9 pages");
         assert_eq!(Message::decode(2, &[0, 0, 200, 0]), None, "2^200 pages");

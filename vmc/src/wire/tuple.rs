@@ -1,9 +1,12 @@
-//! Addresses and four-tuples as bytes.
+//! Addresses, pairs of them, and four-tuples as bytes.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::stream::FourTuple;
+use crate::stream::{FourTuple, Pair};
+
+/// Bytes of a pair of addresses.
+pub(super) const PAIR_BYTES: usize = 36;
 
 /// Bytes of a four-tuple.
 pub(super) const TUPLE_BYTES: usize = 40;
@@ -35,6 +38,21 @@ pub(super) fn address(family: u8, bytes: [u8; 16]) -> Option<IpAddr> {
         4 => IpAddr::V4(Ipv4Addr::from(array::<4>(&bytes, 0)?)),
         6 => IpAddr::V6(Ipv6Addr::from(bytes)),
         _ => return None,
+    })
+}
+
+/// Appends a pair: its family, three zero bytes, both addresses.
+pub(super) fn put_pair(into: &mut Vec<u8>, pair: &Pair) {
+    into.extend_from_slice(&[family(pair.local), 0, 0, 0]);
+    put_address(into, pair.local);
+    put_address(into, pair.remote);
+}
+
+pub(super) fn pair(bytes: &[u8]) -> Option<Pair> {
+    let family = *bytes.first()?;
+    Some(Pair {
+        local: address(family, array(bytes, 4)?)?,
+        remote: address(family, array(bytes, 20)?)?,
     })
 }
 

@@ -65,7 +65,7 @@ fn timers_run_the_task_until_there_is_nothing_to_wait_for() {
     let polls = |world: &World| world.hosts[0].channel.as_ref().unwrap().polls;
     world.a().with(|stack| {
         let channel = stack.channel.as_mut().unwrap();
-        channel.greet(crate::tests::world::b(7).ip());
+        channel.greet(crate::tests::world::PAIR);
     });
     for run in &mut runs {
         let before = polls(&world);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use shared_memory::Memory;
 use vmc::wire::control::{self, LINK_PAGES, Side, SideState};
-use vmc::wire::datagram::{Datagram, Kind, Refusal};
+use vmc::wire::datagram::{Cookie, Datagram, Kind, NO_COOKIE, Refusal};
 use vmc::wire::message::{HEADER, Message, Reason};
 use vmc::wire::resume::{Entry, Resume};
 use vmc::wire::{Nonce, RingNumber, doorbell};
@@ -37,6 +37,8 @@ pub struct Peer {
     tail: u64,
     /// The nonce that is sent to the owner.
     pub nonce_a: Nonce,
+    /// The cookie that its HELLO carries.
+    pub cookie: Cookie,
     /// The nonce that it gave to the victim, or got from it.
     pub nonce_b: Nonce,
     /// Rings granted to the victim.
@@ -62,6 +64,7 @@ impl Peer {
             port: None,
             tail: 0,
             nonce_a: [7; 16],
+            cookie: NO_COOKIE,
             nonce_b: [0; 16],
             rings: Vec::new(),
         }
@@ -81,7 +84,19 @@ impl Peer {
     /// Returns a HELLO.
     #[must_use]
     pub fn hello(&self) -> Vec<u8> {
-        self.datagram(Kind::Hello)
+        let cookie = self.cookie;
+        self.datagram(Kind::Hello { cookie })
+    }
+
+    /// Takes a CHALLENGE: the next HELLO carries its cookie. Returns whether it was
+    /// one.
+    pub fn take_challenge(&mut self, bytes: &[u8]) -> bool {
+        let kind = Datagram::decode(bytes).map(|datagram| datagram.kind);
+        let Some(Kind::Challenge { cookie }) = kind else {
+            return false;
+        };
+        self.cookie = cookie;
+        true
     }
 
     /// Returns a REFUSED with any number as its reason.

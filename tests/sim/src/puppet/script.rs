@@ -9,7 +9,7 @@ use shared_memory::Memory;
 use vmc::wire::datagram::{Datagram, Kind};
 use vmc::wire::message::{HEADER, Leave, MemberEvent, Message, Reason};
 use vmc::wire::{References, RingNumber, RingSize};
-use vmc::{Config, ConnKey, FourTuple, LeaveReason, Output, Platform, Statistics, Uuid, Vmc};
+use vmc::{Config, ConnKey, FourTuple, LeaveReason, Output, Pair, Platform, Statistics, Uuid, Vmc};
 
 use super::peer::Peer;
 use crate::endpoint::Socket;
@@ -19,6 +19,11 @@ use crate::xen::{Clock, Dom, Holdings, Host, PAGE};
 const VICTIM: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
+/// The addresses of the victim and its peer.
+const LINK: Pair = Pair {
+    local: VICTIM,
+    remote: PEER,
+};
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// Connections between the two.
@@ -103,10 +108,13 @@ impl Story {
             max_rings: if flags & 1 == 0 { 4 } else { 256 },
             largest_ring: if flags & 2 == 0 { 16384 } else { 65536 },
             memory: if flags & 4 == 0 { 1 << 20 } else { 128 << 10 },
+            peer_timeout: 600 * SECOND,
         };
         let uuid = [if flags & 8 == 0 { 1 } else { 9 }; 16];
+        let mut victim = Vmc::new(dom, config);
+        victim.set_addresses(&[LINK.local]);
         let mut story = Self {
-            victim: Vmc::new(dom, config),
+            victim,
             peer: Peer::new(Dom::boot(&host, &clock, 2), uuid),
             connections: Vec::new(),
             finished: [false; CONNECTIONS],
@@ -151,14 +159,16 @@ impl Story {
     }
 
     fn peer_greets(&mut self) {
-        let hello = self.peer.hello();
-        self.victim.datagram(PEER, &hello);
-        self.turn();
+        for _ in 0..2 {
+            let hello = self.peer.hello();
+            self.victim.datagram(LINK, &hello);
+            self.turn();
+        }
         self.turn();
     }
 
     fn victim_greets(&mut self) {
-        self.victim.greet(PEER);
+        self.victim.greet(LINK);
         self.turn();
         self.turn();
     }
@@ -206,7 +216,7 @@ impl Story {
     fn outputs(&mut self, now: u64) {
         while let Some(output) = self.victim.output() {
             match output {
-                Output::Datagram { to: PEER, bytes } => self.answer(&bytes),
+                Output::Datagram { pair: LINK, bytes } => self.answer(&bytes),
                 Output::LinkUp { .. } => self.track(),
                 Output::Service(id) => self.with(id, |victim, tcp| victim.service(id, tcp), now),
                 Output::Failed(id) => self.with(id, |_, tcp| vmc::Tcp::abort(tcp), now),
@@ -225,9 +235,10 @@ impl Story {
     /// Answers a datagram of the victim's as the protocol says.
     fn answer(&mut self, bytes: &[u8]) {
         match Datagram::decode(bytes).map(|datagram| datagram.kind) {
-            Some(Kind::Hello) => {
+            Some(Kind::Challenge { .. }) => _ = self.peer.take_challenge(bytes),
+            Some(Kind::Hello { .. }) => {
                 if let Some(welcome) = self.peer.welcome(bytes) {
-                    self.victim.datagram(PEER, &welcome);
+                    self.victim.datagram(LINK, &welcome);
                 }
             }
             Some(Kind::Welcome { .. }) => _ = self.peer.accept(bytes),
@@ -245,9 +256,9 @@ impl Story {
     fn step(&mut self, script: &mut Script<'_>) {
         match script.byte() % 16 {
             0 => {
-                let from = [PEER, OTHER][usize::from(script.byte() % 2)];
+                let remote = [PEER, OTHER][usize::from(script.byte() % 2)];
                 let bytes = script.bytes(80);
-                self.victim.datagram(from, bytes);
+                self.victim.datagram(Pair { remote, ..LINK }, bytes);
             }
             1 => self.datagram(script),
             2 => {
@@ -303,7 +314,7 @@ impl Story {
         if let Some(byte) = bytes.get_mut(at) {
             *byte ^= with;
         }
-        self.victim.datagram(PEER, &bytes);
+        self.victim.datagram(LINK, &bytes);
     }
 
     /// Sends a message that an honest peer might send, but for fields that the
@@ -458,11 +469,11 @@ impl Story {
         match script.byte() % 9 {
             0 => self.victim.leave(LeaveReason::Migrating),
             1 => self.victim.renew(),
-            2 => self.victim.greet(PEER),
+            2 => self.victim.greet(LINK),
             3 => self.peer.vanish(),
             4 => self.peer.rings.clear(),
             5 => {
-                let sent = self.victim.send_frame(PEER, &[1; 700]);
+                let sent = self.victim.send_frame(LINK, &[1; 700]);
                 assert!(
                     !sent || self.victim.links().next().is_some(),
                     "sent to nobody"

@@ -88,7 +88,8 @@ impl World {
         }
         let (source, destination) = (self.address(from), self.address(to));
         let (number, frame) = self.wires.frames.make(source, (to, destination), len);
-        if !self.guests[from].vmc.send_frame(destination, &frame) {
+        let pair = self.guests[from].pair(destination);
+        if !self.guests[from].vmc.send_frame(pair, &frame) {
             self.wires.frames.refused(number);
         }
     }

@@ -70,7 +70,8 @@ impl World {
                 // The frame says that another guest sent it.
                 let (number, frame) = self.wires.frames.make(other, (0, victim), 200);
                 self.wires.frames.refused(number);
-                _ = self.guests[liar].vmc.send_frame(victim, &frame);
+                let pair = self.guests[liar].pair(victim);
+                _ = self.guests[liar].vmc.send_frame(pair, &frame);
             }
         }
     }
@@ -83,11 +84,11 @@ impl World {
         let mut bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(len).collect();
         if random.u32(..4) != 0 && len >= 40 {
             bytes[..4].copy_from_slice(b"XVMC");
-            bytes[4] = 1;
+            bytes[4] = 2;
             bytes[5] = match len {
-                40 => 1,
-                56 => 3,
-                _ => 2,
+                40 => 4,
+                56 => random.u8(2..4) * 3 - 3,
+                _ => random.u8(1..3),
             };
             // Domains that exist, plausible references and ports.
             bytes[6..8].copy_from_slice(&random.u16(0..6).to_le_bytes());

@@ -137,16 +137,15 @@ fn a_guest_that_left_greets_nobody_until_it_resumes() {
     let mut pair = Pair::linked();
     leave(&mut pair, 0);
     pair.run();
-    let [one, other] = [pair.guests[0].address, pair.guests[1].address];
-    pair.guests[0].vmc.greet(other);
-    pair.guests[1].vmc.greet(one);
+    pair.greet(0);
+    pair.greet(1);
     pair.run();
-    assert_eq!(pair.guests[0].vmc.peer(other), PeerState::Unknown);
-    assert_eq!(pair.guests[1].vmc.peer(one), PeerState::Remote);
+    assert_eq!(pair.peer(0), PeerState::Unknown);
+    assert_eq!(pair.peer(1), PeerState::Remote);
     // The migration was cancelled: the peer of the open connection is found.
     pair.guests[0].vmc.renew();
     pair.run();
-    assert_eq!(pair.guests[0].vmc.peer(other), PeerState::Linked);
+    assert_eq!(pair.peer(0), PeerState::Linked);
     assert_eq!(pair.pump(0, 0, 100), Pair::pattern(0, 100));
     assert_eq!(pair.sent_by_tcp(0), 0);
 }
@@ -159,8 +158,7 @@ fn a_suspend_that_is_cancelled_at_once_costs_no_connection() {
     leave(&mut pair, 0);
     pair.guests[0].vmc.renew();
     pair.run();
-    let other = pair.guests[1].address;
-    assert_eq!(pair.guests[0].vmc.peer(other), PeerState::Linked);
+    assert_eq!(pair.peer(0), PeerState::Linked);
     assert_eq!(pair.pump(0, 10, 90), Pair::pattern(10, 90));
     assert_eq!(pair.pump(1, 10, 90), Pair::pattern(10, 90));
     for guest in &pair.guests {

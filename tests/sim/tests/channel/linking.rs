@@ -2,16 +2,21 @@
 
 use std::net::IpAddr;
 
-use sim::xen::{Dom, Host};
+use sim::xen::{Dom, Holdings, Host};
+use vmc::wire::datagram::NO_COOKIE;
 use vmc::{Cause, MemberEvent, Output, PeerState, Vmc};
 
 use super::pair::{Pair, config};
+use super::victim::Victim;
 
 const SECOND: u64 = 1_000_000_000;
 
+fn addresses() -> impl Iterator<Item = IpAddr> {
+    (0..=255).map(|last| IpAddr::from([10, 0, 1, last]))
+}
+
 fn states(pair: &Pair) -> [PeerState; 2] {
-    let [one, other] = &pair.guests;
-    [one.vmc.peer(other.address), other.vmc.peer(one.address)]
+    [0, 1].map(|at| pair.peer(at))
 }
 
 #[test]
@@ -31,9 +36,8 @@ fn one_greeting_makes_a_link() {
 #[test]
 fn both_may_greet_at_once() {
     let mut pair = Pair::new();
-    let [one, other] = [pair.guests[0].address, pair.guests[1].address];
-    pair.guests[0].vmc.greet(other);
-    pair.guests[1].vmc.greet(one);
+    pair.greet(0);
+    pair.greet(1);
     pair.run();
     assert_eq!(states(&pair), [PeerState::Linked; 2]);
     assert_eq!(pair.holdings(), (9, 2), "there is one link");
@@ -95,6 +99,7 @@ fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
     let dom = Dom::boot(&elsewhere, &pair.clock, 2);
     pair.guests[1].vmc.platform_mut().end();
     pair.guests[1].vmc = Vmc::new(dom, config(2));
+    pair.name(1);
     pair.greet(0);
     pair.run();
     assert_eq!(states(&pair)[0], PeerState::Remote);
@@ -106,6 +111,9 @@ fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
 fn an_unproved_region_does_not_stay() {
     let mut pair = Pair::new();
     pair.greet(0);
+    // HELLO, CHALLENGE, HELLO with the cookie.
+    pair.turn(0);
+    pair.turn(1);
     pair.turn(0);
     pair.deaf = true;
     pair.turn(1);
@@ -117,20 +125,59 @@ fn an_unproved_region_does_not_stay() {
 
 #[test]
 fn greetings_without_end_hold_a_bounded_number_of_regions() {
-    let mut pair = Pair::new();
-    let hello = {
-        let to = pair.guests[1].address;
-        pair.guests[0].vmc.greet(to);
-        match pair.guests[0].vmc.output() {
-            Some(Output::Datagram { bytes, .. }) => bytes,
-            other => panic!("{other:?}"),
+    let mut victim = Victim::alone();
+    let mut challenges = 0;
+    for remote in addresses() {
+        victim.peer.cookie = NO_COOKIE;
+        let hello = victim.peer.hello();
+        let link = vmc::Pair {
+            remote,
+            ..Victim::LINK
+        };
+        // Whoever forges addresses sees no answer.
+        victim.vmc.datagram(link, &hello);
+        assert_eq!(victim.vmc.platform().holdings(), Holdings::default());
+        victim.turn();
+        for output in victim.outputs.drain(..) {
+            let Output::Datagram { pair, bytes } = output else {
+                continue;
+            };
+            assert_eq!(pair, link);
+            assert!(bytes.len() <= hello.len(), "an answer is no amplifier");
+            challenges += u32::from(victim.peer.take_challenge(&bytes));
         }
-    };
-    for last in 0..=255 {
-        let from = IpAddr::from([10, 0, 1, last]);
-        pair.guests[1].vmc.datagram(from, &hello);
     }
-    assert_eq!(pair.guests[1].vmc.statistics().granted_pages, 8 * 9);
+    assert!(challenges >= 200, "{challenges}");
+}
+
+#[test]
+fn greetings_from_many_true_addresses_hold_a_bounded_number_of_regions() {
+    let mut victim = Victim::alone();
+    for remote in addresses() {
+        let link = vmc::Pair {
+            remote,
+            ..Victim::LINK
+        };
+        victim.peer.cookie = NO_COOKIE;
+        for _ in 0..2 {
+            let hello = victim.peer.hello();
+            victim.vmc.datagram(link, &hello);
+            victim.turn();
+            for output in victim.outputs.drain(..) {
+                if let Output::Datagram { bytes, .. } = output {
+                    victim.peer.take_challenge(&bytes);
+                }
+            }
+        }
+        let granted = victim.vmc.statistics().granted_pages;
+        assert!(granted <= 8 * 9, "{granted}");
+    }
+    assert_eq!(victim.vmc.statistics().granted_pages, 8 * 9);
+    // The places are not lost to an honest guest that repeats its HELLO.
+    victim.peer.cookie = NO_COOKIE;
+    victim.pass(SECOND / 10);
+    let victim = victim.linked_now();
+    assert_eq!(victim.vmc.statistics().links, 1);
 }
 
 #[test]
@@ -165,6 +212,7 @@ fn a_guest_that_is_known_and_greets_again_takes_the_old_links_place() {
     let dom = Dom::boot(&pair.host, &pair.clock, 3);
     pair.guests[0].vmc.platform_mut().end();
     pair.guests[0].vmc = Vmc::new(dom, config(1));
+    pair.name(0);
     pair.greet(0);
     pair.run();
     assert!(pair.take_outputs(1).iter().any(|output| matches!(

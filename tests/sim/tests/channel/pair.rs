@@ -49,6 +49,7 @@ pub(super) fn config(number: u8) -> Config {
         max_rings: 8,
         largest_ring: 64 * 1024,
         memory: 1 << 20,
+        peer_timeout: 600_000_000_000,
     }
 }
 
@@ -57,11 +58,16 @@ impl Pair {
         let host = Host::new(1);
         let clock = Clock::default();
         clock.set(1);
-        let guests = [1, 2].map(|number| Guest {
-            vmc: Vmc::new(Dom::boot(&host, &clock, number.into()), config(number)),
-            address: IpAddr::from([10, 0, 0, number]),
-            conn: None,
-            outputs: Vec::new(),
+        let guests = [1, 2].map(|number| {
+            let address = IpAddr::from([10, 0, 0, number]);
+            let mut vmc = Vmc::new(Dom::boot(&host, &clock, number.into()), config(number));
+            vmc.set_addresses(&[address]);
+            Guest {
+                vmc,
+                address,
+                conn: None,
+                outputs: Vec::new(),
+            }
         });
         Self {
             host,
@@ -75,8 +81,7 @@ impl Pair {
     /// Returns a pair with a link, and one connection on it.
     pub(super) fn linked() -> Self {
         let mut pair = Self::new();
-        let to = pair.guests[1].address;
-        pair.guests[0].vmc.greet(to);
+        pair.greet(0);
         pair.run();
         pair.connect();
         pair
@@ -147,7 +152,7 @@ impl Pair {
         while let Some(output) = self.guests[at].vmc.output() {
             busy = true;
             match &output {
-                Output::Datagram { to, bytes } => datagrams.push((*to, bytes.clone())),
+                Output::Datagram { pair, bytes } => datagrams.push((*pair, bytes.clone())),
                 Output::Service(_) => self.advance(at),
                 Output::Failed(_) => self.with(at, |_, _, tcp| tcp.abort()),
                 _ => {}
@@ -157,12 +162,11 @@ impl Pair {
         let before = self.notifications();
         self.guests[at].vmc.flush();
         busy |= self.notifications() != before;
-        let from = self.guests[at].address;
         if !self.deaf {
-            for (to, bytes) in datagrams {
+            for (pair, bytes) in datagrams {
                 let mut guests = self.guests.iter_mut();
-                if let Some(to) = guests.find(|guest| guest.address == to) {
-                    to.vmc.datagram(from, &bytes);
+                if let Some(to) = guests.find(|guest| guest.address == pair.remote) {
+                    to.vmc.datagram(pair.flipped(), &bytes);
                 }
             }
         }
@@ -196,6 +200,16 @@ impl Pair {
         }
         self.clock.set(end);
         self.run();
+    }
+
+    /// The same for guest `at` alone: the other gets no turns.
+    pub(super) fn pass_alone(&mut self, at: usize, nanos: u64) {
+        let end = self.clock.get() + nanos;
+        while let Some(due) = self.guests[at].vmc.deadline().filter(|due| due.0 <= end) {
+            self.clock.set(due.0);
+            self.turn(at);
+        }
+        self.clock.set(end);
     }
 
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) -> Result<usize, StreamEnd> {
@@ -286,10 +300,29 @@ impl Pair {
         links.next().expect("a link").1.counters
     }
 
+    /// Returns guest `at`'s address and the other's.
+    pub(super) const fn link_of(&self, at: usize) -> vmc::Pair {
+        vmc::Pair {
+            local: self.guests[at].address,
+            remote: self.guests[1 - at].address,
+        }
+    }
+
+    /// Returns what guest `at` knows of the other.
+    pub(super) fn peer(&self, at: usize) -> vmc::PeerState {
+        self.guests[at].vmc.peer(self.link_of(at))
+    }
+
+    /// Tells the channel of guest `at`, a new one, its address.
+    pub(super) fn name(&mut self, at: usize) {
+        let guest = &mut self.guests[at];
+        guest.vmc.set_addresses(&[guest.address]);
+    }
+
     /// Guest `at` sends HELLO to the other.
     pub(super) fn greet(&mut self, at: usize) {
-        let to = self.guests[1 - at].address;
-        self.guests[at].vmc.greet(to);
+        let link = self.link_of(at);
+        self.guests[at].vmc.greet(link);
     }
 
     /// Returns how many pages the two grant, quarantined ones included, and how

@@ -6,7 +6,7 @@ use sim::puppet::Peer;
 use sim::tcp::Shared;
 use sim::xen::{Clock, Dom, Host};
 use vmc::wire::datagram::{Datagram, Kind};
-use vmc::{ConnKey, FourTuple, Output, PeerState, Vmc};
+use vmc::{ConnKey, FourTuple, Output, Pair, PeerState, Vmc};
 
 use super::pair::{config, established};
 
@@ -20,6 +20,11 @@ pub(super) struct Victim {
 
 impl Victim {
     pub(super) const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    /// Its address, and the peer's.
+    pub(super) const LINK: Pair = Pair {
+        local: Self::LOCAL.0,
+        remote: Self::PEER,
+    };
     /// Its end of the connection.
     pub(super) const LOCAL: (IpAddr, u16) = (IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 100);
     /// The peer's end.
@@ -29,7 +34,8 @@ impl Victim {
     pub(super) fn alone() -> Self {
         let (host, clock) = (Host::new(1), Clock::default());
         clock.set(1);
-        let vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
+        let mut vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
+        vmc.set_addresses(&[Self::LINK.local]);
         let peer = Peer::new(Dom::boot(&host, &clock, 2), [2; 16]);
         Self {
             vmc,
@@ -41,10 +47,13 @@ impl Victim {
 
     /// Returns a guest with a link that it owns.
     pub(super) fn linked() -> Self {
-        let mut victim = Self::alone();
-        let hello = victim.peer.hello();
-        victim.vmc.datagram(Self::PEER, &hello);
-        victim.turn();
+        Self::alone().linked_now()
+    }
+
+    /// Makes a link that the guest owns.
+    pub(super) fn linked_now(self) -> Self {
+        let mut victim = self;
+        victim.greet_it();
         let welcome = victim.outputs.iter().find_map(|output| match output {
             Output::Datagram { bytes, .. } => {
                 let kind = Datagram::decode(bytes)?.kind;
@@ -55,8 +64,22 @@ impl Victim {
         let welcome = welcome.expect("an answer");
         victim.peer.accept(&welcome).expect("what was offered");
         victim.turn();
-        assert_eq!(victim.vmc.peer(Self::PEER), PeerState::Linked);
+        assert_eq!(victim.vmc.peer(Self::LINK), PeerState::Linked);
         victim
+    }
+
+    /// The peer says HELLO, and again with the cookie that it gets.
+    pub(super) fn greet_it(&mut self) {
+        for _ in 0..2 {
+            let hello = self.peer.hello();
+            self.vmc.datagram(Self::LINK, &hello);
+            self.turn();
+            for output in &self.outputs {
+                if let Output::Datagram { bytes, .. } = output {
+                    self.peer.take_challenge(bytes);
+                }
+            }
+        }
     }
 
     /// Opens a connection to the peer, with the victim as client.
