@@ -1,59 +1,75 @@
 //! Random numbers.
 //!
-//! If the processor has RDRAND (any since 2012, unless the toolstack hides it)
-//! they are as good as RDRAND: good for nonces, and for keys as far as one
-//! trusts the processor. Without it they are derived from the time-stamp
-//! counter, the domain's number and a count: no two are equal, but somebody who
-//! knows the host well can narrow them down. They are good enough for a nonce
-//! that has to be unique, not for a key.
+//! ChaCha20 makes them from a key that each call replaces, so that nothing of what
+//! was drawn before or will be drawn later follows from a number that a peer has
+//! seen ("fast key erasure", Bernstein 2017). Each call adds to the key what the
+//! machine has to offer: RDRAND, if the processor has it (any since 2012, unless the
+//! toolstack hides it), the time-stamp counter, and the domain's number, so that two
+//! guests restored from one checkpoint part ways.
+//!
+//! Without RDRAND the key's beginning is the time-stamp counter's jitter alone.
+//! Nonces are unique and do not betray each other then, but somebody who knows the
+//! host well may guess the first key: do not make long-lived keys of them.
 
 use crate::{domain, pv};
 use core::arch::x86_64::{_rdrand64_step, _rdtsc};
-use core::sync::atomic::{AtomicU64, Ordering};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use spin::Mutex;
 
 /// How many times to ask RDRAND for a word: it succeeds within ten attempts
 /// unless the processor is broken (Intel SDM volume 1, 7.3.17.1).
 const ATTEMPTS: usize = 10;
+/// Readings of the time-stamp counter that the first key is made of.
+const READINGS: usize = 64;
 
-/// A mixture of everything ever drawn, on which all further numbers depend.
-static STATE: AtomicU64 = AtomicU64::new(0);
+type Key = [u8; 32];
+
+/// The key of the next call; `None` before the first one.
+static KEY: Mutex<Option<Key>> = Mutex::new(None);
 
 /// Fills `bytes` with random numbers; see the module's documentation for their
 /// quality.
 pub fn fill(bytes: &mut [u8]) {
     // Checked each time: the guest may have moved to another host.
-    let hardware = pv::has_rdrand();
-    // SAFETY: part of x86-64.
-    let clock = unsafe { _rdtsc() };
-    let mut state = STATE.load(Ordering::Relaxed)
-        ^ clock.rotate_left(16)
-        ^ u64::from(domain::domid()).rotate_left(48);
-    for chunk in bytes.chunks_mut(8) {
-        state = state.wrapping_add(STEP);
-        let mut word = mix(state);
-        if hardware && let Some(drawn) = rdrand() {
-            word ^= drawn;
-            state ^= drawn;
-        }
-        chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
-    }
-    STATE.store(mix(state), Ordering::Relaxed);
+    let rdrand = pv::has_rdrand();
+    let mut key = KEY.lock();
+    let old = key.unwrap_or_else(|| first_key(rdrand));
+    let mut generator = ChaCha20Rng::from_seed(stir(old, rdrand));
+    let mut next = Key::default();
+    generator.fill_bytes(&mut next);
+    *key = Some(next);
+    drop(key);
+    generator.fill_bytes(bytes);
 }
 
-/// The odd number nearest to 2^64 divided by the golden ratio: adding it
-/// repeatedly visits all 64-bit numbers.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Makes a key of many readings, which interrupts and caches make differ.
+fn first_key(rdrand: bool) -> Key {
+    (0..READINGS).fold(Key::default(), |key, _| {
+        let mut next = Key::default();
+        ChaCha20Rng::from_seed(stir(key, rdrand)).fill_bytes(&mut next);
+        next
+    })
+}
 
-/// Mixes a word: a bijection in which each bit depends on all others (the
-/// finalizer of SplitMix64: Steele, Lea, Flood, OOPSLA 2014).
-const fn mix(mut word: u64) -> u64 {
-    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    word ^ (word >> 31)
+/// Adds to a key what the machine offers at this moment.
+fn stir(mut key: Key, rdrand: bool) -> Key {
+    // SAFETY: part of x86-64.
+    let clock = unsafe { _rdtsc() };
+    let domid = u64::from(domain::domid());
+    let words = [clock, domid, 0, 0];
+    for (chunk, word) in key.chunks_exact_mut(8).zip(words) {
+        let drawn = if rdrand { draw() } else { None };
+        let word = word ^ drawn.unwrap_or(0);
+        for (byte, with) in chunk.iter_mut().zip(word.to_le_bytes()) {
+            *byte ^= with;
+        }
+    }
+    key
 }
 
 /// Draws a word from the processor's generator, which must exist.
-fn rdrand() -> Option<u64> {
+fn draw() -> Option<u64> {
     (0..ATTEMPTS).find_map(|_| {
         let mut word = 0;
         // SAFETY: the caller has checked that the processor has the
@@ -67,6 +83,24 @@ fn rdrand() -> Option<u64> {
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
+
+    /// The next number must not follow from those before it: with the generator's
+    /// own step undone or repeated on what was seen, nothing seen is found again.
+    #[test]
+    fn what_was_drawn_is_no_key() {
+        let mut seen = [0; 32];
+        fill(&mut seen);
+        let mut next = [0; 32];
+        fill(&mut next);
+        for guess in [seen, stir(seen, false)] {
+            let mut generator = ChaCha20Rng::from_seed(guess);
+            let mut drawn = [0; 64];
+            generator.fill_bytes(&mut drawn);
+            assert_ne!(drawn[..32], next);
+            assert_ne!(drawn[32..], next);
+        }
+        assert_ne!(*KEY.lock(), Some(next));
+    }
 
     #[test]
     fn no_two_are_equal() {
