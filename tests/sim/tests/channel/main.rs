@@ -1,6 +1,7 @@
 //! Two guests on one host, step by step: each test spells out the order of
 //! events. The scenarios of `sim` try random orders.
 
+mod addresses;
 mod closing;
 mod leaving;
 mod linking;
