@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use crate::limits::{REVOKE_RETRY, REVOKE_RETRY_MOST, REVOKE_TIMEOUT};
 use crate::platform::{DomId, Instant, Platform};
+use crate::wire::control::LINK_PAGES;
 
 /// Which limit leaves no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ struct Budget {
 
 /// Pages of this guest that peers may map, and of peers that it maps.
 pub(crate) struct Pool<P: Platform> {
-    /// Most pages granted, and most pages mapped; half of it for one domain.
+    /// Most pages granted, and most pages mapped.
     limit: usize,
     granted: usize,
     mapped: usize,
@@ -103,9 +104,15 @@ impl<P: Platform> Pool<P> {
         }
     }
 
+    /// Returns the most pages for one domain: a link, and half of the pool for its
+    /// rings.
+    const fn share(&self) -> usize {
+        self.limit / 2 + LINK_PAGES
+    }
+
     /// Checks that `pages` more may be granted to a domain.
     pub(crate) fn may_grant(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
-        if self.of_domain(domid).granted + pages > self.limit / 2 {
+        if self.of_domain(domid).granted + pages > self.share() {
             Err(NoRoom::Link)
         } else if self.granted + pages > self.limit {
             Err(NoRoom::Guest)
@@ -116,7 +123,7 @@ impl<P: Platform> Pool<P> {
 
     /// Checks that `pages` more of a domain may be mapped.
     pub(crate) fn may_map(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
-        if self.of_domain(domid).mapped + pages > self.limit / 2 {
+        if self.of_domain(domid).mapped + pages > self.share() {
             Err(NoRoom::Link)
         } else if self.mapped + pages > self.limit {
             Err(NoRoom::Guest)
