@@ -58,6 +58,7 @@ impl<P: Platform> Stack<P> {
             if let Some(channel) = &mut self.channel {
                 channel.note_arrival();
             }
+            self.mending.settle(&self.sockets);
             // A segment can take at most one listening socket, so one spare per listener is enough
             // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
