@@ -3,7 +3,7 @@
 //!
 //! Read in this order: this file (what the stack keeps about the channel), `outputs.rs` (what the
 //! channel wants done), `socket.rs` (a connection's reads and writes), `route.rs` and `frames.rs`
-//! (frames that need not go through netfront), `start.rs` and `drive.rs` (the task that
+//! (frames that need not go through netfront), `untaken.rs` (how long bytes stay in a ring), `start.rs` and `drive.rs` (the task that
 //! serves the peers' events), `part.rs` (a suspend), `options.rs`, `platform.rs` (grants and event
 //! channels). All but the last is generic over `vmc`'s [`Platform`], which is [`Xen`] in a guest
 //! and the simulator's fake hypervisor in host tests.
@@ -19,6 +19,7 @@ mod route;
 mod socket;
 mod start;
 mod status;
+mod untaken;
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -44,6 +45,7 @@ pub use platform::Xen;
 pub(crate) use route::Routed;
 pub(crate) use socket::TcpSocket;
 pub(crate) use start::{Started, start};
+pub(crate) use untaken::Untaken;
 
 /// Frames from peers that wait for the interface.
 const INBOX: usize = 256;
@@ -94,6 +96,7 @@ pub(crate) struct Channel<P: Platform> {
     /// When this guest last heard that it is to migrate.
     noticed: vmc::Instant,
     driver: Option<Waker>,
+    watch: untaken::Watch,
 }
 
 impl<P: Platform> Channel<P> {
@@ -126,6 +129,7 @@ impl<P: Platform> Channel<P> {
             kicked: false,
             noticed: vmc::Instant::default(),
             driver: None,
+            watch: untaken::Watch::default(),
         }
     }
 

@@ -51,10 +51,12 @@ impl<P: Platform> Channel<P> {
         self.rung = rung;
         self.vmc.poll();
         self.do_outputs(sockets, tcp, poller);
+        self.watch(sockets, poller);
         self.vmc.flush();
+        let deadlines = self.vmc.deadline().into_iter();
         Turn {
             again: again || self.kicked || self.vmc.has_work(),
-            deadline: self.vmc.deadline(),
+            deadline: deadlines.chain(self.watch.deadline()).min(),
         }
     }
 
@@ -145,6 +147,7 @@ impl<P: Platform> Channel<P> {
             }
             Output::Writable(conn) => {
                 if let Some(record) = self.record(conn) {
+                    record.blocked.set(false);
                     record.writer.wake();
                 }
             }

@@ -167,6 +167,8 @@ impl<P: Platform> Stack<P> {
             let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
             channel.vmc.finish(conn, &mut TcpSocket(socket));
             channel.vmc.release(conn);
+            record.finishing.set(true);
+            channel.note_written();
             channel.kick();
         }
         self.tcp.release(&mut self.sockets, record);

@@ -450,6 +450,16 @@ impl World {
         self.dead[index] = true;
     }
 
+    /// Has a guest stand still, as `xl pause` does. Its links stay.
+    pub(super) fn pause(&mut self, index: usize) {
+        self.dead[index] = true;
+    }
+
+    /// Has a paused guest go on.
+    pub(super) fn unpause(&mut self, index: usize) {
+        self.dead[index] = false;
+    }
+
     pub(super) fn a(&self) -> Shared {
         self.hosts[0].shared.clone()
     }
