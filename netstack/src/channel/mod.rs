@@ -31,7 +31,7 @@ use core::task::Waker;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
-use smoltcp::wire::{EthernetAddress, IpCidr};
+use smoltcp::wire::IpCidr;
 use vmc::{ConnKey, FourTuple, LinkKey, Pair, PeerState, Platform, Vmc};
 
 use crate::tcp::Record;
@@ -81,8 +81,6 @@ pub(crate) struct Channel<P: Platform> {
     off_netfront: frames::OffNetfront,
     /// The connection of the last segment that netfront brought.
     arrived: Cell<Option<FourTuple>>,
-    /// The interface's hardware address.
-    mac: EthernetAddress,
     /// The interface's addresses, with their networks.
     own: Vec<IpCidr>,
     networks: Networks,
@@ -120,7 +118,6 @@ impl<P: Platform> Channel<P> {
             scratch: Vec::new(),
             off_netfront: frames::OffNetfront::new(),
             arrived: Cell::new(None),
-            mac: EthernetAddress([0; 6]),
             own: Vec::new(),
             networks,
             framed: false,
@@ -142,8 +139,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Takes note of the interface's addresses.
-    pub(crate) fn set_addresses(&mut self, mac: EthernetAddress, own: &[IpCidr]) {
-        self.mac = mac;
+    pub(crate) fn set_addresses(&mut self, own: &[IpCidr]) {
         if self.own == own {
             return;
         }

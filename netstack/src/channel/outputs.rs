@@ -130,11 +130,7 @@ impl<P: Platform> Channel<P> {
                     poller.kick();
                 }
             }
-            Output::Frame(mut frame) => {
-                // The sender may see a router where this guest is.
-                if let Some(destination) = frame.get_mut(..6) {
-                    destination.copy_from_slice(&self.mac.0);
-                }
+            Output::Frame(frame) => {
                 if self.inbox.len() < INBOX {
                     self.inbox.push_back(frame);
                 }

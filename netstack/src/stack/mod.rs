@@ -135,7 +135,7 @@ impl<P: Platform> Stack<P> {
     /// Tells the channel the interface's addresses.
     pub(super) fn tell_channel(&mut self) {
         if let Some(channel) = &mut self.channel {
-            channel.set_addresses(self.mac, self.iface.ip_addrs());
+            channel.set_addresses(self.iface.ip_addrs());
         }
     }
 
