@@ -142,6 +142,14 @@ impl<P: Platform> Vmc<P> {
         self.conns.forget(conn);
     }
 
+    /// Has what a connection has in rings go back to TCP: bytes that the peer has
+    /// not consumed, and a FIN behind them. Takes the answer of the peer; later
+    /// writes may go to a ring again. To be called when the reader takes nothing:
+    /// TCP has buffers on the peer's side, and bounds.
+    pub fn send_by_tcp(&mut self, conn: ConnKey) {
+        self.with_flow(conn, |flow| flow.ask_for_fallback());
+    }
+
     /// Returns the bytes written that are neither consumed by the peer nor in
     /// TCP.
     pub fn unconsumed(&self, conn: ConnKey) -> u64 {

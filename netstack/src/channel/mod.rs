@@ -3,7 +3,7 @@
 //!
 //! Read in this order: this file (what the stack keeps about the channel), `outputs.rs` (what the
 //! channel wants done), `socket.rs` (a connection's reads and writes), `route.rs` and `frames.rs`
-//! (frames that need not go through netfront), `start.rs` and `drive.rs` (the task that
+//! (frames that need not go through netfront), `untaken.rs` (how long bytes stay in a ring), `start.rs` and `drive.rs` (the task that
 //! serves the peers' events), `part.rs` (a suspend), `options.rs`, `platform.rs` (grants and event
 //! channels). All but the last is generic over `vmc`'s [`Platform`], which is [`Xen`] in a guest
 //! and the simulator's fake hypervisor in host tests.
@@ -19,6 +19,7 @@ mod route;
 mod socket;
 mod start;
 mod status;
+mod untaken;
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
@@ -30,7 +31,7 @@ use core::task::Waker;
 
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp::{PacketBuffer, PacketMetadata, Socket};
-use smoltcp::wire::{EthernetAddress, IpCidr};
+use smoltcp::wire::IpCidr;
 use vmc::{ConnKey, FourTuple, LinkKey, Pair, PeerState, Platform, Vmc};
 
 use crate::tcp::Record;
@@ -44,6 +45,7 @@ pub use platform::Xen;
 pub(crate) use route::Routed;
 pub(crate) use socket::TcpSocket;
 pub(crate) use start::{Started, start};
+pub(crate) use untaken::Untaken;
 
 /// Frames from peers that wait for the interface.
 const INBOX: usize = 256;
@@ -79,8 +81,6 @@ pub(crate) struct Channel<P: Platform> {
     off_netfront: frames::OffNetfront,
     /// The connection of the last segment that netfront brought.
     arrived: Cell<Option<FourTuple>>,
-    /// The interface's hardware address.
-    mac: EthernetAddress,
     /// The interface's addresses, with their networks.
     own: Vec<IpCidr>,
     networks: Networks,
@@ -94,6 +94,7 @@ pub(crate) struct Channel<P: Platform> {
     /// When this guest last heard that it is to migrate.
     noticed: vmc::Instant,
     driver: Option<Waker>,
+    watch: untaken::Watch,
 }
 
 impl<P: Platform> Channel<P> {
@@ -117,7 +118,6 @@ impl<P: Platform> Channel<P> {
             scratch: Vec::new(),
             off_netfront: frames::OffNetfront::new(),
             arrived: Cell::new(None),
-            mac: EthernetAddress([0; 6]),
             own: Vec::new(),
             networks,
             framed: false,
@@ -126,6 +126,7 @@ impl<P: Platform> Channel<P> {
             kicked: false,
             noticed: vmc::Instant::default(),
             driver: None,
+            watch: untaken::Watch::default(),
         }
     }
 
@@ -138,8 +139,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Takes note of the interface's addresses.
-    pub(crate) fn set_addresses(&mut self, mac: EthernetAddress, own: &[IpCidr]) {
-        self.mac = mac;
+    pub(crate) fn set_addresses(&mut self, own: &[IpCidr]) {
         if self.own == own {
             return;
         }

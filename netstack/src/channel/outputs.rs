@@ -51,10 +51,12 @@ impl<P: Platform> Channel<P> {
         self.rung = rung;
         self.vmc.poll();
         self.do_outputs(sockets, tcp, poller);
+        self.watch(sockets, poller);
         self.vmc.flush();
+        let deadlines = self.vmc.deadline().into_iter();
         Turn {
             again: again || self.kicked || self.vmc.has_work(),
-            deadline: self.vmc.deadline(),
+            deadline: deadlines.chain(self.watch.deadline()).min(),
         }
     }
 
@@ -128,11 +130,7 @@ impl<P: Platform> Channel<P> {
                     poller.kick();
                 }
             }
-            Output::Frame(mut frame) => {
-                // The sender may see a router where this guest is.
-                if let Some(destination) = frame.get_mut(..6) {
-                    destination.copy_from_slice(&self.mac.0);
-                }
+            Output::Frame(frame) => {
                 if self.inbox.len() < INBOX {
                     self.inbox.push_back(frame);
                 }
@@ -145,6 +143,7 @@ impl<P: Platform> Channel<P> {
             }
             Output::Writable(conn) => {
                 if let Some(record) = self.record(conn) {
+                    record.blocked.set(false);
                     record.writer.wake();
                 }
             }

@@ -21,6 +21,7 @@ use super::receive::{Received, Receiver};
 use super::segment::segments;
 use super::statistics::LinkStatistics;
 use super::transmit::{MAX_PAGES, Offload, Transmitter, Unanswered};
+use crate::stack::Card;
 
 /// Pages that a large packet takes if it is cut here: one for each segment, with an MTU of at least
 /// 1280.
@@ -399,6 +400,34 @@ impl<B: Backend> phy::Device for Netfront<B> {
     }
 }
 
+impl<B: Backend> Card for Netfront<B> {
+    fn send_if<'a, R>(
+        token: TxToken<'a, B>,
+        len: usize,
+        build: impl FnOnce(&mut [u8]) -> (R, bool),
+    ) -> R
+    where
+        Self: 'a,
+    {
+        if token.frame.len() < len {
+            token.frame.resize(len, 0);
+        }
+        let frame = &mut token.frame[..len];
+        let (result, is_sent) = build(frame);
+        if is_sent {
+            transmit(
+                token.transmitter,
+                token.features,
+                frame,
+                token.mss.map(NonZeroU16::get),
+                token.segment,
+                token.statistics,
+            );
+        }
+        result
+    }
+}
+
 /// A received frame.
 pub(crate) struct RxToken<'a>(&'a [u8]);
 
@@ -421,20 +450,7 @@ pub(crate) struct TxToken<'a, B: Backend> {
 
 impl<B: Backend> phy::TxToken for TxToken<'_, B> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        if self.frame.len() < len {
-            self.frame.resize(len, 0);
-        }
-        let frame = &mut self.frame[..len];
-        let result = f(frame);
-        transmit(
-            self.transmitter,
-            self.features,
-            frame,
-            self.mss.map(NonZeroU16::get),
-            self.segment,
-            self.statistics,
-        );
-        result
+        Netfront::<B>::send_if(self, len, |frame| (f(frame), true))
     }
 
     fn set_meta(&mut self, meta: PacketMeta) {

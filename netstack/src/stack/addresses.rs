@@ -18,7 +18,8 @@ impl<P: Platform> Shared<P> {
     pub(crate) fn start_dhcp(&self, fixed: Addressing, hostname: Option<String>) {
         self.with(|stack| {
             stack.set_addresses(&fixed);
-            stack.dhcp = Some(Dhcp::new(&mut stack.sockets, fixed, hostname));
+            stack.dhcp = Some(Dhcp::new(stack.control.sockets(), fixed, hostname));
+            stack.control.start_dhcp();
             stack.kick();
         });
     }
@@ -36,7 +37,7 @@ impl<P: Platform> Stack<P> {
     /// Applies what the DHCP client has learned or lost since the last call.
     pub(super) fn apply_lease(&mut self) {
         let Some(dhcp) = &mut self.dhcp else { return };
-        match dhcp.poll(&mut self.sockets) {
+        match dhcp.poll(self.control.sockets()) {
             None => {}
             Some(LeaseChange::Leased {
                 addressing,
@@ -90,6 +91,8 @@ impl<P: Platform> Stack<P> {
         if full {
             log::error!("net: the routing table is full");
         }
+        self.ethernet.set_addresses(&self.iface);
+        self.control.set_addresses(&self.iface);
     }
 
     /// Returns the interface's addresses and prefix lengths in bits, the link-local one last.

@@ -11,6 +11,10 @@
 //! answers a segment that it did not take, it gets the segment's acknowledgement once more, alone,
 //! with the sequence number that the answer asks for.
 //!
+//! That is done only for a segment that the peer may send again: one that begins no farther back
+//! than the socket's receive buffer is large, and acknowledges no more than waits in its send buffer.
+//! So a forged segment has to guess as much as one that smoltcp takes.
+//!
 //! smoltcp takes a FIN too early. From a segment that is longer than its window it takes the bytes
 //! that fit, and also the FIN behind those that do not (`Socket::process`): the stream ends early,
 //! and is never acknowledged as a whole. So it gets data and FIN as two segments: a FIN alone
@@ -18,14 +22,16 @@
 
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::net::SocketAddr;
 
+use smoltcp::iface::SocketSet;
 use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
+use smoltcp::socket::Socket;
 use smoltcp::time::Instant;
 use smoltcp::wire::{
     EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber,
 };
 
-use crate::options::Buffers;
 use crate::packet::{ETHERNET, Packet};
 
 /// Bytes of the longest headers: those of Ethernet, IPv4 and TCP with all options.
@@ -38,12 +44,73 @@ pub(super) struct Mending {
     next: RefCell<heapless::Deque<Vec<u8>, 2>>,
     /// The segment that came in last, until it is answered.
     heard: RefCell<Option<Heard>>,
+    /// The acknowledgement of a segment that was answered and not taken.
+    missed: RefCell<Option<Missed>>,
 }
 
 impl Mending {
+    /// Has the acknowledgement of the segment that came in last received once more, if smoltcp
+    /// missed it and the peer may have sent it.
+    pub(super) fn settle(&self, sockets: &SocketSet<'_>) {
+        if let Some(missed) = self.missed.take()
+            && let Some(bounds) = Bounds::find(sockets, missed.local, missed.remote)
+            && missed.is_within(bounds)
+        {
+            // There is room, as for a FIN.
+            let refused = self.next.borrow_mut().push_front(missed.alone);
+            debug_assert!(refused.is_ok(), "no room for an acknowledgement");
+        }
+    }
+
     /// Whether there is something to receive that the device does not have.
     pub(super) fn has_more(&self) -> bool {
         !self.next.borrow().is_empty()
+    }
+}
+
+/// How far off the numbers of a segment may be that a peer sends again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    /// Size of the socket's receive buffer, in bytes: the peer never had room for more.
+    receive: usize,
+    /// Bytes in the socket's send buffer: there are no more to acknowledge.
+    queued: usize,
+}
+
+impl Bounds {
+    /// Returns the bounds of the socket with these ends.
+    fn find(sockets: &SocketSet<'_>, local: SocketAddr, remote: SocketAddr) -> Option<Self> {
+        let (local, remote) = (Some(local.into()), Some(remote.into()));
+        sockets.iter().find_map(|(_, socket)| match socket {
+            Socket::Tcp(socket)
+                if socket.local_endpoint() == local && socket.remote_endpoint() == remote =>
+            {
+                Some(Self {
+                    receive: socket.recv_capacity(),
+                    queued: socket.send_queue(),
+                })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// The acknowledgement of a segment that smoltcp did not take.
+struct Missed {
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// The acknowledgement as a segment of its own.
+    alone: Vec<u8>,
+    /// How far the segment began before what is wanted next.
+    behind: usize,
+    /// How far it acknowledges beyond what smoltcp counts as sent.
+    beyond: usize,
+}
+
+impl Missed {
+    fn is_within(&self, bounds: Bounds) -> bool {
+        // SYN and FIN have a number each.
+        self.behind <= bounds.receive + 1 && self.beyond <= bounds.queued + 1
     }
 }
 
@@ -74,6 +141,7 @@ impl<D: Device> Device for Mended<'_, D> {
         let mending = self.mending;
         let checksums = self.device.capabilities().checksum.tcp;
         *mending.heard.borrow_mut() = None;
+        *mending.missed.borrow_mut() = None;
         let (frame, device) = if mending.has_more() {
             // It is kept until there is room for an answer.
             let device = self.device.transmit(now)?;
@@ -180,11 +248,8 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
             let result = f(frame);
             if let Some(mending) = self.answers
                 && let Some(heard) = mending.heard.take()
-                && let Some(alone) = acknowledgement(heard, frame, self.check)
             {
-                // There is room, as for a FIN.
-                let refused = mending.next.borrow_mut().push_front(alone);
-                debug_assert!(refused.is_ok(), "no room for an acknowledgement");
+                *mending.missed.borrow_mut() = acknowledgement(heard, frame, self.check);
             }
             result
         })
@@ -250,9 +315,10 @@ fn change(frame: &mut [u8], fill: bool, how: impl FnOnce(&mut TcpPacket<&mut [u8
     Some(())
 }
 
-/// Returns the acknowledgement of `heard` as a segment of its own, if `answer` shows that `heard`
-/// was not taken, because all of it is old or because there is no room.
-fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> {
+/// Returns the acknowledgement of `heard`, if `answer` shows that `heard` was not taken, because all
+/// of it is old or because there is no room.
+fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Missed> {
+    let packet = place(answer)?;
     let (_, answer) = segment(answer)?;
     let mut alone = copy(&heard.headers)?;
     shorten(&mut alone)?;
@@ -266,29 +332,37 @@ fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Vec<u8>> 
         return None;
     }
     let (begin, wanted) = (found.seq_number(), answer.ack_number());
-    // A peer that has merely gone back does not send a number that is far off.
-    let is_old = ahead(begin, wanted).is_some_and(|by| by > 0 && heard.bytes <= by);
-    let has_no_room = answer.window_len() == 0 && begin == wanted && heard.bytes > 0;
+    let behind = ahead(begin, wanted)?;
+    let is_old = behind > 0 && heard.bytes <= behind;
+    let has_no_room = answer.window_len() == 0 && behind == 0 && heard.bytes > 0;
     // An acknowledgement of less than smoltcp counts as sent tells it nothing new, but would be
     // taken for a duplicate, and three duplicates for a loss.
-    let is_news = ahead(answer.seq_number(), found.ack_number()).is_some();
-    if !(is_old || has_no_room) || !is_news {
+    let beyond = ahead(answer.seq_number(), found.ack_number())?;
+    if !(is_old || has_no_room) {
         return None;
     }
+    let (local, remote) = (
+        SocketAddr::new(packet.source, answer.src_port()),
+        SocketAddr::new(packet.destination, answer.dst_port()),
+    );
     change(&mut alone, check, |segment| {
         segment.set_seq_number(wanted);
         segment.set_fin(false);
         segment.set_psh(false);
     })?;
-    Some(alone)
+    Some(Missed {
+        local,
+        remote,
+        alone,
+        behind,
+        beyond,
+    })
 }
 
-/// Returns how far `to` is ahead of `from`, or `None` if it is behind, or farther ahead than any
-/// buffer is large. smoltcp's own operators panic on two numbers that are 2^31 apart, which a peer
-/// may send.
+/// Returns how far `to` is ahead of `from`, or `None` if it is behind. smoltcp's own operators panic
+/// on two numbers that are 2^31 apart, which a peer may send.
 fn ahead(from: TcpSeqNumber, to: TcpSeqNumber) -> Option<usize> {
-    let by = usize::try_from(to.0.wrapping_sub(from.0)).ok()?;
-    (by <= Buffers::MAX).then_some(by)
+    usize::try_from(to.0.wrapping_sub(from.0)).ok()
 }
 
 fn copy(part: &[u8]) -> Option<Vec<u8>> {
@@ -378,6 +452,12 @@ mod tests {
         }
     }
 
+    /// A socket with a receive buffer of 2000 bytes, and 3000 bytes to be acknowledged.
+    const BOUNDS: Bounds = Bounds {
+        receive: 2000,
+        queued: 3000,
+    };
+
     /// Returns what becomes of the segment above if it is answered with this sequence number,
     /// acknowledgement and window.
     fn answered(is_v4: bool, bytes: usize, seq: i32, ack: i32, window: u16) -> Option<Vec<u8>> {
@@ -393,7 +473,8 @@ mod tests {
             segment.set_window_len(window);
         })
         .expect("TCP");
-        acknowledgement(Heard { headers, bytes }, &answer, true)
+        let missed = acknowledgement(Heard { headers, bytes }, &answer, true)?;
+        missed.is_within(BOUNDS).then_some(missed.alone)
     }
 
     #[test]
@@ -417,7 +498,7 @@ mod tests {
             assert!(answered(true, 300, 4000, ack, window).is_none(), "{ack}");
         }
         // It acknowledges less than was sent, or what cannot have been sent.
-        for seq in [5001, 5000 - (17 << 20)] {
+        for seq in [5001, 5000 - 3002, 5000 - (1 << 20)] {
             assert!(answered(true, 300, seq, 2000, 900).is_none(), "{seq}");
         }
         // The numbers are 2^31 apart.
@@ -425,6 +506,17 @@ mod tests {
             assert!(answered(true, 300, seq, ack, 900).is_none());
         }
         // It is older than anything that a peer would send again.
-        assert!(answered(true, 300, 4000, 1000 + (17 << 20), 900).is_none());
+        for behind in [2002, 1 << 20] {
+            assert!(answered(true, 300, 4000, 1000 + behind, 900).is_none());
+        }
+    }
+
+    /// The oldest segment that a peer would send again, and the farthest that it acknowledges.
+    #[test]
+    fn the_bounds_are_those_of_the_buffers() {
+        for (seq, ack) in [(4000, 1000 + 2001), (5000 - 3001, 2000)] {
+            let alone = answered(true, 300, seq, ack, 900).expect("within");
+            assert_eq!(read(&alone), (ack, 0, false));
+        }
     }
 }

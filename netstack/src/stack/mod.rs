@@ -5,10 +5,11 @@
 //! calls it ([`crate::network`]), in host tests a world with a virtual clock. Sockets share the
 //! stack by reference count, and wait only by wakers.
 //!
-//! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `mend.rs`,
-//! `addresses.rs`, then [`crate::tcp`].
+//! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `ethernet/`
+//! (headers and neighbours), `mend.rs`, `addresses.rs`, then [`crate::tcp`].
 
 mod addresses;
+mod ethernet;
 mod mend;
 mod poll;
 mod poller;
@@ -20,7 +21,6 @@ use core::net::IpAddr;
 use core::task::{Context, Poll};
 
 use smoltcp::iface::{Config, Interface, SocketSet};
-use smoltcp::phy::Device;
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
@@ -28,12 +28,15 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 use vmc::{Platform, Vmc};
 
 use crate::announce::Announcer;
-use crate::channel::{Channel, Networks, TcpSocket, Turn, Xen};
+use crate::channel::{Channel, Networks, Routed, TcpSocket, Turn, Xen};
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
 use crate::options::Limits;
 use crate::tcp::{Record, Table};
 
+use ethernet::{Control, Ethernet, Framed};
+
+pub(crate) use ethernet::Card;
 pub(crate) use poller::Poller;
 
 /// Interface, sockets and their book-keeping. `P` is what the channel runs on: Xen in a guest.
@@ -48,6 +51,8 @@ pub(crate) struct Stack<P: Platform = Xen> {
     pub(crate) channel: Option<Channel<P>>,
     /// Largest IP packet that the link carries, in bytes.
     pub(crate) ip_mtu: usize,
+    pub(crate) ethernet: Ethernet,
+    control: Control,
     mending: mend::Mending,
     mac: EthernetAddress,
     poller: Poller,
@@ -65,15 +70,22 @@ impl<P: Platform> Clone for Shared<P> {
 impl<P: Platform> Shared<P> {
     /// Makes a stack without addresses on `device`. `seed` determines sequence numbers and the
     /// choice of ports, and must differ between boots.
-    pub(crate) fn new<D: Device>(
-        device: &mut D,
+    pub(crate) fn new(
+        device: &mut impl Card,
         mac: EthernetAddress,
         seed: u64,
         limits: Limits,
     ) -> Self {
-        let mut config = Config::new(HardwareAddress::Ethernet(mac));
+        let ip_mtu = device.capabilities().ip_mtu();
+        // The choice of DHCP's transaction numbers does not give away that of TCP's.
+        let control = Control::new(device, mac, seed.rotate_left(32));
+        let mut framed = Framed {
+            device: Routed::<_, P>::new(device, None),
+            mac,
+        };
+        let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
-        let iface = Interface::new(config, device, Instant::ZERO);
+        let iface = Interface::new(config, &mut framed, Instant::ZERO);
         Self(Rc::new(RefCell::new(Stack {
             iface,
             sockets: SocketSet::new(Vec::new()),
@@ -82,7 +94,9 @@ impl<P: Platform> Shared<P> {
             dhcp: None,
             announcer: Announcer::default(),
             channel: None,
-            ip_mtu: device.capabilities().ip_mtu(),
+            ip_mtu,
+            ethernet: Ethernet::new(mac),
+            control,
             mending: mend::Mending::default(),
             mac,
             poller: Poller::default(),
@@ -121,7 +135,7 @@ impl<P: Platform> Stack<P> {
     /// Tells the channel the interface's addresses.
     pub(super) fn tell_channel(&mut self) {
         if let Some(channel) = &mut self.channel {
-            channel.set_addresses(self.mac, self.iface.ip_addrs());
+            channel.set_addresses(self.iface.ip_addrs());
         }
     }
 
@@ -138,6 +152,7 @@ impl<P: Platform> Stack<P> {
     /// reach anybody.
     pub(crate) fn network_is_back(&mut self) {
         self.announcer.restart();
+        self.ethernet.doubt();
         if let Some(channel) = &mut self.channel
             && channel.vmc.platform().domid() != 0
         {
@@ -152,6 +167,8 @@ impl<P: Platform> Stack<P> {
             let socket = self.sockets.get_mut::<tcp::Socket<'_>>(record.handle);
             channel.vmc.finish(conn, &mut TcpSocket(socket));
             channel.vmc.release(conn);
+            record.finishing.set(true);
+            channel.note_written();
             channel.kick();
         }
         self.tcp.release(&mut self.sockets, record);

@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use smoltcp::iface::{PollIngressSingleResult, PollResult};
-use smoltcp::phy::Device;
 use smoltcp::time::Instant;
 use vmc::Platform;
 
 use super::Stack;
+use super::ethernet::{Card, Framed, Port};
 use super::mend::Mended;
 use crate::announce::announce;
 use crate::channel::Routed;
@@ -33,19 +33,23 @@ pub(crate) struct Progress {
 
 impl<P: Platform> Stack<P> {
     /// Receives and sends a bounded number of frames, and runs the timers that are due at `now`.
-    pub(crate) fn poll<D: Device>(&mut self, device: &mut D, now: Instant) -> Progress {
+    pub(crate) fn poll(&mut self, card: &mut impl Card, now: Instant) -> Progress {
         self.poller.begin();
         self.iface.poll_maintenance(now);
 
         let mut received = 0;
         while received < RECEIVE_BATCH {
-            let mut mended = Mended {
-                device: Routed::new(device, self.channel.as_mut()),
-                mending: &self.mending,
+            let mut port = Port::new(card, &mut self.ethernet, &mut self.control.inbox);
+            let mut device = Framed {
+                device: Mended {
+                    device: Routed::new(&mut port, self.channel.as_mut()),
+                    mending: &self.mending,
+                },
+                mac: self.mac,
             };
             match self
                 .iface
-                .poll_ingress_single(now, &mut mended, &mut self.sockets)
+                .poll_ingress_single(now, &mut device, &mut self.sockets)
             {
                 PollIngressSingleResult::None => break,
                 PollIngressSingleResult::PacketProcessed
@@ -54,6 +58,7 @@ impl<P: Platform> Stack<P> {
             if let Some(channel) = &mut self.channel {
                 channel.note_arrival();
             }
+            self.mending.settle(&self.sockets);
             // A segment can take at most one listening socket, so one spare per listener is enough
             // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
@@ -65,15 +70,22 @@ impl<P: Platform> Stack<P> {
             }
         }
 
+        self.control.poll(card, now);
+        self.ethernet.flush(card, now);
         let mut sent_rounds = 0;
         while sent_rounds < SEND_ROUNDS {
-            let mut routed = Routed::new(device, self.channel.as_mut());
-            let sent = self.iface.poll_egress(now, &mut routed, &mut self.sockets);
+            let mut port = Port::new(card, &mut self.ethernet, &mut self.control.inbox);
+            let mut device = Framed {
+                device: Routed::new(&mut port, self.channel.as_mut()),
+                mac: self.mac,
+            };
+            let sent = self.iface.poll_egress(now, &mut device, &mut self.sockets);
             if sent != PollResult::SocketStateChanged {
                 break;
             }
             sent_rounds += 1;
         }
+        self.ethernet.ask(card, now);
         self.observe(now, Phase::Sent);
         self.tcp.settle(&mut self.sockets, now, &mut self.channel);
         if let Some(channel) = &mut self.channel {
@@ -84,7 +96,7 @@ impl<P: Platform> Stack<P> {
         if self.announcer.is_due(now) {
             let addresses = self.addresses();
             let addresses = addresses.into_iter().map(|(address, _)| address);
-            announce(device, now, self.mac, addresses);
+            announce(card, now, self.mac, addresses);
         }
 
         let again = received == RECEIVE_BATCH || sent_rounds == SEND_ROUNDS;
@@ -96,11 +108,13 @@ impl<P: Platform> Stack<P> {
             self.iface.poll_at(now, &self.sockets),
             self.tcp.deadline(),
             self.announcer.deadline(),
+            self.ethernet.deadline(),
+            self.control.deadline(),
         ]
         .into_iter()
         .flatten()
         .min()
-        .map(|at| self.not_without_end(device, at, now, idle));
+        .map(|at| self.not_without_end(card, at, now, idle));
         Progress { again, deadline }
     }
 
@@ -116,16 +130,16 @@ impl<P: Platform> Stack<P> {
 
     /// Puts off a deadline that has passed although nothing moved: the stack would be polled for it
     /// without end.
-    fn not_without_end<D: Device>(
+    fn not_without_end(
         &self,
-        device: &mut D,
+        card: &mut impl Card,
         at: Instant,
         now: Instant,
         idle: bool,
     ) -> Instant {
         if at > now {
             at
-        } else if device.transmit(now).is_none() {
+        } else if card.transmit(now).is_none() {
             now + BLOCKED_RETRY.into()
         } else if idle {
             now + IDLE_RETRY.into()

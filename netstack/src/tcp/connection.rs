@@ -155,24 +155,28 @@ impl<P: Platform> Connection<P> {
     ) -> Option<Poll<Result<usize, StreamError>>> {
         let conn = self.record.channel.get()?;
         let channel = stack.channel.as_mut()?;
+        if let Some(error) = self.record.failure.get() {
+            return Some(Poll::Ready(Err(error)));
+        }
         let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
         let queued = socket.send_queue();
         let written = channel.vmc.write(conn, &mut TcpSocket(socket), buf);
+        channel.note_written();
         channel.kick();
         let grown = socket.send_queue() > queued;
         Some(Poll::Ready(match written {
             Ok(0) => {
                 socket.register_send_waker(cx.waker());
                 self.record.writer.register(cx.waker());
-                // From now on the user timeout runs (`Record::watch_progress`).
-                self.record
-                    .unconsumed
-                    .set(channel.vmc.unconsumed(conn) as usize);
-                stack.kick();
+                self.record.blocked.set(true);
+                if grown {
+                    stack.kick();
+                }
                 return Some(Poll::Pending);
             }
             Ok(len) => {
-                self.record.unconsumed.set(0);
+                self.record.blocked.set(false);
+                self.record.count_sent(len);
                 if grown {
                     stack.kick();
                 }
@@ -198,6 +202,8 @@ impl<P: Platform> Connection<P> {
                 match (self.record.channel.get(), &mut stack.channel) {
                     (Some(conn), Some(channel)) => {
                         channel.vmc.finish(conn, &mut TcpSocket(socket));
+                        self.record.finishing.set(true);
+                        channel.note_written();
                         channel.kick();
                     }
                     _ => socket.close(),

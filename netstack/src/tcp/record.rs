@@ -10,6 +10,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::IpAddress;
 use vmc::ConnKey;
 
+use crate::channel::Untaken;
 use crate::error::StreamError;
 use crate::options::TcpOptions;
 
@@ -33,12 +34,16 @@ pub(crate) struct Record {
     pub(crate) writer: Waiter,
     /// The channel's key of the connection, if the connection is in its care.
     pub(crate) channel: Cell<Option<ConnKey>>,
-    /// Bytes that the application gave to TCP before the channel counted.
+    /// Bytes that the application wrote.
     pub(crate) sent: Cell<u64>,
     /// Bytes that the application took from TCP before the channel counted.
     pub(crate) received: Cell<u64>,
-    /// Bytes on the channel that the peer has not taken while a writer waits for room.
-    pub(crate) unconsumed: Cell<usize>,
+    /// Whether a writer waits for room on the channel.
+    pub(crate) blocked: Cell<bool>,
+    /// Whether the application writes no more to the channel.
+    pub(crate) finishing: Cell<bool>,
+    /// What is on the channel and the peer has not taken, if anything.
+    pub(crate) untaken: Cell<Option<Untaken>>,
     /// Segments that had been sent when the FINs of both sides had been seen, if all took the link.
     pub(crate) farewell: Cell<Option<u32>>,
     /// Whether everything written has been delivered, once that is known.
@@ -62,7 +67,9 @@ impl Record {
             channel: Cell::new(None),
             sent: Cell::new(0),
             received: Cell::new(0),
-            unconsumed: Cell::new(0),
+            blocked: Cell::new(false),
+            finishing: Cell::new(false),
+            untaken: Cell::new(None),
             farewell: Cell::new(None),
             delivered: Cell::new(None),
             local: Cell::new(None),
@@ -127,7 +134,7 @@ impl Record {
 
     /// Ends the connection if data or a FIN stays unacknowledged for the user timeout.
     fn watch_progress(&self, socket: &mut Socket<'_>, state: State, now: Instant) {
-        let queued = socket.send_queue() + self.unconsumed.get();
+        let queued = socket.send_queue();
         let waiting = match state {
             State::Established | State::CloseWait => queued > 0,
             State::FinWait1 | State::Closing | State::LastAck => true,
@@ -188,7 +195,7 @@ impl Record {
         self.received.set(self.received.get() + len as u64);
     }
 
-    /// Counts `len` bytes that the application wrote to TCP.
+    /// Counts `len` bytes that the application wrote.
     pub(crate) fn count_sent(&self, len: usize) {
         self.sent.set(self.sent.get() + len as u64);
     }

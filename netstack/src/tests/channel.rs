@@ -1,6 +1,7 @@
 //! The sockets over shared memory: two stacks on one machine of the simulator, and an Ethernet link
 //! for everything else.
 
+mod bounds;
 mod segments;
 mod suspend;
 mod task;

@@ -8,8 +8,8 @@ use core::time::Duration;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
-    IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,
+    ArpOperation, ArpPacket, ArpRepr, DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress,
+    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,
 };
 
 use super::world::{World, mac};
@@ -120,6 +120,66 @@ fn a_lease_is_applied_and_its_loss_noticed() {
     }
     assert_eq!(seen, [DhcpMessageType::Discover, DhcpMessageType::Request]);
     assert!(!a.with(|stack| stack.reachable("192.0.2.1".parse().unwrap())));
+}
+
+/// Returns the server's answer to an ARP request for its address.
+fn arp_reply(frame: &[u8]) -> Option<Vec<u8>> {
+    let frame = EthernetFrame::new_checked(frame).ok()?;
+    if frame.ethertype() != EthernetProtocol::Arp {
+        return None;
+    }
+    let packet = ArpPacket::new_checked(frame.payload()).ok()?;
+    let ArpRepr::EthernetIpv4 {
+        source_hardware_addr,
+        source_protocol_addr,
+        target_protocol_addr,
+        ..
+    } = ArpRepr::parse(&packet).ok()?
+    else {
+        return None;
+    };
+    if target_protocol_addr != SERVER {
+        return None;
+    }
+    let reply = ArpRepr::EthernetIpv4 {
+        operation: ArpOperation::Reply,
+        source_hardware_addr: SERVER_MAC,
+        source_protocol_addr: SERVER,
+        target_hardware_addr: source_hardware_addr,
+        target_protocol_addr: source_protocol_addr,
+    };
+    let mut bytes = vec![0; 14 + reply.buffer_len()];
+    let mut frame = EthernetFrame::new_unchecked(&mut bytes);
+    frame.set_src_addr(SERVER_MAC);
+    frame.set_dst_addr(source_hardware_addr);
+    frame.set_ethertype(EthernetProtocol::Arp);
+    reply.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    Some(bytes)
+}
+
+#[test]
+fn a_lease_is_renewed_with_its_server_alone() {
+    let mut world = World::bare(3, Limits::default());
+    let a = world.a();
+    a.start_dhcp(Addressing::default(), None);
+    let mut renewed = 0;
+    for step in 0..1000u64 {
+        let now = smoltcp::time::Instant::from_millis(step as i64 * 100);
+        let host = &mut world.hosts[0];
+        a.with(|stack| stack.poll(&mut host.wire, now));
+        for frame in core::mem::take(&mut host.wire.outbox) {
+            let is_alone = EthernetFrame::new_unchecked(&frame).dst_addr() == SERVER_MAC;
+            if let Some((_, answer)) = reply(&frame, 60) {
+                renewed += usize::from(is_alone);
+                host.wire.inbox.push_back(answer);
+            }
+            host.wire.inbox.extend(arp_reply(&frame));
+        }
+        let addresses = a.with(|stack| stack.addresses());
+        assert_eq!(addresses.contains(&(IpAddr::V4(LEASED), 24)), step > 1);
+    }
+    // At half of the lease, three times in 100 s.
+    assert_eq!(renewed, 3);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod dns;
 mod hostile;
 mod lifecycle;
 mod listen;
+mod neighbours;
 mod transfer;
 mod udp;
 mod world;

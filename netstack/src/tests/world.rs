@@ -28,6 +28,7 @@ use crate::addressing::Addressing;
 use crate::channel::platform::WakeSources;
 use crate::channel::{self, ChannelOptions, Started};
 use crate::options::Limits;
+use crate::stack::Card;
 
 /// A stack whose channel runs on the simulator's hypervisor; below, its handles.
 pub(super) type Shared = crate::stack::Shared<Dom>;
@@ -83,9 +84,24 @@ pub(super) struct Outbox<'a>(&'a mut Vec<Vec<u8>>);
 
 impl TxToken for Outbox<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        Wire::send_if(self, len, |frame| (f(frame), true))
+    }
+}
+
+impl Card for Wire {
+    fn send_if<'a, R>(
+        token: Outbox<'a>,
+        len: usize,
+        build: impl FnOnce(&mut [u8]) -> (R, bool),
+    ) -> R
+    where
+        Self: 'a,
+    {
         let mut frame = alloc::vec![0; len];
-        let result = f(&mut frame);
-        self.0.push(frame);
+        let (result, is_sent) = build(&mut frame);
+        if is_sent {
+            token.0.push(frame);
+        }
         result
     }
 }
@@ -232,6 +248,22 @@ impl ChannelTask {
 }
 
 impl Host {
+    /// Makes a host without addresses.
+    fn new(mac: EthernetAddress, seed: u64, limits: Limits, frame: usize) -> Self {
+        let mut wire = Wire {
+            frame,
+            inbox: VecDeque::new(),
+            outbox: Vec::new(),
+        };
+        let shared = Shared::new(&mut wire, mac, seed, limits);
+        Self {
+            shared,
+            wire,
+            deadline: None,
+            channel: None,
+        }
+    }
+
     /// Whether a peer has rung and has not been heard yet.
     fn is_rung(&self) -> bool {
         self.shared.with(|stack| {
@@ -326,26 +358,29 @@ impl World {
         world
     }
 
+    /// Puts another host in the place of one: it has the same addresses and another MAC.
+    pub(super) fn replace_host(&mut self, index: usize) {
+        let former = self.hosts[index].shared.with(|stack| stack.addresses());
+        let host = Host::new(mac(index + 10), 99, Limits::default(), FRAME);
+        let mut addressing = Addressing::default();
+        for (address, prefix) in former {
+            match address {
+                IpAddr::V4(ipv4) => addressing.ipv4 = Some((ipv4, prefix)),
+                IpAddr::V6(ipv6) if ipv6.is_unicast_link_local() => {}
+                IpAddr::V6(ipv6) => addressing.ipv6 = Some((ipv6, prefix)),
+            }
+        }
+        host.shared.with(|stack| stack.set_addresses(&addressing));
+        self.hosts[index] = host;
+    }
+
     /// Makes hosts A and B without addresses.
     pub(super) fn bare(seed: u64, limits: Limits) -> Self {
         Self::build(seed, limits, FRAME)
     }
 
     fn build(seed: u64, limits: Limits, frame: usize) -> Self {
-        let host = |index| {
-            let mut wire = Wire {
-                frame,
-                inbox: VecDeque::new(),
-                outbox: Vec::new(),
-            };
-            let shared = Shared::new(&mut wire, mac(index), seed + index as u64, limits);
-            Host {
-                shared,
-                wire,
-                deadline: None,
-                channel: None,
-            }
-        };
+        let host = |index| Host::new(mac(index), seed + index as u64, limits, frame);
         Self {
             hosts: [host(0), host(1)],
             clock: Clock::new(),
@@ -413,6 +448,16 @@ impl World {
         machine.host.borrow_mut().destroy(domid);
         self.hosts[index].channel = None;
         self.dead[index] = true;
+    }
+
+    /// Has a guest stand still, as `xl pause` does. Its links stay.
+    pub(super) fn pause(&mut self, index: usize) {
+        self.dead[index] = true;
+    }
+
+    /// Has a paused guest go on.
+    pub(super) fn unpause(&mut self, index: usize) {
+        self.dead[index] = false;
     }
 
     pub(super) fn a(&self) -> Shared {

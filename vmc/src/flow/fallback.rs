@@ -68,17 +68,24 @@ impl<P: Platform> Flow<'_, P> {
         if !self.conn.recver.rings.is_empty() {
             self.confirm(Reason::Fallback);
         }
-        self.ask_for_fallback();
+        // Behind a FIN the rings are drained soon, and nothing more is written.
+        if self.conn.sender.fin == Fin::Open {
+            self.ask_for_fallback();
+        }
     }
 
-    /// FALLBACK: asks for the rings of a sender to be confirmed.
-    fn ask_for_fallback(&mut self) {
+    /// FALLBACK: asks for the rings of a sender to be confirmed. Behind a FIN every
+    /// call asks.
+    pub(crate) fn ask_for_fallback(&mut self) {
         let sender = &mut self.conn.sender;
         let (Some(link), Some(&own)) = (self.link.as_deref_mut(), sender.rings.last()) else {
             return;
         };
-        if sender.path == Path::Ring && sender.fin == Fin::Open {
-            sender.path = Path::Unconfirmed;
+        if sender.path == Path::Ring && link.is_open() {
+            // Behind a FIN nothing is written, and a DONE that crosses counts.
+            if sender.fin == Fin::Open {
+                sender.path = Path::Unconfirmed;
+            }
             link.post(&Message::Fallback {
                 own,
                 reason: Reason::Fallback,
