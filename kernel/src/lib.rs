@@ -5,7 +5,7 @@
 //! one defines.
 //!
 //! 1. Basics: `page` and `domain` (frame numbers, domain numbers, generations), `phase` (the steps
-//!    of a suspend), `vcpu_cell`, [`cmdline`].
+//!    of a suspend), `vcpu_cell`, [`cmdline`], [`backoff`].
 //! 2. `shared_info`, the page in which Xen writes to the guest; [`time`];
 //!    [`trace`] and [`bug`]; [`hypercall`].
 //! 3. [`mem`]: page frames and the heap, independent of where memory comes from.
@@ -31,6 +31,7 @@ extern crate alloc;
 #[cfg(feature = "host")]
 extern crate std;
 
+pub mod backoff;
 pub mod bug;
 pub mod cmdline;
 pub mod console;

@@ -6,7 +6,7 @@ use crate::page::{PAGE_SIZE, Pfn};
 use crate::power::{self, Reason};
 use crate::pv::{self, StartInfo};
 use crate::shared::SharedMemory;
-use crate::shutdown::Stopping;
+use crate::shutdown::{self, Stopping};
 use crate::task::Role;
 use crate::xenstore::Xenstore;
 use crate::{console, grant, hypercall, lifecycle, logger, mem, suspend, task, time, upkeep};
@@ -78,12 +78,8 @@ where
         );
         let stopping = Stopping::default();
         let requests = stopping.clone().serve(xenstore.clone());
-        task::spawn_as(Role::Lifecycle, async move {
-            if let Err(error) = requests.await {
-                log::error!("shutdown: no request will be heard: {error}");
-            }
-        })
-        .detach();
+        task::spawn_as(Role::Lifecycle, requests).detach();
+        task::spawn(shutdown::serve_sysrq(xenstore.clone())).detach();
         let guest = Guest {
             command_line,
             xenstore,
@@ -99,6 +95,7 @@ where
     };
     task::spawn(outcome).detach();
     task::run(|now| {
+        pv::look_for_nmi();
         suspend::look(now);
         upkeep::look(now);
     })

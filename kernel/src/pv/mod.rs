@@ -22,6 +22,7 @@ pub(crate) use cpuid::has_rdrand;
 pub(crate) use p2m::machine_frame;
 pub(crate) use start_info::StartInfo;
 pub(crate) use suspend::{Ports, Returned, suspend};
+pub(crate) use trap::look as look_for_nmi;
 
 use crate::mem::frames;
 use crate::page::Pfn;
