@@ -6,18 +6,20 @@
 //! stack by reference count, and wait only by wakers.
 //!
 //! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `mend.rs`,
-//! `addresses.rs`, then [`crate::tcp`].
+//! `overhear.rs`, `addresses.rs`, then [`crate::tcp`].
 
 mod addresses;
 mod mend;
+mod overhear;
 mod poll;
 mod poller;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::net::IpAddr;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::Device;
@@ -27,7 +29,9 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use vmc::{Platform, Vmc};
 
+use crate::addressing::Addressing;
 use crate::announce::Announcer;
+use crate::autoconf::Autoconf;
 use crate::channel::{Channel, Networks, TcpSocket, Turn, Xen};
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
@@ -48,8 +52,17 @@ pub(crate) struct Stack<P: Platform = Xen> {
     pub(crate) channel: Option<Channel<P>>,
     /// Largest IP packet that the link carries, in bytes.
     pub(crate) ip_mtu: usize,
+    /// Addresses from router advertisements; `None` if there are to be none.
+    pub(crate) autoconf: Option<Autoconf>,
+    /// The addresses of the command line and the lease.
+    addressing: Addressing,
+    /// The sum of the times away that have been counted.
+    away: Duration,
+    /// A router advertisement that has just come in.
+    advertisement: Cell<Option<Vec<u8>>>,
     mending: mend::Mending,
     mac: EthernetAddress,
+    seed: u64,
     poller: Poller,
 }
 
@@ -83,8 +96,13 @@ impl<P: Platform> Shared<P> {
             announcer: Announcer::default(),
             channel: None,
             ip_mtu: device.capabilities().ip_mtu(),
+            autoconf: None,
+            addressing: Addressing::default(),
+            away: Duration::ZERO,
+            advertisement: Cell::new(None),
             mending: mend::Mending::default(),
             mac,
+            seed,
             poller: Poller::default(),
         })))
     }
@@ -133,11 +151,18 @@ impl<P: Platform> Stack<P> {
         channel.turn(&mut self.sockets, &self.tcp, &mut self.poller, rang)
     }
 
-    /// Takes note that the network is back after a migration: neighbours and bridges are told where
-    /// the guest is now, and what the channel asked before is asked again, because it could not
-    /// reach anybody.
+    /// Takes note that the network is back after a migration or with another device: neighbours and
+    /// bridges are told where the guest is, the lease and the routers are to be confirmed, because
+    /// the network may be another one, and what the channel asked before is asked again, because it
+    /// could not reach anybody.
     pub(crate) fn network_is_back(&mut self) {
         self.announcer.restart();
+        if let Some(dhcp) = &mut self.dhcp {
+            dhcp.confirm(&mut self.sockets);
+        }
+        if let Some(autoconf) = &mut self.autoconf {
+            autoconf.ask_anew();
+        }
         if let Some(channel) = &mut self.channel
             && channel.vmc.platform().domid() != 0
         {

@@ -9,8 +9,11 @@ use vmc::Platform;
 
 use super::Stack;
 use super::mend::Mended;
+use super::overhear::Overheard;
 use crate::announce::announce;
+use crate::autoconf::Autoconf;
 use crate::channel::Routed;
+use crate::dhcp::Dhcp;
 use crate::tcp::Phase;
 
 /// Frames received at a time, before anything is sent and other tasks run.
@@ -39,13 +42,16 @@ impl<P: Platform> Stack<P> {
 
         let mut received = 0;
         while received < RECEIVE_BATCH {
-            let mut mended = Mended {
-                device: Routed::new(device, self.channel.as_mut()),
-                mending: &self.mending,
+            let mut overheard = Overheard {
+                device: Mended {
+                    device: Routed::new(device, self.channel.as_mut()),
+                    mending: &self.mending,
+                },
+                advertisement: &self.advertisement,
             };
             match self
                 .iface
-                .poll_ingress_single(now, &mut mended, &mut self.sockets)
+                .poll_ingress_single(now, &mut overheard, &mut self.sockets)
             {
                 PollIngressSingleResult::None => break,
                 PollIngressSingleResult::PacketProcessed
@@ -54,6 +60,7 @@ impl<P: Platform> Stack<P> {
             if let Some(channel) = &mut self.channel {
                 channel.note_arrival();
             }
+            self.hear_advertisement(now);
             // A segment can take at most one listening socket, so one spare per listener is enough
             // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
@@ -79,8 +86,9 @@ impl<P: Platform> Stack<P> {
         if let Some(channel) = &mut self.channel {
             channel.finish(&mut self.tcp);
         }
-        self.apply_lease();
+        self.apply_leases(now);
         self.tell_channel();
+        self.solicit(device, now);
         if self.announcer.is_due(now) {
             let addresses = self.addresses();
             let addresses = addresses.into_iter().map(|(address, _)| address);
@@ -96,6 +104,8 @@ impl<P: Platform> Stack<P> {
             self.iface.poll_at(now, &self.sockets),
             self.tcp.deadline(),
             self.announcer.deadline(),
+            self.dhcp.as_ref().and_then(Dhcp::deadline),
+            self.autoconf.as_ref().and_then(Autoconf::deadline),
         ]
         .into_iter()
         .flatten()

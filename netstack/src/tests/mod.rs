@@ -6,12 +6,14 @@
 
 extern crate std;
 
+mod attend;
 mod channel;
 mod dhcp;
 mod dns;
 mod hostile;
 mod lifecycle;
 mod listen;
+mod network;
 mod transfer;
 mod udp;
 mod world;
