@@ -16,8 +16,8 @@
 //! 7. [`shared`], [`grant`], [`ring`]: memory that another domain can change.
 //! 8. [`console`], [`log`](mod@logger), [`power`], [`panic()`].
 //! 9. [`xenstore`], [`xenbus`]: talking to the toolstack and to backends.
-//! 10. `suspend`, [`shutdown`]: carrying out the toolstack's requests; `upkeep`: the reserve of
-//!     free memory.
+//! 10. `suspend`, [`shutdown`], `target`: carrying out the toolstack's requests; `upkeep`: the
+//!     reserve of free memory.
 //! 11. `start`: puts everything together.
 //!
 //! A guest has one vCPU and never enables event upcalls, so the whole guest is one thread of
@@ -54,6 +54,7 @@ mod shared_info;
 pub mod shutdown;
 mod start;
 mod suspend;
+mod target;
 pub mod task;
 pub mod time;
 pub mod trace;

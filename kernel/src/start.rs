@@ -9,7 +9,9 @@ use crate::shared::SharedMemory;
 use crate::shutdown::{self, Stopping};
 use crate::task::Role;
 use crate::xenstore::Xenstore;
-use crate::{console, grant, hypercall, lifecycle, logger, mem, suspend, task, time, upkeep};
+use crate::{
+    console, grant, hypercall, lifecycle, logger, mem, suspend, target, task, time, upkeep,
+};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::fmt::Display;
@@ -80,6 +82,7 @@ where
         let requests = stopping.clone().serve(xenstore.clone());
         task::spawn_as(Role::Lifecycle, requests).detach();
         task::spawn(shutdown::serve_sysrq(xenstore.clone())).detach();
+        task::spawn(target::serve(xenstore.clone())).detach();
         let guest = Guest {
             command_line,
             xenstore,
