@@ -33,15 +33,15 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Followed { target, total } => {
-                write!(f, "target {target} KiB of {total} KiB")
+                write!(f, "{target} KiB of {total} KiB")
             }
             Self::Larger { target, total } => write!(
                 f,
-                "target {target} KiB: the guest booted with {total} KiB and cannot use more"
+                "{target} KiB: the guest booted with {total} KiB and cannot use more"
             ),
             Self::TooSmall { target, needed } => write!(
                 f,
-                "target {target} KiB refused: the guest needs {needed} KiB, and goes on with what \
+                "{target} KiB refused: the guest needs {needed} KiB, and goes on with what \
                  it has"
             ),
         }
@@ -93,8 +93,8 @@ fn follow(target: usize, latest: &mut Option<usize>) {
     match judge(target, needed * KIB_PER_PAGE, total) {
         // At boot the target is what the domain was built with.
         Verdict::Followed { target, total } if is_first && target == total => {}
-        verdict @ Verdict::TooSmall { .. } => log::error!("memory: {verdict}"),
-        verdict => log::info!("memory: {verdict}"),
+        verdict @ Verdict::TooSmall { .. } => log::error!("memory: target {verdict}"),
+        verdict => log::info!("memory: target {verdict}"),
     }
 }
 

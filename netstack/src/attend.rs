@@ -50,8 +50,8 @@ pub(crate) trait Vif {
 impl fmt::Display for Departure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closing => "the backend closes the device",
-            Self::Gone => "the backend is gone",
+            Self::Closing => "closes the device",
+            Self::Gone => "is gone",
         })
     }
 }
@@ -289,7 +289,7 @@ impl<V: Vif, P: Platform> Attendant<V, P> {
                     false
                 }
                 Waited::Done(departure) => {
-                    log::warn!("net: {departure}");
+                    log::warn!("net: the backend {departure}");
                     self.disconnect().await;
                     false
                 }
