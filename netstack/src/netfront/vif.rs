@@ -67,6 +67,7 @@ impl XenVif {
 
     /// Connects the first device that has a backend. One that failed is tried after the others.
     async fn connect_any(&mut self) -> Result<Attached<Connection<Domain>>, NetError> {
+        self.frontend = None;
         self.seen = devices(&self.store).await?;
         let mut indices: Vec<u32> = self.seen.iter().map(|(index, _)| *index).collect();
         if let Some(failed) = self.failed {
@@ -122,7 +123,7 @@ impl Vif for XenVif {
     type Connection = Connection<Domain>;
 
     async fn connect(&mut self, moved: bool) -> Result<Attached<Self::Connection>, NetError> {
-        self.frontend = None;
+        // The former frontend is let go last: its end is a request too, and a reconnection waits.
         if moved
             && let Some(former) = self.former
             && let Some(attached) = self.connect_former(former).await?
