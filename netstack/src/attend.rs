@@ -15,7 +15,6 @@ use core::time::Duration;
 
 use kernel::backoff::Backoff;
 use kernel::lifecycle::{Lifecycle, Outcome};
-use kernel::task;
 use vmc::Platform;
 
 use crate::channel::Xen;
@@ -39,7 +38,8 @@ pub(crate) trait Vif {
     /// Waits until the backend leaves the connected device.
     async fn left(&mut self) -> Departure;
 
-    /// Tells the backend that this end is done with the device.
+    /// Tells the backend that this end is done with the device, and waits, within bounded time,
+    /// until it has let go of the pages.
     async fn release(&mut self);
 
     /// Waits until there are other devices than at the latest attempt to connect, for at most
@@ -284,14 +284,10 @@ impl<V: Vif, P: Platform> Attendant<V, P> {
         loop {
             let moved = match self.link.wait(self.vif.left()).await {
                 Waited::Moved => true,
-                Waited::Broken => {
-                    self.disconnect().await;
-                    false
-                }
+                Waited::Broken => self.disconnect().await,
                 Waited::Done(departure) => {
                     log::warn!("net: the backend {departure}");
-                    self.disconnect().await;
-                    false
+                    self.disconnect().await
                 }
             };
             let attached = connect(&mut self.vif, &self.link, moved).await;
@@ -300,12 +296,14 @@ impl<V: Vif, P: Platform> Attendant<V, P> {
         }
     }
 
-    /// Ends the connection.
-    async fn disconnect(&mut self) {
+    /// Ends the connection; returns whether the guest has become another domain meanwhile. The
+    /// pages are taken back only when the backend is done with them: they would be lost otherwise,
+    /// until the guest is another domain.
+    async fn disconnect(&mut self) -> bool {
+        if let Waited::Moved = self.link.wait(self.vif.release()).await {
+            return true;
+        }
         self.link.tell(&self.shared, Order::Disconnect);
-        // The driving task takes the pages back before the toolstack hears that the guest is done
-        // with them.
-        task::yield_now().await;
-        self.vif.release().await;
+        false
     }
 }

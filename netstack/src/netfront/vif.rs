@@ -19,6 +19,9 @@ use crate::error::NetError;
 /// The directory of the guest's devices of this kind.
 const DIRECTORY: &str = "device/vif";
 
+/// How long a backend may take to let go of a device.
+const RELEASE: Duration = Duration::from_secs(5);
+
 /// How long to leave xenstore alone after it failed to tell the backend's state.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
@@ -154,11 +157,22 @@ impl Vif for XenVif {
     }
 
     async fn release(&mut self) {
-        let Some(frontend) = self.frontend.take() else {
+        let Some(mut frontend) = self.frontend.take() else {
             return;
         };
-        if let Err(error) = frontend.set_state(State::Closed).await {
-            log::debug!("net: {error}");
+        let closed = async {
+            frontend.set_state(State::Closed).await?;
+            loop {
+                match frontend.backend_state().await? {
+                    State::Connected | State::Closing => frontend.backend_changed().await?,
+                    _ => return Ok::<_, BusError>(()),
+                };
+            }
+        };
+        match time::timeout(RELEASE, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::debug!("net: {error}"),
+            Err(time::TimedOut) => log::warn!("net: the backend does not let go of the device"),
         }
     }
 
