@@ -61,7 +61,8 @@ global_asm!(
 
     # Xen pushes SS, RSP, RFLAGS, CS, RIP, the error code of the vectors that
     # have one, R11 and RCX (xen/arch/x86/x86_64/entry.S:create_bounce_frame);
-    # a stub adds its vector. A trap is a bug and nothing returns from it.
+    # a stub adds its vector. A trap is a bug and nothing returns from it, but for
+    # an NMI.
     .balign {TRAP_STUB_BYTES}
     .globl trap_stubs
     trap_stubs:
@@ -72,12 +73,35 @@ global_asm!(
         jmp     trap_common
         .set    vector, vector + 1
     .endr
+    # An NMI (vector 2, `xl trigger nmi`) comes from outside and is no bug: it is
+    # counted, and HYPERVISOR_iret returns to what it interrupted. Masked upcalls
+    # do not hold it back, so it can come between any two instructions; the image
+    # has no red zone. Xen's stub for iret pushes RCX, R11 and RAX itself
+    # (xen/arch/x86/pv/hypercall.c:pv_ring3_init_hypercall_page).
+    .globl nmi_stub
+    .balign {TRAP_STUB_BYTES}
+    nmi_stub:
+        pop     %rcx
+        pop     %r11
+        incq    nmi_count(%rip)
+        pushq   $0
+        jmp     hypercall_page + {IRET} * 32
+
     trap_common:
         mov     %rsp, %rdi
         and     $-16, %rsp
         cld
         call    causeway_trap
         ud2
+    .popsection
+
+    .pushsection .bss, "aw", @nobits
+    .balign 8
+    .globl nmi_count
+    .type nmi_count, @object
+    .size nmi_count, 8
+    nmi_count:
+        .skip   8
     .popsection
 
     .pushsection .bss.stack, "aw", @nobits
@@ -99,6 +123,7 @@ global_asm!(
     PAE_MODE = const abi::XEN_ELFNOTE_PAE_MODE,
     FEATURES = const abi::XEN_ELFNOTE_FEATURES,
     SUSPEND_CANCEL = const abi::XEN_ELFNOTE_SUSPEND_CANCEL,
+    IRET = const abi::__HYPERVISOR_iret,
     TRAP_VECTORS = const TRAP_VECTORS,
     TRAP_STUB_BYTES = const TRAP_STUB_BYTES,
     STACK_BYTES = const STACK_BYTES,

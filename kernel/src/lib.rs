@@ -5,7 +5,7 @@
 //! one defines.
 //!
 //! 1. Basics: `page` and `domain` (frame numbers, domain numbers, generations), `phase` (the steps
-//!    of a suspend), `vcpu_cell`, [`cmdline`].
+//!    of a suspend), `vcpu_cell`, [`cmdline`], [`backoff`].
 //! 2. `shared_info`, the page in which Xen writes to the guest; [`time`];
 //!    [`trace`] and [`bug`]; [`hypercall`].
 //! 3. [`mem`]: page frames and the heap, independent of where memory comes from.
@@ -16,8 +16,8 @@
 //! 7. [`shared`], [`grant`], [`ring`]: memory that another domain can change.
 //! 8. [`console`], [`log`](mod@logger), [`power`], [`panic()`].
 //! 9. [`xenstore`], [`xenbus`]: talking to the toolstack and to backends.
-//! 10. `suspend`, [`shutdown`]: carrying out the toolstack's requests; `upkeep`: the reserve of
-//!     free memory.
+//! 10. `suspend`, [`shutdown`], `target`: carrying out the toolstack's requests; `upkeep`: the
+//!     reserve of free memory.
 //! 11. `start`: puts everything together.
 //!
 //! A guest has one vCPU and never enables event upcalls, so the whole guest is one thread of
@@ -31,6 +31,7 @@ extern crate alloc;
 #[cfg(feature = "host")]
 extern crate std;
 
+pub mod backoff;
 pub mod bug;
 pub mod cmdline;
 pub mod console;
@@ -53,6 +54,7 @@ mod shared_info;
 pub mod shutdown;
 mod start;
 mod suspend;
+mod target;
 pub mod task;
 pub mod time;
 pub mod trace;

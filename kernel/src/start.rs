@@ -6,10 +6,12 @@ use crate::page::{PAGE_SIZE, Pfn};
 use crate::power::{self, Reason};
 use crate::pv::{self, StartInfo};
 use crate::shared::SharedMemory;
-use crate::shutdown::Stopping;
+use crate::shutdown::{self, Stopping};
 use crate::task::Role;
 use crate::xenstore::Xenstore;
-use crate::{console, grant, hypercall, lifecycle, logger, mem, suspend, task, time, upkeep};
+use crate::{
+    console, grant, hypercall, lifecycle, logger, mem, suspend, target, task, time, upkeep,
+};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::fmt::Display;
@@ -78,12 +80,9 @@ where
         );
         let stopping = Stopping::default();
         let requests = stopping.clone().serve(xenstore.clone());
-        task::spawn_as(Role::Lifecycle, async move {
-            if let Err(error) = requests.await {
-                log::error!("shutdown: no request will be heard: {error}");
-            }
-        })
-        .detach();
+        task::spawn_as(Role::Lifecycle, requests).detach();
+        task::spawn(shutdown::serve_sysrq(xenstore.clone())).detach();
+        task::spawn(target::serve(xenstore.clone())).detach();
         let guest = Guest {
             command_line,
             xenstore,
@@ -99,6 +98,7 @@ where
     };
     task::spawn(outcome).detach();
     task::run(|now| {
+        pv::look_for_nmi();
         suspend::look(now);
         upkeep::look(now);
     })

@@ -110,6 +110,24 @@ pub fn now() -> Instant {
     Instant(time)
 }
 
+/// Wall-clock nanoseconds that passed in suspends, while the guest's clock stood still.
+static AWAY: AtomicU64 = AtomicU64::new(0);
+
+/// Adds the time that passed between a suspend and its return.
+pub(crate) fn add_away(time: Duration) {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let sum = AWAY.load(Ordering::Relaxed).saturating_add(nanos);
+    AWAY.store(sum, Ordering::Relaxed);
+}
+
+/// Returns how much wall-clock time has passed in suspends since boot, cancelled ones included. The
+/// guest's clock does not count it; what is bound to the time of others has to: leases, caches. A
+/// host whose wall clock is behind that of the former host hides time.
+#[must_use]
+pub fn away() -> Duration {
+    Duration::from_nanos(AWAY.load(Ordering::Relaxed))
+}
+
 /// Returns the time since the Unix epoch, as the host knows it.
 #[must_use]
 pub fn unix_time() -> Duration {

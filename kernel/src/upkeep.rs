@@ -1,8 +1,9 @@
 //! Keeps the reserve of free frames at its size: gets more memory as soon as
 //! the reserve runs low ([`look`]), and gives back what has been unused for a
-//! while ([`serve`]).
+//! while or is beyond the toolstack's target ([`serve`]).
 
 use crate::cmdline::{CommandLine, OptionError};
+use crate::mem::elastic::Elastic;
 use crate::mem::frames;
 use crate::page::PAGE_SIZE;
 use crate::suspend;
@@ -65,7 +66,7 @@ pub(crate) fn look(now: Instant) {
         while !pausing && !refused && elastic.is_low() {
             refused = !elastic.grow_top();
         }
-        let plenty = waited_for && elastic.has_plenty();
+        let plenty = waited_for && (elastic.has_plenty() || elastic.is_above_target());
         (refused, elastic.counters.failed, plenty)
     })
     .unwrap_or_default();
@@ -97,12 +98,14 @@ pub(crate) fn look(now: Instant) {
     }
 }
 
-/// Gives memory back to Xen after it has been unused for some time. Runs a
-/// timer only while there is something to give back.
+/// Gives memory back to Xen: at once what is beyond the toolstack's target, and
+/// the rest after it has been unused for some time. Runs a timer only while
+/// there is something to give back.
 pub(crate) async fn serve() {
     loop {
         poll_fn(|context| {
-            if frames::with(|elastic| elastic.has_plenty()) == Some(true) {
+            let plenty = |elastic: &mut Elastic| elastic.has_plenty() || elastic.is_above_target();
+            if frames::with(plenty) == Some(true) {
                 return Poll::Ready(());
             }
             let former = STATE.borrow().waker.replace(context.waker().clone());
@@ -110,13 +113,17 @@ pub(crate) async fn serve() {
             Poll::Pending
         })
         .await;
+        release(Elastic::release_excess).await;
         frames::with(|elastic| elastic.begin_watch());
         time::sleep(UNUSED).await;
-        // One batch at a time, so that other tasks do not wait long.
-        while suspend::is_forewarned()
-            && frames::with(|elastic| elastic.release_unused()) == Some(true)
-        {
-            task::yield_now().await;
-        }
+        release(Elastic::release_unused).await;
+    }
+}
+
+/// Gives back what `batch` finds, unless the guest would not see an early
+/// notice. One batch at a time, so that other tasks do not wait long.
+async fn release(batch: impl Fn(&mut Elastic) -> bool) {
+    while suspend::is_forewarned() && frames::with(&batch) == Some(true) {
+        task::yield_now().await;
     }
 }

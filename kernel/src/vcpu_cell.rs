@@ -9,7 +9,8 @@ use core::cell::{RefCell, RefMut};
 pub(crate) struct VcpuCell<T>(RefCell<T>);
 
 // SAFETY: a guest has one vCPU, keeps upcalls masked, and its trap handler
-// never returns to the code it interrupted: no two accesses overlap.
+// never returns to the code it interrupted (the one for non-maskable interrupts
+// does, and touches no cell): no two accesses overlap.
 unsafe impl<T> Sync for VcpuCell<T> {}
 
 impl<T> VcpuCell<T> {

@@ -17,6 +17,10 @@ const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// The Ethernet group of [`ALL_NODES`] (RFC 2464 section 7).
 const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
 
+/// All routers on the link (RFC 4291 section 2.7.1), and their Ethernet group.
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+const ALL_ROUTERS_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 2]);
+
 /// Announcements in a series: the first may find a bridge port that does not forward yet.
 const REPEATS: u8 = 3;
 /// Time between two announcements (`ANNOUNCE_INTERVAL` of RFC 5227 section 1.1 is 2 s).
@@ -73,6 +77,29 @@ pub(crate) fn announce<D: Device>(
     }
 }
 
+/// Asks the routers of the link for an advertisement (RFC 4861 section 4.1), from `source`, the
+/// interface's link-local address. Returns false if the device has no room.
+pub(crate) fn solicit_routers<D: Device>(
+    device: &mut D,
+    now: Instant,
+    mac: EthernetAddress,
+    source: Ipv6Addr,
+) -> bool {
+    let Some(token) = device.transmit(now) else {
+        return false;
+    };
+    let solicitation = Icmpv6Repr::Ndisc(NdiscRepr::RouterSolicit {
+        lladdr: Some(mac.into()),
+    });
+    send_ndisc(
+        token,
+        mac,
+        (source, ALL_ROUTERS, ALL_ROUTERS_MAC),
+        &solicitation,
+    );
+    true
+}
+
 fn gratuitous_arp(token: impl TxToken, mac: EthernetAddress, address: Ipv4Addr) {
     let arp = ArpRepr::EthernetIpv4 {
         operation: ArpOperation::Request,
@@ -99,22 +126,33 @@ fn unsolicited_advertisement(token: impl TxToken, mac: EthernetAddress, address:
         target_addr: address,
         lladdr: Some(mac.into()),
     });
+    send_ndisc(token, mac, (address, ALL_NODES, ALL_NODES_MAC), &advert);
+}
+
+/// Sends a message of neighbour discovery from the first address to the second, whose hardware
+/// address is the third.
+fn send_ndisc(
+    token: impl TxToken,
+    mac: EthernetAddress,
+    (source, destination, hardware): (Ipv6Addr, Ipv6Addr, EthernetAddress),
+    message: &Icmpv6Repr<'_>,
+) {
     let ip = Ipv6Repr {
-        src_addr: address,
-        dst_addr: ALL_NODES,
+        src_addr: source,
+        dst_addr: destination,
         next_header: IpProtocol::Icmpv6,
-        payload_len: advert.buffer_len(),
+        payload_len: message.buffer_len(),
         hop_limit: 255,
     };
     let len = EthernetFrame::<&[u8]>::buffer_len(ip.buffer_len() + ip.payload_len);
     token.consume(len, |buf| {
         let mut frame = EthernetFrame::new_unchecked(buf);
         frame.set_src_addr(mac);
-        frame.set_dst_addr(ALL_NODES_MAC);
+        frame.set_dst_addr(hardware);
         frame.set_ethertype(EthernetProtocol::Ipv6);
         let mut packet = Ipv6Packet::new_unchecked(frame.payload_mut());
         ip.emit(&mut packet);
-        advert.emit(
+        message.emit(
             &ip.src_addr,
             &ip.dst_addr,
             &mut Icmpv6Packet::new_unchecked(packet.payload_mut()),

@@ -16,7 +16,7 @@ const MAX_DNS: usize = 3;
 
 const IP: &str = "dhcp, or an IPv4 address with its prefix length (example: ip=10.0.0.2/24)";
 const GW: &str = "a gateway inside the subnet of a static ip= (example: gw=10.0.0.1)";
-const IP6: &str = "an IPv6 address with its prefix length (example: ip6=fd00::2/64)";
+const IP6: &str = "auto, off, or an IPv6 address with its prefix length (example: ip6=fd00::2/64)";
 const GW6: &str = "an IPv6 gateway beside ip6=, in its subnet or link-local (example: gw6=fd00::1)";
 const DNS: &str = "one to three addresses with commas (example: dns=10.0.0.1)";
 const HOSTNAME: &str = "a host name of letters, digits, hyphens and dots (example: hostname=relay)";
@@ -27,6 +27,8 @@ pub struct Config {
     /// The addresses that the command line fixes.
     pub(crate) fixed: Addressing,
     pub(crate) dhcp: bool,
+    /// Whether IPv6 addresses and a router come from router advertisements.
+    pub(crate) autoconf: bool,
     pub(crate) dns: Vec<IpAddr>,
     pub(crate) hostname: Option<String>,
     /// Shared memory with guests of this host.
@@ -37,8 +39,9 @@ pub struct Config {
 
 impl Config {
     /// Takes the options `ip`, `gw`, `ip6`, `gw6`, `dns` and `hostname`, and those of the channel
-    /// (`vmc`, `vmc_peers`, `vmc_rings`, `vmc_ring`, `vmc_memory`). Without `ip` and `ip6`
-    /// the address comes from DHCP.
+    /// (`vmc`, `vmc_peers`, `vmc_rings`, `vmc_ring`, `vmc_memory`). Without `ip`, and without an
+    /// address or `auto` in `ip6`, the IPv4 address comes from DHCP. Without `ip6` IPv6 addresses
+    /// come from router advertisements, as with `ip6=auto`.
     ///
     /// # Errors
     /// An option is malformed, or contradicts another.
@@ -56,9 +59,13 @@ impl Config {
                 config.fixed.ipv4 =
                     Some(address.ok_or_else(|| OptionError::invalid("ip", text, IP))?);
             }
-            None => config.dhcp = ip6.is_none(),
+            None => config.dhcp = matches!(ip6.as_deref(), None | Some("off")),
         }
-        if let Some(text) = ip6.as_deref() {
+        config.autoconf = matches!(ip6.as_deref(), None | Some("auto"));
+        if let Some(text) = ip6
+            .filter(|text| text != "auto" && text != "off")
+            .as_deref()
+        {
             let valid = |(address, prefix): &(Ipv6Addr, u8)| {
                 let special =
                     address.is_unspecified() || address.is_multicast() || address.is_loopback();
@@ -185,6 +192,21 @@ mod tests {
         assert!(take("ip=dhcp").expect("valid").dhcp);
         assert!(take("ip=dhcp ip6=fd00::2/64").expect("valid").dhcp);
         assert!(!take("ip6=fd00::2/64").expect("valid").dhcp);
+        assert!(!take("ip6=auto").expect("valid").dhcp);
+        assert!(take("ip6=off").expect("valid").dhcp);
+    }
+
+    #[test]
+    fn routers_are_heard_unless_the_address_is_given() {
+        for (line, expected) in [
+            ("", true),
+            ("ip=10.0.0.2/24", true),
+            ("ip6=auto", true),
+            ("ip6=off", false),
+            ("ip6=fd00::2/64", false),
+        ] {
+            assert_eq!(take(line).expect("valid").autoconf, expected, "{line}");
+        }
     }
 
     #[test]

@@ -51,12 +51,17 @@ pub(crate) async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc
             None => {}
             Some(Order::Lose) => device.lose_connection(),
             Some(Order::Disconnect) => device.disconnect(),
-            Some(Order::Connect(connection)) => {
-                device.reconnect(*connection);
+            Some(Order::Connect(attached)) => {
+                device.reconnect(attached.connection, attached.ip_mtu);
                 clock.nudge();
-                shared.with(|stack| stack.network_is_back());
+                shared.with(|stack| {
+                    stack.take_device(&mut device, attached.mac, clock.now());
+                    stack.network_is_back();
+                });
             }
         }
+        let away = time::away();
+        shared.with(|stack| stack.time_passed(away, clock.now()));
         if link.settling.get() && !device.has_received() {
             // During pre-copy the first write to a page in each round traps into Xen (shadow
             // paging), which takes some 20 us: so nothing is touched without need.
@@ -71,6 +76,9 @@ pub(crate) async fn drive(shared: Shared, mut device: Netfront<Domain>, link: Rc
             device.settle();
         }
         link.statistics.set(device.statistics());
+        if device.is_broken() {
+            link.give_up();
+        }
         if progress.again || device.has_work() {
             task::yield_now().await;
             continue;

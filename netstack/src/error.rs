@@ -3,7 +3,6 @@
 
 use alloc::string::String;
 use core::fmt;
-use core::time::Duration;
 
 use embedded_io::{Error, ErrorKind};
 use kernel::event::EventError;
@@ -83,15 +82,13 @@ pub enum ResolveError {
     Busy,
 }
 
-/// Why the network did not come up.
+/// Why the network does not come up. All but [`NetError::Identity`] is tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetError {
     /// There is no device, or its backend does not come up.
     Bus(BusError),
     /// The device's MAC address in xenstore is not valid.
     Mac(String),
-    /// The device's MTU in xenstore is not within 1280 to 9216.
-    Mtu(String),
     /// The backend cannot copy into our pages (`feature-rx-copy`).
     NoRxCopy,
     /// There are no pages for the rings.
@@ -100,8 +97,6 @@ pub enum NetError {
     Event(EventError),
     /// xenstore does not tell the guest's UUID, which identifies it to its peers.
     Identity(StoreError),
-    /// DHCP gave no lease within this time.
-    NoLease(Duration),
 }
 
 impl fmt::Display for BindError {
@@ -167,14 +162,10 @@ impl fmt::Display for NetError {
         match self {
             Self::Bus(error) => write!(f, "network: {error}"),
             Self::Mac(text) => write!(f, "network: MAC address {text:?} is not valid"),
-            Self::Mtu(text) => write!(f, "network: MTU {text:?} is not within 1280 to 9216"),
             Self::NoRxCopy => f.write_str("network: the backend cannot copy received packets"),
             Self::Pages(error) => write!(f, "network: {error}"),
             Self::Event(error) => write!(f, "network: {error}"),
             Self::Identity(error) => write!(f, "network: the domain's UUID: {error}"),
-            Self::NoLease(waited) => {
-                write!(f, "network: no DHCP lease within {} s", waited.as_secs())
-            }
         }
     }
 }

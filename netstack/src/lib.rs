@@ -14,6 +14,7 @@ extern crate alloc;
 mod addressing;
 mod announce;
 mod attend;
+mod autoconf;
 mod channel;
 mod config;
 mod dhcp;

@@ -3,31 +3,36 @@
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use embassy_futures::select::{Either, select};
+use kernel::backoff::Backoff;
 use kernel::grant::GrantedRegion;
 use kernel::lifecycle;
 use kernel::task::Role;
-use kernel::xenstore::Xenstore;
+use kernel::xenstore::{StoreError, Xenstore};
 use kernel::{PAGE_SIZE, mem, task, time};
 use smoltcp::wire::EthernetAddress;
-use vmc::Uuid;
+use vmc::{Platform, Uuid};
 
-use crate::attend::{Attendant, Link, Part};
+use crate::attend::{self, Attendant, Link, Part};
 use crate::channel::{self, ChannelOptions, Started, Xen};
 use crate::config::Config;
 use crate::drive::drive;
 use crate::error::{BindError, ConnectError, NetError, ResolveError};
-use crate::netfront::{Attached, Former, LinkStatistics, Netfront, attach};
+use crate::netfront::{Attached, LinkStatistics, Netfront, XenVif};
 use crate::options::{Limits, TcpOptions};
 use crate::stack::Shared;
 use crate::tcp::{TcpListener, TcpStream};
 use crate::udp::UdpSocket;
 
-/// How long DHCP may take to get the first lease.
-const LEASE_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the console says that no DHCP server has answered yet.
+const LEASE_REMINDER: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(600));
+
+/// The pauses between attempts to learn the guest's UUID.
+const IDENTITY_RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(16));
 
 /// The network of this guest: one interface, and sockets on it. A cheap handle.
 #[derive(Clone)]
@@ -57,22 +62,22 @@ pub struct Statistics {
 
 impl Network {
     /// Connects the first virtual interface and gives it its addresses. Completes when the
-    /// interface can be used; with `ip=dhcp` that is after the lease.
+    /// interface can be used; with `ip=dhcp` that is after the lease. A device, a backend, a
+    /// xenstore or a DHCP server that is late is waited for, which the console says.
     ///
     /// # Errors
-    /// There is no device, its backend takes longer than 30 s for a step, or there is no lease
-    /// within 30 s.
+    /// xenstore does not know the guest's UUID.
     pub async fn start(store: Xenstore, config: Config) -> Result<Self, NetError> {
         let free_pages = mem::frames::usage().free;
         // The device may take an eighth of the free memory, half of it for each direction.
         let device_pages = (free_pages / 16).clamp(32, 256);
+        let link = Rc::new(Link::default());
+        let mut vif = XenVif::new(store.clone(), device_pages);
         let Attached {
-            frontend,
             connection,
             mac,
             ip_mtu,
-        } = attach(&store, 0, device_pages, device_pages).await?;
-        let features = connection.features();
+        } = attend::connect(&mut vif, &link, false).await;
         let mut device = Netfront::new(connection, ip_mtu);
         let limits = config.limits.unwrap_or(Limits {
             tcp_bytes: free_pages * PAGE_SIZE / 2,
@@ -80,33 +85,27 @@ impl Network {
         });
         let shared = Shared::new(&mut device, mac, seed(mac), limits);
         shared.with(|stack| stack.resolver.set_configured(&config.dns));
-        let link = Rc::new(Link::default());
         let driver = drive(shared.clone(), device, link.clone());
         task::spawn_as(Role::Lifecycle, driver).detach();
         let attendant = Attendant {
             shared: shared.clone(),
-            store,
             link: link.clone(),
-            former: Former {
-                backend: frontend.backend_domid(),
-                features,
-            },
-            device_pages,
+            vif,
         };
         lifecycle::register(Rc::new(Part {
             shared: shared.clone(),
             link: link.clone(),
         }));
+        task::spawn_as(Role::Lifecycle, attendant.run()).detach();
         if config.channel.is_on() {
-            let uuid = attendant.store.uuid().await.map_err(NetError::Identity)?;
-            start_channel(&shared, Uuid(uuid), &config.channel);
+            start_channel(&shared, Uuid(identity(&store).await?), &config.channel);
         }
-        task::spawn_as(Role::Lifecycle, attendant.run(frontend)).detach();
+        if config.autoconf {
+            shared.start_autoconf();
+        }
         if config.dhcp {
             shared.start_dhcp(config.fixed, config.hostname);
-            time::timeout(LEASE_PATIENCE, poll_fn(|cx| shared.poll_lease(cx)))
-                .await
-                .map_err(|_| NetError::NoLease(LEASE_PATIENCE))?;
+            wait_for_lease(&shared, time::sleep).await;
         } else {
             shared.with(|stack| {
                 stack.set_addresses(&config.fixed);
@@ -194,6 +193,16 @@ impl Network {
         self.shared.with(|stack| stack.addresses())
     }
 
+    /// Logs whether there is a device, and the state of the lease.
+    pub(crate) fn log_condition(&self) {
+        let condition = self.link.condition.borrow();
+        let lease = self.shared.with(|stack| match &stack.dhcp {
+            Some(dhcp) => dhcp.state(),
+            None => "off",
+        });
+        log::info!("status: device {condition}; dhcp {lease}");
+    }
+
     /// Logs what the channel has counted, or that there is none.
     pub(crate) fn log_channel(&self) {
         self.shared.with(|stack| match &stack.channel {
@@ -217,6 +226,45 @@ impl Network {
                 socket_bytes,
             }
         })
+    }
+}
+
+/// Waits for the first lease, for as long as it takes. `sleep` waits.
+pub(crate) async fn wait_for_lease<P: Platform, S: Future>(
+    shared: &Shared<P>,
+    sleep: impl Fn(Duration) -> S,
+) {
+    let mut reminder = LEASE_REMINDER;
+    let mut waited = Duration::ZERO;
+    loop {
+        let pause = reminder.pause();
+        let leased = poll_fn(|cx| shared.poll_lease(cx));
+        if let Either::First(()) = select(leased, sleep(pause)).await {
+            return;
+        }
+        waited += pause;
+        log::warn!("net: no DHCP lease after {waited:?}, waiting for a server");
+    }
+}
+
+/// Returns the guest's UUID.
+///
+/// # Errors
+/// xenstore has none that is valid.
+async fn identity(store: &Xenstore) -> Result<[u8; 16], NetError> {
+    let mut retry = IDENTITY_RETRY;
+    loop {
+        match store.uuid().await {
+            Ok(uuid) => return Ok(uuid),
+            Err(error @ (StoreError::NotFound | StoreError::Denied | StoreError::Invalid)) => {
+                return Err(NetError::Identity(error));
+            }
+            Err(error) => {
+                let pause = retry.pause();
+                log::warn!("net: the domain's UUID: {error}; the next try follows in {pause:?}");
+                time::sleep(pause).await;
+            }
+        }
     }
 }
 

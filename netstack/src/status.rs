@@ -22,6 +22,7 @@ impl Network {
     fn log_status(&self) {
         let statistics = self.statistics();
         log::info!("status: link {}", statistics.link);
+        self.log_condition();
         log::info!(
             "status: tcp accepted {} connected {} backlog full {} linger resets {}; {} sockets \
              with {} KiB",

@@ -5,6 +5,10 @@
 //! over. Frames beyond the reserve have no memory behind them. They get it in
 //! batches, when an allocation finds nothing free or the reserve runs low, and
 //! lose it again after they have been unused for a while.
+//!
+//! How much the domain may have changes while it runs: the toolstack sets a
+//! target (`xl mem-set`), and Xen enforces a limit near it. Frames beyond
+//! either are not counted as free.
 
 use super::pool::{BATCH, Pool, batch_of};
 use crate::page::Pfn;
@@ -30,7 +34,15 @@ pub(crate) trait Reservation: Sync {
     ///
     /// Returns how many frames lost it, counted from the start of the range.
     fn release(&self, frames: Range<Pfn>) -> usize;
+
+    /// Returns how many more frames Xen lets this domain have, if the host has
+    /// them.
+    fn allowance(&self) -> usize;
 }
+
+/// Free frames that the guest keeps however small the target is: it could not
+/// answer anybody without them.
+const LEAST_FREE: usize = 128;
 
 /// Returns whether the domain's memory may change now; see
 /// [`set_gate`](super::frames::set_gate).
@@ -59,6 +71,10 @@ pub(crate) struct Elastic {
     pub(super) reserve: usize,
     /// Frames to keep resident in total, used or free.
     pub(super) floor: usize,
+    /// Frames that the toolstack wants the domain to have at most.
+    target: usize,
+    /// Frames that Xen grants the domain, as far as is known.
+    granted: usize,
     /// A frame kept for the next page table while tables are missing, because
     /// making a table must not depend on the memory that it is to map.
     spare: Option<Pfn>,
@@ -84,6 +100,8 @@ impl Elastic {
             gate: || true,
             reserve: DEFAULT_RESERVE,
             floor: 0,
+            target: usize::MAX,
+            granted: usize::MAX,
             spare: None,
             missing_tables,
             counters: Counters::default(),
@@ -96,18 +114,28 @@ impl Elastic {
     /// from Xen.
     pub(super) fn available(&self) -> usize {
         let tables = self.missing_tables - usize::from(self.spare.is_some());
-        (self.pool.free() + self.pool.absent()).saturating_sub(tables)
+        let allowed = self.limit().min(self.granted);
+        let to_be_had = allowed
+            .saturating_sub(self.pool.resident())
+            .min(self.pool.absent());
+        (self.pool.free() + to_be_had).saturating_sub(tables)
     }
 
-    /// Takes a single frame.
-    pub(super) fn take_single(&mut self) -> Option<Pfn> {
-        let pfn = match self.pool.take_from_top() {
-            Some(pfn) => pfn,
-            None => {
-                self.grow_top();
-                self.pool.take_from_top()?
-            }
-        };
+    /// Returns how many frames may be resident: the target, but no less than a
+    /// migration needs.
+    fn limit(&self) -> usize {
+        self.target.max(self.floor)
+    }
+
+    /// Takes a single frame, if that leaves `keep` free ones.
+    pub(super) fn take_single(&mut self, keep: usize) -> Option<Pfn> {
+        if self.pool.free() <= keep {
+            self.grow_top();
+        }
+        if self.pool.free() <= keep {
+            return None;
+        }
+        let pfn = self.pool.take_from_top()?;
         self.least_free = self.least_free.min(self.pool.free());
         Some(pfn)
     }
@@ -163,7 +191,51 @@ impl Elastic {
     /// Returns whether there is less free memory than wanted, and frames that
     /// could get some.
     pub(crate) fn is_low(&self) -> bool {
-        self.pool.free() < self.reserve.max(self.free_for_floor()) && self.pool.absent() > 0
+        self.pool.free() < self.reserve.max(self.free_for_floor())
+            && self.pool.absent() > 0
+            && self.pool.resident() < self.limit()
+    }
+
+    /// Follows the toolstack: the domain is to have `target` frames at most.
+    /// Returns how many it needs, which may be more.
+    pub(crate) fn set_target(&mut self, target: usize) -> usize {
+        self.target = target;
+        self.ask_allowance();
+        let used = self.pool.resident() - self.pool.free();
+        (used + LEAST_FREE).max(self.floor).min(self.pool.total())
+    }
+
+    /// Asks Xen how much the domain may have.
+    fn ask_allowance(&mut self) {
+        let allowance = self.reservation.allowance();
+        self.granted = self.pool.resident().saturating_add(allowance);
+    }
+
+    /// Returns how many free frames the domain has beyond its target.
+    fn excess(&self) -> usize {
+        let above = self.pool.resident().saturating_sub(self.limit());
+        above.min(self.pool.free().saturating_sub(LEAST_FREE))
+    }
+
+    /// Returns whether there is memory to give back because of the target.
+    pub(crate) fn is_above_target(&self) -> bool {
+        self.excess() > 0
+    }
+
+    /// Gives back one batch of memory, or a part of one, because of the target;
+    /// returns false if that is not possible now.
+    pub(crate) fn release_excess(&mut self) -> bool {
+        let Some(frames) = self.pool.free_run(self.excess()) else {
+            return false;
+        };
+        if !(self.gate)() {
+            self.counters.withheld += 1;
+            return false;
+        }
+        let whole = frames.len();
+        let count = self.release(frames);
+        self.least_free = self.least_free.min(self.pool.free());
+        count == whole
     }
 
     /// Keeps a frame for the next page table, from outside `avoided`.
@@ -177,9 +249,15 @@ impl Elastic {
     /// `wanted` is about to be used as a whole. Returns true if all of them got
     /// it.
     fn populate(&mut self, batch: usize, wanted: &Range<Pfn>) -> bool {
-        let Some(absent) = self.pool.absent_in(batch) else {
+        let Some(mut absent) = self.pool.absent_in(batch) else {
             return true;
         };
+        let room = self.limit().saturating_sub(self.pool.resident());
+        let is_short = room < absent.len();
+        absent.end = absent.end.min(absent.start.saturating_add(room));
+        if absent.is_empty() {
+            return false;
+        }
         let table = if self.reservation.needs_table(absent.start) {
             self.refill_spare(wanted);
             if self.spare.is_none() {
@@ -206,8 +284,11 @@ impl Elastic {
         }
         if count < absent.len() {
             self.counters.failed += 1;
+            self.granted = self.pool.resident();
+        } else if self.pool.resident() >= self.granted {
+            self.ask_allowance();
         }
-        count == absent.len()
+        count == absent.len() && !is_short
     }
 
     /// Gives the memory of free frames back and returns of how many.

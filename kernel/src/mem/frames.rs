@@ -30,6 +30,10 @@ impl fmt::Display for OutOfMemory {
 
 impl core::error::Error for OutOfMemory {}
 
+/// Frames that large allocations, and single frames, leave free: whoever wants
+/// them can handle a failure, and a small allocation cannot.
+pub(super) const KEEP_FOR_SMALL: usize = 64;
+
 static POOL: Mutex<Option<Elastic>> = Mutex::new(None);
 
 /// Figures of the pool, in frames.
@@ -89,6 +93,11 @@ pub(crate) fn set_reserve(frames: usize) {
     with(|elastic| elastic.reserve = frames);
 }
 
+/// Returns how many frames the records of `total` frames take.
+pub(crate) fn bookkeeping(total: usize) -> usize {
+    (2 * total.div_ceil(64) * 8).div_ceil(PAGE_SIZE)
+}
+
 /// Starts the pool of a domain of `total` frames. The frames of `mapped` that
 /// are in no range of `used` are free at first; the pool's bitmaps take the
 /// frames behind the last used one. Other frames get their memory from
@@ -108,7 +117,7 @@ pub(crate) fn init(
         .map(|range| range.end)
         .max()
         .unwrap_or(mapped.start);
-    let bitmaps = start..start + (2 * words * 8).div_ceil(PAGE_SIZE);
+    let bitmaps = start..start + bookkeeping(total);
     assert!(
         bitmaps.end <= mapped.end,
         "too much memory for Xen's initial mapping"
@@ -152,7 +161,7 @@ pub struct Frame(NonNull<u8>);
 /// # Errors
 /// [`OutOfMemory`] if no frame is free.
 pub fn take_zeroed() -> Result<Frame, OutOfMemory> {
-    let pfn = match with(Elastic::take_single) {
+    let pfn = match with(|elastic| elastic.take_single(KEEP_FOR_SMALL)) {
         Some(pfn) => pfn.ok_or(OutOfMemory)?,
         None => {
             // SAFETY: the layout is not empty.

@@ -24,9 +24,6 @@ const RECORDS: usize = PAGE_SIZE;
 /// left to small allocations, whose failure ends the guest.
 const LARGE: usize = 4096;
 
-/// Frames that large allocations leave free.
-const KEEP_FOR_SMALL: usize = 32;
-
 /// Grows the heap by runs of frames.
 #[derive(Debug)]
 pub struct FrameSource {
@@ -49,7 +46,7 @@ unsafe impl Source for FrameSource {
         let bytes = layout.size() + layout.align() + RECORDS;
         let count = bytes.div_ceil(PAGE_SIZE);
         let keep = if layout.size() >= LARGE {
-            KEEP_FOR_SMALL
+            frames::KEEP_FOR_SMALL
         } else {
             0
         };

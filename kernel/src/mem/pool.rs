@@ -199,6 +199,21 @@ impl Pool {
             .find(|&batch| self.absent_in(batch).is_some())
     }
 
+    /// Returns a run of at most `most` free frames within one batch: a whole batch
+    /// if there is one, or else the first run that is found.
+    pub(super) fn free_run(&self, most: usize) -> Option<Range<Pfn>> {
+        if most == 0 {
+            return None;
+        }
+        let run = self.free_batch().or_else(|| {
+            let batch = self.free.iter().position(|&word| word != 0)?;
+            let start = self.batch(batch).find(|&pfn| self.is_free(pfn))?;
+            let end = (start..self.batch(batch).end).find(|&pfn| !self.is_free(pfn));
+            Some(start..end.unwrap_or(self.batch(batch).end))
+        })?;
+        Some(run.start..run.end.min(run.start + most))
+    }
+
     /// Returns the batch of free frames that both ends would use last.
     pub(super) fn free_batch(&self) -> Option<Range<Pfn>> {
         let middle = self.total.div_ceil(BATCH) / 2;

@@ -142,6 +142,40 @@ pub(super) unsafe fn decrease_reservation(frames: *const [u64]) -> usize {
     unsafe { reservation(abi::XENMEM_decrease_reservation, frames, 0) }
 }
 
+/// `XENMEM_current_reservation`: returns how many frames this domain has.
+pub(super) fn current_reservation() -> usize {
+    reservation_of_self(abi::XENMEM_current_reservation)
+}
+
+/// `XENMEM_maximum_reservation`: returns how many frames Xen lets this domain
+/// have, which the toolstack can change at any time.
+pub(super) fn maximum_reservation() -> usize {
+    reservation_of_self(abi::XENMEM_maximum_reservation)
+}
+
+/// Asks for a figure of this domain's reservation.
+fn reservation_of_self(command: u32) -> usize {
+    let domid = abi::DOMID_SELF as u16;
+    // SAFETY: Xen reads a domid through the pointer
+    // (`xen/common/memory.c:do_memory_op`).
+    let answer = unsafe {
+        call::<{ abi::__HYPERVISOR_memory_op }>([
+            u64::from(command),
+            address(&raw const domid),
+            0,
+            0,
+            0,
+        ])
+    };
+    answer.map_or_else(
+        |_| {
+            bug::report("Xen refused a domain the size of its own reservation");
+            0
+        },
+        |frames| frames as usize,
+    )
+}
+
 /// `HYPERVISOR_set_trap_table`: a table that ends in an entry of zeros.
 ///
 /// # Safety

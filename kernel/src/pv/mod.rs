@@ -22,6 +22,7 @@ pub(crate) use cpuid::has_rdrand;
 pub(crate) use p2m::machine_frame;
 pub(crate) use start_info::StartInfo;
 pub(crate) use suspend::{Ports, Returned, suspend};
+pub(crate) use trap::look as look_for_nmi;
 
 use crate::mem::frames;
 use crate::page::Pfn;
@@ -38,12 +39,14 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     start_info::remember(*info);
     let total = info.pages();
     p2m::init(info.p2m_list(), total);
-    let mapped = page_table::initially_mapped(info);
+    let mut used = in_use(info);
+    let room = frames::bookkeeping(total) + frames_for_boot(total);
+    let mapped = map_more(page_table::initially_mapped(info), &mut used, room, total);
     // Frame 0 stays unused, so that a null pointer faults.
     frames::init(
         total,
         1..mapped,
-        &in_use(info),
+        &used,
         &reservation::OwnReservation,
         page_table::missing_leaf_tables(mapped..total),
         reservation::least_resident(total),
@@ -56,13 +59,39 @@ pub(crate) unsafe fn init(info: &StartInfo) {
     frame_lists::publish(info);
 }
 
+/// Returns how many free frames a domain of `total` frames needs before it can get memory back from
+/// Xen: for tables, for the lists that name the p2m list, for the first allocations.
+fn frames_for_boot(total: usize) -> usize {
+    const SMALL: usize = 96;
+    const PER_TABLE: usize = 512 * 512;
+    SMALL + 2 * total.div_ceil(PER_TABLE)
+}
+
+/// Maps more frames behind the `mapped` ones, until `room` of them are free behind the last used
+/// one: Xen leaves half a MiB free there (`tools/libs/guest/xg_dom_x86.c:alloc_pgtables_pv`), which
+/// is too little for the records of more than 8 GiB. The tables for that are made of the first free
+/// frames, which count as `used` afterwards. Returns how many frames are mapped then.
+fn map_more(mut mapped: Pfn, used: &mut [Range<Pfn>; 7], room: usize, total: usize) -> Pfn {
+    let first = used.iter().map(|range| range.end).max().unwrap_or(0);
+    let mut tables = first..first;
+    while mapped < total && mapped < tables.end + room {
+        let end = (mapped / page_table::ENTRIES + 1) * page_table::ENTRIES;
+        let table = (!page_table::has_leaf_table(mapped)).then_some(tables.end);
+        tables.end += usize::from(table.is_some());
+        page_table::map_frames(mapped..end.min(total), table);
+        mapped = end.min(total);
+    }
+    used[6] = tables;
+    mapped
+}
+
 /// Returns the event channel of the console ring in the current domain.
 pub(crate) fn console_port() -> u32 {
     start_info::start_info().console_port()
 }
 
-/// Returns the frame ranges that Xen's domain builder filled.
-fn in_use(info: &StartInfo) -> [Range<Pfn>; 6] {
+/// Returns the frame ranges that Xen's domain builder filled, and an empty one.
+fn in_use(info: &StartInfo) -> [Range<Pfn>; 7] {
     let page = |pfn: Pfn| pfn..pfn + 1;
     [
         start_info::image(),
@@ -71,5 +100,6 @@ fn in_use(info: &StartInfo) -> [Range<Pfn>; 6] {
         page(info.store_frame()),
         page(info.console_frame()),
         info.page_table_frames(),
+        0..0,
     ]
 }

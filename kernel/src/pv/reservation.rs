@@ -9,7 +9,9 @@
 //! is given back, because Xen frees no mapped page, and populated before it is
 //! mapped.
 
-use super::hypercall::{decrease_reservation, populate_physmap};
+use super::hypercall::{
+    current_reservation, decrease_reservation, maximum_reservation, populate_physmap,
+};
 use super::{p2m, page_table};
 use crate::mem::BATCH;
 use crate::mem::elastic::Reservation;
@@ -58,6 +60,10 @@ impl Reservation for OwnReservation {
             page_table::map_frames(frames.start + count..frames.end, None);
         }
         count
+    }
+
+    fn allowance(&self) -> usize {
+        maximum_reservation().saturating_sub(current_reservation())
     }
 }
 

@@ -1,14 +1,16 @@
 //! Orderly shutdown at the toolstack's request.
 
 use super::requests::{Request, Requests};
+use crate::backoff::persist;
 use crate::phase::Asked;
 use crate::power::{self, Reason};
 use crate::suspend;
 use crate::time;
-use crate::xenstore::{StoreError, Xenstore};
+use crate::xenstore::Xenstore;
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
+use core::convert::Infallible;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
@@ -67,9 +69,10 @@ impl Stopping {
 
     /// Serves the toolstack's requests, until the first one to stop ends the
     /// guest.
-    pub(crate) async fn serve(self, store: Xenstore) -> Result<(), StoreError> {
+    pub(crate) async fn serve(self, store: Xenstore) -> Infallible {
         let request = loop {
-            match Requests::listen(&store).await?.next().await? {
+            let listen = async || Requests::listen(&store).await?.next().await;
+            match persist("shutdown", time::sleep, listen).await {
                 Request::Suspend => suspend::suspend(Asked::Xenstore).await,
                 request => break request,
             }

@@ -2,14 +2,17 @@
 
 use super::notice;
 use super::witness::Witness;
+use crate::backoff::persist;
 use crate::domain::{self, DomId};
 use crate::event::{self, ChannelStatus, EventChannel, EventError};
 use crate::lifecycle::{Asked, Lifecycle, Outcome, Phase, parts, timing};
 use crate::pv::{self, Returned};
 use crate::trace::{self, Event};
-use crate::xenstore::Xenstore;
+use crate::xenstore::{StoreError, Xenstore};
 use crate::{grant, task, time};
 use alloc::rc::Rc;
+use core::convert::Infallible;
+use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
@@ -35,42 +38,60 @@ pub(crate) fn may_change_memory() -> bool {
 }
 
 /// Offers the suspend event channel and serves it, anew in each new domain, for ever.
-pub(crate) async fn serve(store: Xenstore) {
+pub(crate) async fn serve(store: Xenstore) -> Infallible {
     loop {
-        match offer(&store).await {
-            Ok(channel) => serve_channel(&channel).await,
-            Err(error) => {
-                log::warn!("lifecycle: no suspend event channel: {error}");
-                return;
-            }
+        let offered = persist("lifecycle", time::sleep, async || offer(&store).await);
+        serve_channel(&offered.await).await;
+    }
+}
+
+/// Why the suspend event channel cannot be offered yet.
+enum Unoffered {
+    /// xenstore fails, or does not tell the domain's number.
+    Store(StoreError),
+    /// There is no channel.
+    Event(EventError),
+}
+
+impl fmt::Display for Unoffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "the suspend event channel is not offered: {error}"),
+            Self::Event(error) => error.fmt(f),
         }
     }
 }
 
-/// Allocates the channel and publishes its port in xenstore.
-async fn offer(store: &Xenstore) -> Result<EventChannel, EventError> {
+/// Learns the domain's number, allocates the channel and publishes its port in xenstore.
+async fn offer(store: &Xenstore) -> Result<EventChannel, Unoffered> {
     /// The domain that the toolstack runs in.
     const TOOLSTACK: DomId = 0;
-    match store.read("domid").await.map(|text| text.parse()) {
-        Ok(Ok(domid)) => {
-            domain::identify(domid);
-            trace::record(Event::Domain(domid));
-            for part in parts() {
-                part.identified();
-            }
+    let domid = read_domid(store).await.map_err(Unoffered::Store)?;
+    if domain::domid() != domid {
+        domain::identify(domid);
+        trace::record(Event::Domain(domid));
+        for part in parts() {
+            part.identified();
         }
-        Ok(Err(_)) => log::warn!("lifecycle: the node domid is not a number"),
-        Err(error) => log::warn!("lifecycle: domid: {error}"),
     }
     timing::reached(Phase::StoreUp);
-    let channel = EventChannel::alloc_unbound(TOOLSTACK)?;
-    let port = channel.port()?;
+    let channel = EventChannel::alloc_unbound(TOOLSTACK).map_err(Unoffered::Event)?;
+    let port = channel.port().map_err(Unoffered::Event)?;
     match store.write(CHANNEL_NODE, alloc::format!("{port}")).await {
         Ok(()) => notice::watch(port),
         // The request will come through `control/shutdown` instead.
-        Err(error) => log::info!("lifecycle: {CHANNEL_NODE} not set: {error}"),
+        Err(error @ (StoreError::Denied | StoreError::NotFound)) => {
+            log::info!("lifecycle: {CHANNEL_NODE} not set: {error}");
+        }
+        Err(error) => return Err(Unoffered::Store(error)),
     }
     Ok(channel)
+}
+
+/// Reads the domain's own number.
+async fn read_domid(store: &Xenstore) -> Result<DomId, StoreError> {
+    let text = store.read("domid").await?;
+    text.parse().map_err(|_| StoreError::Invalid)
 }
 
 /// Serves the channel until it ends with its domain.
@@ -168,6 +189,7 @@ fn stop_and_go_on() {
     let returned = pv::suspend(|builder| witness.exists_beside(builder));
     timing::come_back();
     let away = time::unix_time().saturating_sub(left);
+    time::add_away(away);
     let outcome = match returned {
         Returned::Cancelled => Outcome::Cancelled,
         Returned::NewDomain(ports) => {

@@ -3,6 +3,7 @@
 use alloc::{
     format,
     string::{String, ToString},
+    vec::Vec,
 };
 use core::time::Duration;
 
@@ -67,6 +68,37 @@ impl Frontend {
             state_watch,
             watch_set: Some(watch_set),
             generation,
+        })
+    }
+
+    /// Returns the numbers of this domain's devices of `class`, in ascending order. There may be
+    /// devices that are being taken away.
+    ///
+    /// # Errors
+    /// [`BusError::Store`].
+    pub async fn indices(store: &Xenstore, class: &str) -> Result<Vec<u32>, BusError> {
+        let path = format!("device/{class}");
+        let names = match store.list(&path).await {
+            Ok(names) => names,
+            Err(StoreError::NotFound) => Vec::new(),
+            Err(error) => return Err(BusError::at(&path)(error)),
+        };
+        let mut indices: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        indices.sort_unstable();
+        Ok(indices)
+    }
+
+    /// Whether the backend can come to serve this device: it is there and does not leave. A backend
+    /// that has closed begins again only if the toolstack wants the device online
+    /// (`drivers/net/xen-netback/xenbus.c:frontend_changed`).
+    ///
+    /// # Errors
+    /// [`BusError::Malformed`], [`BusError::Store`].
+    pub async fn is_served(&self) -> Result<bool, BusError> {
+        Ok(match self.backend_state().await? {
+            State::Unknown | State::Closing => false,
+            State::Closed => self.read_backend("online").await?.as_deref() == Some("1"),
+            _ => true,
         })
     }
 
@@ -225,6 +257,36 @@ impl Frontend {
                 last,
                 waited: limit,
             }),
+        }
+    }
+
+    /// Begins again with a backend that may still be connected to earlier rings: says that this
+    /// end initialises, and waits until the backend has left what was and waits in turn.
+    ///
+    /// # Errors
+    /// [`BusError::Timeout`] after `limit`; [`BusError::BackendGone`],
+    /// [`BusError::Malformed`], [`BusError::Store`].
+    pub async fn begin_again(&mut self, limit: Duration) -> Result<(), BusError> {
+        self.set_state(State::Initialising).await?;
+        let mut last = State::Unknown;
+        let arrival = self.arrival_after_closing(&mut last);
+        time::timeout(limit, arrival)
+            .await
+            .unwrap_or(Err(BusError::Timeout {
+                last,
+                waited: limit,
+            }))
+    }
+
+    /// Waits until the backend waits for this end, which may follow upon its closing.
+    pub(super) async fn arrival_after_closing(&mut self, last: &mut State) -> Result<(), BusError> {
+        loop {
+            *last = self.backend_state().await?;
+            match *last {
+                State::InitWait => return Ok(()),
+                State::Unknown => return Err(BusError::BackendGone),
+                _ => self.next_change().await?,
+            }
         }
     }
 

@@ -182,3 +182,52 @@ fn every_state_survives_its_number() {
         "the device's backend is still InitWait after 5000 ms"
     );
 }
+
+#[test]
+fn devices_are_listed_by_number() {
+    let mut harness = Harness::new();
+    let store = harness.store.clone();
+    assert_eq!(harness.run(Frontend::indices(&store, "vif")), Ok([].into()));
+    for node in ["device/vif/10/state", "device/vif/2/state", "device/vif/x"] {
+        harness.server.put(node, "1");
+    }
+    let indices = harness.run(Frontend::indices(&store, "vif"));
+    assert_eq!(indices, Ok([2, 10].into()));
+}
+
+#[test]
+fn a_backend_that_leaves_serves_nobody() {
+    let mut harness = with_vif();
+    let frontend = open(&mut harness).expect("open");
+    for (state, online, expected) in [
+        (State::Initialising, "1", true),
+        (State::InitWait, "1", true),
+        (State::Connected, "1", true),
+        (State::Closing, "1", false),
+        (State::Closed, "0", false),
+        (State::Closed, "1", true),
+    ] {
+        set_backend(&mut harness, state);
+        let node = format!("{BACKEND}/online");
+        harness.server.put_owned_by(0, &node, online);
+        let served = harness.run(frontend.is_served());
+        assert_eq!(served, Ok(expected), "{state} {online}");
+    }
+    harness.server.remove(BACKEND);
+    assert_eq!(harness.run(frontend.is_served()), Ok(false));
+}
+
+#[test]
+fn beginning_again_waits_out_the_closing_of_what_was() {
+    let mut harness = with_vif();
+    let mut frontend = open(&mut harness).expect("open");
+    set_backend(&mut harness, State::Connected);
+    let mut last = State::Unknown;
+    let mut arrival = pin!(frontend.arrival_after_closing(&mut last));
+    for state in [State::Connected, State::Closing, State::Closed] {
+        set_backend(&mut harness, state);
+        assert!(harness.settle(arrival.as_mut()).is_pending(), "{state}");
+    }
+    set_backend(&mut harness, State::InitWait);
+    assert_eq!(harness.settle(arrival.as_mut()), Poll::Ready(Ok(())));
+}

@@ -55,6 +55,11 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Waits, for the ring's task, until a handle changes the session.
+    pub(super) async fn kicked(&self) {
+        poll_fn(|context| self.poll_kicked(context)).await;
+    }
+
     /// Queues a request and returns the future of its reply.
     ///
     /// # Errors

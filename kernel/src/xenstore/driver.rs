@@ -36,7 +36,7 @@ pub(super) struct Pumped {
     pub notify: bool,
     /// There may be more to do right away.
     pub again: bool,
-    /// The connection is unusable, so the task has to stop.
+    /// The connection is unusable until the guest is another domain.
     pub broken: bool,
 }
 
@@ -53,6 +53,10 @@ impl<M: RingMemory> Driver<M> {
         connection.with(|session| {
             if session.take_renewed() {
                 self.rings = Rings::attach_emptied(&self.page);
+            }
+            if session.broken().is_some() {
+                pumped.broken = true;
+                return;
             }
             session.advance(now);
             for _ in 0..ROUNDS {
@@ -89,7 +93,7 @@ impl<M: RingMemory> Driver<M> {
     }
 }
 
-/// The ring's task: runs until the connection becomes unusable.
+/// The ring's task. While the connection is unusable it waits for another domain.
 pub(super) async fn run<M: RingMemory>(page: M, channel: EventChannel, connection: Rc<Connection>) {
     let mut driver = Driver::new(page);
     loop {
@@ -99,9 +103,8 @@ pub(super) async fn run<M: RingMemory>(page: M, channel: EventChannel, connectio
             return;
         }
         if pumped.broken {
-            return;
-        }
-        if pumped.again {
+            connection.kicked().await;
+        } else if pumped.again {
             task::yield_now().await;
         } else {
             wait(&channel, &connection).await;

@@ -211,11 +211,10 @@ impl Session {
     /// Ends a hold in a new domain, whose xenstored knows neither our watches
     /// nor our transactions, and has received nothing from us. All watches are
     /// set again, and every unanswered request is sent again; requests of a
-    /// transaction fail with [`StoreError::Again`].
+    /// transaction fail with [`StoreError::Again`]. A connection that was
+    /// unusable begins anew: the fault was the former xenstored's.
     pub(super) fn renew(&mut self) {
-        if self.broken.is_some() {
-            return;
-        }
+        self.broken = None;
         self.decoder = Decoder::default();
         self.renewed = true;
         self.generation += 1;

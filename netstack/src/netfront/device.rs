@@ -1,7 +1,6 @@
 //! The device as smoltcp sees it, and the connection behind it.
 //!
-//! They are separate because a connection ends with every migration, while the device stays, with
-//! the capabilities that smoltcp has read from it once.
+//! They are separate because a connection ends with every migration, while the device stays.
 
 use alloc::vec::Vec;
 use core::num::{NonZeroU16, NonZeroUsize};
@@ -196,11 +195,12 @@ impl<B: Backend> Netfront<B> {
         self.link = Link::Down;
     }
 
-    /// Goes on with a new connection, and first sends again what the last backend has not answered
-    /// for. Some of it may have been delivered; the layers above handle frames that arrive twice,
-    /// as on any network.
-    pub(crate) fn reconnect(&mut self, connection: Connection<B>) {
+    /// Goes on with a new connection to a link that carries IP packets of `ip_mtu` bytes, and first
+    /// sends again what the last backend has not answered for. Some of it may have been delivered;
+    /// the layers above handle frames that arrive twice, as on any network.
+    pub(crate) fn reconnect(&mut self, connection: Connection<B>, ip_mtu: usize) {
         self.lose_connection();
+        self.ip_mtu = ip_mtu;
         self.link = Link::Up(connection);
         self.fresh = Fresh {
             frame: true,
@@ -230,6 +230,11 @@ impl<B: Backend> Netfront<B> {
             Link::Up(connection) => Some(connection),
             Link::Broken(_) | Link::Down => None,
         }
+    }
+
+    /// Whether the connection was given up because the backend broke the protocol.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.link, Link::Broken(_))
     }
 
     pub(crate) fn statistics(&self) -> LinkStatistics {

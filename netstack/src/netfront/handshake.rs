@@ -25,85 +25,78 @@ const MIN_MTU: usize = 1280;
 /// The largest MTU that smoltcp handles.
 const MAX_MTU: usize = 9216;
 
-/// A device that is connected.
-pub(crate) struct Attached {
-    pub(crate) frontend: Frontend,
-    pub(crate) connection: Connection<Domain>,
+/// A device that is connected, and what the toolstack says about it. Both can differ each time: a
+/// device that was attached anew has another MAC, another host's bridge another MTU.
+pub(crate) struct Attached<C> {
+    /// The connection to the backend.
+    pub(crate) connection: C,
+    /// The device's hardware address.
     pub(crate) mac: EthernetAddress,
     /// Largest IP packet in bytes.
     pub(crate) ip_mtu: usize,
 }
 
-/// Finds virtual interface `index` and connects it, with at most `rx_pages` and `tx_pages` pages
-/// for the two directions.
-pub(crate) async fn attach(
-    store: &Xenstore,
-    index: u32,
-    rx_pages: usize,
-    tx_pages: usize,
-) -> Result<Attached, NetError> {
-    let mut frontend = Frontend::open(store, "vif", index).await?;
-    let (mac, mtu, features) = join3(
-        frontend.read("mac"),
-        frontend.read("mtu"),
-        if_waiting(&frontend),
-    )
-    .await;
-    let mac = mac?.unwrap_or_default();
-    let mac = parse_mac(&mac).ok_or(NetError::Mac(mac))?;
-    let ip_mtu = match mtu? {
-        Some(mtu) => parse_mtu(&mtu).ok_or(NetError::Mtu(mtu))?,
-        None => DEFAULT_MTU,
-    };
-    let features = match features? {
-        Some(features) => features,
-        None => {
-            frontend.wait_backend(&[State::InitWait], PATIENCE).await?;
-            read_features(&frontend).await?
-        }
-    };
-    let connection = connect(&mut frontend, features, rx_pages, tx_pages).await?;
-    // Without `feature-sg` a frame must fit into one slot.
-    let ip_mtu = if connection.features().scatter {
-        ip_mtu
-    } else {
-        ip_mtu.min(DEFAULT_MTU)
-    };
-    Ok(Attached {
-        frontend,
-        connection,
-        mac,
-        ip_mtu,
-    })
+/// The toolstack's settings of a device.
+#[derive(Clone, Copy)]
+struct Settings {
+    mac: EthernetAddress,
+    ip_mtu: usize,
 }
 
-/// Returns the backend's features if it waits for the frontend already. Its state is asked for
-/// first, in the same round trip: xenstored is slow on a host that is busy with a migration.
-async fn if_waiting(frontend: &Frontend) -> Result<Option<Features>, NetError> {
-    let (state, features) = join(frontend.backend_state(), read_features(frontend)).await;
-    if state? == State::InitWait {
-        features.map(Some)
-    } else {
-        Ok(None)
-    }
-}
-
-/// Shares rings with the backend, publishes them, and waits until both sides are connected.
-async fn connect(
+/// Connects the device of `frontend`, whatever the two sides were doing before, with at most
+/// `rx_pages` and `tx_pages` pages for the two directions.
+pub(super) async fn attach(
     frontend: &mut Frontend,
-    features: Features,
     rx_pages: usize,
     tx_pages: usize,
-) -> Result<Connection<Domain>, NetError> {
+) -> Result<Attached<Connection<Domain>>, NetError> {
+    frontend.begin_again(PATIENCE).await?;
+    let (settings, features) = join(read_settings(frontend), read_features(frontend)).await;
+    let (settings, features) = (settings?, features?);
     let domid = frontend.backend_domid();
     let (connection, keys) = prepare(domid, features, rx_pages, tx_pages)?;
     frontend.publish(keys.list(), State::Connected).await?;
     wait_connected(frontend).await?;
-    Ok(connection)
+    Ok(settings.attached(connection))
+}
+
+impl Settings {
+    fn attached(self, connection: Connection<Domain>) -> Attached<Connection<Domain>> {
+        // Without `feature-sg` a frame must fit into one slot.
+        let ip_mtu = if connection.features().scatter {
+            self.ip_mtu
+        } else {
+            self.ip_mtu.min(DEFAULT_MTU)
+        };
+        Attached {
+            connection,
+            mac: self.mac,
+            ip_mtu,
+        }
+    }
+}
+
+/// Reads the device's settings. The MTU is where the hotplug script of Xen 4.15 and later leaves
+/// that of the bridge (`tools/hotplug/Linux/xen-network-common.sh:set_mtu`), or else in the
+/// backend's directory.
+async fn read_settings(frontend: &Frontend) -> Result<Settings, NetError> {
+    let (mac, mtu, backend_mtu) = join3(
+        frontend.read("mac"),
+        frontend.read("mtu"),
+        frontend.read_backend("mtu"),
+    )
+    .await;
+    let mac = mac?.unwrap_or_default();
+    let mac = parse_mac(&mac).ok_or(NetError::Mac(mac))?;
+    let ip_mtu = match mtu?.or(backend_mtu?) {
+        Some(mtu) => parse_mtu(&mtu),
+        None => DEFAULT_MTU,
+    };
+    Ok(Settings { mac, ip_mtu })
 }
 
 /// Waits until the backend, which has been told everything, is connected.
-pub(crate) async fn wait_connected(frontend: &mut Frontend) -> Result<(), NetError> {
+async fn wait_connected(frontend: &mut Frontend) -> Result<(), NetError> {
     frontend.wait_backend(&[State::Connected], PATIENCE).await?;
     log::debug!(
         "net: backend in domain {} connected",
@@ -160,48 +153,50 @@ fn prepare(
 
 /// What the guest knows about its device from its former domain.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Former {
-    pub(crate) backend: DomId,
-    pub(crate) features: Features,
+pub(super) struct Former {
+    pub(super) index: u32,
+    pub(super) backend: DomId,
+    pub(super) features: Features,
 }
 
 /// Connects the device of a new domain. The device is the same, and the toolstack lets the guest
 /// run only once its backend waits. So the rings are granted to the domain that the former backend
-/// was in, and published before anything is asked. What the backend offers is known before the
-/// first frame is sent.
+/// was in, and published before anything is asked. All of this is downtime, and xenstored is slow
+/// on a host that has just built a domain and is taking another one apart, so each round trip
+/// counts.
 ///
-/// Completes when the backend has been told everything. The caller then has to use
-/// [`wait_connected`] before it sends anything. All of this is downtime, and xenstored is slow on a
-/// host that has just built a domain and is taking another one apart, so each round trip counts.
-pub(crate) async fn reattach(
+/// Returns no connection if the device has a backend in another domain now.
+pub(super) async fn reattach(
     store: &Xenstore,
-    index: u32,
     former: Former,
     rx_pages: usize,
     tx_pages: usize,
-) -> Result<(Frontend, Connection<Domain>), NetError> {
+) -> Result<(Frontend, Option<Attached<Connection<Domain>>>), NetError> {
     let (mut connection, keys) = prepare(former.backend, former.features, rx_pages, tx_pages)?;
-    let opened =
-        Frontend::open_and_publish(store, "vif", index, keys.list(), State::Connected).await;
+    let (list, state) = (keys.list(), State::Connected);
+    let opened = Frontend::open_and_publish(store, "vif", former.index, list, state).await;
     let mut frontend = opened?;
     log::debug!("net: rings published");
     if frontend.backend_domid() != former.backend {
-        // Another driver domain: begin again.
-        drop(connection);
-        frontend.set_state(State::Initialising).await?;
-        let attached = attach(store, index, rx_pages, tx_pages).await?;
-        return Ok((attached.frontend, attached.connection));
+        return Ok((frontend, None));
     }
-    let (state, features) = join(frontend.backend_state(), read_features(&frontend)).await;
-    let features = match state? {
+    let (state, features, settings) = join3(
+        frontend.backend_state(),
+        read_features(&frontend),
+        read_settings(&frontend),
+    )
+    .await;
+    let settings = settings?;
+    let state = state?;
+    // Not earlier than Connected: a netback (Linux 6.1) that found frames in the ring while it
+    // connected went deaf some seconds later.
+    wait_connected(&mut frontend).await?;
+    let features = match state {
         State::InitWait | State::Connected => features?,
-        _ => {
-            wait_connected(&mut frontend).await?;
-            read_features(&frontend).await?
-        }
+        _ => read_features(&frontend).await?,
     };
     connection.set_features(features);
-    Ok((frontend, connection))
+    Ok((frontend, Some(settings.attached(connection))))
 }
 
 /// Reads what the backend offers.
@@ -245,11 +240,17 @@ fn parse_mac(text: &str) -> Option<EthernetAddress> {
     (parts.next().is_none() && mac.is_unicast() && bytes != [0; 6]).then_some(mac)
 }
 
-fn parse_mtu(text: &str) -> Option<usize> {
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|mtu| (MIN_MTU..=MAX_MTU).contains(mtu))
+/// Returns the MTU that is nearest to `text` of those that the guest can use. A network that works
+/// with another one is better than none.
+fn parse_mtu(text: &str) -> usize {
+    let mtu = match text.trim().parse::<usize>() {
+        Ok(mtu) => mtu.clamp(MIN_MTU, MAX_MTU),
+        Err(_) => DEFAULT_MTU,
+    };
+    if text.trim().parse() != Ok(mtu) {
+        log::warn!("net: the device's MTU is given as {text:?}; {mtu} is used");
+    }
+    mtu
 }
 
 #[cfg(test)]
@@ -276,10 +277,16 @@ mod tests {
 
     #[test]
     fn mtus() {
-        assert_eq!(parse_mtu("1500"), Some(1500));
-        assert_eq!(parse_mtu("9000"), Some(9000));
-        for bad in ["", "1279", "9217", "-1", "x"] {
-            assert_eq!(parse_mtu(bad), None, "{bad}");
+        for (text, mtu) in [
+            ("1500", 1500),
+            ("9000", 9000),
+            ("1279", 1280),
+            ("9217", 9216),
+            ("", 1500),
+            ("-1", 1500),
+            ("x", 1500),
+        ] {
+            assert_eq!(parse_mtu(text), mtu, "{text}");
         }
     }
 }

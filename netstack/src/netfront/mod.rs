@@ -1,12 +1,13 @@
 //! netfront: the network device of a Xen guest (`xen/include/public/io/netif.h`).
 //!
 //! The backend is not trusted: what it writes into the rings is checked, received data is copied
-//! before it is looked at, and a backend that breaks the protocol loses its connection, while the
-//! guest goes on without a network.
+//! before it is looked at, and a backend that breaks the protocol loses its connection. The guest
+//! then asks it for another one.
 //!
 //! Read in this order: `netif.rs` (the wire format), `pages.rs` (pages granted to the backend),
 //! `assemble.rs` and `receive.rs`, `transmit.rs`, `headers.rs`, `checksum.rs` and `segment.rs`
-//! (what the backend does not do for us), `device.rs` (smoltcp's view), `handshake.rs`.
+//! (what the backend does not do for us), `device.rs` (smoltcp's view), `handshake.rs` and `vif.rs`
+//! (the device in xenstore).
 
 mod assemble;
 mod checksum;
@@ -21,15 +22,17 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod vif;
 
 use core::fmt;
 
 pub use pages::PageError;
 pub use statistics::LinkStatistics;
 
-pub(crate) use device::{Connection, Features, Netfront};
-pub(crate) use handshake::{Attached, Former, attach, reattach, wait_connected};
+pub(crate) use device::{Connection, Netfront};
+pub(crate) use handshake::Attached;
 pub(crate) use pages::Domain;
+pub(crate) use vif::XenVif;
 
 /// A breach of the protocol by the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,19 +6,21 @@
 //! stack by reference count, and wait only by wakers.
 //!
 //! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `ethernet/`
-//! (headers and neighbours), `mend.rs`, `addresses.rs`, then [`crate::tcp`].
+//! (headers and neighbours), `mend.rs`, `overhear.rs`, `addresses.rs`, then [`crate::tcp`].
 
 mod addresses;
 mod ethernet;
 mod mend;
+mod overhear;
 mod poll;
 mod poller;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::net::IpAddr;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::socket::tcp;
@@ -27,7 +29,9 @@ use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
 
 use vmc::{Platform, Vmc};
 
+use crate::addressing::Addressing;
 use crate::announce::Announcer;
+use crate::autoconf::Autoconf;
 use crate::channel::{Channel, Networks, Routed, TcpSocket, Turn, Xen};
 use crate::dhcp::Dhcp;
 use crate::dns::Resolver;
@@ -53,8 +57,17 @@ pub(crate) struct Stack<P: Platform = Xen> {
     pub(crate) ip_mtu: usize,
     pub(crate) ethernet: Ethernet,
     control: Control,
+    /// Addresses from router advertisements; `None` if there are to be none.
+    pub(crate) autoconf: Option<Autoconf>,
+    /// The addresses of the command line and the lease.
+    addressing: Addressing,
+    /// The sum of the times away that have been counted.
+    away: Duration,
+    /// A router advertisement that has just come in.
+    advertisement: Cell<Option<Vec<u8>>>,
     mending: mend::Mending,
     mac: EthernetAddress,
+    seed: u64,
     poller: Poller,
 }
 
@@ -67,6 +80,22 @@ impl<P: Platform> Clone for Shared<P> {
     }
 }
 
+/// Makes the interface that smoltcp's sockets are on. It carries IP packets.
+fn interface<P: Platform>(
+    card: &mut impl Card,
+    mac: EthernetAddress,
+    seed: u64,
+    now: Instant,
+) -> Interface {
+    let mut framed = Framed {
+        device: Routed::<_, P>::new(card, None),
+        mac,
+    };
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = seed;
+    Interface::new(config, &mut framed, now)
+}
+
 impl<P: Platform> Shared<P> {
     /// Makes a stack without addresses on `device`. `seed` determines sequence numbers and the
     /// choice of ports, and must differ between boots.
@@ -77,15 +106,8 @@ impl<P: Platform> Shared<P> {
         limits: Limits,
     ) -> Self {
         let ip_mtu = device.capabilities().ip_mtu();
-        // The choice of DHCP's transaction numbers does not give away that of TCP's.
-        let control = Control::new(device, mac, seed.rotate_left(32));
-        let mut framed = Framed {
-            device: Routed::<_, P>::new(device, None),
-            mac,
-        };
-        let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = seed;
-        let iface = Interface::new(config, &mut framed, Instant::ZERO);
+        let control = Control::new(device, mac, seed, Instant::ZERO);
+        let iface = interface::<P>(device, mac, seed, Instant::ZERO);
         Self(Rc::new(RefCell::new(Stack {
             iface,
             sockets: SocketSet::new(Vec::new()),
@@ -97,8 +119,13 @@ impl<P: Platform> Shared<P> {
             ip_mtu,
             ethernet: Ethernet::new(mac),
             control,
+            autoconf: None,
+            addressing: Addressing::default(),
+            away: Duration::ZERO,
+            advertisement: Cell::new(None),
             mending: mend::Mending::default(),
             mac,
+            seed,
             poller: Poller::default(),
         })))
     }
@@ -147,12 +174,20 @@ impl<P: Platform> Stack<P> {
         channel.turn(&mut self.sockets, &self.tcp, &mut self.poller, rang)
     }
 
-    /// Takes note that the network is back after a migration: neighbours and bridges are told where
-    /// the guest is now, and what the channel asked before is asked again, because it could not
-    /// reach anybody.
+    /// Takes note that the network is back after a migration or with another device: neighbours and
+    /// bridges are told where the guest is, the lease and the routers are to be confirmed, because
+    /// the network may be another one, and what the channel asked before is asked again, because it
+    /// could not reach anybody.
     pub(crate) fn network_is_back(&mut self) {
         self.announcer.restart();
         self.ethernet.doubt();
+        if let Some(dhcp) = &mut self.dhcp {
+            dhcp.confirm(self.control.sockets());
+            self.control.wake();
+        }
+        if let Some(autoconf) = &mut self.autoconf {
+            autoconf.ask_anew();
+        }
         if let Some(channel) = &mut self.channel
             && channel.vmc.platform().domid() != 0
         {

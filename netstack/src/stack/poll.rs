@@ -9,8 +9,11 @@ use vmc::Platform;
 use super::Stack;
 use super::ethernet::{Card, Framed, Port};
 use super::mend::Mended;
+use super::overhear::Overheard;
 use crate::announce::announce;
+use crate::autoconf::Autoconf;
 use crate::channel::Routed;
+use crate::dhcp::Dhcp;
 use crate::tcp::Phase;
 
 /// Frames received at a time, before anything is sent and other tasks run.
@@ -41,9 +44,12 @@ impl<P: Platform> Stack<P> {
         while received < RECEIVE_BATCH {
             let mut port = Port::new(card, &mut self.ethernet, &mut self.control.inbox);
             let mut device = Framed {
-                device: Mended {
-                    device: Routed::new(&mut port, self.channel.as_mut()),
-                    mending: &self.mending,
+                device: Overheard {
+                    device: Mended {
+                        device: Routed::new(&mut port, self.channel.as_mut()),
+                        mending: &self.mending,
+                    },
+                    advertisement: &self.advertisement,
                 },
                 mac: self.mac,
             };
@@ -59,6 +65,7 @@ impl<P: Platform> Stack<P> {
                 channel.note_arrival();
             }
             self.mending.settle(&self.sockets);
+            self.hear_advertisement(now);
             // A segment can take at most one listening socket, so one spare per listener is enough
             // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
@@ -91,8 +98,9 @@ impl<P: Platform> Stack<P> {
         if let Some(channel) = &mut self.channel {
             channel.finish(&mut self.tcp);
         }
-        self.apply_lease();
+        self.apply_leases(now);
         self.tell_channel();
+        self.solicit(card, now);
         if self.announcer.is_due(now) {
             let addresses = self.addresses();
             let addresses = addresses.into_iter().map(|(address, _)| address);
@@ -110,6 +118,8 @@ impl<P: Platform> Stack<P> {
             self.announcer.deadline(),
             self.ethernet.deadline(),
             self.control.deadline(),
+            self.dhcp.as_ref().and_then(Dhcp::deadline),
+            self.autoconf.as_ref().and_then(Autoconf::deadline),
         ]
         .into_iter()
         .flatten()

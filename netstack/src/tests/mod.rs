@@ -6,6 +6,7 @@
 
 extern crate std;
 
+mod attend;
 mod channel;
 mod dhcp;
 mod dns;
@@ -13,6 +14,7 @@ mod hostile;
 mod lifecycle;
 mod listen;
 mod neighbours;
+mod network;
 mod transfer;
 mod udp;
 mod world;

@@ -45,7 +45,8 @@ const FRAME: usize = 1514;
 
 /// A device whose two ends are queues.
 pub(super) struct Wire {
-    frame: usize,
+    /// Bytes of the longest frame.
+    pub(super) frame: usize,
     pub(super) inbox: VecDeque<Vec<u8>>,
     pub(super) outbox: Vec<Vec<u8>>,
 }
@@ -289,6 +290,9 @@ pub(super) struct Machine {
     clock: sim::xen::Clock,
 }
 
+/// Returns the answer to a frame, given the time at which it was sent.
+pub(super) type ThirdHost = Box<dyn FnMut(Duration, &[u8]) -> Option<Vec<u8>>>;
+
 /// Everything a test needs.
 pub(super) struct World {
     pub(super) hosts: [Host; 2],
@@ -303,6 +307,8 @@ pub(super) struct World {
     /// The first frames that went to B.
     pub(super) recorded: Vec<Vec<u8>>,
     pub(super) machine: Option<Machine>,
+    /// A third host on the link, which may answer each frame that goes to B.
+    pub(super) third: Option<ThirdHost>,
     dead: [bool; 2],
     flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sequence: u64,
@@ -390,6 +396,7 @@ impl World {
             carried: 0,
             recorded: Vec::new(),
             machine: None,
+            third: None,
             dead: [false; 2],
             flying: BTreeMap::new(),
             sequence: 0,
@@ -488,6 +495,14 @@ impl World {
         let now = Duration::from_micros(self.clock.now().total_micros() as u64);
         if self.dark.iter().any(|dark| dark.contains(&now)) || self.happens(self.faults.lose) {
             return;
+        }
+        if to == 1
+            && let Some(third) = &mut self.third
+            && let Some(answer) = third(now, &frame)
+        {
+            self.sequence += 1;
+            let at = self.clock.now() + self.latency.into();
+            self.flying.insert((at, self.sequence), (0, answer));
         }
         let copies = 1 + usize::from(self.happens(self.faults.duplicate));
         for _ in 0..copies {

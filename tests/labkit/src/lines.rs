@@ -58,6 +58,24 @@ lines! {
     FOREIGN_PAGE = "still maps a foreign page", "kernel";
     /// One of the guest's addresses, with its prefix length.
     NET_UP = "net: up ", "netstack";
+    /// The network device has been taken away, or its backend is gone.
+    NET_LEFT = "net: the backend ", "netstack";
+    /// The network device cannot be connected; followed by why, and when it is tried again.
+    NET_WAITING = "net: no connection: ", "netstack";
+    /// No DHCP server has answered; followed by how long the guest has waited.
+    LEASE_WAITING = "net: no DHCP lease after ", "netstack";
+    /// A lease, followed by its address and prefix length.
+    LEASED = "net: leased ", "netstack";
+    /// The lease ran out or was withdrawn.
+    LEASE_LOST = "net: the DHCP lease is lost", "netstack";
+    /// The toolstack has set another amount of memory, which follows.
+    MEMORY_TARGET = "memory: target ", "kernel";
+    /// The end of that line if the guest needs more.
+    TARGET_REFUSED = " KiB refused: the guest needs ", "kernel";
+    /// Non-maskable interrupts; their number is in front.
+    NMI = " non-maskable interrupts", "kernel";
+    /// A request of `xl sysrq`, followed by its letter in quotes.
+    SYSRQ = "sysrq: ", "kernel";
     /// The first line of the answer to `status`: the network device.
     STATUS_LINK = "status: link ", "netstack";
     /// The guest's counts in the answer to `status` ([`crate::domain::lifecycle::Counts`]).

@@ -60,6 +60,10 @@ impl Reservation for Host {
         }
         frames.len()
     }
+
+    fn allowance(&self) -> usize {
+        self.state.lock().left
+    }
 }
 
 /// Makes a domain of `total` frames, `mapped` of them resident, on a host with
@@ -78,7 +82,7 @@ fn domain(total: usize, mapped: usize, left: usize) -> (Elastic, &'static Host) 
 }
 
 fn take_all(elastic: &mut Elastic) -> Vec<Pfn> {
-    core::iter::from_fn(|| elastic.take_single()).collect()
+    core::iter::from_fn(|| elastic.take_single(0)).collect()
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn a_full_host_is_an_error_and_no_more() {
     assert!(elastic.counters.failed > 0);
     assert_eq!(elastic.take_run(1, 0), None);
     host.state.lock().left = 1000;
-    assert!(elastic.take_single().is_some());
+    assert!(elastic.take_single(0).is_some());
 }
 
 #[test]
@@ -164,7 +168,7 @@ fn a_run_leaves_what_it_is_told_to() {
 fn the_reserve_is_filled_and_what_is_unused_goes_back() {
     let (mut elastic, host) = domain(4000, 256, 4000);
     elastic.reserve = 128;
-    let held: Vec<_> = (0..1000).filter_map(|_| elastic.take_single()).collect();
+    let held: Vec<_> = (0..1000).filter_map(|_| elastic.take_single(0)).collect();
     while elastic.is_low() {
         assert!(elastic.grow_top());
     }
@@ -176,7 +180,7 @@ fn the_reserve_is_filled_and_what_is_unused_goes_back() {
     assert!(elastic.has_plenty());
     // Part of it is used for a moment: that part stays.
     elastic.begin_watch();
-    let wanted: Vec<_> = (0..600).filter_map(|_| elastic.take_single()).collect();
+    let wanted: Vec<_> = (0..600).filter_map(|_| elastic.take_single(0)).collect();
     for pfn in wanted {
         elastic.pool.put(pfn..pfn + 1);
     }
@@ -199,14 +203,14 @@ proptest! {
     fn frames_in_use_have_memory(
         mapped in 1usize..600,
         left in 0usize..1500,
-        steps in prop::collection::vec((0u8..6, 1usize..120), 1..150),
+        steps in prop::collection::vec((0u8..8, 1usize..120), 1..150),
     ) {
         let (mut elastic, host) = domain(1200, mapped, left);
         elastic.reserve = 40;
         let mut held: Vec<Range<Pfn>> = Vec::new();
         for (kind, size) in steps {
             let taken = match kind {
-                0 | 1 => elastic.take_single().map(|pfn| pfn..pfn + 1),
+                0 | 1 => elastic.take_single(0).map(|pfn| pfn..pfn + 1),
                 2 => elastic.take_run(size, 0).map(|pfn| pfn..pfn + size),
                 3 => {
                     if elastic.is_low() {
@@ -217,6 +221,14 @@ proptest! {
                 4 => {
                     elastic.begin_watch();
                     elastic.release_unused();
+                    None
+                }
+                5 => {
+                    elastic.set_target(size * 10);
+                    None
+                }
+                6 => {
+                    elastic.release_excess();
                     None
                 }
                 _ => {
@@ -260,4 +272,75 @@ fn the_floor_is_kept_whatever_is_free() {
     while elastic.release_unused() {}
     let resident = host.state.lock().resident.len();
     assert!((1024..1024 + 4 * BATCH).contains(&resident), "{resident}");
+}
+
+#[test]
+fn a_target_is_followed_down_and_up() {
+    let (mut elastic, host) = domain(4096, 2048, 2048);
+    elastic.floor = 256;
+    elastic.reserve = 64;
+    let held: Vec<_> = (0..500).filter_map(|_| elastic.take_single(0)).collect();
+    let needed = elastic.set_target(1024);
+    // One frame is kept for a page table.
+    assert_eq!(needed, 501 + LEAST_FREE);
+    assert!(elastic.is_above_target());
+    // What is beyond the target is not there to be used.
+    while elastic.release_excess() {}
+    assert_eq!(host.state.lock().resident.len(), 1024);
+    assert!(elastic.available() <= 1024 - 500, "{}", elastic.available());
+    let more = take_all(&mut elastic);
+    assert!(more.len() <= 1024 - 500);
+    assert_eq!(host.state.lock().resident.len(), 1024, "not one frame more");
+    assert!(!elastic.is_low(), "it is not asked for in vain");
+    // And up again.
+    elastic.set_target(3000);
+    let before = elastic.available();
+    assert!(
+        (3000 - 1024 - 20..=3000 - 1024).contains(&before),
+        "{before}"
+    );
+    let rest = take_all(&mut elastic);
+    assert_eq!(rest.len(), before);
+    assert!(host.state.lock().resident.len() <= 3000);
+    drop(held);
+}
+
+#[test]
+fn a_target_below_what_is_used_takes_nothing_that_is_needed() {
+    let (mut elastic, host) = domain(2048, 2048, 0);
+    elastic.floor = 256;
+    let held: Vec<_> = (0..1000).filter_map(|_| elastic.take_single(0)).collect();
+    assert_eq!(elastic.set_target(1), 1000 + LEAST_FREE);
+    while elastic.release_excess() {}
+    assert_eq!(elastic.pool.free(), LEAST_FREE);
+    assert_eq!(host.state.lock().resident.len(), 1000 + LEAST_FREE);
+    // What is freed later goes back later.
+    for pfn in held {
+        elastic.pool.put(pfn..pfn + 1);
+    }
+    while elastic.release_excess() {}
+    assert_eq!(host.state.lock().resident.len(), 256, "the floor");
+}
+
+#[test]
+fn frames_that_xen_does_not_grant_are_not_free() {
+    let (mut elastic, host) = domain(2048, 512, 1536);
+    assert!(elastic.available() > 2000);
+    // `xl mem-set` lowers Xen's limit at once, and the target is told later.
+    host.state.lock().left = 100;
+    let taken = take_all(&mut elastic);
+    assert!(taken.len() < 512 + 100);
+    assert_eq!(elastic.available(), 0);
+    host.state.lock().left = 300;
+    elastic.set_target(2048);
+    let available = elastic.available();
+    assert!((290..=300).contains(&available), "{available}");
+}
+
+#[test]
+fn single_frames_leave_what_small_allocations_need() {
+    let (mut elastic, _) = domain(256, 256, 0);
+    let taken = core::iter::from_fn(|| elastic.take_single(64)).count();
+    assert_eq!(taken, 256 - 64);
+    assert_eq!(elastic.take_run(64, 0), Some(0));
 }

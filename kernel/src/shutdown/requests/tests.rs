@@ -95,3 +95,18 @@ fn a_lost_connection_is_an_error() {
         "{outcome:?}"
     );
 }
+
+#[test]
+fn a_request_that_came_while_xenstore_was_silent_is_heard_afterwards() {
+    let mut harness = Harness::new();
+    harness.server.silent = true;
+    harness.server.put(super::NODE, "poweroff");
+    let store = harness.store.clone();
+    let failed = harness.run(Requests::listen(&store)).err();
+    assert_eq!(failed, Some(StoreError::Timeout));
+    // What `backoff::persist` does after its pause.
+    harness.server.silent = false;
+    let mut requests = harness.run(Requests::listen(&store)).expect("listen");
+    assert_eq!(harness.run(requests.next()), Ok(Request::Poweroff));
+    assert_eq!(harness.server.get(super::NODE), Some(""));
+}

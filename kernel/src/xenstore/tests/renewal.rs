@@ -4,7 +4,10 @@ use core::pin::pin;
 
 use xen_sys::abi;
 
-use crate::xenstore::{StoreError, fake::Harness};
+use crate::xenstore::{
+    ProtocolError, StoreError,
+    fake::{Harness, raw_message},
+};
 
 #[test]
 fn what_was_not_answered_is_asked_again() {
@@ -143,4 +146,23 @@ fn half_a_message_of_the_old_xenstored_does_no_harm() {
     harness.migrate();
     assert_eq!(harness.run(watch.next()).as_deref(), Ok("one"));
     assert_eq!(harness.run(store.write("a", "1")), Ok(()));
+}
+
+#[test]
+fn a_connection_that_was_given_up_works_in_a_new_domain() {
+    let mut harness = Harness::new();
+    let store = harness.store.clone();
+    let mut watch = harness.run(store.watch("one")).expect("watch");
+    harness.run(watch.next()).expect("the first event");
+    // A message that is longer than any.
+    let header = raw_message(abi::XS_READ, 1, 5000, b"");
+    harness.server.inject(&header);
+    harness.exchange();
+    let error = StoreError::Protocol(ProtocolError::Oversized);
+    assert_eq!(harness.run(store.read("name")), Err(error.clone()));
+    assert_eq!(harness.run(watch.next()), Err(error));
+    harness.migrate();
+    harness.server.put("name", "elsewhere");
+    assert_eq!(harness.run(store.read("name")).as_deref(), Ok("elsewhere"));
+    assert_eq!(harness.run(watch.next()).as_deref(), Ok("one"));
 }

@@ -189,7 +189,7 @@ impl Pair {
         self.tx = BackRing::new(fake.granted(tx).0);
         self.rx = BackRing::new(fake.granted(rx).0);
         self.fake = fake;
-        self.device.reconnect(connection);
+        self.device.reconnect(connection, 1500);
         self.device.finish_batch();
     }
 

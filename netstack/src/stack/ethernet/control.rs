@@ -60,16 +60,32 @@ impl Control {
     pub(in crate::stack) fn new(
         card: &mut impl Device,
         mac: EthernetAddress,
-        random_seed: u64,
+        seed: u64,
+        now: Instant,
     ) -> Self {
-        let mut config = Config::new(HardwareAddress::Ethernet(mac));
-        config.random_seed = random_seed;
         Self {
-            iface: Interface::new(config, card, Instant::ZERO),
+            iface: interface(card, mac, seed, now),
             sockets: SocketSet::new(Vec::new()),
             inbox: Inbox::default(),
             next: None,
         }
+    }
+
+    /// Takes over another card. Addresses are to be set anew.
+    pub(in crate::stack) fn take_device(
+        &mut self,
+        card: &mut impl Device,
+        mac: EthernetAddress,
+        seed: u64,
+        now: Instant,
+    ) {
+        self.iface = interface(card, mac, seed, now);
+        self.wake();
+    }
+
+    /// Has the DHCP client looked after in the next poll.
+    pub(in crate::stack) fn wake(&mut self) {
+        self.next = Some(Instant::ZERO);
     }
 
     /// Returns the sockets for the DHCP client to add its own, or to be polled.
@@ -80,7 +96,7 @@ impl Control {
     /// Takes note that there is a DHCP client.
     pub(in crate::stack) fn start_dhcp(&mut self) {
         self.inbox.wants_dhcp = true;
-        self.next = Some(Instant::ZERO);
+        self.wake();
     }
 
     /// Takes over the addresses and default routes of `other`.
@@ -131,6 +147,13 @@ impl Control {
     pub(in crate::stack) fn deadline(&self) -> Option<Instant> {
         self.next
     }
+}
+
+fn interface(card: &mut impl Device, mac: EthernetAddress, seed: u64, now: Instant) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ethernet(mac));
+    // The choice of DHCP's transaction numbers does not give away that of TCP's.
+    config.random_seed = seed.rotate_left(32);
+    Interface::new(config, card, now)
 }
 
 /// The card, with only those frames that are for the control interface.

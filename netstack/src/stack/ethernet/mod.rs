@@ -66,6 +66,12 @@ impl Ethernet {
         }
     }
 
+    /// Takes over another card, which may be on another link.
+    pub(super) fn set_mac(&mut self, mac: EthernetAddress) {
+        self.mac = mac;
+        self.neighbours.doubt();
+    }
+
     /// Takes over the addresses and default routes of `iface`. What is known of the neighbours is
     /// asked again, because the link may be another one.
     pub(super) fn set_addresses(&mut self, iface: &Interface) {

@@ -6,6 +6,7 @@ mod boot;
 mod channel;
 mod channel_lifecycle;
 mod checksums;
+mod coming_back;
 mod command_line;
 mod dialogue;
 mod hostile;
@@ -67,6 +68,7 @@ pub(crate) fn all() -> Vec<Case> {
         advance::CASES,
         command_line::CASES,
         vif::CASES,
+        coming_back::CASES,
         checksums::CASES,
         hostile::CASES,
         release::CASES,

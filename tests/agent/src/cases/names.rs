@@ -19,7 +19,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new("next_hop_by_name", 60, dns),
 ];
 
-fn dnsmasq(leases: &Scratch, options: &[&str]) -> Result<Process> {
+/// Starts dnsmasq on the bridge, with `options`.
+pub(super) fn dnsmasq(leases: &Scratch, options: &[&str]) -> Result<Process> {
     let lease_file = format!("--dhcp-leasefile={}", leases.text());
     let interface = format!("--interface={BRIDGE}");
     let mut arguments = vec![
