@@ -36,6 +36,8 @@ pub struct Config {
     hostname: String,
     relay_domains: Vec<String>,
     networks: Vec<Subnet>,
+    /// Whether everybody may send to everybody.
+    open: bool,
     /// Largest message in bytes, announced by SIZE. Default 64 MiB.
     pub max_message_bytes: u64,
     /// Longest line of a message in bytes, without its CRLF. RFC 5321 4.5.3.1.6 asks for 998 at
@@ -74,6 +76,7 @@ impl Config {
             hostname: hostname.to_string(),
             relay_domains: Vec::new(),
             networks: Vec::new(),
+            open: true,
             max_message_bytes: 64 * 1024 * 1024,
             max_line_bytes: 0,
             max_recipients: 1000,
@@ -87,8 +90,8 @@ impl Config {
     }
 
     /// Takes mail for recipients in `domain`, whoever sends it. `.example.org` stands for all
-    /// domains below it. Without this and without [`Config::allow_from`] everybody may send to
-    /// everybody.
+    /// domains below it. Without this, [`Config::allow_from`] and [`Config::close`] everybody may
+    /// send to everybody.
     ///
     /// # Errors
     /// [`ConfigError`] if `domain` is not a domain, or there are too many.
@@ -101,6 +104,7 @@ impl Config {
             return Err(ConfigError::TooManyDomains);
         }
         let entry = domain.strip_suffix('.').unwrap_or(domain);
+        self.open = false;
         self.relay_domains.push(entry.to_string());
         Ok(())
     }
@@ -114,8 +118,14 @@ impl Config {
         if self.networks.len() >= NETWORKS_MAX {
             return Err(ConfigError::TooManyNetworks);
         }
+        self.open = false;
         self.networks.push(network);
         Ok(())
+    }
+
+    /// Takes mail from nobody but those that [`Config::allow_from`] and [`Config::relay_for`] name.
+    pub fn close(&mut self) {
+        self.open = false;
     }
 
     /// Returns the name that the relay gives itself.
@@ -145,9 +155,9 @@ impl Config {
     /// domain is. Mail to the postmaster of the relay or of the next hop always passes (RFC 5321
     /// 4.5.1).
     pub(crate) fn may_relay(&self, client: IpAddr, recipient: &Mailbox) -> bool {
-        let open = self.relay_domains.is_empty() && self.networks.is_empty();
         let is_own = |domain| is_same_domain(domain, &self.hostname);
-        open || self.networks.iter().any(|network| network.contains(client))
+        self.open
+            || self.networks.iter().any(|network| network.contains(client))
             || (recipient.is_postmaster() && recipient.domain().is_none_or(is_own))
             || self.relays_to(recipient)
     }
@@ -216,6 +226,9 @@ mod tests {
     #[test]
     fn a_network_or_a_domain_is_enough() {
         let mut config = Config::new("relay.example").expect("valid name");
+        assert!(relays(&config, "a@anywhere.example"));
+        config.close();
+        assert!(!relays(&config, "a@anywhere.example"));
         config
             .allow_from("198.51.100.0/24".parse().expect("a network"))
             .expect("room");
