@@ -83,14 +83,16 @@ fn sessions(line: &mut CommandLine) -> Result<usize, OptionError> {
 }
 
 fn smtp_config(hostname: Option<&str>) -> Result<smtp::Config, OptionError> {
-    let hostname = hostname.unwrap_or(HOSTNAME);
-    smtp::Config::new(hostname).map_err(|_| {
+    let name = hostname.unwrap_or(HOSTNAME);
+    let mut smtp = smtp::Config::new(name).map_err(|_| {
         OptionError::invalid(
             "hostname",
-            hostname,
+            name,
             "a domain name (example: hostname=mx.example.org)",
         )
-    })
+    })?;
+    smtp.name_is_unique = hostname.is_some();
+    Ok(smtp)
 }
 
 /// Takes the limits of a message.

@@ -38,6 +38,9 @@ pub struct Config {
     networks: Vec<Subnet>,
     /// Whether everybody may send to everybody.
     open: bool,
+    /// Whether no other host has the relay's name, so that a next hop that greets with it is the
+    /// relay itself. Default true.
+    pub name_is_unique: bool,
     /// Largest message in bytes, announced by SIZE. Default 64 MiB.
     pub max_message_bytes: u64,
     /// Longest line of a message in bytes, without its CRLF. RFC 5321 4.5.3.1.6 asks for 998 at
@@ -77,6 +80,7 @@ impl Config {
             relay_domains: Vec::new(),
             networks: Vec::new(),
             open: true,
+            name_is_unique: true,
             max_message_bytes: 64 * 1024 * 1024,
             max_line_bytes: 0,
             max_recipients: 1000,

@@ -121,10 +121,10 @@ impl Log {
         }
     }
 
-    /// Whether an operator should look at it.
+    /// Whether an operator should look at it: the next hop failed a mail.
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::HopFailed { .. })
+        matches!(self, Self::HopFailed { about, again: false, .. } if about.mail.is_some())
     }
 }
 

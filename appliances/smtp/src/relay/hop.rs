@@ -2,7 +2,7 @@
 //! means for the client, and what happens when the hop fails.
 
 use alloc::string::ToString;
-use alloc::vec;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::{ACTIONS_HIGH, Action, Hop, HopEvent, Relay};
@@ -79,7 +79,10 @@ impl Relay {
     /// from the client's address, is where the mail has just come from.
     fn begin_hop(&mut self) {
         self.patience.step(self.limit(self.phase()));
-        let mut own = vec![self.config.hostname().to_string()];
+        let mut own = Vec::new();
+        if self.config.name_is_unique {
+            own.push(self.config.hostname().to_string());
+        }
         if self.hop_address.map(|a| a.to_canonical()) == Some(self.server.peer().to_canonical()) {
             own.extend(self.server.helo().map(ToString::to_string));
         }

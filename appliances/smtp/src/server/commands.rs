@@ -165,17 +165,20 @@ impl Server {
         if self.transaction.is_some() {
             return self.bad_command(&replies::NESTED_MAIL, replies);
         }
-        let limit = self.config.message_limit().unwrap_or(u64::MAX);
-        if size.is_some_and(|size| size > limit) {
-            return self.say(&replies::TOO_LARGE, replies);
-        }
         self.messages = self.messages.wrapping_add(1);
         let id = QueueId {
             time: now,
             session: self.session,
             message: self.messages,
         };
-        self.transaction = Some(Transaction::new(id, sender, size));
+        let transaction = self.transaction.insert(Transaction::new(id, sender, size));
+        let limit = self.config.message_limit().unwrap_or(u64::MAX);
+        if size.is_some_and(|size| size > limit) {
+            transaction.refusal = Some(replies::TOO_LARGE);
+            replies::TOO_LARGE.send(replies);
+            self.drop_mail();
+            return None;
+        }
         self.say(&replies::SENDER_OK, replies)
     }
 

@@ -20,6 +20,16 @@ pub(crate) fn config() -> Config {
     Config::new(HOSTNAME).expect("a valid name")
 }
 
+/// Opens a mail.
+pub(crate) const ENVELOPE: &str = "MAIL FROM:<a@c.test>\r\nRCPT TO:<b@d.test>\r\nDATA\r\n";
+
+/// Sends one mail on a session that is open, and returns the answer to it.
+pub(crate) fn mail(world: &mut World, message: &str) -> String {
+    let heard = world.send(ENVELOPE);
+    assert!(heard.ends_with("354 End with <CRLF>.<CRLF>\r\n"), "{heard}");
+    world.send(format!("{message}\r\n.\r\n"))
+}
+
 /// A session whose client said HELO, with a next hop that follows `plan`.
 pub(crate) fn opened(plan: Plan) -> World {
     let mut world = World::new(config(), plan, Pieces::new(&[100_000]));

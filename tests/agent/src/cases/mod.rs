@@ -19,6 +19,7 @@ mod names;
 mod next_hop;
 mod ping;
 mod programs;
+mod relay_clients;
 mod release;
 mod selftest;
 mod suspend;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Case> {
         dialogue::CASES,
         limits::CASES,
         next_hop::CASES,
+        relay_clients::CASES,
         lifecycle::CASES,
         migration_failures::CASES,
         suspend::CASES,
