@@ -5,8 +5,8 @@
 //! the guest. The dialogue, with the texts of all replies, is crate `smtp`;
 //! here is what connects it to sockets: [`options`], the [`policy`] that follows
 //! the guest's addresses, the [`next_hop`], one [`session`] per client with its
-//! [`sockets`], the [`counts`] for `status`, and a [`refusal`] for a client too
-//! many.
+//! [`sockets`] and what it waits for ([`sources`]), the [`counts`] for `status`,
+//! and a [`refusal`] for a client too many.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod policy;
 mod refusal;
 mod session;
 mod sockets;
+mod sources;
 
 use alloc::rc::Rc;
 use core::cell::Cell;

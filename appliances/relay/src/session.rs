@@ -4,17 +4,18 @@
 use crate::counts::Counts;
 use crate::next_hop::{NextHop, Unreachable};
 use crate::policy::Policy;
+use crate::sources::{
+    ClientInput, ClientSource, Connecting, HopInput, HopSource, alarm, held, stop, write,
+};
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::Cell;
-use core::future::{Future, pending};
-use core::pin::Pin;
 use core::time::Duration;
 use embassy_futures::select::{Either6, select6};
-use embedded_io_async::{BufRead, Write};
+use embedded_io_async::BufRead;
 use kernel::shutdown::{Hold, Stopping};
 use kernel::time::{self, Instant};
-use netstack::{Network, ReadHalf, StreamError, TcpStream, WriteHalf};
+use netstack::{Network, ReadHalf, TcpStream, WriteHalf};
 use smtp::{Action, HopEvent, Relay, UnixTime, Wait};
 
 /// What all sessions share.
@@ -70,19 +71,11 @@ impl Drop for Seat {
     }
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<TcpStream, Unreachable>>>>;
-
 /// The connection to the next hop.
 enum Hop {
     None,
     Connecting(Connecting),
     Up(ReadHalf, WriteHalf),
-}
-
-/// The result of a wait for the next hop.
-enum HopInput<'a> {
-    Connected(Result<TcpStream, Unreachable>),
-    Bytes(Result<&'a [u8], StreamError>),
 }
 
 struct Session {
@@ -320,84 +313,5 @@ impl Session {
         self.client_stalled = client_stalled;
         self.hop_stalled = hop_stalled;
         false
-    }
-}
-
-/// The source of the client's input.
-enum ClientSource<'a> {
-    None,
-    Open(&'a mut ReadHalf),
-    /// Nothing is read; only the client's end is looked for.
-    Held(&'a mut ReadHalf),
-}
-
-/// What comes from the client.
-enum ClientInput<'a> {
-    Bytes(&'a [u8]),
-    /// Its FIN.
-    Parted,
-}
-
-impl<'a> ClientSource<'a> {
-    async fn wait(self) -> Result<ClientInput<'a>, StreamError> {
-        match self {
-            Self::None => pending().await,
-            Self::Open(read) => read.fill_buf().await.map(ClientInput::Bytes),
-            Self::Held(read) => read.ended().await.map(|()| ClientInput::Parted),
-        }
-    }
-}
-
-/// The source of the next hop's input.
-enum HopSource<'a> {
-    Open(Option<&'a mut ReadHalf>),
-    Opening(&'a mut Connecting),
-}
-
-impl<'a> HopSource<'a> {
-    async fn wait(self) -> HopInput<'a> {
-        match self {
-            Self::Open(read) => HopInput::Bytes(fill(read).await),
-            Self::Opening(connecting) => HopInput::Connected(connecting.await),
-        }
-    }
-}
-
-/// Waits for bytes; never completes if there is nothing to read from.
-async fn fill(read: Option<&mut ReadHalf>) -> Result<&[u8], StreamError> {
-    match read {
-        Some(read) => read.fill_buf().await,
-        None => pending().await,
-    }
-}
-
-/// Writes some of `bytes`; never completes if there are none.
-async fn write(write: Option<&mut WriteHalf>, bytes: &[u8]) -> Result<usize, StreamError> {
-    match write {
-        Some(write) if !bytes.is_empty() => write.write(bytes).await,
-        _ => pending().await,
-    }
-}
-
-/// Does `then` at `from`, or at once.
-async fn held<T>(from: Option<Instant>, then: impl Future<Output = T>) -> T {
-    if let Some(from) = from {
-        time::sleep_until(from).await;
-    }
-    then.await
-}
-
-async fn alarm(end: Option<Instant>) {
-    match end {
-        Some(end) => time::sleep_until(end).await,
-        None => pending().await,
-    }
-}
-
-async fn stop(stopping: &Stopping, told: bool) {
-    if told {
-        pending().await
-    } else {
-        stopping.requested().await;
     }
 }

@@ -99,6 +99,31 @@ fn nothing_behind_a_refused_data_is_run() {
 }
 
 #[test]
+fn nothing_behind_a_refused_data_is_run_however_many_replies_wait() {
+    for count in 0..300 {
+        let mut config = config();
+        config.max_idle_commands = 0;
+        let mut world = World::new(config, Plan::default(), Pieces::new(&[100_000]));
+        world.send("");
+        world.send("HELO c\r\n");
+        // The client takes no replies until its body has come.
+        let relay = &mut world.relay;
+        let now = smtp::UnixTime(0);
+        relay.client_input(now, &b"NOOP\r\n".repeat(count));
+        if relay.client_input(now, b"DATA\r\n") == 0 {
+            return assert!(count > 100, "no room for {count} replies");
+        }
+        if relay.client_capacity() > 0 {
+            relay.client_input(now, b"MAIL FROM:<evil@x>\r\n");
+        }
+        let heard = world.send("RCPT TO:<v@d>\r\n");
+        assert!(!world.client_open, "{count}: {heard}");
+        assert!(world.hop_commands().is_empty());
+    }
+    panic!("the replies do not fill up");
+}
+
+#[test]
 fn nothing_is_run_that_came_before_the_answer_to_hello() {
     for hello in ["EHLO c.test\r\n", "HELO c.test\r\n", "EHLO\r\n"] {
         let mut world = World::plain();

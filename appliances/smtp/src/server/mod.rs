@@ -160,10 +160,12 @@ impl Server {
     }
 
     /// Whether the next command waits until replies have left: for room, or because the client
-    /// is slowed down. What comes too early is not waited with.
+    /// is slowed down. What must not come before them is looked for nevertheless.
     fn is_held(&self, replies: &Ring) -> bool {
-        let slowed = self.is_slow() && !self.answer_first && !replies.is_empty();
-        matches!(self.state, State::Command) && (replies.space() < REPLY_ROOM || slowed)
+        let slowed = self.is_slow() && !replies.is_empty();
+        matches!(self.state, State::Command)
+            && !self.answer_first
+            && (replies.space() < REPLY_ROOM || slowed)
     }
 
     /// Whether the client gets its replies late.
