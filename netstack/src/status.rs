@@ -8,9 +8,15 @@ impl Network {
     /// Answers the commands typed on the console; never completes. `status` logs what the network
     /// has counted and how much memory is free, `trace` the latest events of the guest's life.
     pub async fn answer_console(&self) {
+        self.answer_console_with(|| {}).await;
+    }
+
+    /// Answers as [`Self::answer_console`] does; `report` logs what the appliance has counted, as
+    /// a part of the answer to `status`.
+    pub async fn answer_console_with(&self, report: impl Fn()) {
         loop {
             match console::read_line().await.trim() {
-                "status" => self.log_status(),
+                "status" => self.log_status(&report),
                 "trace" => log_trace(),
                 other => log::info!(
                     "console: {other:?} is no command; the commands are status and trace"
@@ -19,7 +25,7 @@ impl Network {
         }
     }
 
-    fn log_status(&self) {
+    fn log_status(&self, report: &impl Fn()) {
         let statistics = self.statistics();
         log::info!("status: link {}", statistics.link);
         self.log_condition();
@@ -53,6 +59,7 @@ impl Network {
             bug::count(),
             bug::latest().unwrap_or("none")
         );
+        report();
         log::info!(
             "status: memory {} KiB free of {} KiB, {} pages quarantined",
             frames.free * PAGE_SIZE / 1024,

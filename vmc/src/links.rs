@@ -49,7 +49,8 @@ impl<P: Platform> Vmc<P> {
         } else if let Some(resume) = Resume::decode(bytes) {
             resume.uuid != own && self.resumed(pair, &resume)
         } else {
-            let datagram = Datagram::decode(bytes).filter(|datagram| datagram.uuid != own);
+            let is_own = |datagram: &Datagram| datagram.uuid == own && !datagram.is_nameless();
+            let datagram = Datagram::decode(bytes).filter(|datagram| !is_own(datagram));
             datagram.is_some_and(|datagram| self.discovery().datagram(pair, &datagram))
         };
         if taken {

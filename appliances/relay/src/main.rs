@@ -3,32 +3,37 @@
 //! It hands mail to the next hop while it arrives, and says 250 for a message
 //! only after the next hop has said so, so that nothing accepted is lost with
 //! the guest. The dialogue, with the texts of all replies, is crate `smtp`;
-//! here is what connects it to sockets: [`options`], the [`next_hop`], one
-//! [`session`] per client with its [`sockets`], and a [`refusal`] for a client
-//! too many.
+//! here is what connects it to sockets: [`options`], the [`policy`] that follows
+//! the guest's addresses, the [`next_hop`], one [`session`] per client with its
+//! [`sockets`] and what it waits for ([`sources`]), the [`counts`] for `status`,
+//! and a [`refusal`] for a client too many.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod counts;
 mod next_hop;
 mod options;
+mod policy;
 mod refusal;
 mod session;
 mod sockets;
+mod sources;
 
 use alloc::rc::Rc;
-use alloc::sync::Arc;
 use core::cell::Cell;
 use core::convert::Infallible;
 use core::fmt;
 use core::future::pending;
+use counts::Counts;
 use embassy_futures::select::select3;
 use kernel::cmdline::OptionError;
 use kernel::{Guest, task};
 use netstack::{BindError, NetError, Network, TcpListener};
 use options::Options;
+use policy::Policy;
 use refusal::Refusals;
 use session::{Seat, Shared};
 
@@ -66,17 +71,21 @@ async fn main(guest: Guest) -> Result<(), Fatal> {
         options.next_hop
     );
 
+    let policy = Policy::new(options.smtp, options.own_subnets);
+    policy.announce(&network);
     let shared = Rc::new(Shared {
         network,
+        port: options.listen,
         next_hop: options.next_hop,
-        smtp: Arc::new(options.smtp),
+        policy,
+        counts: Counts::default(),
         stopping: guest.stopping.clone(),
         clients: Cell::new(0),
         sessions: Cell::new(0),
     });
     select3(
         serve(listener, shared.clone(), options.sessions),
-        shared.network.answer_console(),
+        shared.network.answer_console_with(|| shared.counts.log()),
         guest.stopping.requested(),
     )
     .await;
@@ -94,7 +103,8 @@ async fn serve(mut listener: TcpListener, shared: Rc<Shared>, limit: usize) -> I
     loop {
         let client = listener.accept().await;
         if shared.clients.get() >= limit || shared.sessions.get() >= 2 * limit {
-            refusals.clone().refuse(client, &shared.smtp);
+            let smtp = shared.policy.current(&shared.network);
+            refusals.clone().refuse(client, &smtp);
             continue;
         }
         number = number.wrapping_add(1);

@@ -53,6 +53,8 @@ impl fmt::Display for NextHop {
 pub(crate) enum Unreachable {
     Name(ResolveError),
     Connect(IpAddr, ConnectError),
+    /// The address and port are the relay's own.
+    Itself(IpAddr),
 }
 
 impl fmt::Display for Unreachable {
@@ -60,24 +62,35 @@ impl fmt::Display for Unreachable {
         match self {
             Self::Name(error) => error.fmt(f),
             Self::Connect(address, error) => write!(f, "{address}: {error}"),
+            Self::Itself(address) => write!(f, "{address} is this relay, mail loops back"),
         }
     }
 }
 
 impl NextHop {
-    /// Looks the host up and connects to it.
+    /// Looks the host up and connects to it, unless it is the port `own` of this guest.
     pub(crate) async fn connect(
         &self,
         network: &Network,
+        own: u16,
         limit: Duration,
     ) -> Result<TcpStream, Unreachable> {
         let address = network
             .resolve(&self.host)
             .await
             .map_err(Unreachable::Name)?;
+        if self.port == own && is_here(network, address.to_canonical()) {
+            return Err(Unreachable::Itself(address));
+        }
         network
             .connect_with(SocketAddr::new(address, self.port), limit, tcp_options())
             .await
             .map_err(|error| Unreachable::Connect(address, error))
     }
+}
+
+/// Whether `address` means this guest.
+fn is_here(network: &Network, address: IpAddr) -> bool {
+    let is_own = |(own, _): (IpAddr, u8)| own == address;
+    address.is_loopback() || address.is_unspecified() || network.addresses().into_iter().any(is_own)
 }

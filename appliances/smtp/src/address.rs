@@ -1,4 +1,8 @@
-//! Mailbox syntax (RFC 5321 4.1.2, 4.1.3, 4.5.3.1).
+//! Mailbox syntax (RFC 5321 4.1.2, 4.1.3), as wide as mail in use needs it.
+//!
+//! A relay that delivers nothing leaves it to the next hop which mailboxes exist. So a local part
+//! may be as long as the command's line allows, dots may stand anywhere in it, and brackets and
+//! domain may be missing.
 //!
 //! A valid mailbox is printable ASCII without angle brackets outside quotes and
 //! without CR or LF, so it can go into a command to the next hop and into the
@@ -9,14 +13,15 @@ use alloc::format;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-/// Longest local part in bytes (RFC 5321 4.5.3.1.1).
-const LOCAL_MAX: usize = 64;
+/// Longest mailbox in bytes: with `MAIL FROM:<>` and CRLF it fills a command line (RFC 5321
+/// 4.5.3.1.4). That is more than the 64 of 4.5.3.1.1 for a local part, which SRS and VERP exceed.
+const MAILBOX_MAX: usize = 512 - 14;
 /// Longest domain in bytes (RFC 5321 4.5.3.1.2).
 const DOMAIN_MAX: usize = 255;
 /// Longest label of a domain in bytes (RFC 1035 2.3.4).
 const LABEL_MAX: usize = 63;
 
-/// A mailbox: `local@domain`, or `postmaster` alone.
+/// A mailbox: `local@domain`, or a local part alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     text: Box<str>,
@@ -39,10 +44,17 @@ impl Mailbox {
         &self.text[..self.local_len]
     }
 
-    /// Returns the part behind the `@`; `None` for the bare `postmaster`.
+    /// Returns the part behind the `@`, if there is one.
     #[must_use]
     pub fn domain(&self) -> Option<&str> {
         self.text.get(self.local_len + 1..)
+    }
+
+    /// Whether the mailbox is `postmaster` (RFC 5321 4.5.1), at whatever domain.
+    pub(crate) fn is_postmaster(&self) -> bool {
+        let local = self.local();
+        let inner = local.strip_prefix('"').and_then(|l| l.strip_suffix('"'));
+        inner.unwrap_or(local).eq_ignore_ascii_case("postmaster")
     }
 }
 
@@ -63,43 +75,63 @@ pub(crate) enum AddressError {
     TooLong,
 }
 
-/// Parses `<path>` at the front of `input` and returns the mailbox (`None` for
-/// the null path `<>`) with what follows the `>`. A source route is dropped, as
+/// Parses `<path>`, or a path without brackets, at the front of `input`, and returns the mailbox
+/// (`None` for the null path `<>`) with what follows it. A source route is dropped, as
 /// RFC 5321 appendix C asks.
 pub(crate) fn parse_path(input: &[u8]) -> Result<(Option<Mailbox>, &str), AddressError> {
     if !input.is_ascii() {
         return Err(AddressError::EightBit);
     }
     let input = core::str::from_utf8(input).map_err(|_| AddressError::EightBit)?;
-    let path = input.strip_prefix('<').ok_or(AddressError::Syntax)?;
+    let Some(path) = input.strip_prefix('<') else {
+        return match parse_mailbox(input)? {
+            (_, rest) if rest.starts_with('>') => Err(AddressError::Syntax),
+            (mailbox, rest) => Ok((Some(mailbox), rest)),
+        };
+    };
     if let Some(rest) = path.strip_prefix('>') {
         return Ok((None, rest));
     }
+    let (mailbox, rest) = parse_mailbox(path)?;
+    let rest = rest.strip_prefix('>').ok_or(AddressError::Syntax)?;
+    Ok((Some(mailbox), rest))
+}
+
+/// Parses a mailbox, with its source route if it has one, up to a `>`, a space or the end.
+fn parse_mailbox(path: &str) -> Result<(Mailbox, &str), AddressError> {
     let path = skip_source_route(path)?;
     let local_len = match path.starts_with('"') {
         true => quoted_len(path)?,
-        false => dot_string_len(path)?,
+        false => path
+            .bytes()
+            .take_while(|&b| is_atext(b) || b == b'.')
+            .count(),
     };
-    if local_len > LOCAL_MAX {
-        return Err(AddressError::TooLong);
-    }
-    let (local, behind) = path.split_at(local_len);
-    if let Some(rest) = behind.strip_prefix('>') {
-        if !local.eq_ignore_ascii_case("postmaster") {
-            return Err(AddressError::Syntax);
-        }
-        return Ok((Some(mailbox(local, local_len)), rest));
-    }
-    let domain = behind.strip_prefix('@').ok_or(AddressError::Syntax)?;
-    let (domain, rest) = domain.split_once('>').ok_or(AddressError::Syntax)?;
-    if domain.len() > DOMAIN_MAX {
-        return Err(AddressError::TooLong);
-    }
-    if !is_domain(domain) && !is_address_literal(domain) {
+    if local_len == 0 {
         return Err(AddressError::Syntax);
     }
-    let whole = &path[..local_len + 1 + domain.len()];
-    Ok((Some(mailbox(whole, local_len)), rest))
+    let len = match path[local_len..].strip_prefix('@') {
+        Some(domain) => {
+            let end = domain.find(['>', ' ']).unwrap_or(domain.len());
+            let domain = &domain[..end];
+            if domain.len() > DOMAIN_MAX {
+                return Err(AddressError::TooLong);
+            }
+            if !is_domain(domain) && !is_address_literal(domain) {
+                return Err(AddressError::Syntax);
+            }
+            local_len + 1 + end
+        }
+        None => local_len,
+    };
+    if len > MAILBOX_MAX {
+        return Err(AddressError::TooLong);
+    }
+    let (whole, rest) = path.split_at(len);
+    match rest.is_empty() || rest.starts_with(['>', ' ']) {
+        true => Ok((mailbox(whole, local_len), rest)),
+        false => Err(AddressError::Syntax),
+    }
 }
 
 fn mailbox(text: &str, local_len: usize) -> Mailbox {
@@ -137,32 +169,25 @@ fn quoted_len(path: &str) -> Result<usize, AddressError> {
     }
 }
 
-/// Returns the length of the dot-string at the front of `path`.
-fn dot_string_len(path: &str) -> Result<usize, AddressError> {
-    let end = path.find(['@', '>']).ok_or(AddressError::Syntax)?;
-    let atom = |part: &str| !part.is_empty() && part.bytes().all(is_atext);
-    match path[..end].split('.').all(atom) {
-        true => Ok(end),
-        false => Err(AddressError::Syntax),
-    }
-}
-
 /// Whether `byte` is `atext` of RFC 5322 3.2.3.
 fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
 }
 
-/// Whether `name` is a domain of RFC 5321 4.1.2 within the length limits.
-/// Underscores pass: real hosts have them, and they do no harm.
+/// Whether `name` is a domain of RFC 5321 4.1.2 within the length limits. Underscores pass,
+/// hyphens at the ends of labels, and a dot at the end: real hosts have them, and they do no harm.
 pub(crate) fn is_domain(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let label = |part: &str| {
-        (1..=LABEL_MAX).contains(&part.len())
-            && part.bytes().all(inner)
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    name.len() <= DOMAIN_MAX && name.split('.').all(label)
+    let label = |part: &str| (1..=LABEL_MAX).contains(&part.len()) && part.bytes().all(inner);
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    name.len() <= DOMAIN_MAX && labels.split('.').all(label)
+}
+
+/// Whether two domains are the same name (RFC 1034 3.1): letters in any case, with a dot at the
+/// end or without.
+pub(crate) fn is_same_domain(one: &str, other: &str) -> bool {
+    let bare = |name: &str| name.strip_suffix('.').unwrap_or(name).len();
+    one[..bare(one)].eq_ignore_ascii_case(&other[..bare(other)])
 }
 
 /// Whether `name` is `[1.2.3.4]` or `[IPv6:...]` (RFC 5321 4.1.3).
@@ -198,11 +223,18 @@ mod tests {
             "under@score_host.example",
             "postmaster",
             "PostMaster",
+            "root",
+            "a..b@c",
+            ".a.@c",
+            "a@-b",
+            "a@b-",
+            "a@b.",
             "!#$%&'*+-/=?^_`{|}~@x",
         ] {
             assert_eq!(parse(&format!("<{path}>")), Ok(Some(path.into())));
         }
         assert_eq!(parse("<>"), Ok(None));
+        assert_eq!(parse("a@b"), Ok(Some("a@b".into())));
     }
 
     #[test]
@@ -224,19 +256,17 @@ mod tests {
     #[test]
     fn malformed_paths_are_refused() {
         for path in [
-            "a@b",
+            "a@b>",
             "<a@b",
-            "<user>",
+            "a@",
             "<@>",
             "<a@>",
             "<@b>",
             "<a b@c>",
-            "<a..b@c>",
-            "<.a@c>",
             "<a@b..c>",
-            "<a@-b>",
-            "<a@b->",
-            "<a@b.>",
+            "<a@b..>",
+            "<a@.b>",
+            "<a@.>",
             "<a@[1.2.3]>",
             "<a@[IPv6:zz]>",
             "<a@[x]>",
@@ -259,8 +289,8 @@ mod tests {
     #[test]
     fn lengths_are_limited() {
         let local = |n: usize| format!("<{}@b>", "l".repeat(n));
-        assert!(parse(&local(64)).is_ok());
-        assert_eq!(parse(&local(65)), Err(AddressError::TooLong));
+        assert!(parse(&local(MAILBOX_MAX - 2)).is_ok());
+        assert_eq!(parse(&local(MAILBOX_MAX - 1)), Err(AddressError::TooLong));
         let label = "d".repeat(63);
         let domain = |last: usize| {
             let last = "e".repeat(last);

@@ -9,10 +9,6 @@
 use crate::hops::HopCounter;
 use crate::ring::Ring;
 
-/// Longest text line in bytes without its CRLF and without a stuffed dot
-/// (RFC 5321 4.5.3.1.6).
-const LINE_MAX: usize = 998;
-
 /// Bytes kept free in the outgoing ring, for a dot or CR that was held back
 /// and for the end-of-data mark behind the last line.
 pub(crate) const SPARE: usize = 8;
@@ -24,7 +20,7 @@ pub(crate) enum Fault {
     BareLineEnd,
     /// A NUL octet, which neither 7bit nor 8bit data may hold (RFC 2045 2.7, 2.8).
     Nul,
-    /// A line of more than 998 octets and CRLF.
+    /// A line of more octets than [`Limits::line`].
     LongLine,
     /// More octets than [`Limits::size`].
     TooLarge,
@@ -39,6 +35,9 @@ pub(crate) enum Fault {
 pub(crate) struct Limits {
     /// Octets at most, without stuffed dots and with line ends (RFC 1870 5).
     pub(crate) size: u64,
+    /// Octets of a line at most, without its CRLF and without a stuffed dot
+    /// (RFC 5321 4.5.3.1.6 allows 998).
+    pub(crate) line: usize,
     /// `Received:` fields at most in the header section.
     pub(crate) hops: u32,
     /// Whether octets above 127 may pass.
@@ -100,6 +99,11 @@ impl Body {
     /// Returns the scan's place in the line, for a drain that follows.
     pub(crate) fn at(&self) -> At {
         self.at
+    }
+
+    /// Takes note that an empty line was put in front of the message.
+    pub(crate) fn end_header(&mut self) {
+        self.hops.end_of_line(true);
     }
 
     /// Checks `input` and forwards what is decided into `out`, as far as there
@@ -186,10 +190,10 @@ impl Body {
     /// so the first fault in the stream is the one reported, however the input
     /// was split.
     fn text(&mut self, rest: &[u8]) -> Result<Text, Fault> {
-        let line_room = LINE_MAX - self.line;
+        let line_room = self.limits.line - self.line;
         let size_room = usize::try_from(self.limits.size - self.size).unwrap_or(usize::MAX);
         let room = line_room.min(size_room);
-        let window = &rest[..rest.len().min(room + 1)];
+        let window = &rest[..rest.len().min(room.saturating_add(1))];
         let stop = memchr::memchr3(b'\r', b'\n', 0, window);
         let text = &window[..stop.unwrap_or(window.len().min(room))];
         self.hops.text(text);
@@ -221,7 +225,7 @@ impl Body {
         self.hops.end_of_line(self.line == 0);
         self.line = 0;
         self.at = At::Start;
-        match self.size + 2 > self.limits.size {
+        match self.size.saturating_add(2) > self.limits.size {
             true => Err(Fault::TooLarge),
             false => {
                 self.size += 2;

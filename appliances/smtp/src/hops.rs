@@ -40,7 +40,7 @@ impl HopCounter {
         let common = wanted.len().min(bytes.len());
         let equal = bytes[..common].eq_ignore_ascii_case(&wanted[..common]);
         let field_complete = equal && common == wanted.len();
-        self.count += u32::from(field_complete);
+        self.count = self.count.saturating_add(u32::from(field_complete));
         self.matched = (equal && !field_complete).then_some(matched + common);
     }
 

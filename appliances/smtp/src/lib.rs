@@ -12,9 +12,9 @@
 //!
 //! Read in this order: `relay` (the coupling), `server` and `client` (its
 //! halves), `submission` (the client half alone, for a guest that sends mail),
-//! `body` and `drain` (the message on its way), `replies` (the text of every
-//! reply), then the small parts: `command`, `address`, `line`, `reply`,
-//! `trace`, `hops`, `ring`, `time`, `config`.
+//! `opening`, `body` and `drain` (the message on its way), `replies` (the text of every
+//! reply), then the small parts: `command`, `foreign`, `address`, `line`, `reply`,
+//! `trace`, `hops`, `ring`, `time`, `config`, `network`, `timeouts`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -26,8 +26,12 @@ mod client;
 mod command;
 mod config;
 mod drain;
+mod foreign;
 mod hops;
 mod line;
+mod log;
+mod network;
+mod opening;
 mod relay;
 mod replies;
 mod reply;
@@ -35,13 +39,17 @@ mod ring;
 mod server;
 mod submission;
 mod time;
+mod timeouts;
 mod trace;
 
 pub use address::Mailbox;
 pub use client::Failure;
-pub use config::{Config, ConfigError, RELAY_DOMAINS_MAX, Timeouts};
-pub use relay::{Action, HopEvent, Log, Phase, Relay, Wait};
+pub use config::{Config, ConfigError, NETWORKS_MAX, RELAY_DOMAINS_MAX};
+pub use log::{About, Announced, Log, Outcome};
+pub use network::Subnet;
+pub use relay::{Action, HopEvent, Phase, Relay, Wait};
 pub use reply::{Reply, Status};
 pub use submission::{Envelope, Progress, Submission};
 pub use time::UnixTime;
+pub use timeouts::Timeouts;
 pub use trace::QueueId;

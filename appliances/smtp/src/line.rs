@@ -15,8 +15,8 @@ pub(crate) enum Line {
     Partial,
     /// A line, without its CRLF.
     Complete(Vec<u8>),
-    /// A line longer than any command; it was skipped up to its CRLF.
-    TooLong,
+    /// The beginning of a line longer than any command; it was skipped up to its CRLF.
+    TooLong(Vec<u8>),
     /// A line that ended in LF without CR. Accepting that as a line end would
     /// let commands be smuggled (RFC 5321 2.3.8), so the session ends.
     BareLf,
@@ -33,6 +33,11 @@ pub(crate) struct LineReader {
 }
 
 impl LineReader {
+    /// Returns the first byte of the line that is being collected.
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.bytes.first().copied()
+    }
+
     /// Takes input up to and including the first LF; returns how much.
     pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Line) {
         let (taken, ended) = match memchr::memchr(b'\n', input) {
@@ -63,7 +68,7 @@ impl LineReader {
             return Line::BareLf;
         }
         if dropped > 0 {
-            return Line::TooLong;
+            return Line::TooLong(bytes);
         }
         bytes.pop();
         Line::Complete(bytes)
@@ -101,7 +106,7 @@ mod tests {
             Line::Complete(b"a\rb".to_vec()),
             Line::BareLf,
             Line::BareLf,
-            Line::TooLong,
+            Line::TooLong(vec![b'y'; LONGEST_LINE]),
             Line::Complete(b"last".to_vec()),
         ];
         for step in 1..input.len() {

@@ -26,7 +26,7 @@ pub(crate) fn helo(hostname: &str) -> String {
     format!("250 {hostname}\r\n")
 }
 
-/// Answers EHLO. `size` is the largest message in bytes.
+/// Answers EHLO. `size` is the largest message in bytes; 0 is no limit (RFC 1870 4).
 pub(crate) fn ehlo(hostname: &str, size: u64) -> String {
     format!(
         "250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n250-8BITMIME\r\n\
@@ -42,6 +42,12 @@ pub(crate) const CANNOT_VERIFY: Reply = Reply::fixed(252, (2, 5, 0), "Cannot ver
 pub(crate) const HELP: Reply = Reply::fixed(214, (2, 0, 0), "This is a mail relay as in RFC 5321");
 
 pub(crate) const LINE_TOO_LONG: Reply = Reply::fixed(500, (5, 5, 2), "Line too long");
+pub(crate) const FOREIGN: Reply = Reply::fixed(421, (4, 7, 0), "This is a mail relay, closing");
+pub(crate) const TOO_EARLY: Reply = Reply::fixed(
+    503,
+    (5, 5, 0),
+    "Input before the answer that it depends on, closing",
+);
 pub(crate) const BARE_LF: Reply = Reply::fixed(500, (5, 5, 2), "Lines must end in CRLF, closing");
 pub(crate) const UNPRINTABLE: Reply =
     Reply::fixed(500, (5, 5, 2), "Command holds control characters");
@@ -52,6 +58,11 @@ pub(crate) const NO_ARGUMENT: Reply =
     Reply::fixed(501, (5, 5, 4), "This command takes no argument");
 pub(crate) const PARAMETER: Reply = Reply::fixed(555, (5, 5, 4), "Parameter not recognized");
 pub(crate) const TOO_MANY_ERRORS: Reply = Reply::fixed(421, (4, 7, 0), "Too many errors, closing");
+
+pub(crate) const TOO_MANY_COMMANDS: Reply =
+    Reply::fixed(421, (4, 7, 0), "Too many commands without a mail, closing");
+pub(crate) const TOO_MANY_REFUSED: Reply =
+    Reply::fixed(421, (4, 7, 0), "Too many refused recipients, closing");
 
 pub(crate) const HELLO_FIRST: Reply = Reply::fixed(503, (5, 5, 1), "Say EHLO first");
 pub(crate) const MAIL_FIRST: Reply = Reply::fixed(503, (5, 5, 1), "Need MAIL first");
@@ -87,12 +98,19 @@ pub(crate) const SEND_DATA: &[u8] = b"354 End with <CRLF>.<CRLF>\r\n";
 pub(crate) const BARE_LINE_END: Reply =
     Reply::fixed(554, (5, 6, 0), "Bare CR or LF in the message");
 pub(crate) const NUL: Reply = Reply::fixed(554, (5, 6, 0), "NUL in the message");
-pub(crate) const LONG_LINE: Reply = Reply::fixed(554, (5, 6, 0), "Line longer than 1000 octets");
+pub(crate) const LONG_LINE: Reply =
+    Reply::fixed(554, (5, 6, 0), "Line longer than this relay takes");
 pub(crate) const TOO_MANY_HOPS: Reply = Reply::fixed(554, (5, 4, 6), "Too many hops, mail loop");
 pub(crate) const EIGHT_BIT: Reply =
     Reply::fixed(554, (5, 6, 3), "The next hop takes no 8-bit data");
 
-// The next hop fails: the client may try again.
+// The next hop fails: the client may try again, unless the mail would come back to it.
+
+pub(crate) const LOOPS_BACK: Reply = Reply::fixed(
+    554,
+    (5, 4, 6),
+    "Mail loops back: the next hop leads to this relay",
+);
 
 pub(crate) const NOT_CONNECTED: Reply = Reply::fixed(451, (4, 4, 1), "Next hop does not answer");
 pub(crate) const HOP_CLOSED: Reply =

@@ -6,11 +6,11 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::address::{Mailbox, is_domain};
 use crate::body::SPARE;
 use crate::client::{Client, Event, Failure, Stage};
-use crate::command::BodyType;
 use crate::config::ConfigError;
 use crate::reply::Reply;
 use crate::ring::Ring;
@@ -65,7 +65,7 @@ impl Submission {
             return Err(ConfigError::NotADomain);
         }
         Ok(Self {
-            client: Client::new(),
+            client: Client::new(Vec::new()),
             out: Ring::new(QUEUE),
             hostname: hostname.to_owned(),
             recipient: None,
@@ -130,7 +130,7 @@ impl Submission {
         self.client.mail(
             Some(&envelope.sender),
             Some(envelope.size),
-            BodyType::SevenBit,
+            false,
             &mut self.out,
         );
         true

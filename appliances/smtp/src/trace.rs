@@ -28,9 +28,30 @@ impl fmt::Display for QueueId {
     }
 }
 
+/// Longest name of a client in a trace header, in bytes (RFC 5321 4.5.3.1.2).
+const NAME_MAX: usize = 255;
+
+/// Makes the name that a client gives itself safe for a structured field: a domain's octets stay,
+/// and brackets around the whole; all others become `?`.
+pub(crate) fn safe_name(name: &[u8]) -> String {
+    let name = &name[..name.len().min(NAME_MAX)];
+    let inner = name.strip_prefix(b"[").and_then(|n| n.strip_suffix(b"]"));
+    let safe = |&byte: &u8| match byte {
+        b'-' | b'.' | b'_' => char::from(byte),
+        b':' if inner.is_some() => ':',
+        _ if byte.is_ascii_alphanumeric() => char::from(byte),
+        _ => '?',
+    };
+    let text: String = inner.unwrap_or(name).iter().map(safe).collect();
+    match inner {
+        Some(_) => format!("[{text}]"),
+        None => text,
+    }
+}
+
 /// What the trace header tells about a message.
 pub(crate) struct Trace<'a> {
-    /// The name the client gave itself; a domain or an address literal.
+    /// The name the client gave itself, from [`safe_name`].
     pub(crate) helo: &'a str,
     /// Whether it said EHLO.
     pub(crate) extended: bool,

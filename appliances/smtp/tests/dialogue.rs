@@ -89,7 +89,7 @@ fn the_whole_language() {
             "RCPT TO:<b@d.test>",
             "RCPT TO:<e@d.test>",
             "DATA",
-            "MAIL FROM:<>",
+            "MAIL FROM:<> BODY=8BITMIME",
             "RCPT TO:<Postmaster>",
             "DATA",
             "QUIT"
@@ -297,6 +297,7 @@ fn bad_messages_are_refused_at_their_end() {
     for (body, expected, goes_on) in cases {
         let mut config = config();
         config.max_message_bytes = 1000;
+        config.max_line_bytes = 998;
         let mut world = greeted(config, Plan::default());
         play(
             &mut world,
@@ -419,8 +420,8 @@ fn leaving_in_the_middle_delivers_nothing() {
 #[test]
 fn a_half_closed_client_still_gets_its_answers() {
     let mut world = World::plain();
-    let all = "EHLO c\r\nMAIL FROM:<a@c>\r\nRCPT TO:<b@d>\r\nDATA\r\n";
-    world.send(all);
+    world.send("EHLO c\r\n");
+    world.send("MAIL FROM:<a@c>\r\nRCPT TO:<b@d>\r\nDATA\r\n");
     world.send("x\r\n.\r\n");
     world.relay.client_eof();
     world.run();

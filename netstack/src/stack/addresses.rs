@@ -92,7 +92,7 @@ impl<P: Platform> Stack<P> {
 
     /// Takes the router advertisement that came with the latest frame, if it was one.
     pub(super) fn hear_advertisement(&mut self, now: Instant) {
-        if let Some(frame) = self.advertisement.take()
+        if let Some(frame) = self.control.inbox.take_advertisement()
             && let Some(autoconf) = &mut self.autoconf
             && autoconf.hear(&frame, now)
         {

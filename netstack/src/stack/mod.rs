@@ -6,18 +6,17 @@
 //! stack by reference count, and wait only by wakers.
 //!
 //! Read in this order: this file, `poll.rs` (the loop), `poller.rs` (what calls it), `ethernet/`
-//! (headers and neighbours), `mend.rs`, `overhear.rs`, `addresses.rs`, then [`crate::tcp`].
+//! (headers and neighbours), `mend.rs`, `addresses.rs`, then [`crate::tcp`].
 
 mod addresses;
 mod ethernet;
 mod mend;
-mod overhear;
 mod poll;
 mod poller;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::net::IpAddr;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -63,8 +62,6 @@ pub(crate) struct Stack<P: Platform = Xen> {
     addressing: Addressing,
     /// The sum of the times away that have been counted.
     away: Duration,
-    /// A router advertisement that has just come in.
-    advertisement: Cell<Option<Vec<u8>>>,
     mending: mend::Mending,
     mac: EthernetAddress,
     seed: u64,
@@ -122,7 +119,6 @@ impl<P: Platform> Shared<P> {
             autoconf: None,
             addressing: Addressing::default(),
             away: Duration::ZERO,
-            advertisement: Cell::new(None),
             mending: mend::Mending::default(),
             mac,
             seed,

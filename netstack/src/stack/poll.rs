@@ -9,7 +9,6 @@ use vmc::Platform;
 use super::Stack;
 use super::ethernet::{Card, Framed, Port};
 use super::mend::Mended;
-use super::overhear::Overheard;
 use crate::announce::announce;
 use crate::autoconf::Autoconf;
 use crate::channel::Routed;
@@ -44,12 +43,9 @@ impl<P: Platform> Stack<P> {
         while received < RECEIVE_BATCH {
             let mut port = Port::new(card, &mut self.ethernet, &mut self.control.inbox);
             let mut device = Framed {
-                device: Overheard {
-                    device: Mended {
-                        device: Routed::new(&mut port, self.channel.as_mut()),
-                        mending: &self.mending,
-                    },
-                    advertisement: &self.advertisement,
+                device: Mended {
+                    device: Routed::new(&mut port, self.channel.as_mut()),
+                    mending: &self.mending,
                 },
                 mac: self.mac,
             };

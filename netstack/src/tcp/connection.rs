@@ -5,7 +5,7 @@ use core::cell::Cell;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 
-use smoltcp::socket::tcp::{RecvError, Socket};
+use smoltcp::socket::tcp::{RecvError, Socket, State};
 use vmc::{Platform, Received, StreamEnd};
 
 use super::record::Record;
@@ -82,6 +82,23 @@ impl<P: Platform> Connection<P> {
                 }
                 Err(RecvError::Finished) => Poll::Ready(Ok(0)),
                 Err(RecvError::InvalidState) => Poll::Ready(Err(self.record.error())),
+            }
+        })
+    }
+
+    /// Completes once TCP has the peer's FIN, whatever is unread before it, or is closed.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        self.shared.with(|stack| {
+            let socket = stack.sockets.get_mut::<Socket<'_>>(self.record.handle);
+            match socket.state() {
+                State::CloseWait | State::LastAck | State::Closing | State::TimeWait => {
+                    Poll::Ready(Ok(()))
+                }
+                State::Closed => Poll::Ready(Err(self.record.error())),
+                _ => {
+                    socket.register_recv_waker(cx.waker());
+                    Poll::Pending
+                }
             }
         })
     }

@@ -8,6 +8,7 @@ use alloc::rc::Rc;
 use core::fmt;
 use core::future::poll_fn;
 use core::net::SocketAddr;
+use core::task::{Poll, ready};
 
 use embedded_io::ErrorType;
 use embedded_io_async::{BufRead, Read, Write};
@@ -51,6 +52,27 @@ struct ReadAhead {
     bytes: [u8; READ_AHEAD],
     start: usize,
     end: usize,
+}
+
+impl ReadAhead {
+    /// Returns the buffer in `place`, which is made if there is none.
+    fn of(place: &mut Option<Box<Self>>) -> &mut Self {
+        place.get_or_insert_with(|| {
+            Box::new(Self {
+                bytes: [0; READ_AHEAD],
+                start: 0,
+                end: 0,
+            })
+        })
+    }
+
+    /// Returns the room behind the bytes that wait, as much as there can be.
+    fn room(&mut self) -> &mut [u8] {
+        self.bytes.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        &mut self.bytes[self.end..]
+    }
 }
 
 impl<P: Platform> TcpStream<P> {
@@ -127,6 +149,35 @@ impl<P: Platform> ReadHalf<P> {
         self.connection.peer_addr()
     }
 
+    /// Waits until the peer has sent its FIN or the connection has broken, without consuming
+    /// anything: bytes that come before wait for the reader, up to 4 KiB of them behind
+    /// [`BufRead::fill_buf`]. A FIN behind more bytes than that on shared memory is not seen until
+    /// they are read; the end of the connection is seen in any case.
+    ///
+    /// # Errors
+    /// Why the connection broke.
+    pub async fn ended(&mut self) -> Result<(), StreamError> {
+        let Self { connection, ahead } = self;
+        let ahead = ReadAhead::of(ahead);
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(end) = connection.poll_ended(cx) {
+                    return Poll::Ready(end);
+                }
+                let room = ahead.room();
+                if room.is_empty() {
+                    return Poll::Pending;
+                }
+                match ready!(connection.poll_read(cx, room)) {
+                    Ok(0) => return Poll::Ready(Ok(())),
+                    Ok(len) => ahead.end += len,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+        })
+        .await
+    }
+
     async fn read_direct(&mut self, buf: &mut [u8]) -> Result<usize, StreamError> {
         poll_fn(|cx| self.connection.poll_read(cx, buf)).await
     }
@@ -185,13 +236,7 @@ impl<P: Platform> Read for ReadHalf<P> {
 
 impl<P: Platform> BufRead for ReadHalf<P> {
     async fn fill_buf(&mut self) -> Result<&[u8], StreamError> {
-        let ahead = self.ahead.get_or_insert_with(|| {
-            Box::new(ReadAhead {
-                bytes: [0; READ_AHEAD],
-                start: 0,
-                end: 0,
-            })
-        });
+        let ahead = ReadAhead::of(&mut self.ahead);
         if ahead.start == ahead.end {
             // Nothing is lost if this is cancelled: the range changes after the read.
             let len = poll_fn(|cx| self.connection.poll_read(cx, &mut ahead.bytes)).await?;

@@ -71,6 +71,41 @@ fn round_trip(world: &mut World, data: &[u8], options: TcpOptions) -> Vec<u8> {
 }
 
 #[test]
+fn an_end_is_seen_in_front_of_unread_bytes() {
+    for resets in [false, true] {
+        let mut world = neighbours(8);
+        let (a, server) = (world.a(), world.b());
+        let mut listener = server.listen(7, 4, TcpOptions::default()).unwrap();
+        let clock = world.clock.clone();
+        world.run(async {
+            let connected = a.connect(b(7), TcpOptions::default(), TIMEOUT);
+            let (client, accepted) = join(connected, listener.accept()).await;
+            let mut client = client.unwrap();
+            let (mut read, mut write) = accepted.split();
+            // Until the connection has moved to shared memory.
+            let mut buf = [0; 3000];
+            for _ in 0..50 {
+                client.write_all(&[1; 3000]).await.unwrap();
+                read.read_exact(&mut buf).await.unwrap();
+                write.write_all(&buf).await.unwrap();
+                client.read_exact(&mut buf).await.unwrap();
+            }
+            client.write_all(&[2; 2000]).await.unwrap();
+            clock.sleep(Duration::from_secs(1)).await;
+            if resets {
+                client.abort();
+                assert_eq!(read.ended().await, Err(StreamError::Reset));
+                return;
+            }
+            client.shutdown_write();
+            assert_eq!(read.ended().await, Ok(()));
+            assert!(read_to_end(&mut read).await == [2; 2000]);
+        });
+        assert_eq!(statistics(&world.a()).upgrades, 1);
+    }
+}
+
+#[test]
 fn bytes_leave_tcp_for_shared_memory() {
     let mut world = neighbours(1);
     let data = pattern(600_000);

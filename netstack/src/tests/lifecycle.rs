@@ -54,6 +54,40 @@ fn half_closed_streams_still_carry_the_other_direction() {
 }
 
 #[test]
+fn an_end_is_seen_in_front_of_unread_bytes() {
+    // Less than the reader keeps, and more.
+    for (seed, len) in [(20, 0), (21, 100), (22, 20_000)] {
+        for resets in [false, true] {
+            let mut world = World::new(seed);
+            let (mut client, server, _listener) = pair(&mut world, TcpOptions::default());
+            let clock = world.clock.clone();
+            let data = alloc::vec![7; len];
+            world.run(async {
+                let (mut read, _write) = server.split();
+                client.write_all(&data).await.unwrap();
+                clock.sleep(Duration::from_secs(1)).await;
+                if resets {
+                    client.abort();
+                    assert_eq!(read.ended().await, Err(StreamError::Reset));
+                    return;
+                }
+                client.shutdown_write();
+                assert_eq!(read.ended().await, Ok(()));
+                let mut arrived = Vec::new();
+                let mut buf = [0; 512];
+                loop {
+                    match read.read(&mut buf).await.unwrap() {
+                        0 => break,
+                        n => arrived.extend_from_slice(&buf[..n]),
+                    }
+                }
+                assert!(arrived == data, "{len} bytes");
+            });
+        }
+    }
+}
+
+#[test]
 fn a_dropped_stream_delivers_and_leaves_nothing_behind() {
     let mut world = World::new(2);
     world.faults = Faults {

@@ -98,6 +98,10 @@ lines! {
     ECHO_READY = "echo: ready", "appliances/echo";
     /// The relay serves; followed by its port.
     RELAY_READY = "relay: listening on ", "appliances/relay";
+    /// The relay takes mail from nowhere else, since its options name nobody.
+    OWN_SUBNETS = "own subnets only", "appliances/relay";
+    /// What became of the relay's mails, in the answer to `status`.
+    STATUS_MAILS = "status: mails ", "appliances/relay";
     /// The bench guest serves.
     BENCH_READY = "bench: ready", "appliances/bench";
     /// The mail client is done; followed by `N mails sent, N failed`.

@@ -62,6 +62,13 @@ impl<P: Platform> Links<P> {
             })
     }
 
+    /// Returns the link with a domain that waits for its proof.
+    pub(crate) fn proving_with(&self, side: Side, domid: DomId) -> Option<LinkKey> {
+        let mut links = self.0.iter();
+        let is_it = |link: &Link<P>| link.is_proving() && link.side == side && link.domid == domid;
+        links.find(|(_, link)| is_it(link)).map(|(key, _)| key)
+    }
+
     /// Returns how many links wait for their proof.
     pub(crate) fn unproved(&self, side: Side) -> usize {
         self.proving(side).count()

@@ -108,14 +108,12 @@ impl<P: Platform> Discovery<'_, P> {
             return Some(Kind::Refused(Refusal::NotCoResident));
         }
         let candidate = element.candidate.and_then(|key| self.links.get(key));
-        if let Some(link) = candidate {
-            if link.nonce_a == hello.nonce_a && link.uuid == hello.uuid {
-                return link.welcome(&self.guest.platform);
-            }
-            // What was offered from this address is mapped: no datagram ends that.
-            if link.side == Side::Mapper {
-                return None;
-            }
+        let is_mapper = candidate.is_some_and(|link| link.side == Side::Mapper);
+        let is_offered = || self.links.proving_with(Side::Mapper, hello.domid).is_some();
+        // What was offered from this address, or by this domain, is mapped: no datagram
+        // ends that. HELLO is repeated.
+        if is_mapper || is_offered() {
+            return None;
         }
         if let Some(link) = self.links.standing(&self.guest.platform, hello.domid) {
             if link.uuid != hello.uuid {
@@ -128,6 +126,13 @@ impl<P: Platform> Discovery<'_, P> {
                 nonce_a: hello.nonce_a,
             });
             return None;
+        }
+        let candidate = element.candidate.and_then(|key| self.links.get(key));
+        if let Some(link) = candidate
+            && link.nonce_a == hello.nonce_a
+            && link.uuid == hello.uuid
+        {
+            return link.welcome(&self.guest.platform);
         }
         match self.offer(pair, hello) {
             Ok(welcome) => welcome,
@@ -204,9 +209,20 @@ impl<P: Platform> Discovery<'_, P> {
             // Late, repeated, or never asked for.
             return false;
         }
-        if self.links.unproved(Side::Mapper) >= UNPROVED {
-            // HELLO is repeated, and WELCOME with it.
+        let domid = welcome.domid;
+        let has_link = self.links.standing(&self.guest.platform, domid).is_some()
+            || self.links.proving_with(Side::Mapper, domid).is_some();
+        // Two may greet each other between several pairs of addresses at once. HELLO is
+        // repeated, and finds the one link that comes of it.
+        if has_link || self.links.unproved(Side::Mapper) >= UNPROVED {
             return false;
+        }
+        if let Some(own) = self.links.proving_with(Side::Owner, domid) {
+            // Offers have crossed: that of the greater UUID counts.
+            if self.guest.config.uuid > welcome.uuid {
+                return false;
+            }
+            self.withdraw(own);
         }
         if let Err(refusal) = self.accept(pair, welcome, nonce_b, reference, port) {
             self.set_remote(pair);
@@ -272,6 +288,16 @@ impl<P: Platform> Discovery<'_, P> {
         if room.is_err() {
             // Others were quicker.
             self.withdraw(key);
+            return false;
+        }
+        let (domid, pair, side) = (link.domid, link.pair, link.side);
+        if self.links.standing(&self.guest.platform, domid).is_some() {
+            // A link that stands is not given up for another one. The side that asked
+            // asks again, and its address joins that link.
+            self.withdraw(key);
+            if side == Side::Mapper {
+                self.greet(pair);
+            }
             return false;
         }
         let Some(link) = self.links.get_mut(key) else {

@@ -89,6 +89,12 @@ pub struct Datagram {
 }
 
 impl Datagram {
+    /// Whether it does not say who sent it.
+    #[must_use]
+    pub const fn is_nameless(&self) -> bool {
+        matches!(self.kind, Kind::Challenge { .. })
+    }
+
     /// Encodes the datagram.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -4,6 +4,7 @@ use alloc::{format, string::String};
 
 const OPEN: Limits = Limits {
     size: 1_000_000,
+    line: 998,
     hops: 3,
     eight_bit: true,
 };

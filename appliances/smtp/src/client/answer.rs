@@ -13,7 +13,7 @@ use crate::reply::{Reply, Status, TEXT_MAX};
 const LINE_KEPT: usize = 512;
 /// Most bytes of one reply; real ones are far shorter.
 const REPLY_MAX: usize = 16 * 1024;
-/// Most lines of one reply.
+/// Most lines of one reply, with the noise before and in it.
 const LINES_MAX: u32 = 128;
 
 /// What the next hop offers (RFC 5321 4.1.1.1).
@@ -51,6 +51,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Returns the first word of the text: in a greeting, the name of the next hop.
+    pub(crate) fn name(&self) -> &str {
+        self.text.split(' ').next().unwrap_or_default()
+    }
+
     /// Returns the first digit.
     pub(crate) fn class(&self) -> u16 {
         self.code / 100
@@ -101,8 +106,13 @@ pub(crate) struct AnswerReader {
 
 impl AnswerReader {
     /// Takes input up to the end of a line. Returns how much was taken, and the
-    /// reply if that line was its last.
-    pub(crate) fn read(&mut self, input: &[u8]) -> (usize, Result<Option<Answer>, Garbage>) {
+    /// reply if that line was its last. `skips_noise` passes over lines that cannot belong to the
+    /// answer to a message, and lets the last line decide if the codes differ.
+    pub(crate) fn read(
+        &mut self,
+        input: &[u8],
+        skips_noise: bool,
+    ) -> (usize, Result<Option<Answer>, Garbage>) {
         let end = memchr::memchr(b'\n', input);
         let taken = end.map_or(input.len(), |at| at + 1);
         self.bytes += taken;
@@ -120,45 +130,43 @@ impl AnswerReader {
             }));
         match end {
             None => (taken, Ok(None)),
-            Some(_) => (taken, self.end_line()),
+            Some(_) => (taken, self.end_line(skips_noise)),
         }
     }
 
-    fn end_line(&mut self) -> Result<Option<Answer>, Garbage> {
+    fn end_line(&mut self, skips_noise: bool) -> Result<Option<Answer>, Garbage> {
         let line = core::mem::take(&mut self.line);
-        let (code, rest) = line.split_at_checked(3).ok_or(Garbage)?;
-        let digits = code.bytes().all(|b| b.is_ascii_digit());
-        let code = code
-            .parse()
-            .ok()
-            .filter(|code| digits && (200..600).contains(code));
-        let code = code.ok_or(Garbage)?;
-        let last = match rest.as_bytes().first() {
-            None | Some(b' ') => true,
-            Some(b'-') => false,
-            Some(_) => return Err(Garbage),
+        self.lines += 1;
+        let Some(Line { code, last, text }) = Line::parse(&line, skips_noise) else {
+            return match skips_noise && self.lines < LINES_MAX {
+                true => Ok(None),
+                false => Err(Garbage),
+            };
         };
-        let text = rest.get(1..).unwrap_or_default().trim();
+        let status = Status::split(code, text);
         let answer = match &mut self.answer {
             // All lines must have the same code (RFC 5321 4.2.1).
-            Some(answer) if answer.code != code => return Err(Garbage),
+            Some(answer) if answer.code != code && !skips_noise => return Err(Garbage),
             Some(answer) => {
+                if answer.code != code {
+                    answer.code = code;
+                    answer.status = status.map(|(status, _)| status);
+                }
                 answer.offers.line(text);
                 answer
             }
             None => self.answer.insert(Answer {
                 code,
-                status: Status::split(code, text).map(|(status, _)| status),
+                status: status.map(|(status, _)| status),
                 text: String::new(),
                 offers: Offers::default(),
             }),
         };
-        let text = Status::split(code, text).map_or(text, |(_, rest)| rest.trim_start());
+        let text = status.map_or(text, |(_, rest)| rest.trim_start());
         let separator = if answer.text.is_empty() { "" } else { " " };
         let room = TEXT_MAX.saturating_sub(answer.text.len());
         let cut = separator.chars().chain(text.chars()).take(room);
         answer.text.extend(cut);
-        self.lines += 1;
         if last {
             return Ok(core::mem::take(self).answer);
         }
@@ -166,6 +174,35 @@ impl AnswerReader {
             true => Ok(None),
             false => Err(Garbage),
         }
+    }
+}
+
+/// One line of a reply.
+struct Line<'a> {
+    code: u16,
+    /// Whether it is the reply's last line.
+    last: bool,
+    text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Parses a line; `final_only` allows only codes that can answer a message.
+    fn parse(line: &'a str, final_only: bool) -> Option<Self> {
+        let (digits, rest) = line.split_at_checked(3)?;
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let code: u16 = digits.parse().ok()?;
+        if !(200..600).contains(&code) || (final_only && code / 100 == 3) {
+            return None;
+        }
+        let last = match rest.as_bytes().first() {
+            None | Some(b' ') => true,
+            Some(b'-') => false,
+            Some(_) => return None,
+        };
+        let text = rest.get(1..).unwrap_or_default().trim();
+        Some(Self { code, last, text })
     }
 }
 
@@ -179,7 +216,7 @@ mod tests {
         let mut reader = AnswerReader::default();
         for mut piece in input.chunks(step) {
             while !piece.is_empty() {
-                let (taken, answer) = reader.read(piece);
+                let (taken, answer) = reader.read(piece, false);
                 piece = &piece[taken..];
                 if answer != Ok(None) {
                     return answer;

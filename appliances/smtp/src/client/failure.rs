@@ -1,5 +1,5 @@
 //! How a session with the next hop fails. The client gets a temporary error,
-//! unless the next hop itself refused the message.
+//! unless the next hop itself refused the message, or is this relay.
 
 use core::fmt;
 
@@ -17,6 +17,8 @@ pub enum Failure {
     TimedOut,
     /// The next hop sent what is not SMTP, or not allowed at this point.
     Protocol,
+    /// The next hop is the relay itself, or the client that the mail came from.
+    LoopsBack,
     /// The next hop refused the session, or the message before its end.
     Refused(Reply),
 }
@@ -29,6 +31,7 @@ impl Failure {
             Self::Closed => replies::HOP_CLOSED,
             Self::TimedOut => replies::HOP_TIMED_OUT,
             Self::Protocol => replies::HOP_BROKE_PROTOCOL,
+            Self::LoopsBack => replies::LOOPS_BACK,
             Self::Refused(reply) => reply.clone(),
         }
     }
@@ -41,6 +44,7 @@ impl fmt::Display for Failure {
             Self::Closed => f.write_str("connection closed"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Protocol => f.write_str("protocol broken"),
+            Self::LoopsBack => f.write_str("mail loops back, it leads to this relay"),
             Self::Refused(reply) => write!(f, "refused: {reply}"),
         }
     }

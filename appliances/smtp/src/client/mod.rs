@@ -11,15 +11,16 @@ pub(crate) use answer::{Answer, Offers};
 pub use failure::Failure;
 
 use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
-use crate::address::Mailbox;
-use crate::command::BodyType;
+use crate::address::{Mailbox, is_same_domain};
 use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
 use answer::AnswerReader;
 
-/// Bytes that the trace header adds to a declared size, at most.
+/// Bytes that the trace header adds to a declared size, unless names are very long.
 const TRACE_MAX: u64 = 1024;
 
 /// The end-of-data mark behind a message that ended in CRLF.
@@ -82,16 +83,23 @@ pub(crate) struct Client {
     reader: AnswerReader,
     offers: Offers,
     answers: u32,
+    /// Names that the next hop must not have.
+    own: Vec<String>,
+    /// Mails begun.
+    mails: u32,
 }
 
 impl Client {
-    /// Begins a session on a fresh connection, on which the next hop speaks first.
-    pub(crate) fn new() -> Self {
+    /// Begins a session on a fresh connection, on which the next hop speaks first. It ends if the
+    /// next hop calls itself by one of the names in `own`.
+    pub(crate) fn new(own: Vec<String>) -> Self {
         Self {
             stage: Stage::Greeting,
             reader: AnswerReader::default(),
             offers: Offers::default(),
             answers: 0,
+            own,
+            mails: 0,
         }
     }
 
@@ -108,6 +116,14 @@ impl Client {
         self.answers
     }
 
+    /// Whether the connection was kept from an earlier mail.
+    pub(crate) fn is_kept(&self) -> bool {
+        match self.stage {
+            Stage::Idle | Stage::Reset => self.mails > 0,
+            _ => self.mails > 1,
+        }
+    }
+
     /// Takes input up to the end of one reply line. `out` holds what has not
     /// been sent; the answer to a greeting or to a refused EHLO goes there.
     pub(crate) fn input(
@@ -116,7 +132,9 @@ impl Client {
         hostname: &str,
         out: &mut Ring,
     ) -> (usize, Option<Event>) {
-        match self.reader.read(input) {
+        // What the next hop has taken would be sent again if noise hid its answer.
+        let skips_noise = matches!(self.stage, Stage::Message | Stage::Final);
+        match self.reader.read(input, skips_noise) {
             (taken, Ok(None)) => (taken, None),
             (taken, Ok(Some(answer))) => {
                 self.answers = self.answers.wrapping_add(1);
@@ -141,6 +159,10 @@ impl Client {
                 (_, 4 | 5) => refused(answer.pass_on_as_temporary()),
                 _ => Event::Failed(Failure::Protocol),
             });
+        }
+        let greets = matches!(self.stage, Stage::Greeting | Stage::Ehlo | Stage::Helo);
+        if greets && answer.class() == 2 && self.is_own(answer.name()) {
+            return Some(Event::Failed(Failure::LoopsBack));
         }
         match (self.stage, answer.class()) {
             (Stage::Greeting, 2) => {
@@ -179,18 +201,22 @@ impl Client {
         }
     }
 
+    fn is_own(&self, name: &str) -> bool {
+        self.own.iter().any(|own| is_same_domain(own, name))
+    }
+
     fn rest(&mut self, stage: Stage, event: Event) -> Option<Event> {
         self.stage = stage;
         Some(event)
     }
 
     /// Sends MAIL, in [`Stage::Idle`]. SIZE and BODY go only to a next hop that
-    /// offers them, BODY as the client gave it.
+    /// offers them. `eight_bit` tells whether the message may hold 8-bit data.
     pub(crate) fn mail(
         &mut self,
         sender: Option<&Mailbox>,
         size: Option<u64>,
-        body: BodyType,
+        eight_bit: bool,
         out: &mut Ring,
     ) {
         let mut line = match sender {
@@ -208,13 +234,16 @@ impl Client {
             let size = size.saturating_add(TRACE_MAX).min(most);
             line += &format!(" SIZE={size}");
         }
-        match body {
-            BodyType::EightBit if self.offers.eight_bit => line += " BODY=8BITMIME",
-            BodyType::SevenBit if self.offers.eight_bit => line += " BODY=7BIT",
-            _ => {}
+        if self.offers.eight_bit {
+            line += if eight_bit {
+                " BODY=8BITMIME"
+            } else {
+                " BODY=7BIT"
+            };
         }
         line += "\r\n";
         out.put(line.as_bytes());
+        self.mails = self.mails.saturating_add(1);
         self.stage = Stage::Mail;
     }
 

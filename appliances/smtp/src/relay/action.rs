@@ -1,12 +1,9 @@
-//! What a relay session asks of its driver, and what it tells the log.
+//! What a relay session asks of its driver.
 
 use core::fmt;
 use core::time::Duration;
 
-use crate::address::Mailbox;
-use crate::client::Failure;
-use crate::reply::Reply;
-use crate::trace::QueueId;
+use crate::log::Log;
 
 /// Something for the driver to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +27,8 @@ pub enum HopEvent {
     Connected,
     /// It could not be opened.
     ConnectFailed,
+    /// It was not opened, because the next hop's address is the relay's own.
+    LoopsBack,
     /// The next hop closed or reset it.
     Closed,
 }
@@ -76,82 +75,9 @@ impl fmt::Display for Phase {
 pub struct Wait {
     /// What is waited for.
     pub phase: Phase,
-    /// Changes with every progress: a command, a reply, 512 bytes of message.
+    /// Changes with every progress: a command, a reply, 512 bytes of message on its way.
     pub round: u32,
     /// When to call [`Relay::timed_out`](super::Relay::timed_out), from the
-    /// start of the timer.
+    /// start of the timer. While a timer runs it is not set anew.
     pub limit: Duration,
-}
-
-/// An event for the log; displays as one line of printable ASCII.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Log {
-    /// The next hop answered a recipient.
-    Recipient {
-        /// The message.
-        id: QueueId,
-        /// To whom.
-        recipient: Mailbox,
-        /// What the client was told.
-        reply: Reply,
-    },
-    /// The next hop took the message, as the client is told.
-    Delivered {
-        /// The message.
-        id: QueueId,
-        /// From whom; `None` is the null sender.
-        sender: Option<Mailbox>,
-        /// How many recipients the next hop has taken.
-        recipients: usize,
-        /// Octets of the message without the trace header.
-        bytes: u64,
-        /// What the next hop said.
-        reply: Reply,
-    },
-    /// The message was not taken, as the client is told.
-    Refused {
-        /// The message.
-        id: QueueId,
-        /// What the client was told.
-        reply: Reply,
-    },
-    /// The client left before its message was complete; nothing of it was
-    /// delivered.
-    Abandoned {
-        /// The message.
-        id: QueueId,
-    },
-    /// The session with the next hop ended early.
-    HopFailed(Failure),
-    /// The client was too slow.
-    ClientTimedOut(Phase),
-}
-
-impl fmt::Display for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Recipient {
-                id,
-                recipient,
-                reply,
-            } => write!(f, "{id}: to=<{recipient}> {reply}"),
-            Self::Delivered {
-                id,
-                sender,
-                recipients,
-                bytes,
-                reply,
-            } => {
-                write!(f, "{id}: delivered from=<")?;
-                if let Some(sender) = sender {
-                    write!(f, "{sender}")?;
-                }
-                write!(f, "> recipients={recipients} bytes={bytes}: {reply}")
-            }
-            Self::Refused { id, reply } => write!(f, "{id}: refused: {reply}"),
-            Self::Abandoned { id } => write!(f, "{id}: the client left before the end"),
-            Self::HopFailed(failure) => write!(f, "next hop: {failure}"),
-            Self::ClientTimedOut(phase) => write!(f, "timed out waiting for {phase}"),
-        }
-    }
 }

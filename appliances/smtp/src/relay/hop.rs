@@ -1,8 +1,13 @@
 //! The side of the next hop: when to connect, what to ask, what each answer
 //! means for the client, and what happens when the hop fails.
 
-use super::{ACTIONS_HIGH, Action, Hop, HopEvent, Log, Relay};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use super::{ACTIONS_HIGH, Action, Hop, HopEvent, Relay};
 use crate::client::{self, Client, Failure, Stage};
+use crate::log::Log;
 use crate::replies;
 use crate::reply::Reply;
 use crate::server::Waiting;
@@ -13,12 +18,18 @@ impl Relay {
     pub fn hop_input(&mut self, input: &[u8]) -> usize {
         let mut consumed = 0;
         while consumed < input.len() && self.actions.len() < ACTIONS_HIGH {
+            let limit = self.limit(self.phase());
             let Hop::Up(client) = &mut self.hop else {
                 return input.len();
             };
             let hostname = self.config.hostname();
+            let answers = client.answers();
             let (taken, event) = client.input(&input[consumed..], hostname, &mut self.forward);
             consumed += taken;
+            let failed = matches!(event, Some(client::Event::Failed(_)));
+            if client.answers() != answers && !failed {
+                self.patience.step(limit);
+            }
             if let Some(event) = event {
                 self.client_event(event);
             }
@@ -36,10 +47,17 @@ impl Relay {
         }
     }
 
+    /// Takes note of the address to which the connection is being opened, before it is reported as
+    /// open. If it is also the client's, mail from there may be coming back.
+    pub fn hop_address(&mut self, address: IpAddr) {
+        self.hop_address = Some(address);
+    }
+
     /// Takes note of what happened to the connection to the next hop.
     pub fn hop_event(&mut self, event: HopEvent) {
         match (event, &self.hop) {
-            (HopEvent::Connected, Hop::Connecting) => self.hop = Hop::Up(Client::new()),
+            (HopEvent::Connected, Hop::Connecting) => self.begin_hop(),
+            (HopEvent::LoopsBack, Hop::Connecting) => self.hop_failed(Failure::LoopsBack),
             (HopEvent::ConnectFailed | HopEvent::Closed, Hop::Connecting) => {
                 self.hop_failed(Failure::NotConnected);
             }
@@ -51,9 +69,24 @@ impl Relay {
                     _ => self.hop_failed(Failure::Closed),
                 }
             }
-            (_, Hop::None) | (HopEvent::Connected, Hop::Up(_)) => {}
+            (_, Hop::None) | (HopEvent::Connected | HopEvent::LoopsBack, Hop::Up(_)) => {}
         }
         self.settle();
+    }
+
+    /// Begins the session on a connection that has been opened. A next hop that greets with the
+    /// relay's own name is the relay, by whatever address; one that greets with the client's name,
+    /// from the client's address, is where the mail has just come from.
+    fn begin_hop(&mut self) {
+        self.patience.step(self.limit(self.phase()));
+        let mut own = Vec::new();
+        if self.config.name_is_unique {
+            own.push(self.config.hostname().to_string());
+        }
+        if self.hop_address.map(|a| a.to_canonical()) == Some(self.server.peer().to_canonical()) {
+            own.extend(self.server.helo().map(ToString::to_string));
+        }
+        self.hop = Hop::Up(Client::new(own));
     }
 
     /// Returns the bytes to send to the next hop, if any.
@@ -91,12 +124,8 @@ impl Relay {
                     return;
                 }
                 let sender = transaction.sender.as_ref();
-                client.mail(
-                    sender,
-                    transaction.size,
-                    transaction.body,
-                    &mut self.forward,
-                );
+                // Whether there is 8-bit data is not known yet, whatever the client has declared.
+                client.mail(sender, transaction.size, true, &mut self.forward);
             }
             (Waiting::Recipient(recipient), Stage::Open) => {
                 client.rcpt(recipient, &mut self.forward);
@@ -149,7 +178,7 @@ impl Relay {
         match event {
             client::Event::Ready => {}
             client::Event::SenderRefused(reply) => self.refuse_transaction(reply),
-            client::Event::Recipient(reply) => self.answer_recipient(reply),
+            client::Event::Recipient(reply) => self.answer_recipient(&reply),
             client::Event::SendMessage => {
                 let eight_bit = match &self.hop {
                     Hop::Up(client) => client.offers().eight_bit,
@@ -159,51 +188,49 @@ impl Relay {
                     .answer_data(eight_bit, &mut self.replies, &mut self.forward);
             }
             client::Event::DataRefused(reply) => {
-                self.answer_message(reply);
+                self.answer_message(&reply);
                 self.reset_hop();
             }
-            client::Event::Delivered(reply) => self.answer_message(reply),
+            client::Event::Delivered(reply) => self.answer_message(&reply),
             client::Event::Failed(failure) => self.hop_failed(failure),
             client::Event::Bye => self.abort_hop(),
         }
         self.advance();
     }
 
-    fn answer_recipient(&mut self, reply: Reply) {
-        let waiting = self.server.waiting().cloned();
-        self.server.answer_recipient(&reply, &mut self.replies);
-        if let (Some(Waiting::Recipient(recipient)), Some(transaction)) =
-            (waiting, self.server.transaction())
-        {
-            let id = transaction.id;
-            self.log(Log::Recipient {
-                id,
-                recipient,
-                reply,
-            });
-        }
+    fn answer_recipient(&mut self, reply: &Reply) {
+        self.server.answer_recipient(reply, &mut self.replies);
+    }
+
+    fn answer_message(&mut self, reply: &Reply) {
+        self.server.answer_message(reply, &mut self.replies);
     }
 
     /// Gives the mail up as a whole: `reply` answers the recipient that waits,
     /// and all that follow.
     fn refuse_transaction(&mut self, reply: Reply) {
-        self.server.break_transaction(reply.clone());
-        self.answer_recipient(reply);
+        self.answer_recipient(&reply);
+        self.server.break_transaction(reply);
     }
 
-    /// Gives up a next hop that has failed. A client that waits is told to try
-    /// again, and a message on its way is cut off without its end.
+    /// Gives up a next hop that has failed. A mail that it knew nothing of yet goes on over a new
+    /// connection. Otherwise a client that waits is told to try again, and a message on its way is
+    /// cut off without its end.
     pub(super) fn hop_failed(&mut self, failure: Failure) {
         let reply = failure.reply();
-        self.log(Log::HopFailed(failure));
+        let again = self.may_connect_again(&failure);
+        let about = self.server.about();
+        self.log(Log::HopFailed {
+            about,
+            failure,
+            again,
+        });
         self.abort_hop();
         match self.server.waiting() {
+            Some(_) if again => self.advance(),
             Some(Waiting::Recipient(_)) => self.refuse_transaction(reply),
-            Some(Waiting::Data | Waiting::Message) => self.answer_message(reply),
-            None if self.server.is_streaming() => {
-                self.log_refused(reply.clone());
-                self.server.refuse_message(reply);
-            }
+            Some(Waiting::Data | Waiting::Message) => self.answer_message(&reply),
+            None if self.server.is_streaming() => self.server.refuse_message(reply),
             // A mail that the next hop knows of ends with the connection;
             // another can begin on a new one.
             None if self.server.transaction().is_some_and(|t| t.accepted > 0) => {
@@ -211,5 +238,18 @@ impl Relay {
             }
             None => {}
         }
+    }
+
+    /// Whether the mail may go on over a new connection: this one was kept from an earlier mail,
+    /// which next hops do not allow for ever, and has taken nothing of this one.
+    fn may_connect_again(&mut self, failure: &Failure) -> bool {
+        let was_kept = matches!(&self.hop, Hop::Up(client) if client.is_kept());
+        let is_new = matches!(self.server.waiting(), Some(Waiting::Recipient(_)))
+            && self.server.transaction().is_some_and(|t| t.accepted == 0);
+        let total = self.config.timeouts.hop_recipient;
+        was_kept
+            && is_new
+            && !matches!(failure, Failure::TimedOut | Failure::LoopsBack)
+            && self.patience.allows_to_connect(total)
     }
 }

@@ -10,25 +10,29 @@
 //! for further mails of the same client.
 //!
 //! `action.rs` has what driver and relay tell each other, `hop.rs` the side of
-//! the next hop, `wait.rs` the time-outs.
+//! the next hop, `wait.rs` the time-outs, `patience.rs` what is left of the client's.
 
 mod action;
 mod hop;
+mod patience;
 mod wait;
 
-pub use action::{Action, HopEvent, Log, Phase, Wait};
+pub use action::{Action, HopEvent, Phase, Wait};
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::log::Log;
 use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
-use crate::server::{Event, Server, Transaction, Waiting};
+use crate::server::{Event, Server, Waiting};
 use crate::time::UnixTime;
+use patience::Patience;
 
 /// Queue towards the client in bytes: only replies go there.
 const REPLIES_BYTES: usize = 4096;
@@ -36,6 +40,9 @@ const REPLIES_BYTES: usize = 4096;
 /// No input is taken while this many actions wait for the driver, which
 /// bounds their queue: one step adds a handful.
 const ACTIONS_HIGH: usize = 8;
+
+/// How long the replies to a client that leads to nothing are held back.
+const SLOWED: Duration = Duration::from_secs(1);
 
 /// The connection to the next hop.
 #[derive(Debug)]
@@ -55,6 +62,9 @@ pub struct Relay {
     config: Arc<Config>,
     server: Server,
     hop: Hop,
+    /// The address of the next hop, if the driver has told.
+    hop_address: Option<IpAddr>,
+    patience: Patience,
     /// Replies to the client.
     replies: Ring,
     /// Commands and message to the next hop.
@@ -80,6 +90,8 @@ impl Relay {
             config,
             server,
             hop: Hop::None,
+            hop_address: None,
+            patience: Patience::default(),
             replies,
             forward,
             forwarded: 0,
@@ -128,9 +140,34 @@ impl Relay {
             .min(self.config.buffer())
     }
 
-    /// Takes note that the client sends no more; all its bytes have been
-    /// consumed. Its earlier commands are still answered. A message that was
-    /// cut short is dropped.
+    /// Takes note that the client spoke before the greeting was sent to it, and ends the session.
+    /// The core takes a lone HELO for no harm; only the driver knows what had left by then.
+    pub fn client_too_early(&mut self) {
+        if !self.server.is_closing() {
+            let event = self.server.hang_up(&replies::TOO_EARLY, &mut self.replies);
+            event.into_iter().for_each(|event| self.server_event(event));
+        }
+        self.settle();
+    }
+
+    /// Whether the client waits for an answer of the next hop, so that nothing is read from it; a
+    /// driver should look whether it is still there.
+    #[must_use]
+    pub fn awaits_hop(&self) -> bool {
+        self.server.waiting().is_some()
+    }
+
+    /// Returns for how long to hold [`Relay::client_output`] back.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        match self.server.is_slow() && !self.replies.is_empty() {
+            true => SLOWED,
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Takes note that the client sends no more. A message that it has completed is still
+    /// answered; anything else of it is dropped, since no mail can come of it.
     pub fn client_eof(&mut self) {
         self.client_eof = true;
         self.settle();
@@ -166,6 +203,13 @@ impl Relay {
         self.settle();
     }
 
+    /// Takes note of the time, since any moment that stays the same. With it, a slow step of the
+    /// next hop may take what fast ones have left; without it, each is taken to have lasted for
+    /// as long as it may.
+    pub fn tick(&mut self, now: Duration) {
+        self.patience.tick(now);
+    }
+
     /// Whether both connections are closed and all actions have been taken.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -173,52 +217,26 @@ impl Relay {
     }
 
     fn log(&mut self, log: Log) {
+        self.take_logs();
         self.actions.push_back(Action::Log(log));
+    }
+
+    fn take_logs(&mut self) {
+        let logs = self.server.take_logs().into_iter();
+        self.actions.extend(logs.map(Action::Log));
     }
 
     fn server_event(&mut self, event: Event) {
         match event {
-            Event::Waiting => self.advance(),
-            Event::MessageEnd => self.finish_message(),
-            Event::MessageRefused(reply) => {
-                self.log_refused(reply);
-                self.abort_hop();
+            Event::Waiting => {
+                self.patience.begin();
+                self.advance();
             }
+            Event::MessageEnd => self.finish_message(),
+            Event::MessageRefused => self.abort_hop(),
             Event::Dropped => self.reset_hop(),
             Event::Closing => self.leave_hop(),
         }
-    }
-
-    fn log_refused(&mut self, reply: Reply) {
-        if let Some(transaction) = self.server.transaction() {
-            let id = transaction.id;
-            self.log(Log::Refused { id, reply });
-        }
-    }
-
-    /// Gives the client the answer to its message, or a negative one to DATA.
-    fn answer_message(&mut self, reply: Reply) {
-        let ended = self.server.answer_message(&reply, &mut self.replies);
-        let Some(Transaction {
-            id,
-            sender,
-            accepted,
-            received,
-            ..
-        }) = ended
-        else {
-            return;
-        };
-        self.log(match reply.is_positive() {
-            true => Log::Delivered {
-                id,
-                sender,
-                recipients: accepted,
-                bytes: received,
-                reply,
-            },
-            false => Log::Refused { id, reply },
-        });
     }
 
     /// Ends the session with the client; a mail in progress is dropped.
@@ -226,26 +244,19 @@ impl Relay {
         if self.server.is_closing() {
             return;
         }
-        if let Some(transaction) = self.server.transaction() {
-            let id = transaction.id;
-            self.log(Log::Abandoned { id });
-        }
         self.server.close(reply, &mut self.replies);
         self.leave_hop();
     }
 
     /// Does what has become due; the last step of every call.
     fn settle(&mut self) {
+        self.take_logs();
         if self.client_lost {
             self.replies.release();
         }
-        // Without a client only the answer to a message is waited for, so that
-        // the log tells what became of it.
-        let answer_due = match self.server.waiting() {
-            Some(Waiting::Message) => true,
-            Some(_) => !self.client_lost,
-            None => false,
-        };
+        // A client that sends no more can still have the answer to its message; without a client
+        // it is waited for so that the log tells what became of the mail.
+        let answer_due = self.server.waiting() == Some(&Waiting::Message);
         if self.client_eof && !answer_due {
             self.end_session(None);
         }
@@ -256,5 +267,6 @@ impl Relay {
             self.client_closed = true;
             self.actions.push_back(Action::CloseClient);
         }
+        self.take_logs();
     }
 }

@@ -7,6 +7,7 @@
 use super::{Event, Server, State, Waiting};
 use crate::body::{Body, Fault, Limits, Outcome};
 use crate::drain::{Drain, Drained};
+use crate::opening::Opening;
 use crate::replies;
 use crate::reply::Reply;
 use crate::ring::Ring;
@@ -31,11 +32,19 @@ impl Server {
     /// not offer 8BITMIME: RFC 6152 3 then asks to convert or to refuse, and a
     /// relay that holds no message cannot convert.
     pub(super) fn new_body(&self, eight_bit: bool) -> State {
-        State::Message(Body::new(Limits {
-            size: self.config.max_message_bytes,
-            hops: self.config.max_hops,
+        let body = Body::new(Limits {
+            size: self.config.message_limit().unwrap_or(u64::MAX),
+            line: match self.config.max_line_bytes {
+                0 => usize::MAX,
+                limit => limit,
+            },
+            hops: match self.config.max_hops {
+                0 => u32::MAX,
+                limit => limit,
+            },
             eight_bit,
-        }))
+        });
+        State::Message(Opening::new(), body)
     }
 
     pub(super) fn message_input(
@@ -43,10 +52,10 @@ impl Server {
         input: &[u8],
         message: &mut Ring,
     ) -> (usize, Option<Event>) {
-        let State::Message(body) = &mut self.state else {
+        let State::Message(opening, body) = &mut self.state else {
             return (0, None);
         };
-        let (taken, outcome) = body.scan(input, message);
+        let (taken, outcome) = opening.scan(body, input, message);
         if let Some(transaction) = &mut self.transaction {
             transaction.received = body.size();
         }
@@ -57,9 +66,8 @@ impl Server {
                 Some(Event::MessageEnd)
             }
             Outcome::Fault(fault) => {
-                let reply = reply_to(fault);
-                self.refuse_message(reply.clone());
-                Some(Event::MessageRefused(reply))
+                self.refuse_message(reply_to(fault));
+                Some(Event::MessageRefused)
             }
         };
         (taken, event)
@@ -67,9 +75,10 @@ impl Server {
 
     /// Refuses a message on its way: reads over the rest, then answers `reply`.
     pub(crate) fn refuse_message(&mut self, reply: Reply) {
-        if let State::Message(body) = &self.state {
-            let left = self.config.max_message_bytes.saturating_add(DRAIN_EXTRA);
-            self.state = State::Drain(Drain::new(body.at(), left), reply);
+        if let State::Message(opening, body) = &self.state {
+            let limit = self.config.message_limit().unwrap_or(u64::MAX);
+            let drain = Drain::new(opening.at(body), limit.saturating_add(DRAIN_EXTRA));
+            self.state = State::Drain(drain, reply);
         }
     }
 

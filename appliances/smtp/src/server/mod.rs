@@ -3,51 +3,38 @@
 //! Recipients are answered in cut-through style: each RCPT is put to the next
 //! hop, and its answer, yes or no, goes to the client. So the session stops
 //! reading at every RCPT, at DATA and at the end of a message until it is given
-//! the answer; a client that pipelines (RFC 2920) just waits longer.
+//! the answer; a client that pipelines (RFC 2920) just waits longer. Input that comes before an
+//! answer on which its meaning depends ends the session: whoever sends it does not look at answers,
+//! so the body of a mail might be run as commands.
 //!
 //! This file has the states and answers, `commands.rs` what each command does,
-//! `message.rs` the time between DATA and the final dot.
+//! `message.rs` the time between DATA and the final dot, `transaction.rs` what is kept of a mail;
+//! `tally.rs` counts what leads to nothing.
 
 mod commands;
 mod message;
+mod tally;
+mod transaction;
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::address::Mailbox;
 use crate::body::{Body, SPARE};
-use crate::command::BodyType;
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::line::LineReader;
+use crate::log::{About, Log};
+use crate::opening::Opening;
 use crate::replies;
 use crate::reply::{REPLY_ROOM, Reply};
 use crate::ring::Ring;
 use crate::time::UnixTime;
-use crate::trace::{QueueId, Trace};
-
-/// A mail being accepted, from MAIL to the answer to its final dot.
-#[derive(Debug)]
-pub(crate) struct Transaction {
-    pub(crate) id: QueueId,
-    /// `None` is the null sender.
-    pub(crate) sender: Option<Mailbox>,
-    /// The size the client declared, in bytes.
-    pub(crate) size: Option<u64>,
-    pub(crate) body: BodyType,
-    /// How many recipients the next hop has taken.
-    pub(crate) accepted: usize,
-    refused: usize,
-    /// The first recipient that the next hop has taken.
-    first: Option<Mailbox>,
-    /// Set once the mail cannot go on: the answer to every RCPT and DATA.
-    broken: Option<Reply>,
-    /// Octets of the message received.
-    pub(crate) received: u64,
-    /// The time of MAIL, and later that of DATA.
-    time: UnixTime,
-}
+use crate::trace::Trace;
+use tally::Tally;
+pub(crate) use transaction::Transaction;
 
 /// What the session waits for from the next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +51,7 @@ pub(crate) enum Waiting {
 enum State {
     Command,
     Waiting(Waiting),
-    Message(Body),
+    Message(Opening, Body),
     /// Reads over a refused message; the reply is sent at its end.
     Drain(Drain, Reply),
     Closing,
@@ -79,7 +66,7 @@ pub(crate) enum Event {
     /// session waits for the answer.
     MessageEnd,
     /// The message was refused before its end, which the next hop must not get.
-    MessageRefused(Reply),
+    MessageRefused,
     /// The mail was dropped before its message, and the next hop must forget it.
     Dropped,
     /// The session is over.
@@ -103,8 +90,12 @@ pub(crate) struct Server {
     hello: Option<Hello>,
     transaction: Option<Transaction>,
     state: State,
-    bad_commands: u32,
+    /// Whether the client must have read all replies before it sends more.
+    answer_first: bool,
+    tally: Tally,
     progress: u32,
+    /// What has happened since the coupling last asked.
+    logs: Vec<Log>,
 }
 
 impl Server {
@@ -120,8 +111,10 @@ impl Server {
             hello: None,
             transaction: None,
             state: State::Command,
-            bad_commands: 0,
+            answer_first: false,
+            tally: Tally::default(),
             progress: 0,
+            logs: Vec::new(),
         }
     }
 
@@ -134,13 +127,23 @@ impl Server {
         replies: &mut Ring,
         message: &mut Ring,
     ) -> (usize, Option<Event>) {
+        if self.is_held(replies) || self.waiting().is_some() {
+            return (0, None);
+        }
+        if self.is_closing() {
+            return (input.len(), None);
+        }
+        if self.answer_first && !input.is_empty() {
+            if !replies.is_empty() {
+                return (0, self.hang_up(&replies::TOO_EARLY, replies));
+            }
+            self.answer_first = false;
+        }
         match &self.state {
-            State::Command if replies.space() < REPLY_ROOM => (0, None),
             State::Command => self.command_input(now, input, replies),
-            State::Waiting(_) => (0, None),
-            State::Message(_) => self.message_input(input, message),
+            State::Message(..) => self.message_input(input, message),
             State::Drain(..) => self.drain_input(input, replies),
-            State::Closing => (input.len(), None),
+            State::Waiting(_) | State::Closing => (0, None),
         }
     }
 
@@ -148,11 +151,26 @@ impl Server {
     /// from the client can stop.
     pub(crate) fn capacity(&self, replies: &Ring, message: &Ring) -> usize {
         match &self.state {
-            State::Command if replies.space() < REPLY_ROOM => 0,
-            State::Message(_) => message.space().saturating_sub(SPARE),
+            _ if self.is_held(replies) => 0,
+            State::Message(..) if self.answer_first && !replies.is_empty() => usize::MAX,
+            State::Message(..) => message.space().saturating_sub(SPARE),
             State::Waiting(_) => 0,
             State::Command | State::Drain(..) | State::Closing => usize::MAX,
         }
+    }
+
+    /// Whether the next command waits until replies have left: for room, or because the client
+    /// is slowed down. What must not come before them is looked for nevertheless.
+    fn is_held(&self, replies: &Ring) -> bool {
+        let slowed = self.is_slow() && !replies.is_empty();
+        matches!(self.state, State::Command)
+            && !self.answer_first
+            && (replies.space() < REPLY_ROOM || slowed)
+    }
+
+    /// Whether the client gets its replies late.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.tally.is_slow(&self.config)
     }
 
     /// Returns what the session waits for, if it does.
@@ -165,12 +183,12 @@ impl Server {
 
     /// Whether a message is passing through now.
     pub(crate) fn is_streaming(&self) -> bool {
-        matches!(self.state, State::Message(_))
+        matches!(self.state, State::Message(..))
     }
 
     /// Whether a message is being received, passed on or not.
     pub(crate) fn in_message(&self) -> bool {
-        matches!(self.state, State::Message(_) | State::Drain(..))
+        matches!(self.state, State::Message(..) | State::Drain(..))
     }
 
     /// Whether the session is over.
@@ -183,6 +201,36 @@ impl Server {
         matches!(self.state, State::Command) && self.transaction.is_none()
     }
 
+    /// Returns the client's address.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// Returns the name that the client gave itself.
+    pub(crate) fn helo(&self) -> Option<&str> {
+        self.hello.as_ref().map(|hello| hello.name.as_str())
+    }
+
+    /// Returns whom a line of the log is about now.
+    pub(crate) fn about(&self) -> About {
+        let transaction = self.transaction.as_ref();
+        let recipient = match self.waiting() {
+            Some(Waiting::Recipient(recipient)) => Some(recipient),
+            _ => transaction.and_then(|t| t.first.as_ref()),
+        };
+        About {
+            client: self.peer,
+            helo: self.helo().map(String::from),
+            mail: transaction.map(Transaction::announced),
+            recipient: recipient.cloned(),
+        }
+    }
+
+    /// Takes what is to be logged.
+    pub(crate) fn take_logs(&mut self) -> Vec<Log> {
+        core::mem::take(&mut self.logs)
+    }
+
     /// Returns the mail being accepted.
     pub(crate) fn transaction(&self) -> Option<&Transaction> {
         self.transaction.as_ref()
@@ -192,7 +240,7 @@ impl Server {
     /// command line, or 512 bytes of a message.
     pub(crate) fn progress(&self) -> u32 {
         let bytes = match &self.state {
-            State::Message(body) => body.size(),
+            State::Message(_, body) => body.size(),
             State::Drain(drain, _) => drain.left(),
             _ => 0,
         };
@@ -202,21 +250,21 @@ impl Server {
     /// Gives the client the next hop's answer to its recipient, if the session
     /// still waits for that.
     pub(crate) fn answer_recipient(&mut self, reply: &Reply, replies: &mut Ring) {
+        let about = self.about();
         let state = core::mem::replace(&mut self.state, State::Command);
         let State::Waiting(Waiting::Recipient(recipient)) = state else {
             self.state = state;
             return;
         };
-        if let Some(transaction) = &mut self.transaction {
-            match reply.is_positive() {
-                true => {
-                    transaction.accepted += 1;
-                    transaction.first.get_or_insert(recipient);
-                }
-                false => transaction.refused += 1,
-            }
+        if !reply.is_positive() {
+            self.tally.refused();
         }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.answered(recipient, reply);
+        }
+        let reply = reply.clone();
         reply.send(replies);
+        self.logs.push(Log::Recipient { about, reply });
     }
 
     /// Tells the client that the next hop is ready for the message, and begins
@@ -241,16 +289,38 @@ impl Server {
     }
 
     /// Gives the client a negative answer to DATA, or the answer to the final
-    /// dot. It ends the mail, which is returned for the log.
-    pub(crate) fn answer_message(
-        &mut self,
-        reply: &Reply,
-        replies: &mut Ring,
-    ) -> Option<Transaction> {
+    /// dot. It ends the mail.
+    pub(crate) fn answer_message(&mut self, reply: &Reply, replies: &mut Ring) {
+        let about = self.about();
         reply.send(replies);
         self.state = State::Command;
         self.progress = self.progress.wrapping_add(1);
-        self.transaction.take()
+        let reply = reply.clone();
+        let Some(transaction) = self.transaction.take() else {
+            return;
+        };
+        self.logs.push(match reply.is_positive() {
+            true => {
+                self.tally.delivered();
+                Log::Delivered {
+                    about,
+                    recipients: transaction.accepted,
+                    bytes: transaction.received,
+                    reply,
+                }
+            }
+            false => Log::Refused { about, reply },
+        });
+    }
+
+    /// Ends the mail without an answer to its message; returns whether there was one.
+    fn drop_mail(&mut self) -> bool {
+        let about = self.about();
+        let Some(transaction) = self.transaction.take() else {
+            return false;
+        };
+        self.logs.extend(transaction.dropped(about));
+        true
     }
 
     /// Has `reply` answer every further RCPT and DATA of this mail.
@@ -265,6 +335,7 @@ impl Server {
         if let (Some(reply), false) = (reply, self.is_closing()) {
             reply.send(replies);
         }
+        self.drop_mail();
         self.state = State::Closing;
     }
 }

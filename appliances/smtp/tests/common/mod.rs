@@ -20,6 +20,16 @@ pub(crate) fn config() -> Config {
     Config::new(HOSTNAME).expect("a valid name")
 }
 
+/// Opens a mail.
+pub(crate) const ENVELOPE: &str = "MAIL FROM:<a@c.test>\r\nRCPT TO:<b@d.test>\r\nDATA\r\n";
+
+/// Sends one mail on a session that is open, and returns the answer to it.
+pub(crate) fn mail(world: &mut World, message: &str) -> String {
+    let heard = world.send(ENVELOPE);
+    assert!(heard.ends_with("354 End with <CRLF>.<CRLF>\r\n"), "{heard}");
+    world.send(format!("{message}\r\n.\r\n"))
+}
+
 /// A session whose client said HELO, with a next hop that follows `plan`.
 pub(crate) fn opened(plan: Plan) -> World {
     let mut world = World::new(config(), plan, Pieces::new(&[100_000]));
@@ -70,6 +80,8 @@ pub(crate) struct World {
     pub(crate) hop_stalls: bool,
     /// A dead hop keeps its connection open.
     pub(crate) hop_hangs: bool,
+    /// The hop connects, reads and answers only in [`World::step_hop`].
+    pub(crate) hop_one_reply_at_a_time: bool,
 }
 
 impl World {
@@ -92,6 +104,7 @@ impl World {
             longest_hop_output: 0,
             hop_stalls: false,
             hop_hangs: false,
+            hop_one_reply_at_a_time: false,
         }
     }
 
@@ -142,17 +155,35 @@ impl World {
                 Action::Log(log) => self.logs.push(log),
             }
         }
-        if self.connecting {
+        if self.connecting && !self.hop_one_reply_at_a_time {
             moved = true;
-            self.connecting = false;
-            if self.plan.connects {
-                self.hop = Some(Sink::new(self.plan.clone()));
-                self.relay.hop_event(HopEvent::Connected);
-            } else {
-                self.relay.hop_event(HopEvent::ConnectFailed);
-            }
+            self.connect();
         }
         moved
+    }
+
+    fn connect(&mut self) {
+        self.connecting = false;
+        if self.plan.connects {
+            self.hop = Some(Sink::new(self.plan.clone()));
+            self.relay.hop_event(HopEvent::Connected);
+        } else {
+            self.relay.hop_event(HopEvent::ConnectFailed);
+        }
+    }
+
+    /// Has a hop that does one thing at a time connect, or give its next reply.
+    pub(crate) fn step_hop(&mut self) {
+        if self.connecting {
+            self.connect();
+        } else {
+            let reply: Vec<u8> = match &mut self.hop {
+                Some(hop) => hop.output.drain(..).collect(),
+                None => Vec::new(),
+            };
+            assert_eq!(self.relay.hop_input(&reply), reply.len());
+        }
+        self.run();
     }
 
     fn client(&mut self) -> bool {
@@ -186,7 +217,7 @@ impl World {
     }
 
     fn read_hop(&mut self) -> bool {
-        let Some(hop) = &mut self.hop else {
+        let Some(hop) = self.hop.as_mut().filter(|_| !self.hop_one_reply_at_a_time) else {
             return false;
         };
         let length = self.pieces.next().min(hop.output.len());
@@ -268,6 +299,18 @@ impl World {
             assert!((200..600).contains(&code), "{line:?}");
         }
     }
+}
+
+/// Returns `body` as it arrives behind the trace header: an empty line comes between the two if
+/// the first line is no field.
+pub(crate) fn behind_trace(body: &[u8]) -> Vec<u8> {
+    let line = body.split(|&b| b == b'\r').next().unwrap_or_default();
+    let name = line.split(|&b| b == b':').next().unwrap_or_default();
+    let trimmed = name.trim_ascii_end();
+    let is_name = !trimmed.is_empty() && trimmed.iter().all(|b| (33..=126).contains(b));
+    let joins = line.is_empty() || (is_name && name.len() < line.len());
+    let separator: &[u8] = if joins { b"" } else { b"\r\n" };
+    [separator, body].concat()
 }
 
 /// Doubles leading dots and appends the end-of-data mark.

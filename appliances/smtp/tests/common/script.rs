@@ -41,7 +41,8 @@ const STEPS: [Option<Step>; 10] = [
 /// Runs a session that eight digits and the client's bytes describe. The digits
 /// choose how input is split, then the next hop's greeting and its answers to
 /// EHLO, MAIL, RCPT, DATA and the final dot, then where it dies. A byte 255
-/// among the client's bytes makes the byte behind it an event.
+/// among the client's bytes makes the byte behind it an event. The client waits for its answers
+/// where it must, but not behind the event `P`.
 pub(crate) fn client_script(script: &[u8]) {
     let (control, input) = script.split_at(script.len().min(8));
     let text = |items: [&str; 4], at| choose(control, at, &items).to_string();
@@ -91,7 +92,7 @@ pub(crate) fn client_script(script: &[u8]) {
     };
     let mut world = World::new(tight_config(), plan, pieces);
     let mut parts = input.split(|&byte| byte == 255);
-    world.send(parts.next().unwrap_or_default());
+    send(&mut world, parts.next().unwrap_or_default());
     for part in parts {
         let (event, rest) = part.split_at(part.len().min(1));
         match event {
@@ -100,18 +101,44 @@ pub(crate) fn client_script(script: &[u8]) {
             b"L" => world.relay.client_lost(),
             b"E" => world.relay.client_eof(),
             b"H" => world.break_hop(),
+            b"P" => {
+                world.send(rest);
+                continue;
+            }
             _ => world.hop_hangs ^= true,
         }
-        world.send(rest);
+        send(&mut world, rest);
     }
     world.hop_hangs = false;
     world.finish();
     world.check_replies();
 }
 
-const CLIENT: &[u8] = b"EHLO c\r\nMAIL FROM:<a@c> SIZE=500\r\nRCPT TO:<b@d>\r\nRCPT TO:<e@d>\r\nDATA\r\n\
-    Subject: x\r\n\r\n..\r\ntext\r\n.\r\n\
-    MAIL FROM:<>\r\nRCPT TO:<b@d>\r\nRSET\r\nMAIL FROM:<f@c>\r\nRCPT TO:<b@d>\r\nDATA\r\n.\r\nQUIT\r\n";
+/// Sends what a client may send before it must wait for an answer, again and again.
+fn send(world: &mut World, input: &[u8]) {
+    let ends = |line: &[u8]| {
+        let word = line.split(|&b| b == b' ').next().unwrap_or_default();
+        let word = word.trim_ascii_end().to_ascii_uppercase();
+        [&b"EHLO"[..], b"HELO", b"DATA"].contains(&&*word)
+    };
+    let mut group = Vec::new();
+    for line in input.split_inclusive(|&b| b == b'\n') {
+        group.extend_from_slice(line);
+        if ends(line) {
+            world.send(std::mem::take(&mut group));
+        }
+    }
+    world.send(group);
+}
+
+/// What a correct client sends; it waits for the answers to each group.
+const CLIENT: [&[u8]; 5] = [
+    b"EHLO c\r\n",
+    b"MAIL FROM:<a@c> SIZE=500\r\nRCPT TO:<b@d>\r\nRCPT TO:<e@d>\r\nDATA\r\n",
+    b"Subject: x\r\n\r\n..\r\ntext\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<b@d>\r\nRSET\r\n",
+    b"MAIL FROM:<f@c>\r\nRCPT TO:<b@d>\r\nDATA\r\n",
+    b".\r\nQUIT\r\n",
+];
 
 /// Runs a session of a correct client with a next hop that follows the script:
 /// parts ended by `|`, of which it sends one when it is connected and one
@@ -122,7 +149,8 @@ pub(crate) fn hop_script(script: &[u8]) {
     let mut parts: VecDeque<&[u8]> = input.split(|&byte| byte == b'|').collect();
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut relay = Relay::new(Arc::new(tight_config()), peer, 7);
-    let mut client = CLIENT;
+    let mut groups = CLIENT.into_iter();
+    let mut client: &[u8] = b"";
     let (mut connected, mut ends, mut delivered) = (false, 0, 0);
     let mut sent = Vec::new();
     for _ in 0..5000 {
@@ -146,9 +174,12 @@ pub(crate) fn hop_script(script: &[u8]) {
         if relay.is_finished() {
             return;
         }
+        relay.client_sent(relay.client_output().len());
+        if client.is_empty() && relay.client_output().is_empty() && !relay.awaits_hop() {
+            client = groups.next().unwrap_or_default();
+        }
         let taken = relay.client_input(UnixTime(0), client);
         client = &client[taken..];
-        relay.client_sent(relay.client_output().len());
         let output = relay.hop_output().to_vec();
         if !output.is_empty() {
             assert!(connected, "output without a connection");

@@ -33,17 +33,35 @@ pub(crate) struct Inbox {
     frames: VecDeque<Vec<u8>>,
     /// Whether there is a DHCP client.
     pub(super) wants_dhcp: bool,
+    /// The last router advertisement, with its frame.
+    advertisement: Option<Vec<u8>>,
 }
 
 impl Inbox {
     /// Keeps a copy of a frame, if there is room.
     pub(super) fn push(&mut self, frame: &[u8]) {
-        let mut copy = Vec::new();
-        if self.frames.len() < INBOX && copy.try_reserve_exact(frame.len()).is_ok() {
-            copy.extend_from_slice(frame);
-            self.frames.push_back(copy);
+        if self.frames.len() < INBOX {
+            self.frames.extend(copied(frame));
         }
     }
+
+    /// Keeps a copy of a router advertisement instead of the last one, if there is room.
+    pub(super) fn keep_advertisement(&mut self, frame: &[u8]) {
+        self.advertisement = copied(frame);
+    }
+
+    /// Takes the last router advertisement.
+    pub(in crate::stack) fn take_advertisement(&mut self) -> Option<Vec<u8>> {
+        self.advertisement.take()
+    }
+}
+
+/// Returns a copy of a frame, if there is memory for one.
+fn copied(frame: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(frame.len()).ok()?;
+    copy.extend_from_slice(frame);
+    Some(copy)
 }
 
 /// The control interface.

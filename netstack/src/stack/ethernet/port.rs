@@ -11,6 +11,7 @@ use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, Ipv4Packet
 use super::control::{Inbox, is_dhcp};
 use super::discovery::{Heard, read_arp, read_discovery};
 use super::{Card, Ethernet};
+use crate::autoconf::is_advertisement;
 
 /// The card, and what is known of the link behind it.
 pub(in crate::stack) struct Port<'a, C> {
@@ -104,6 +105,10 @@ impl State<'_> {
                     ethernet.hear_packet(packet.src_addr().into(), link.src_addr(), now);
                 }
                 return true;
+            }
+            EthernetProtocol::Ipv6 if is_advertisement(frame) => {
+                self.control.keep_advertisement(frame);
+                return false;
             }
             EthernetProtocol::Ipv6 => match read_discovery(packet, networks) {
                 Some(heard) => heard,

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use labkit::lines;
 use labkit::{Case, Deadline, Image, Lab};
 
-pub(super) const CASES: &[Case] = &[Case::new("bad_command_line", 150, bad)];
+pub(super) const CASES: &[Case] = &[Case::new("bad_command_line", 180, bad)];
 
 const ADDRESSES: &str = "ip=10.0.0.2/24 gw=10.0.0.1";
 
@@ -23,6 +23,21 @@ const BAD: &[(Image, &str, &str)] = &[
         Image::Relay,
         "{} next-hop=10.0.0.1:2525 sessions=many",
         "sessions",
+    ),
+    (
+        Image::Relay,
+        "{} next-hop=10.0.0.1:2525 max-size=1",
+        "max-size",
+    ),
+    (
+        Image::Relay,
+        "{} next-hop=10.0.0.1:2525 max-line=997",
+        "max-line",
+    ),
+    (
+        Image::Relay,
+        "{} next-hop=10.0.0.1:2525 allow-from=10.0.0.0/33",
+        "allow-from",
     ),
     (Image::Bench, "{} control=0", "control"),
     (Image::Bench, "{} buffer=2", "buffer"),

@@ -16,7 +16,7 @@ const MAX_SIZE: usize = 300_000;
 
 fn limits(lab: &Lab) -> Result<String> {
     let sink = Sink::start(&[])?;
-    let guest = lab.relay(2, 16, &format!("max-size={MAX_SIZE}"));
+    let guest = lab.relay(2, 16, &format!("max-size={MAX_SIZE} max-line=998"));
     let domain = guest.start_ready()?;
     let deadline = Deadline::seconds(75);
     let connect = || Client::ready(guest.port(25), deadline);

@@ -20,6 +20,7 @@ mod names;
 mod next_hop;
 mod ping;
 mod programs;
+mod relay_clients;
 mod release;
 mod selftest;
 mod suspend;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
         dialogue::CASES,
         limits::CASES,
         next_hop::CASES,
+        relay_clients::CASES,
         lifecycle::CASES,
         migration_failures::CASES,
         suspend::CASES,
