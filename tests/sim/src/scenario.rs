@@ -216,6 +216,22 @@ pub enum Action {
         /// Whether it remains the same domain.
         is_cancelled: bool,
     },
+    /// A guest is suspended, while another runs on another processor.
+    Race {
+        /// Which is suspended.
+        guest: usize,
+        /// The machine it is on afterwards.
+        host: usize,
+        /// How long it is away.
+        downtime: u64,
+        /// Which runs.
+        other: usize,
+        /// After how many accesses of the first to shared memory.
+        access: u32,
+        /// Whether the other is suspended, too, for as long; it takes one turn
+        /// otherwise.
+        is_suspended: bool,
+    },
     /// A guest is destroyed.
     PeerDies(usize),
     /// A destroyed guest starts again.

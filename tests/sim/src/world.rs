@@ -3,7 +3,7 @@
 //! Reading order: this file (the loop, and what quiescence means), `acts.rs`
 //! (what the actions do), `address.rs` (addresses and connections),
 //! `mischief.rs` (what a hostile guest does), `liar.rs` and `forger.rs` (hostile
-//! domains and hosts that are no guests), `judge.rs` (what must hold all the
+//! domains and hosts that are no guests), `race.rs` (two processors), `judge.rs` (what must hold all the
 //! time), `reach.rs` and `end.rs` (what must hold at the end).
 
 mod acts;
@@ -13,6 +13,7 @@ pub(crate) mod forger;
 mod judge;
 mod liar;
 mod mischief;
+mod race;
 mod reach;
 
 use std::collections::BTreeMap;
@@ -211,7 +212,7 @@ impl World {
         let mut uuid = [0; 16];
         // Which of two guests has the greater UUID has to vary.
         let salt = fastrand::Rng::with_seed(self.scenario.seed ^ number as u64).u8(..);
-        (uuid[0], uuid[1], uuid[2]) = (salt, number as u8, life as u8);
+        (uuid[0], uuid[1], uuid[2], uuid[15]) = (salt, number as u8, life as u8, 1);
         let config = Config {
             uuid: Uuid(uuid),
             max_peers,

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::puppet::Phrase;
 use crate::scenario::draft::{
     Draft, MICROSECOND, MILLISECOND, SECOND, Step, cancel, dial, early_notice, forge, frame, lie,
-    pause, peer_dies, readdress, suspend, transfer, transfer_at, wait,
+    pause, peer_dies, race, readdress, suspend, transfer, transfer_at, wait,
 };
 use crate::scenario::{Claim, Forged, Forgery, Kind, Scenario};
 use crate::world::forger;
@@ -66,6 +66,40 @@ fn evacuated(order: u64, dead: Option<usize>) -> Scenario {
         .script(steps)
 }
 
+/// Suspends one of two guests twelve times, and the other on another processor,
+/// at another access each time.
+fn raced(order: u64, is_suspended: bool) -> Scenario {
+    let plan = Plan::stream(900_000)
+        .in_pieces(2000)
+        .slow_to_write(2 * MILLISECOND);
+    let full = Plan::stream(400_000)
+        .in_pieces(1000)
+        .slow_to_read(2 * MILLISECOND);
+    let rounds = (0..12).flat_map(move |round: u64| {
+        let guest = (round % 2) as usize;
+        let access = ((order + 5 * round) % 16) as u32;
+        let notice = if order.is_multiple_of(3) {
+            cancel(guest)
+        } else {
+            early_notice(guest)
+        };
+        [
+            notice,
+            wait((1 + order % 5) * MILLISECOND),
+            race([guest, 1 - guest], access, is_suspended, 0, 2 * MILLISECOND),
+            wait(30 * MILLISECOND),
+        ]
+    });
+    let begin = [
+        transfer(0, 1, plan, plan),
+        transfer(1, 0, full, full),
+        wait(2 * MILLISECOND),
+    ];
+    Draft::guests(2)
+        .kind(Kind::Evacuation)
+        .script(begin.into_iter().chain(rounds))
+}
+
 pub(super) static ALL: &[Pinned] = &[
     Pinned {
         name: "migrations_announced_without_end",
@@ -121,6 +155,22 @@ pub(super) static ALL: &[Pinned] = &[
                         lagging(9000),
                         lagging(9000),
                     ),
+                ])
+        },
+        meets: |report| report.upgrades >= 4 * ORDERS,
+    },
+    Pinned {
+        name: "first_contacts_at_the_same_time",
+        about: "Two guests that met by two pairs of addresses at once made two links, and the second reset what was on the first.",
+        make: |order| {
+            let (from, to) = ((order % 2) as usize, 1 - (order % 2) as usize);
+            Draft::guests(2)
+                .kind(Kind::Addresses)
+                .addresses(|guest| vec![v4(0, guest + 1), v6(0, guest + 1)])
+                .script([
+                    transfer_at([0, 0], [1, 0], lagging(60_000), lagging(60_000)),
+                    wait((100 + 12 * order) * MICROSECOND),
+                    transfer_at([from, 1], [to, 1], lagging(60_000), lagging(60_000)),
                 ])
         },
         meets: |report| report.upgrades >= 4 * ORDERS,
@@ -421,6 +471,18 @@ pub(super) static ALL: &[Pinned] = &[
             ])
         },
         meets: |report| report.upgrades > 0,
+    },
+    Pinned {
+        name: "two_are_suspended_on_two_processors",
+        about: "Two guests that were suspended in the same instant had different ideas of what was written before.",
+        make: |order| raced(order, true),
+        meets: |report| report.fallbacks > 20 * ORDERS,
+    },
+    Pinned {
+        name: "one_writes_while_the_other_is_suspended",
+        about: "A guest wrote and read on one processor while its peer was suspended on another.",
+        make: |order| raced(order, false),
+        meets: |report| report.fallbacks > 20 * ORDERS,
     },
     Pinned {
         name: "six_guests_to_the_other_host_and_back",

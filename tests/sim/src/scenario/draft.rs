@@ -252,6 +252,27 @@ pub const fn suspend_and_cancel(guest: usize, downtime: u64) -> Step {
     })
 }
 
+/// Suspends a guest while another runs on another processor: in the middle of
+/// the suspend, after so many accesses to shared memory, that one is suspended,
+/// too, or takes a turn.
+#[must_use]
+pub const fn race(
+    [guest, other]: [usize; 2],
+    access: u32,
+    is_suspended: bool,
+    host: usize,
+    downtime: u64,
+) -> Step {
+    Step::Act(Action::Race {
+        guest,
+        host,
+        downtime,
+        other,
+        access,
+        is_suspended,
+    })
+}
+
 /// Destroys a guest.
 #[must_use]
 pub const fn peer_dies(guest: usize) -> Step {

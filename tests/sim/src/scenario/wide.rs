@@ -230,31 +230,41 @@ impl Maker {
             }
         }
         self.now += self.random.u64(MILLISECOND..20 * MILLISECOND);
-        let mut dead = vec![false; self.guests];
+        let mut alive: Vec<_> = (0..self.guests).collect();
         for host in [1, 0] {
             let start = self.now;
             let window = [MICROSECOND, 100 * MICROSECOND, 20 * MILLISECOND, SECOND];
             let window = window[self.random.usize(..4)];
             let mut end = start;
-            for guest in 0..self.guests {
-                if dead[guest] {
-                    continue;
-                }
+            for guest in alive.clone() {
                 self.now = start + self.random.u64(..window);
                 if self.random.u32(..8) != 0 {
                     self.does(Action::EarlyNotice(guest));
                     self.now += self.random.u64(..window.max(5 * MILLISECOND));
                 }
                 if self.random.u32(..12) == 0 {
-                    dead[guest] = true;
+                    alive.retain(|other| *other != guest);
                     self.does(Action::PeerDies(guest));
                     continue;
                 }
-                let action = Action::Suspend {
-                    guest,
-                    host,
-                    downtime: self.random.u64(MICROSECOND..300 * MILLISECOND),
-                    is_cancelled: self.random.u32(..16) == 0,
+                let random = &mut self.random;
+                let downtime = random.u64(MICROSECOND..300 * MILLISECOND);
+                let action = if random.u32(..3) == 0 {
+                    Action::Race {
+                        guest,
+                        host,
+                        downtime,
+                        other: (guest + random.usize(1..self.guests)) % self.guests,
+                        access: random.u32(..40),
+                        is_suspended: random.bool(),
+                    }
+                } else {
+                    Action::Suspend {
+                        guest,
+                        host,
+                        downtime,
+                        is_cancelled: random.u32(..16) == 0,
+                    }
                 };
                 self.does(action);
                 end = end.max(self.now);

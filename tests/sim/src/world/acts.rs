@@ -36,6 +36,20 @@ impl World {
                 downtime,
                 is_cancelled,
             } => self.suspend(guest, host, downtime, is_cancelled),
+            Action::Race {
+                guest,
+                host,
+                downtime,
+                other,
+                access,
+                is_suspended,
+            } => {
+                self.race([guest, other], access, is_suspended);
+                self.suspend(guest, host, downtime, false);
+                if is_suspended {
+                    self.suspend(other, host, downtime, false);
+                }
+            }
             Action::PeerDies(guest) => self.die(guest),
             Action::Restart { guest, same } => self.restart(guest, same),
             Action::Pause { guest, nanos } => self.pause(guest, nanos),

@@ -105,7 +105,7 @@ impl World {
                 let other = random.usize(..=liar);
                 let salt = fastrand::Rng::with_seed(self.scenario.seed ^ other as u64).u8(..);
                 bytes[8..24].fill(0);
-                (bytes[8], bytes[9]) = (salt, other as u8);
+                (bytes[8], bytes[9], bytes[23]) = (salt, other as u8, 1);
             }
             if len == 64 {
                 bytes[56..60].copy_from_slice(&self.random.u32(0..40).to_le_bytes());

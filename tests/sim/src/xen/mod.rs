@@ -1,11 +1,12 @@
 //! A fake Xen: domains, grants, event channels, and what happens to them.
 //!
 //! One [`Host`] is one machine. Reading order: `page` (memory that several
-//! domains see), this file (what the hypervisor keeps about each domain), `dom`
+//! domains see), `interrupt` (another processor), this file (what the hypervisor keeps about each domain), `dom`
 //! (a domain's view: `vmc::platform::Platform`), `handles` (what it holds).
 
 mod dom;
 mod handles;
+mod interrupt;
 mod page;
 
 use std::cell::RefCell;
@@ -16,6 +17,7 @@ use vmc::platform::{DomId, PlatformError};
 
 pub use dom::{Clock, Dom};
 pub use handles::{Mapping, Port, Region};
+pub use interrupt::interrupted;
 pub use page::{PAGE, Pages, Tamper};
 
 use page::Page;
