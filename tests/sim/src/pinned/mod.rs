@@ -461,7 +461,7 @@ static FIRST: &[Pinned] = &[
         about: "A notice that was withdrawn met ASKs and HOMEs on their way.",
         make: |order| {
             Draft::guests(2).script([
-                transfer(0, 1, lagging(90_000), lagging(90_000)),
+                transfer(0, 1, lagging(150_000), lagging(150_000)),
                 wait(2 * MILLISECOND),
                 early_notice(0),
                 wait(order * 10 * MICROSECOND),
