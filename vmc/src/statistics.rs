@@ -74,6 +74,8 @@ pub struct Statistics {
     pub quarantined_pages: usize,
     /// Regions that a peer has yet to give back and has time for.
     pub retiring: usize,
+    /// Links that ended in a suspend and are not settled.
+    pub unsettled: usize,
 }
 
 impl Statistics {

@@ -1,13 +1,15 @@
 //! One end of a connection: its TCP, its place in the channel, and the two
 //! tasks of its application.
 
+use std::rc::Rc;
+
 use vmc::platform::Instant;
-use vmc::{ConnKey, FourTuple, Received, StreamEnd, Tcp, Vmc};
+use vmc::{ConnKey, FourTuple, Pair, Received, StreamEnd, Tcp, Vmc};
 
 use crate::ledger::SharedLedger;
 use crate::log::Log;
 use crate::plan::{End, Plan};
-use crate::tcp::{Found, Shared, Side};
+use crate::tcp::{Found, Outgoing, Shared, Side};
 use crate::xen::Dom;
 
 /// State of a task.
@@ -103,6 +105,39 @@ impl Endpoint {
     pub(crate) fn name(&self) -> String {
         let number = self.ledger.borrow().number;
         format!("c{number}{}", ["<", ">"][self.side])
+    }
+
+    /// Returns the addresses of both ends.
+    pub(crate) const fn pair(&self) -> Pair {
+        self.tuple.pair()
+    }
+
+    /// Returns the connection's TCP, and the side of it that this end is.
+    pub(crate) fn tcp(&self) -> (Shared, Side) {
+        (Rc::clone(&self.tcp), self.side)
+    }
+
+    /// Whether TCP has segments to send.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.tcp.borrow().has_unsent(self.side)
+    }
+
+    /// Returns the next segment that TCP has to send.
+    pub(crate) fn take_unsent(&self) -> Option<(Pair, Outgoing)> {
+        let outgoing = self.tcp.borrow_mut().take_unsent(self.side)?;
+        Some((self.pair(), outgoing))
+    }
+
+    /// Nothing has been sent yet: segments may take the link.
+    pub(crate) fn send_off_network(&self) {
+        let is_tracked = self.id.is_some();
+        let mut tcp = self.tcp.borrow_mut();
+        tcp.set_off_network(self.side, is_tracked);
+    }
+
+    /// The link has ended: segments take the network.
+    pub(crate) fn send_by_network(&self) {
+        self.tcp.borrow_mut().set_off_network(self.side, false);
     }
 
     fn socket(&self, now: u64) -> Socket<'_> {

@@ -8,10 +8,12 @@
 //! once found something), [`world`] (the loop and what must hold), [`guest`]
 //! and [`endpoint`] (what netstack does around `vmc`), [`plan`] and [`ledger`]
 //! (the applications, and what they are promised), [`xen`], [`network`],
+//! [`place`],
 //! [`tcp`] and [`frames`] (what is faked); [`puppet`] (a peer that is
 //! controlled by hand, for the fuzzer).
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod endpoint;
 pub mod frames;
 pub mod guest;
@@ -19,6 +21,7 @@ pub mod ledger;
 pub mod log;
 pub mod network;
 pub mod pinned;
+pub mod place;
 pub mod plan;
 pub mod puppet;
 pub mod scenario;

@@ -67,7 +67,7 @@ impl Runner {
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.list {
-        for pinned in pinned::ALL {
+        for pinned in pinned::all() {
             println!("{}\n    {}", pinned.name, pinned.about);
         }
         return ExitCode::SUCCESS;
@@ -80,9 +80,9 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
-        Some(None) => pinned::ALL.iter().collect(),
+        Some(None) => pinned::all().collect(),
         None if options.seed.is_some() => Vec::new(),
-        None => pinned::ALL.iter().collect(),
+        None => pinned::all().collect(),
     };
     let mut runner = Runner {
         sum: sim::Sum::default(),

@@ -41,6 +41,8 @@ pub struct Datagram {
     pub from: IpAddr,
     /// Address of the receiver.
     pub to: IpAddr,
+    /// The guest that sent it; `None` if that was somebody else.
+    pub origin: Option<usize>,
     /// Payload.
     pub bytes: Vec<u8>,
 }

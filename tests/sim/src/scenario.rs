@@ -3,12 +3,16 @@
 
 pub mod draft;
 mod maker;
+mod wide;
+
+use std::net::IpAddr;
 
 use maker::Maker;
 use vmc::Mode;
 
 use crate::network::Weather;
 use crate::plan::Plan;
+use crate::puppet::Phrase;
 use crate::tcp::Path;
 use crate::xen::Limits;
 
@@ -36,11 +40,21 @@ pub enum Kind {
     Everything,
     /// One guest lies.
     Hostile,
+    /// Guests have several addresses, in several subnets, and these change.
+    Addresses,
+    /// Hosts elsewhere forge datagrams.
+    Forged,
+    /// A domain speaks in grammatical but hostile sequences.
+    Liar,
+    /// Guests stand still, and migrations take, longer than every time-out.
+    Long,
+    /// All guests of a machine are moved to another, and back.
+    Evacuation,
 }
 
 impl Kind {
     /// All kinds, in the order in which seeds take turns.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Plain,
         Self::Migration,
         Self::Advance,
@@ -51,7 +65,24 @@ impl Kind {
         Self::Hostile,
         Self::Everything,
         Self::Pause,
+        Self::Addresses,
+        Self::Forged,
+        Self::Liar,
+        Self::Long,
+        Self::Evacuation,
     ];
+}
+
+impl Kind {
+    /// Whether it is about the larger world, in which all honest guests reach
+    /// each other in the end.
+    #[must_use]
+    pub const fn is_wide(self) -> bool {
+        matches!(
+            self,
+            Self::Addresses | Self::Forged | Self::Liar | Self::Long | Self::Evacuation
+        )
+    }
 }
 
 /// What a hostile guest does.
@@ -79,6 +110,57 @@ pub enum Mischief {
     SpoofedFrame,
 }
 
+/// A forged datagram's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forged {
+    /// HELLO.
+    Hello,
+    /// CHALLENGE.
+    Challenge,
+    /// WELCOME.
+    Welcome,
+    /// REFUSED.
+    Refused,
+    /// RESUME.
+    Resume,
+    /// RESUMED.
+    Resumed,
+}
+
+/// Who a forged datagram says that it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// A guest.
+    Guest(usize),
+    /// The forger itself, at an address of its own.
+    Own(u8),
+    /// An address that nobody has.
+    Nobody,
+}
+
+/// Datagrams that a host elsewhere forges.
+#[derive(Debug, Clone, Copy)]
+pub struct Forgery {
+    /// What they say.
+    pub message: Forged,
+    /// The guest that they go to.
+    pub victim: usize,
+    /// Which of its addresses.
+    pub slot: usize,
+    /// To all in that address's subnet.
+    pub is_broadcast: bool,
+    /// From whom, as they claim.
+    pub from: Claim,
+    /// The guest whose UUID and domid they carry; invented ones if `None`.
+    pub identity: Option<usize>,
+    /// Whether they carry the nonce of the last HELLO to the forger.
+    pub knows_nonce: bool,
+    /// How many.
+    pub count: u32,
+    /// Nanoseconds between two of them.
+    pub gap: u64,
+}
+
 /// One thing that happens.
 #[derive(Debug, Clone)]
 pub enum Action {
@@ -86,6 +168,8 @@ pub enum Action {
     Transfer {
         /// Both guests.
         guests: [usize; 2],
+        /// Which of its addresses each of them uses.
+        ends: [usize; 2],
         /// What their applications intend to do.
         plans: [Plan; 2],
         /// How its segments travel.
@@ -95,8 +179,27 @@ pub enum Action {
     Frame {
         /// Both guests.
         guests: [usize; 2],
+        /// Which of its addresses each of them uses.
+        ends: [usize; 2],
         /// Length in bytes.
         len: usize,
+    },
+    /// A guest contacts an address at which nobody answers.
+    Dial {
+        /// The guest.
+        guest: usize,
+        /// The address.
+        to: IpAddr,
+    },
+    /// A guest's address changes (DHCP). If another guest has the new one, that
+    /// guest loses it.
+    Readdress {
+        /// The guest.
+        guest: usize,
+        /// Which of its addresses; one more if it has fewer.
+        slot: usize,
+        /// The new address; `None`: it is lost.
+        to: Option<IpAddr>,
     },
     /// A guest is told that it is about to be migrated.
     EarlyNotice(usize),
@@ -112,6 +215,22 @@ pub enum Action {
         downtime: u64,
         /// Whether it remains the same domain.
         is_cancelled: bool,
+    },
+    /// A guest is suspended, while another runs on another processor.
+    Race {
+        /// Which is suspended.
+        guest: usize,
+        /// The machine it is on afterwards.
+        host: usize,
+        /// How long it is away.
+        downtime: u64,
+        /// Which runs.
+        other: usize,
+        /// After how many accesses of the first to shared memory.
+        access: u32,
+        /// Whether the other is suspended, too, for as long; it takes one turn
+        /// otherwise.
+        is_suspended: bool,
     },
     /// A guest is destroyed.
     PeerDies(usize),
@@ -140,11 +259,26 @@ pub enum Action {
     Weather(Weather),
     /// The hostile guest acts.
     Mischief(Mischief),
+    /// A host elsewhere forges datagrams.
+    Forge(Forgery),
+    /// The liar speaks to a guest, from a new address.
+    Lie {
+        /// The guest.
+        victim: usize,
+        /// Which of its addresses.
+        slot: usize,
+        /// What the liar says and does.
+        program: Vec<Phrase>,
+        /// How often.
+        times: u32,
+    },
 }
 
 /// Configuration of a guest.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Spec {
+    /// Its addresses at first.
+    pub addresses: Vec<IpAddr>,
     /// The machine it boots on.
     pub host: usize,
     /// Largest ring in bytes.
@@ -170,8 +304,8 @@ pub struct Scenario {
     pub hosts: usize,
     /// Guests; the last one lies if the kind says so.
     pub guests: Vec<Spec>,
-    /// Whether addresses are IPv6.
-    pub is_v6: bool,
+    /// Whether a router answers for all addresses (proxy ARP).
+    pub has_proxy: bool,
     /// What the network does at first.
     pub weather: Weather,
     /// What happens, and at what time.

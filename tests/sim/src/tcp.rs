@@ -38,6 +38,38 @@ enum Segment {
     Rst,
 }
 
+/// A segment that waits for its guest to send it.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    segment: Segment,
+    /// How often it was sent before.
+    pub tries: u32,
+    /// When it was first sent.
+    since: u64,
+}
+
+impl Outgoing {
+    /// Whether it carries no payload, so that it may take a link.
+    #[must_use]
+    pub const fn is_bare(&self) -> bool {
+        !matches!(self.segment, Segment::Data(_))
+    }
+}
+
+/// A segment on a link.
+#[derive(Debug)]
+struct OnLink {
+    id: u64,
+    resend_at: u64,
+    outgoing: Outgoing,
+}
+
+/// How long a sender waits for an acknowledgement before it sends again; each
+/// wait is twice the last one.
+const FIRST_RESEND: u64 = 1_000_000_000;
+/// How long it tries.
+const USER_TIMEOUT: u64 = 30_000_000_000;
+
 /// One direction.
 #[derive(Debug, Default)]
 struct Pipe {
@@ -79,6 +111,15 @@ pub struct Connection {
     pipes: [Pipe; 2],
     states: [State; 2],
     woken: [Woken; 2],
+    /// What each side's guest has yet to send; only if `is_routed`.
+    unsent: [VecDeque<Outgoing>; 2],
+    /// Whether the guest at each end decides which way its segments go;
+    /// otherwise they go through the network at once.
+    is_routed: [bool; 2],
+    /// Whether everything that a side has sent took a link.
+    is_off_network: [bool; 2],
+    on_link: [Vec<OnLink>; 2],
+    next_id: u64,
     /// Whether the guest at each end cannot receive at present.
     pub is_away: [bool; 2],
     /// Whether the guest at each end is gone; segments to it get no answer.
@@ -104,15 +145,28 @@ pub enum Found {
 pub type Shared = Rc<RefCell<Connection>>;
 
 impl Connection {
-    /// Opens a connection, whose SYN leaves at `now`.
+    /// Opens a connection, whose SYN leaves at `now`. All segments go through
+    /// the network.
     #[must_use]
     pub fn open(path: Path, seed: u64, now: u64) -> Shared {
+        Self::open_routed(path, seed, now, [false; 2])
+    }
+
+    /// Opens a connection whose segments wait, on the sides that are routed,
+    /// until their guest sends them.
+    #[must_use]
+    pub fn open_routed(path: Path, seed: u64, now: u64, is_routed: [bool; 2]) -> Shared {
         let mut this = Self {
             path,
             random: fastrand::Rng::with_seed(seed),
             pipes: <[Pipe; 2]>::default(),
             states: [State::Opening; 2],
             woken: [Woken::default(); 2],
+            unsent: <[VecDeque<Outgoing>; 2]>::default(),
+            is_routed,
+            is_off_network: [false; 2],
+            on_link: <[Vec<OnLink>; 2]>::default(),
+            next_id: 0,
             is_away: [false; 2],
             is_gone: [false; 2],
         };
@@ -121,6 +175,108 @@ impl Connection {
     }
 
     fn transmit(&mut self, side: Side, now: u64, segment: Segment) {
+        if self.is_routed[side] {
+            self.unsent[side].push_back(Outgoing {
+                segment,
+                tries: 0,
+                since: now,
+            });
+        } else {
+            self.by_network(side, now, segment);
+        }
+    }
+
+    /// Whether the guest at `side` has a segment to send.
+    #[must_use]
+    pub fn has_unsent(&self, side: Side) -> bool {
+        !self.unsent[side].is_empty()
+    }
+
+    /// Returns the next segment that the guest at `side` is to send.
+    pub fn take_unsent(&mut self, side: Side) -> Option<Outgoing> {
+        self.unsent[side].pop_front()
+    }
+
+    /// Everything that `side` sends from now on may take a link, or (`false`)
+    /// nothing does.
+    pub fn set_off_network(&mut self, side: Side, is_off_network: bool) {
+        self.is_off_network[side] = is_off_network;
+    }
+
+    /// Whether everything that `side` has sent took a link.
+    #[must_use]
+    pub fn is_off_network(&self, side: Side) -> bool {
+        self.is_off_network[side]
+    }
+
+    /// Sends a segment of `side` through the network; so do all later ones.
+    pub fn send_by_network(&mut self, side: Side, now: u64, outgoing: Outgoing) {
+        self.is_off_network[side] = false;
+        self.by_network(side, now, outgoing.segment);
+    }
+
+    /// Returns the number under which the next segment takes a link.
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// A segment of `side` has taken a link.
+    pub fn sent_by_link(&mut self, side: Side, now: u64, mut outgoing: Outgoing) {
+        let wait = FIRST_RESEND << outgoing.tries.min(5);
+        outgoing.tries += 1;
+        self.on_link[side].push(OnLink {
+            id: self.next_id,
+            resend_at: now + wait,
+            outgoing,
+        });
+        self.next_id += 1;
+    }
+
+    /// A segment of `side` has come out of a link.
+    pub fn arrive_by_link(&mut self, side: Side, id: u64, now: u64) {
+        let mut on_link = self.on_link[side].iter();
+        if let Some(at) = on_link.position(|on_link| on_link.id == id) {
+            let on_link = self.on_link[side].remove(at);
+            self.arrive(side, on_link.outgoing.segment, now);
+        }
+    }
+
+    /// The guest at `side` has forgotten the connection: what is left to send,
+    /// or to send again, takes the network.
+    pub fn orphan(&mut self, side: Side, now: u64) {
+        while let Some(outgoing) = self.take_unsent(side) {
+            self.send_by_network(side, now, outgoing);
+        }
+        self.is_routed[side] = false;
+    }
+
+    /// The guest at `side` is dead.
+    pub fn bury(&mut self, side: Side) {
+        self.is_gone[side] = true;
+        self.is_routed[side] = false;
+        self.unsent[side].clear();
+        self.on_link[side].clear();
+    }
+
+    /// Has segments sent again that took a link and were not acknowledged in
+    /// time.
+    fn resend(&mut self, side: Side, now: u64) {
+        while let Some(at) = self.on_link[side].iter().position(|on| on.resend_at <= now) {
+            let OnLink { outgoing, .. } = self.on_link[side].remove(at);
+            if now >= outgoing.since + USER_TIMEOUT {
+                // As smoltcp does at its time-out.
+                self.abort(side, now);
+                self.orphan(side, now);
+            } else if self.is_routed[side] {
+                self.unsent[side].push_back(outgoing);
+            } else {
+                self.send_by_network(side, now, outgoing);
+            }
+        }
+    }
+
+    fn by_network(&mut self, side: Side, now: u64, segment: Segment) {
         const RETRANSMISSION: u64 = 200_000_000;
         let mut at = now + self.path.delay;
         if self.random.u32(..100) < self.path.loss {
@@ -226,6 +382,8 @@ impl Connection {
             self.fail(side);
             self.pipes[1 - side].received.clear();
             self.pipes[side].under_way.clear();
+            self.unsent[side].clear();
+            self.on_link[side].clear();
             self.transmit(side, now, Segment::Rst);
         }
     }
@@ -255,10 +413,20 @@ impl Connection {
         for side in [0, 1] {
             while self.arrival(side).is_some_and(|at| at <= now) {
                 if let Some((_, segment)) = self.pipes[side].under_way.pop_front() {
+                    // What the network has brought is answered by the network.
+                    self.is_off_network[1 - side] = false;
                     self.arrive(side, segment, now);
                 }
             }
+            self.resend(side, now);
         }
+    }
+
+    /// Returns when a segment is to be sent again at either end.
+    #[must_use]
+    pub fn next_resend(&self) -> Option<u64> {
+        let on_link = self.on_link.iter().flatten();
+        on_link.map(|on_link| on_link.resend_at).min()
     }
 
     /// Returns when the next segment arrives at either end.
@@ -286,9 +454,14 @@ impl Connection {
         if self.is_reset(to) {
             if segment != Segment::Rst {
                 // As TCP answers a segment of an unknown connection.
-                self.transmit(to, now, Segment::Rst);
+                self.by_network(to, now, Segment::Rst);
             }
             return;
+        }
+        let is_opening = self.states[to] == State::Opening;
+        if is_opening && matches!(segment, Segment::Data(_) | Segment::Fin) {
+            // It acknowledges the handshake, and has overtaken what is on a link.
+            self.establish(to);
         }
         match segment {
             Segment::Syn => {
@@ -310,6 +483,7 @@ impl Connection {
                     pipe.under_way.push_front((now, Segment::Data(rest)));
                 }
                 self.woken[to].readable = true;
+                // What acknowledges it takes the network, too.
                 self.woken[from].writable = true;
             }
             Segment::Fin => {

@@ -1,27 +1,39 @@
 //! A world of guests, and the loop that runs it on a virtual clock.
 //!
 //! Reading order: this file (the loop, and what quiescence means), `acts.rs`
-//! (what the actions do), `mischief.rs` (what a hostile guest does), `end.rs`
-//! (what must hold at the end).
+//! (what the actions do), `address.rs` (addresses and connections),
+//! `mischief.rs` (what a hostile guest does), `liar.rs` and `forger.rs` (hostile
+//! domains and hosts that are no guests), `race.rs` (two processors), `judge.rs` (what must hold all the
+//! time), `reach.rs` and `end.rs` (what must hold at the end).
 
 mod acts;
+mod address;
 mod end;
+pub(crate) mod forger;
+mod judge;
+mod liar;
 mod mischief;
+mod race;
+mod reach;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
-use vmc::{Config, Platform, Uuid};
+use forger::Forgers;
+use liar::Liar;
+use vmc::{Config, DomId, Pair, Platform, Uuid};
 
+use crate::account::Account;
 use crate::frames::Frames;
 use crate::guest::{Guest, Life, Wires};
 use crate::ledger::SharedLedger;
 use crate::log::Log;
-use crate::network::Network;
-use crate::scenario::{Action, Kind, Scenario, Spec};
+use crate::network::{Datagram, Network};
+use crate::place::{Places, is_liars};
+use crate::scenario::{Action, Forgery, Kind, Scenario, Spec};
 use crate::tcp;
-use crate::xen::{Clock, Dom, Host, SharedHost, Tamper};
+use crate::xen::{Clock, Dom, Holdings, Host, SharedHost, Tamper};
 
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
@@ -61,12 +73,16 @@ pub struct Report {
 /// Something that happens at a given time.
 #[derive(Debug, Clone)]
 enum Event {
-    Act(Action),
+    Act(Box<Action>),
     Resume {
         guest: usize,
         host: usize,
         is_cancelled: bool,
     },
+    /// A voice of the liar does its next step.
+    Voice(usize),
+    /// Datagrams are forged.
+    Forge(Forgery),
     /// TCP gives up on a peer that is gone.
     GiveUp {
         tcp: tcp::Shared,
@@ -77,6 +93,10 @@ enum Event {
 struct Flow {
     ledger: SharedLedger,
     tcp: tcp::Shared,
+    /// Its ends, as the client sees them.
+    pair: Pair,
+    /// Until when it has to be established; `None` once it was.
+    due: Option<u64>,
 }
 
 /// Guests, machines, and the network between them.
@@ -90,11 +110,24 @@ pub struct World {
     flows: Vec<Flow>,
     connections: u64,
     tamper: Rc<Tamper>,
+    /// The domain that speaks in hostile sequences.
+    liar: Option<Liar>,
+    /// Its domid, after it was destroyed.
+    liar_was: Option<DomId>,
+    forgers: Forgers,
+    /// Identities of the guests.
+    uuids: Vec<Uuid>,
+    /// By host: the guest that each domain is or was.
+    domains: Vec<BTreeMap<DomId, usize>>,
     random: fastrand::Rng,
     /// Until when each guest may have links with one that has moved.
     moved: Vec<u64>,
     /// Until when each guest's processor is stopped.
     paused: Vec<u64>,
+    /// When something last happened that may delay each guest's connections.
+    disturbed: Vec<u64>,
+    /// What each guest held when it was last judged.
+    judged: Vec<Holdings>,
     restarts: u64,
     /// Steps without a turn since the clock last moved.
     stands: u32,
@@ -113,6 +146,8 @@ impl World {
             clock,
             network: Network::new(scenario.weather, seed ^ 1),
             frames: Frames::default(),
+            places: Places::new(scenario.has_proxy),
+            account: Account::default(),
             log,
         };
         let count = scenario.guests.len();
@@ -127,30 +162,44 @@ impl World {
             flows: Vec::new(),
             connections: 0,
             tamper: Tamper::new(seed ^ 2),
+            liar: None,
+            liar_was: None,
+            forgers: Forgers::default(),
+            uuids: vec![Uuid([0; 16]); count],
+            domains: vec![BTreeMap::new(); scenario.hosts],
             random: fastrand::Rng::with_seed(seed ^ 3),
             moved: vec![0; count],
             paused: vec![0; count],
+            disturbed: vec![0; count],
+            judged: vec![Holdings::default(); count],
             restarts: 0,
             stands: 0,
             report: Report::default(),
             scenario,
         };
         for number in 0..count {
-            let guest = world.boot(number, world.scenario.guests[number].host, 0);
+            let addresses = world.scenario.guests[number].addresses.clone();
+            for &address in &addresses {
+                world.wires.places.give(address, number);
+            }
+            let guest = world.boot(number, world.scenario.guests[number].host, 0, addresses);
             world.guests.push(guest);
         }
         if world.scenario.is_hostile() {
             world.corrupt(count - 1);
         }
+        if world.scenario.kind == Kind::Liar {
+            world.let_liar_in();
+        }
         for (at, action) in world.scenario.actions.clone() {
-            world.at(SECOND + at, Event::Act(action));
+            world.at(SECOND + at, Event::Act(Box::new(action)));
         }
         world
     }
 
     /// Boots a guest; `life` makes its UUID differ from those of its former
     /// lives.
-    fn boot(&mut self, number: usize, host: usize, life: u64) -> Guest {
+    fn boot(&mut self, number: usize, host: usize, life: u64, addresses: Vec<IpAddr>) -> Guest {
         let Spec {
             largest_ring,
             max_rings,
@@ -163,7 +212,7 @@ impl World {
         let mut uuid = [0; 16];
         // Which of two guests has the greater UUID has to vary.
         let salt = fastrand::Rng::with_seed(self.scenario.seed ^ number as u64).u8(..);
-        (uuid[0], uuid[1], uuid[2]) = (salt, number as u8, life as u8);
+        (uuid[0], uuid[1], uuid[2], uuid[15]) = (salt, number as u8, life as u8, 1);
         let config = Config {
             uuid: Uuid(uuid),
             max_peers,
@@ -172,20 +221,13 @@ impl World {
             memory,
             peer_timeout: 600 * SECOND,
         };
+        self.uuids[number] = config.uuid;
         let note = dom.domid();
+        self.domains[host].insert(note, number);
         self.wires
             .log
             .note(|| format!("g{number} boots on host {host} as domain {note}"));
-        Guest::new(number, self.address(number), dom, config, seed)
-    }
-
-    fn address(&self, number: usize) -> IpAddr {
-        let last = number as u8 + 1;
-        if self.scenario.is_v6 {
-            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last.into()).into()
-        } else {
-            Ipv4Addr::new(10, 0, 0, last).into()
-        }
+        Guest::new(number, addresses, dom, config, seed)
     }
 
     fn now(&self) -> u64 {
@@ -203,6 +245,7 @@ impl World {
     /// The first violation.
     pub fn run(mut self) -> Result<Report, String> {
         self.traffic();
+        self.reach_each_other();
         self.finish();
         match self.wires.log.verdict() {
             Some(violation) => Err(violation),
@@ -215,18 +258,27 @@ impl World {
         const PATIENCE: u64 = 120 * SECOND;
         const USER_TIMEOUT: u64 = 30 * SECOND;
         let last = self.scenario.actions.last().map_or(0, |(at, _)| *at);
-        let limit = SECOND + last + PATIENCE;
+        let start = self.now().max(SECOND + last);
+        let turns = self.report.turns;
         while !(self.events.is_empty() && self.flows.is_empty()) {
             if self.wires.log.is_violated() {
                 return;
             }
-            let end = (limit - PATIENCE + USER_TIMEOUT).max(self.now());
+            // Those who stood still start late.
+            let start = self
+                .disturbed
+                .iter()
+                .fold(start, |start, at| start.max(*at));
+            let end = (start + USER_TIMEOUT).max(self.now());
             if self.scenario.is_hostile() && self.next(true).is_none_or(|at| at > end) {
                 // Peers that wait for a liar give up in the end.
                 self.wires.clock.set(end);
                 self.give_up_liar();
             }
-            let is_patient = self.now() < limit && self.report.turns < TURNS;
+            if self.liar.is_some() && self.events.is_empty() {
+                self.hush_liar();
+            }
+            let is_patient = self.now() < start + PATIENCE && self.report.turns - turns < TURNS;
             if !is_patient || !self.step(self.scenario.kind != Kind::Plain) {
                 self.stuck();
                 return;
@@ -299,6 +351,7 @@ impl World {
         };
         self.report.turns += 1;
         self.act_at_turn();
+        let before = self.costs(number);
         let guest = &mut self.guests[number];
         guest.turn(&mut self.wires);
         guest.busy_until = now + cost;
@@ -307,6 +360,7 @@ impl World {
             log.violation(|| format!("g{number}: a timer is due after it was served"));
         }
         self.judge(number);
+        self.judge_costs(number, before);
     }
 
     fn act_at_turn(&mut self) {
@@ -314,30 +368,6 @@ impl World {
         let due = actions.extract_if(.., |(turn, _)| *turn < self.report.turns);
         for action in due.map(|(_, action)| action).collect::<Vec<_>>() {
             self.act(&action);
-        }
-    }
-
-    /// Checks what must hold after every turn.
-    fn judge(&mut self, number: usize) {
-        let guest = &mut self.guests[number];
-        let host = Rc::clone(guest.vmc.platform().host());
-        for linked in std::mem::take(&mut guest.linked) {
-            let peer = (0..self.guests.len()).find(|&peer| self.address(peer) == linked.address);
-            let is_near = peer.is_some_and(|peer| {
-                let other = self.guests[peer].vmc.platform().host();
-                Rc::ptr_eq(&host, other) || linked.at < self.moved[peer].max(self.moved[number])
-            });
-            if !is_near {
-                let log = &self.wires.log;
-                log.violation(|| format!("g{number} has a link with {}", linked.address));
-            }
-        }
-        let guest = &self.guests[number];
-        let (holds, says) = (guest.holdings(), guest.vmc.statistics());
-        let granted = holds.grants;
-        if !guest.is_hostile && (granted, holds.maps) != (says.granted_pages, says.mapped_pages) {
-            let log = &self.wires.log;
-            log.violation(|| format!("g{number} holds {holds:?} and counts {says:?}"));
         }
     }
 
@@ -362,11 +392,26 @@ impl World {
             }
         });
         while let Some(datagram) = self.wires.network.receive(now) {
-            let guests = &mut self.guests;
-            if let Some(guest) = guests.iter_mut().find(|guest| guest.address == datagram.to)
-                && guest.is_up()
-            {
-                guest.inbox.push_back(datagram);
+            self.deliver(&datagram);
+        }
+        self.judge_connects(now);
+    }
+
+    fn deliver(&mut self, datagram: &Datagram) {
+        if is_liars(datagram.to) {
+            self.tell_liar(datagram);
+            return;
+        }
+        let receivers = self.wires.places.receivers(datagram.to);
+        if receivers.is_empty() {
+            self.tell_forgers(datagram);
+        }
+        for number in receivers {
+            let guest = &mut self.guests[number];
+            if guest.is_up() {
+                guest.inbox.push_back(datagram.clone());
+                let account = &mut self.wires.account;
+                account.receive(number, datagram.from, datagram.origin, datagram.bytes.len());
             }
         }
     }
@@ -383,6 +428,8 @@ impl World {
                     host,
                     is_cancelled,
                 } => self.resume(guest, host, is_cancelled),
+                Event::Voice(index) => self.speak(index),
+                Event::Forge(forgery) => self.forge(forgery),
                 Event::GiveUp { tcp, side } => {
                     if !tcp.borrow().is_over(side) {
                         tcp.borrow_mut().fail(side);
@@ -411,7 +458,11 @@ impl World {
                 .min()
         });
         let flows = self.flows.iter();
-        let tcp = flows.filter_map(|flow| flow.tcp.borrow().next_arrival());
+        let tcp = flows.flat_map(|flow| {
+            let tcp = flow.tcp.borrow();
+            let resend = tcp.next_resend().filter(|_| timers);
+            tcp.next_arrival().into_iter().chain(resend)
+        });
         let events = self.events.keys().map(|(at, _)| *at);
         guests
             .chain(tcp)

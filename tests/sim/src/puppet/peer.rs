@@ -8,7 +8,7 @@ use vmc::wire::datagram::{Cookie, Datagram, Kind, NO_COOKIE, Refusal};
 use vmc::wire::message::{HEADER, Message, Reason};
 use vmc::wire::resume::{Entry, Resume};
 use vmc::wire::{Nonce, RingNumber, doorbell};
-use vmc::{FourTuple, Platform, Uuid};
+use vmc::{DomId, FourTuple, Platform, Uuid};
 
 use crate::xen::{Dom, Mapping, PAGE, Port, Region};
 
@@ -43,6 +43,8 @@ pub struct Peer {
     pub nonce_b: Nonce,
     /// Rings granted to the victim.
     pub rings: Vec<Region>,
+    /// The victim's domain, as its datagrams say.
+    pub victim: DomId,
 }
 
 /// Returns the four-tuple of a connection as its sender sees it.
@@ -67,6 +69,7 @@ impl Peer {
             cookie: NO_COOKIE,
             nonce_b: [0; 16],
             rings: Vec::new(),
+            victim: 0,
         }
     }
 
@@ -125,6 +128,7 @@ impl Peer {
     pub fn welcome(&mut self, hello: &[u8]) -> Option<Vec<u8>> {
         let hello = Datagram::decode(hello)?;
         self.nonce_a = hello.nonce_a;
+        self.victim = hello.domid;
         let region = self.dom.grant(hello.domid, LINK_PAGES).ok()?;
         let mut references = Vec::new();
         self.dom.references(&region, &mut references);
@@ -156,6 +160,7 @@ impl Peer {
             return None;
         };
         self.nonce_b = nonce_b;
+        self.victim = domid;
         let control = self.dom.map(domid, &[reference]).ok()?;
         let references = control::references(&control, reference);
         let pages = self.dom.map(domid, &references).ok()?;
@@ -223,6 +228,64 @@ impl Peer {
         });
     }
 
+    /// Whether it has a link, as far as it knows.
+    #[must_use]
+    pub const fn has_link(&self) -> bool {
+        !matches!(self.link, Link::None)
+    }
+
+    /// Takes all whole messages of the victim, each with its kind.
+    pub fn hear(&mut self) -> Vec<(u8, Vec<u8>)> {
+        let mut heard = Vec::new();
+        let Some((pages, side)) = self.pages() else {
+            return heard;
+        };
+        let ring = side.incoming();
+        let tail = pages.load(ring.header + TAIL);
+        let mut head = pages.load(ring.header + HEAD);
+        let read = |from: u64, len: usize| -> Vec<u8> {
+            let byte = |offset: u64| {
+                let mut byte = [0];
+                let at = (offset % ring.capacity as u64) as usize;
+                pages.read(ring.data + at, &mut byte);
+                byte[0]
+            };
+            (from..from + len as u64).map(byte).collect()
+        };
+        while tail.saturating_sub(head) >= HEADER as u64 {
+            let header = read(head, HEADER);
+            let len = usize::from(u16::from_le_bytes([header[2], header[3]]));
+            if tail.saturating_sub(head) < (HEADER + len) as u64 {
+                break;
+            }
+            heard.push((header[0], read(head + HEADER as u64, len)));
+            head += (HEADER + len) as u64;
+        }
+        pages.store(ring.header + HEAD, head);
+        pages.store(ring.header + DATA_AT, head + 1);
+        if !heard.is_empty() {
+            self.doorbell(0, 0);
+        }
+        heard
+    }
+
+    /// Returns how many more bytes of messages fit into its ring.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.pages().map_or(0, |(pages, side)| {
+            let ring = side.outgoing();
+            let head = pages.load(ring.header + HEAD);
+            ring.capacity
+                .saturating_sub(self.tail.saturating_sub(head) as usize)
+        })
+    }
+
+    /// Maps pages of the victim.
+    #[must_use]
+    pub fn map(&mut self, references: &[u32]) -> Option<Mapping> {
+        self.dom.map(self.victim, references).ok()
+    }
+
     /// Takes all messages of the victim without reading them.
     pub fn listen(&self) {
         if let Some((pages, side)) = self.pages() {
@@ -281,6 +344,23 @@ impl Peer {
             reason: Reason::Fallback,
             offset,
         });
+    }
+
+    /// Uses the link no longer, and says so; keeps what it has mapped.
+    pub fn close(&self) {
+        if let Some((pages, side)) = self.pages() {
+            control::set_state(&pages, side, SideState::Closed);
+        }
+        self.notify();
+    }
+
+    /// Writes *frozen*, and notifies its victim as a guest does that was not
+    /// expected to be suspended.
+    pub fn announce_freeze(&self) {
+        if let Some((pages, side)) = self.pages() {
+            control::set_state(&pages, side, SideState::Frozen);
+        }
+        self.notify();
     }
 
     /// Is suspended: writes *frozen*, and lets go of everything at once.

@@ -14,11 +14,15 @@
 //! assert_eq!(report.connections, 1);
 //! ```
 
+use std::net::IpAddr;
+
 use vmc::Mode;
 
-use super::{Action, Kind, Mischief, Scenario, Spec};
+use super::{Action, Forgery, Kind, Mischief, Scenario, Spec};
 use crate::network::Weather;
+use crate::place::{v4, v6};
 use crate::plan::Plan;
+use crate::puppet::Phrase;
 use crate::tcp::Path;
 use crate::xen::Limits;
 
@@ -49,7 +53,8 @@ impl Draft {
     /// to 64 KiB, and a network that loses nothing.
     #[must_use]
     pub fn guests(count: usize) -> Self {
-        let spec = Spec {
+        let spec = |number: usize| Spec {
+            addresses: vec![v4(0, number as u8 + 1)],
             host: 0,
             largest_ring: 64 << 10,
             max_rings: 256,
@@ -61,8 +66,8 @@ impl Draft {
             seed: 0,
             kind: Kind::Advance,
             hosts: 1,
-            guests: vec![spec; count],
-            is_v6: false,
+            guests: (0..count).map(spec).collect(),
+            has_proxy: false,
             weather: Weather::FAIR,
             actions: Vec::new(),
             at_turns: Vec::new(),
@@ -83,10 +88,25 @@ impl Draft {
         self
     }
 
-    /// Gives all guests IPv6 addresses.
+    /// Gives all guests an IPv6 address instead of the IPv4 address.
     #[must_use]
-    pub const fn v6(mut self) -> Self {
-        self.0.is_v6 = true;
+    pub fn v6(self) -> Self {
+        self.addresses(|guest| vec![v6(0, guest + 1)])
+    }
+
+    /// Gives each guest addresses, by its number.
+    #[must_use]
+    pub fn addresses(mut self, of: impl Fn(u8) -> Vec<IpAddr>) -> Self {
+        for (number, spec) in (0..).zip(&mut self.0.guests) {
+            spec.addresses = of(number);
+        }
+        self
+    }
+
+    /// Has a router answer for all addresses.
+    #[must_use]
+    pub const fn proxy(mut self) -> Self {
+        self.0.has_proxy = true;
         self
     }
 
@@ -152,9 +172,39 @@ pub const fn transfer(from: usize, to: usize, client: Plan, server: Plan) -> Ste
 pub const fn transfer_over(path: Path, from: usize, to: usize, client: Plan, server: Plan) -> Step {
     Step::Act(Action::Transfer {
         guests: [from, to],
+        ends: [0, 0],
         plans: [client, server],
         path,
     })
+}
+
+/// Opens a connection from one address of a guest to one of another, each
+/// given by its place in their lists.
+#[must_use]
+pub const fn transfer_at(
+    [from, from_at]: [usize; 2],
+    [to, to_at]: [usize; 2],
+    client: Plan,
+    server: Plan,
+) -> Step {
+    Step::Act(Action::Transfer {
+        guests: [from, to],
+        ends: [from_at, to_at],
+        plans: [client, server],
+        path: Path::NEAR,
+    })
+}
+
+/// Has a guest contact an address at which nobody answers.
+#[must_use]
+pub const fn dial(guest: usize, to: IpAddr) -> Step {
+    Step::Act(Action::Dial { guest, to })
+}
+
+/// Changes an address of a guest, or takes it away.
+#[must_use]
+pub const fn readdress(guest: usize, slot: usize, to: Option<IpAddr>) -> Step {
+    Step::Act(Action::Readdress { guest, slot, to })
 }
 
 /// Sends a frame of `len` bytes that may take the link.
@@ -162,6 +212,7 @@ pub const fn transfer_over(path: Path, from: usize, to: usize, client: Plan, ser
 pub const fn frame(from: usize, to: usize, len: usize) -> Step {
     Step::Act(Action::Frame {
         guests: [from, to],
+        ends: [0, 0],
         len,
     })
 }
@@ -201,6 +252,27 @@ pub const fn suspend_and_cancel(guest: usize, downtime: u64) -> Step {
     })
 }
 
+/// Suspends a guest while another runs on another processor: in the middle of
+/// the suspend, after so many accesses to shared memory, that one is suspended,
+/// too, or takes a turn.
+#[must_use]
+pub const fn race(
+    [guest, other]: [usize; 2],
+    access: u32,
+    is_suspended: bool,
+    host: usize,
+    downtime: u64,
+) -> Step {
+    Step::Act(Action::Race {
+        guest,
+        host,
+        downtime,
+        other,
+        access,
+        is_suspended,
+    })
+}
+
 /// Destroys a guest.
 #[must_use]
 pub const fn peer_dies(guest: usize) -> Step {
@@ -235,4 +307,27 @@ pub const fn weather(weather: Weather) -> Step {
 #[must_use]
 pub const fn mischief(mischief: Mischief) -> Step {
     Step::Act(Action::Mischief(mischief))
+}
+
+/// Has hosts elsewhere forge datagrams.
+#[must_use]
+pub const fn forge(forgery: Forgery) -> Step {
+    Step::Act(Action::Forge(forgery))
+}
+
+/// Has the liar speak to a guest, from a new address, this many times.
+#[must_use]
+pub fn lie(victim: usize, program: &[Phrase], times: u32) -> Step {
+    lie_to([victim, 0], program, times)
+}
+
+/// Has the liar speak to one of a guest's addresses.
+#[must_use]
+pub fn lie_to([victim, slot]: [usize; 2], program: &[Phrase], times: u32) -> Step {
+    Step::Act(Action::Lie {
+        victim,
+        slot,
+        program: program.to_vec(),
+        times,
+    })
 }

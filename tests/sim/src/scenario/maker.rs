@@ -8,9 +8,9 @@ use crate::plan::Plan;
 use crate::tcp::Path;
 use crate::xen::Limits;
 
-const MICROSECOND: u64 = 1_000;
-const MILLISECOND: u64 = 1_000_000;
-const SECOND: u64 = 1_000_000_000;
+pub(super) const MICROSECOND: u64 = 1_000;
+pub(super) const MILLISECOND: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 pub(super) struct Maker {
     pub(super) random: fastrand::Rng,
@@ -25,8 +25,15 @@ pub(super) struct Maker {
 impl Maker {
     pub(super) fn make(mut self, seed: u64, step: u64) -> Scenario {
         let random = &mut self.random;
-        self.guests = random.usize(2..=3) + usize::from(self.kind == Kind::Hostile);
+        self.guests = match self.kind {
+            Kind::Hostile => random.usize(3..=4),
+            Kind::Addresses | Kind::Liar => random.usize(2..=4),
+            Kind::Evacuation => random.usize(3..=6),
+            _ => random.usize(2..=3),
+        };
         let moves = [
+            Kind::Addresses,
+            Kind::Long,
             Kind::Migration,
             Kind::Advance,
             Kind::EveryStep,
@@ -36,14 +43,24 @@ impl Maker {
         if moves.contains(&self.kind) {
             self.hosts = random.usize(1..=2);
         }
-        let is_tight = random.u32(..4) == 0;
-        let guests = (0..self.guests).map(|_| self.spec(is_tight)).collect();
+        if self.kind == Kind::Evacuation {
+            self.hosts = 2;
+        }
+        let is_tight = !self.kind.is_wide() && self.random.u32(..4) == 0;
+        let mut guests: Vec<_> = (0..self.guests).map(|_| self.spec(is_tight)).collect();
         let weather = self.weather();
-        let is_v6 = self.random.u32(..5) == 0;
+        let has_proxy = self.give_addresses(&mut guests);
         if self.kind == Kind::EveryStep {
             self.migrate_at(step);
         }
-        for _ in 0..self.random.usize(3..=10) {
+        if self.kind == Kind::Evacuation {
+            self.evacuate();
+        }
+        let rounds = match self.kind {
+            Kind::Evacuation => 0,
+            _ => self.random.usize(3..=10),
+        };
+        for _ in 0..rounds {
             self.wait();
             self.traffic();
             if self.random.u32(..2) == 0 {
@@ -56,7 +73,7 @@ impl Maker {
             kind: self.kind,
             hosts: self.hosts,
             guests,
-            is_v6,
+            has_proxy,
             weather,
             actions: self.actions,
             at_turns: self.at_turns,
@@ -66,13 +83,18 @@ impl Maker {
     fn spec(&mut self, is_tight: bool) -> Spec {
         let mode = match self.kind {
             Kind::Advance | Kind::EveryStep => Mode::Advance,
+            Kind::Addresses | Kind::Evacuation if self.random.u32(..8) != 0 => Mode::Advance,
             _ if self.random.bool() => Mode::Original,
             _ => Mode::Advance,
         };
         let random = &mut self.random;
         let pick = |random: &mut fastrand::Rng, from: &[usize]| from[random.usize(..from.len())];
         Spec {
-            host: random.usize(..self.hosts),
+            addresses: Vec::new(),
+            host: match self.kind {
+                Kind::Evacuation => 0,
+                _ => random.usize(..self.hosts),
+            },
             largest_ring: pick(random, &[4096, 8192, 16384, 65536, 262_144]),
             max_rings: if is_tight {
                 pick(random, &[1, 2, 3])
@@ -81,10 +103,17 @@ impl Maker {
             },
             memory: if is_tight {
                 pick(random, &[64, 128, 256]) << 10
+            } else if self.kind == Kind::Liar {
+                1 << 20
             } else {
                 4 << 20
             },
-            max_peers: if is_tight { pick(random, &[1, 2]) } else { 16 },
+            max_peers: match self.kind {
+                // The three others, and the liar.
+                Kind::Liar => 4,
+                _ if is_tight => pick(random, &[1, 2]),
+                _ => 16,
+            },
             mode,
         }
     }
@@ -119,7 +148,7 @@ impl Maker {
         };
     }
 
-    fn does(&mut self, action: Action) {
+    pub(super) fn does(&mut self, action: Action) {
         self.actions.push((self.now, action));
     }
 
@@ -134,7 +163,8 @@ impl Maker {
         if self.random.u32(..6) == 0 {
             for _ in 0..self.random.usize(1..10) {
                 let len = self.random.usize(60..=1514);
-                self.does(Action::Frame { guests, len });
+                let ends = self.ends();
+                self.does(Action::Frame { guests, ends, len });
             }
             return;
         }
@@ -155,8 +185,10 @@ impl Maker {
                 buffer: [64, 1000, 8192, 65536][random.usize(..4)],
             };
             let plans = Plan::pair(random, path.buffer);
+            let ends = self.ends();
             self.does(Action::Transfer {
                 guests,
+                ends,
                 plans,
                 path,
             });
@@ -166,7 +198,11 @@ impl Maker {
     fn trouble(&mut self) {
         let guest = self.random.usize(..self.guests);
         match self.kind {
-            Kind::Plain | Kind::EveryStep => {}
+            Kind::Plain | Kind::EveryStep | Kind::Evacuation => {}
+            Kind::Addresses => self.trouble_at_addresses(guest),
+            Kind::Forged => self.forge(),
+            Kind::Liar => self.lie(),
+            Kind::Long => self.take_long(guest),
             Kind::Lossy => {
                 let weather = self.weather();
                 self.does(Action::Weather(weather));
@@ -189,7 +225,7 @@ impl Maker {
         }
     }
 
-    fn migrate(&mut self, guest: usize) {
+    pub(super) fn migrate(&mut self, guest: usize) {
         let has_notice = self.random.u32(..4) != 0;
         if has_notice {
             self.does(Action::EarlyNotice(guest));

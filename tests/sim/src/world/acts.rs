@@ -1,24 +1,17 @@
 //! What the actions of a scenario do to the world.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
-use vmc::{FourTuple, LeaveReason, Mode};
+use vmc::{LeaveReason, Mode};
 
-use super::{Event, Flow, MILLISECOND, SECOND, World};
-use crate::endpoint::Endpoint;
+use super::{Event, MILLISECOND, SECOND, World};
 use crate::guest::Life;
-use crate::ledger::Ledger;
-use crate::plan::Plan;
 use crate::scenario::{Action, Kind};
-use crate::tcp::{Connection, Path};
 
-/// Port of the servers.
-const SERVER: u16 = 7;
-/// First port of the clients.
-const CLIENTS: u16 = 40_000;
 /// How long TCP waits for a peer that does not exist.
-const TCP_PATIENCE: u64 = 3 * SECOND;
+pub(super) const TCP_PATIENCE: u64 = 3 * SECOND;
+/// How long peers keep what belongs to a suspended guest, less some seconds.
+const PEER_TIMEOUT: u64 = 590 * SECOND;
 /// How long a guest may take to end its links; the protocol says 500 ms.
 const LEAVING: u64 = 510 * MILLISECOND;
 
@@ -28,10 +21,13 @@ impl World {
         match *action {
             Action::Transfer {
                 guests,
+                ends,
                 plans,
                 path,
-            } => self.open(guests, plans, path),
-            Action::Frame { guests, len } => self.frame(guests, len),
+            } => self.open(guests, ends, plans, path),
+            Action::Frame { guests, ends, len } => self.frame(guests, ends, len),
+            Action::Dial { guest, to } => self.dial(guest, to),
+            Action::Readdress { guest, slot, to } => self.readdress(guest, slot, to),
             Action::EarlyNotice(guest) => self.notice(guest),
             Action::Cancel(guest) => self.cancel(guest),
             Action::Suspend {
@@ -40,6 +36,20 @@ impl World {
                 downtime,
                 is_cancelled,
             } => self.suspend(guest, host, downtime, is_cancelled),
+            Action::Race {
+                guest,
+                host,
+                downtime,
+                other,
+                access,
+                is_suspended,
+            } => {
+                self.race([guest, other], access, is_suspended);
+                self.suspend(guest, host, downtime, false);
+                if is_suspended {
+                    self.suspend(other, host, downtime, false);
+                }
+            }
             Action::PeerDies(guest) => self.die(guest),
             Action::Restart { guest, same } => self.restart(guest, same),
             Action::Pause { guest, nanos } => self.pause(guest, nanos),
@@ -48,49 +58,13 @@ impl World {
             }
             Action::Weather(weather) => self.wires.network.weather = weather,
             Action::Mischief(mischief) => self.mischief(mischief),
-        }
-    }
-
-    fn open(&mut self, guests: [usize; 2], plans: [Plan; 2], path: Path) {
-        let [from, to] = guests;
-        if !self.guests[from].is_up() || self.guests[to].life == Life::Dead {
-            return;
-        }
-        let now = self.now();
-        let number = self.connections;
-        self.connections += 1;
-        self.report.connections += 1;
-        let tcp = Connection::open(path, self.random.u64(..), now);
-        tcp.borrow_mut().is_away[1] = !self.guests[to].is_up();
-        let is_hostile = guests.iter().any(|&guest| self.guests[guest].is_hostile);
-        let ledger = Ledger::new(number, guests, is_hostile);
-        if guests.iter().any(|&guest| self.paused[guest] > now) {
-            ledger.borrow_mut().excuse("a guest stood still");
-        }
-        let client = SocketAddr::new(self.address(from), CLIENTS + number as u16);
-        let server = SocketAddr::new(self.address(to), SERVER);
-        for (side, (local, remote)) in [(client, server), (server, client)].into_iter().enumerate()
-        {
-            let tuple = FourTuple { local, remote };
-            let (ledger, tcp) = (Rc::clone(&ledger), Rc::clone(&tcp));
-            let endpoint = Endpoint::new(ledger, side, tcp, tuple, plans[side]);
-            self.guests[guests[side]].endpoints.push(endpoint);
-        }
-        let guest = &mut self.guests[from];
-        guest.greet(server.ip());
-        guest.consider(guest.endpoints.len() - 1, &self.wires.log);
-        self.flows.push(Flow { ledger, tcp });
-    }
-
-    fn frame(&mut self, [from, to]: [usize; 2], len: usize) {
-        if !self.guests[from].is_up() {
-            return;
-        }
-        let (source, destination) = (self.address(from), self.address(to));
-        let (number, frame) = self.wires.frames.make(source, (to, destination), len);
-        let pair = self.guests[from].pair(destination);
-        if !self.guests[from].vmc.send_frame(pair, &frame) {
-            self.wires.frames.refused(number);
+            Action::Forge(forgery) => self.forge(forgery),
+            Action::Lie {
+                victim,
+                slot,
+                ref program,
+                times,
+            } => self.lie(victim, slot, program, times),
         }
     }
 
@@ -132,6 +106,10 @@ impl World {
             host,
             is_cancelled,
         };
+        self.disturb(number, limit + downtime);
+        if downtime > PEER_TIMEOUT {
+            self.excuse(number, "a guest was away for too long");
+        }
         // Counted from the suspend itself, see `settle_suspends`.
         self.at(limit + downtime, resume);
     }
@@ -187,10 +165,12 @@ impl World {
             }
             Life::Running | Life::Dead => return,
         }
+        self.disturb(number, now);
         let guest = &mut self.guests[number];
         guest.life = Life::Running;
         if !is_cancelled {
             guest.vmc.platform_mut().migrate(&self.hosts[host]);
+            self.domains[host].insert(guest.domid(), number);
             self.moved[number] = now + 2 * SECOND;
         }
         for endpoint in &guest.endpoints {
@@ -242,7 +222,7 @@ impl World {
             let mut ledger = endpoint.ledger.borrow_mut();
             ledger.excuse("a guest died");
             ledger.gone[side] = true;
-            endpoint.tcp.borrow_mut().is_gone[side] = true;
+            endpoint.tcp.borrow_mut().bury(side);
             let give_up = Event::GiveUp {
                 tcp: Rc::clone(&endpoint.tcp),
                 side: 1 - side,
@@ -259,25 +239,39 @@ impl World {
         self.restarts += u64::from(!same);
         let host = self.random.usize(..self.hosts.len());
         self.moved[number] = self.now() + 2 * SECOND;
-        self.guests[number] = self.boot(number, host, self.restarts);
+        let addresses = self.guests[number].addresses.clone();
+        self.guests[number] = self.boot(number, host, self.restarts, addresses);
     }
 
     fn pause(&mut self, number: usize, nanos: u64) {
         let now = self.now();
         let guest = &mut self.guests[number];
         guest.busy_until = guest.busy_until.max(now + nanos);
-        // Peers wait this long for an answer; no guest leaves in `Kind::Pause`.
+        let until = guest.busy_until;
+        self.disturb(number, until);
+        // Peers wait this long for an answer, where no guest leaves.
         let patience = match self.scenario.kind {
-            Kind::Pause => 4900 * MILLISECOND,
+            Kind::Pause | Kind::Liar | Kind::Forged => 4900 * MILLISECOND,
             _ => 100 * MILLISECOND,
         };
         if nanos > patience {
             self.paused[number] = now + nanos;
-            for flow in &self.flows {
-                let mut ledger = flow.ledger.borrow_mut();
-                if ledger.guests.contains(&number) {
-                    ledger.excuse("a guest stood still");
-                }
+            self.excuse(number, "a guest stood still");
+        }
+    }
+
+    /// Notes that something delays a guest's connections until `at`.
+    pub(super) fn disturb(&mut self, number: usize, at: u64) {
+        let until = &mut self.disturbed[number];
+        *until = at.max(*until);
+    }
+
+    /// Excuses the failure of every connection of a guest.
+    fn excuse(&self, number: usize, reason: &'static str) {
+        for flow in &self.flows {
+            let mut ledger = flow.ledger.borrow_mut();
+            if ledger.guests.contains(&number) {
+                ledger.excuse(reason);
             }
         }
     }

@@ -7,6 +7,9 @@ use super::{MILLISECOND, SECOND, World};
 use crate::guest::Life;
 use crate::xen::{Holdings, Limits};
 
+/// How long after everything has ended a guest may keep something of it.
+const FORGOTTEN: u64 = 620 * SECOND;
+
 impl World {
     pub(super) fn finish(&mut self) {
         if self.wires.log.is_violated() {
@@ -18,6 +21,7 @@ impl World {
             self.tamper.set(0);
             self.die(self.guests.len() - 1);
         }
+        self.destroy_liar();
         for guest in &mut self.guests {
             guest.vmc.platform_mut().limit(Limits::NONE);
         }
@@ -25,9 +29,28 @@ impl World {
         let busy = self.guests.iter().map(|guest| guest.busy_until).max();
         let rest = busy.unwrap_or_default().saturating_sub(self.now());
         self.pass(rest + 8 * SECOND);
+        if self.scenario.kind.is_wide() {
+            self.pass(FORGOTTEN);
+            self.keep_nothing();
+        }
         self.be_idle();
         self.take_stock();
         self.part();
+    }
+
+    /// Checks that nothing is kept for anybody who is gone.
+    fn keep_nothing(&self) {
+        for guest in self.guests.iter().filter(|guest| guest.is_up()) {
+            let says = guest.vmc.statistics();
+            let (kept, pages, retiring) = (guest.kept(), says.quarantined_pages, says.retiring);
+            if (kept, pages, retiring) != (0, 0, 0) {
+                let log = &self.wires.log;
+                let number = guest.number;
+                log.violation(|| {
+                    format!("g{number} still keeps {kept} links, {pages} pages, {retiring} regions")
+                });
+            }
+        }
     }
 
     /// Checks that nothing is sent, and that timers are few.

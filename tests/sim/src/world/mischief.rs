@@ -7,7 +7,9 @@ use shared_memory::Memory;
 use vmc::Platform;
 
 use super::World;
+use crate::frames::{Cargo, Ends};
 use crate::network::Datagram;
+use crate::place::mac;
 use crate::scenario::Mischief;
 use crate::xen::PAGE;
 
@@ -17,7 +19,7 @@ impl World {
         let keeps_mappings = self.random.u32(..3) == 0;
         let guest = &mut self.guests[number];
         guest.is_hostile = true;
-        self.wires.frames.hostile = Some(guest.address);
+        self.wires.frames.hostile.extend(&guest.addresses);
         let dom = guest.vmc.platform();
         let mut host = dom.host().borrow_mut();
         host.make_hostile(dom.domid(), &self.tamper, keeps_mappings);
@@ -65,13 +67,19 @@ impl World {
                 }
             }
             Mischief::SpoofedFrame => {
-                let victim = self.address(0);
-                let other = self.address(1);
                 // The frame says that another guest sent it.
-                let (number, frame) = self.wires.frames.make(other, (0, victim), 200);
+                let (Some(spoofed), Some(pair)) =
+                    (self.pair([1, 0], [0; 2]), self.pair([liar, 0], [0; 2]))
+                else {
+                    return;
+                };
+                let ends = Ends {
+                    macs: [mac(1), mac(0)],
+                    addresses: [spoofed.local, spoofed.remote],
+                };
+                let (number, frame) = self.wires.frames.make(&ends, Cargo::Datagram, 200);
                 self.wires.frames.refused(number);
-                let pair = self.guests[liar].pair(victim);
-                _ = self.guests[liar].vmc.send_frame(pair, &frame);
+                _ = self.guests[liar].send_frame(pair, &frame);
             }
         }
     }
@@ -97,7 +105,7 @@ impl World {
                 let other = random.usize(..=liar);
                 let salt = fastrand::Rng::with_seed(self.scenario.seed ^ other as u64).u8(..);
                 bytes[8..24].fill(0);
-                (bytes[8], bytes[9]) = (salt, other as u8);
+                (bytes[8], bytes[9], bytes[23]) = (salt, other as u8, 1);
             }
             if len == 64 {
                 bytes[56..60].copy_from_slice(&self.random.u32(0..40).to_le_bytes());
@@ -109,9 +117,13 @@ impl World {
         } else {
             liar
         };
+        let Some(pair) = self.pair([claimed, victim], [0; 2]) else {
+            return;
+        };
         let datagram = Datagram {
-            from: self.address(claimed),
-            to: self.address(victim),
+            from: pair.local,
+            to: pair.remote,
+            origin: Some(liar),
             bytes,
         };
         self.wires.network.send(self.now(), &datagram);

@@ -32,6 +32,16 @@ impl Dom {
         }
     }
 
+    /// Returns another handle of the same domain.
+    #[must_use]
+    pub fn twin(&mut self) -> Self {
+        Self {
+            home: self.home.clone(),
+            clock: Rc::clone(&self.clock),
+            random: self.random.fork(),
+        }
+    }
+
     /// Makes the guest another domain, on `host`, and destroys the old one.
     pub fn migrate(&mut self, host: &SharedHost) {
         let domid = host.borrow_mut().create();

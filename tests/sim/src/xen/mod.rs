@@ -1,21 +1,23 @@
 //! A fake Xen: domains, grants, event channels, and what happens to them.
 //!
 //! One [`Host`] is one machine. Reading order: `page` (memory that several
-//! domains see), this file (what the hypervisor keeps about each domain), `dom`
+//! domains see), `interrupt` (another processor), this file (what the hypervisor keeps about each domain), `dom`
 //! (a domain's view: `vmc::platform::Platform`), `handles` (what it holds).
 
 mod dom;
 mod handles;
+mod interrupt;
 mod page;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 
 use vmc::platform::{DomId, PlatformError};
 
 pub use dom::{Clock, Dom};
 pub use handles::{Mapping, Port, Region};
+pub use interrupt::interrupted;
 pub use page::{PAGE, Pages, Tamper};
 
 use page::Page;
@@ -30,6 +32,8 @@ pub struct Host {
     next: DomId,
     /// Event channel notifications sent so far.
     pub notifications: u64,
+    /// Hypercalls for grants and event channels so far, notifications included.
+    pub calls: u64,
 }
 
 /// Limits of a domain, as the toolstack and the administrator set them.
@@ -172,6 +176,38 @@ impl Host {
         }
     }
 
+    /// Returns what one domain shares with another.
+    #[must_use]
+    pub fn shares(&self, number: DomId, with: DomId) -> Holdings {
+        let Some(domain) = self.domains.get(&number) else {
+            return Holdings::default();
+        };
+        let grants = domain.grants.values().filter(|grant| grant.to == with);
+        let (quarantined, grants): (Vec<_>, Vec<_>) = grants.partition(|grant| grant.quarantined);
+        Holdings {
+            grants: grants.len(),
+            quarantined: quarantined.len(),
+            maps: domain.maps.iter().filter(|map| map.0 == with).count(),
+            ports: domain
+                .ports
+                .values()
+                .filter(|port| port.remote == with)
+                .count(),
+        }
+    }
+
+    /// Returns the domains to which a domain grants pages or opens ports.
+    #[must_use]
+    pub fn trusted(&self, number: DomId) -> BTreeSet<DomId> {
+        let Some(domain) = self.domains.get(&number) else {
+            return BTreeSet::new();
+        };
+        let grants = domain.grants.values().map(|grant| grant.to);
+        grants
+            .chain(domain.ports.values().map(|port| port.remote))
+            .collect()
+    }
+
     /// Sets what a domain may have.
     pub fn limit(&mut self, number: DomId, limits: Limits) {
         if let Some(domain) = self.domains.get_mut(&number) {
@@ -222,6 +258,7 @@ impl Host {
         to: DomId,
         pages: usize,
     ) -> Result<(Pages, Vec<u32>), PlatformError> {
+        self.calls += 1;
         let domain = self
             .domains
             .get_mut(&number)
@@ -264,6 +301,7 @@ impl Host {
 
     /// Takes grants back; returns `false` if the peer maps one of them.
     fn revoke(&mut self, number: DomId, references: &[u32]) -> bool {
+        self.calls += 1;
         let Some(domain) = self.domains.get_mut(&number) else {
             return true;
         };
@@ -299,6 +337,7 @@ impl Host {
         owner: DomId,
         references: &[u32],
     ) -> Result<Pages, PlatformError> {
+        self.calls += 1;
         let domain = self.domains.get(&number).ok_or(PlatformError::Refused)?;
         if domain.limits.maps.saturating_sub(domain.maps.len()) < references.len() {
             return Err(PlatformError::NoRoom);
@@ -433,6 +472,7 @@ impl Host {
     }
 
     fn notify(&mut self, number: DomId, port: u32) {
+        self.calls += 1;
         self.notifications += 1;
         if let Some(&mut Channel {
             remote,

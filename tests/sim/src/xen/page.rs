@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use shared_memory::Memory;
 
+use super::interrupt::accessed;
+
 /// Bytes in a page.
 pub const PAGE: usize = 4096;
 
@@ -142,6 +144,7 @@ impl Pages {
         let page = &self.pages.borrow()[offset / PAGE];
         let result = with(page, offset % PAGE);
         page.strike(offset % PAGE);
+        accessed();
         result
     }
 
@@ -159,6 +162,7 @@ impl Pages {
             let page = &pages[offset / PAGE];
             with(page, at, done, step);
             page.strike(at);
+            accessed();
             done += step;
             offset += step;
         }

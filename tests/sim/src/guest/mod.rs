@@ -1,16 +1,25 @@
 //! A guest: the channel, its applications' connections, and the run loop that
 //! netstack puts around them.
+//!
+//! Read in this order: this file (the guest and its run loop), `outputs.rs` (what
+//! it does for the channel), `api.rs` (what it asks of the channel, and which way
+//! segments go).
 
-use std::collections::VecDeque;
+mod api;
+mod outputs;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use vmc::{Config, LeaveReason, LinkKey, Output, Pair, PeerState, Vmc};
+use vmc::{Config, DomId, LeaveReason, LinkKey, Pair, PeerState, Platform, Vmc};
 
+use crate::account::Account;
 use crate::endpoint::{Endpoint, nanos};
 use crate::frames::Frames;
 use crate::log::Log;
 use crate::network::{Datagram, Network};
+use crate::place::{Mac, Places, mac};
 use crate::xen::{Clock, Dom, Holdings};
 
 /// State of a guest.
@@ -35,6 +44,10 @@ pub struct Wires {
     pub network: Network,
     /// Frames in flight on links.
     pub frames: Frames,
+    /// Who has which address.
+    pub places: Places,
+    /// What was sent to whom.
+    pub account: Account,
     /// The trace, and the first violation.
     pub log: Rc<Log>,
 }
@@ -45,16 +58,18 @@ pub struct Linked {
     /// When it came up; the guest may be judged later if it was kept from
     /// running.
     pub at: u64,
-    /// Address of the peer.
-    pub address: IpAddr,
+    /// Between which addresses.
+    pub pair: Pair,
 }
 
 /// One guest.
 pub struct Guest {
     /// Its number in this world.
     pub number: usize,
-    /// Its address.
-    pub address: IpAddr,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Addresses that its applications have contacted.
+    pub greeted: BTreeSet<IpAddr>,
     /// Its state.
     pub life: Life,
     /// The channel.
@@ -70,18 +85,21 @@ pub struct Guest {
     pub is_hostile: bool,
     /// Links that came up since the world last looked.
     pub linked: Vec<Linked>,
+    /// Outputs of the channel since the world last looked.
+    pub outputs_done: usize,
     random: fastrand::Rng,
 }
 
 impl Guest {
     /// Returns a guest that has booted.
     #[must_use]
-    pub fn new(number: usize, address: IpAddr, dom: Dom, config: Config, seed: u64) -> Self {
+    pub fn new(number: usize, addresses: Vec<IpAddr>, dom: Dom, config: Config, seed: u64) -> Self {
         let mut vmc = Vmc::new(dom, config);
-        vmc.set_addresses(&[address]);
+        vmc.set_addresses(&addresses);
         Self {
             number,
-            address,
+            addresses,
+            greeted: BTreeSet::new(),
             life: Life::Running,
             vmc,
             endpoints: Vec::new(),
@@ -90,8 +108,15 @@ impl Guest {
             has_notice: false,
             is_hostile: false,
             linked: Vec::new(),
+            outputs_done: 0,
             random: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// Returns the domain that it is.
+    #[must_use]
+    pub fn domid(&self) -> DomId {
+        self.vmc.platform().domid()
     }
 
     /// Whether its processor runs at all.
@@ -104,6 +129,12 @@ impl Guest {
     #[must_use]
     pub fn holdings(&self) -> Holdings {
         self.vmc.platform().holdings()
+    }
+
+    /// Returns its Ethernet address.
+    #[must_use]
+    pub const fn mac(&self) -> Mac {
+        mac(self.number)
     }
 
     /// Returns when the channel's next timer is due.
@@ -125,6 +156,7 @@ impl Guest {
         let has_event = || self.vmc.links().any(|(_, port)| port.is_pending());
         let is_ready = |endpoint: &Endpoint| {
             endpoint.is_ready(now)
+                || endpoint.has_unsent()
                 || endpoint.tcp.borrow().is_woken(endpoint.side)
                 || endpoint.is_gone()
         };
@@ -136,29 +168,17 @@ impl Guest {
                 || has_event())
     }
 
-    /// Returns its address with that of another guest.
-    #[must_use]
-    pub const fn pair(&self, remote: IpAddr) -> Pair {
-        Pair {
-            local: self.address,
-            remote,
-        }
-    }
-
-    /// Asks whether a guest lives at `address` on this host.
-    pub fn greet(&mut self, address: IpAddr) {
-        let pair = self.pair(address);
-        self.vmc.greet(pair);
-    }
-
     /// Has the channel track a connection if its peer has a link, as in
     /// netstack (`Channel::consider`). Other connections follow when the link
     /// comes up.
     pub(crate) fn consider(&mut self, index: usize, log: &Log) {
+        let pair = self.endpoints[index].pair();
+        let is_linked = self.peer(pair) == PeerState::Linked;
         let endpoint = &mut self.endpoints[index];
         endpoint.is_considered = true;
-        if self.vmc.peer(endpoint.tuple.pair()) == PeerState::Linked {
+        if is_linked {
             endpoint.track(&mut self.vmc, log);
+            endpoint.send_off_network();
         }
     }
 
@@ -206,11 +226,7 @@ impl Guest {
         let now = wires.clock.get();
         self.events(wires);
         while let Some(datagram) = self.inbox.pop_front() {
-            let pair = Pair {
-                local: datagram.to,
-                remote: datagram.from,
-            };
-            self.vmc.datagram(pair, &datagram.bytes);
+            self.take(&datagram);
         }
         self.tcp(&wires.log, now);
         if self.vmc.has_work() || self.deadline().is_some_and(|at| at <= now) {
@@ -221,13 +237,14 @@ impl Guest {
             endpoint.run(&mut self.vmc, &mut self.random, &wires.log, now);
         }
         self.outputs(wires);
+        self.send_segments(wires);
         self.forget(wires, now);
         let is_ready = self.endpoints.iter().any(|endpoint| endpoint.is_ready(now));
         if !is_ready && !self.vmc.has_work() {
             self.vmc.flush();
             self.outputs(wires);
         }
-        wires.frames.check_room(self.number);
+        wires.frames.check_room();
     }
 
     fn events(&mut self, wires: &Wires) {
@@ -258,13 +275,14 @@ impl Guest {
     }
 
     /// Forgets connections of which nothing is left.
-    fn forget(&mut self, wires: &mut Wires, _now: u64) {
+    fn forget(&mut self, wires: &mut Wires, now: u64) {
         let vmc = &mut self.vmc;
         self.endpoints.retain(|endpoint| {
             let is_gone = endpoint.is_gone();
             if is_gone {
                 wires.log.note(|| format!("{} is gone", endpoint.name()));
                 endpoint.ledger.borrow_mut().gone[endpoint.side] = true;
+                endpoint.tcp.borrow_mut().orphan(endpoint.side, now);
                 if let Some(id) = endpoint.id {
                     vmc.forget(id);
                 }
@@ -272,61 +290,5 @@ impl Guest {
             !is_gone
         });
         self.outputs(wires);
-    }
-
-    /// Carries out what the channel asks for.
-    fn outputs(&mut self, wires: &mut Wires) {
-        let now = wires.clock.get();
-        while let Some(output) = self.vmc.output() {
-            wires.log.note(|| match &output {
-                Output::Frame(frame) => format!("g{}: a frame of {}", self.number, frame.len()),
-                output => format!("g{}: {output:?}", self.number),
-            });
-            match output {
-                Output::Datagram { pair, bytes } => {
-                    let datagram = Datagram {
-                        from: pair.local,
-                        to: pair.remote,
-                        bytes: bytes.to_vec(),
-                    };
-                    wires.network.send(now, &datagram);
-                }
-                Output::Frame(frame) => {
-                    if !self.is_hostile
-                        && let Err(what) = wires.frames.arrive(self.number, &frame)
-                    {
-                        wires.log.violation(|| format!("g{}: {what}", self.number));
-                    }
-                }
-                Output::Readable(id) => self.with(id, |endpoint, _| endpoint.wake_reader()),
-                Output::Writable(id) => self.with(id, |endpoint, _| endpoint.wake_writer()),
-                Output::Service(id) => self.with(id, |endpoint, vmc| endpoint.advance(vmc, now)),
-                Output::Failed(id) => {
-                    let log = Rc::clone(&wires.log);
-                    self.with(id, |endpoint, _| endpoint.failed(&log, now));
-                }
-                Output::LinkUp { pair } => {
-                    let address = pair.remote;
-                    self.linked.push(Linked { at: now, address });
-                    for endpoint in &mut self.endpoints {
-                        if endpoint.tuple.pair() == pair && endpoint.id.is_none() {
-                            endpoint.track(&mut self.vmc, &wires.log);
-                            endpoint.wake_writer();
-                        }
-                    }
-                }
-                Output::PairDown { .. }
-                | Output::LinkDown { .. }
-                | Output::Member(_)
-                | Output::Migration { .. } => {}
-            }
-        }
-    }
-
-    fn with(&mut self, id: vmc::ConnKey, then: impl FnOnce(&mut Endpoint, &mut Vmc<Dom>)) {
-        let mut endpoints = self.endpoints.iter_mut();
-        if let Some(endpoint) = endpoints.find(|endpoint| endpoint.id == Some(id)) {
-            then(endpoint, &mut self.vmc);
-        }
     }
 }
