@@ -8,9 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::cause::Cause;
-use crate::limits::{
-    RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT, RESUME_TIMEOUT_IDLE, UNSETTLED_OF_DOMAIN,
-};
+use crate::limits::{RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT_IDLE, UNSETTLED_OF_DOMAIN};
 use crate::platform::{Instant, Platform, PortState};
 use crate::stream::Pair;
 use crate::suspend::phase::Phase;
@@ -196,11 +194,8 @@ impl<P: Platform> Vmc<P> {
         let of_link =
             of_link.find(|unsettled| unsettled.epoch == resume.epoch && unsettled.pair == pair);
         if let Some(unsettled) = of_link {
-            if !resume.is_answer && is_unsettled {
-                // The peer did not name all: it is asked.
-                unsettled.next = now;
-                unsettled.until = unsettled.until.min(now.after(RESUME_TIMEOUT));
-            } else if !is_unsettled {
+            // A RESUME that does not name all: the peer is asked.
+            if !resume.is_answer || !is_unsettled {
                 unsettled.next = now;
             }
             unsettled.heard = true;

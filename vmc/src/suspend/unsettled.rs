@@ -1,6 +1,6 @@
 //! What a suspend has left to settle.
 
-use crate::limits::{RESUME_RETRY, RESUME_TIMEOUT};
+use crate::limits::RESUME_RETRY;
 use crate::platform::{DomId, Instant};
 use crate::stream::Pair;
 use crate::wire::resume::Epoch;
@@ -47,11 +47,11 @@ impl Unsettled {
     }
 
     /// A peer that was suspended has a link again: it is asked for what is not
-    /// settled.
+    /// settled. That takes no time off it: it may be suspended again before it
+    /// answers.
     pub(crate) fn note_link(&mut self, pair: Pair, now: Instant) {
         if self.pair == pair {
             self.next = now;
-            self.until = self.until.min(now.after(RESUME_TIMEOUT));
             self.idle_until = now;
         }
     }

@@ -9,4 +9,6 @@ mod lying;
 mod migrating;
 mod moving;
 mod pair;
+mod together;
+mod two;
 mod victim;
