@@ -20,6 +20,8 @@ pub(crate) struct Unsettled {
     pub(super) until: Instant,
     /// The same if no connection of this guest waits.
     pub(super) idle_until: Instant,
+    /// Until when TCP stands still for an answer.
+    pub(super) doubt_until: Instant,
     /// The peer has spoken of it since.
     pub(super) heard: bool,
 }
@@ -42,6 +44,7 @@ impl Unsettled {
             wait: RESUME_RETRY,
             until,
             idle_until: until,
+            doubt_until: until,
             heard: false,
         }
     }

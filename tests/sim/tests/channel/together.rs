@@ -7,7 +7,7 @@ use Step::{Finish, Freeze, Leave, Notice, Read, Turn, Withdraw, Write};
 
 /// What both have done before; `Rest` has them settle.
 #[derive(Debug, Clone, Copy)]
-enum Before {
+pub(super) enum Before {
     Does(usize, Step),
     Rest,
 }
@@ -79,14 +79,19 @@ fn begin(random: &mut fastrand::Rng, course: &mut Vec<Before>) {
     }
 }
 
-fn play(course: &[Before]) -> Two {
-    let mut two = Two::linked();
+/// Does `course`.
+pub(super) fn follow(two: &mut Two, course: &[Before]) {
     for before in course {
         match *before {
             Does(who, step) => two.run(who, step),
             Rest => two.rest(),
         }
     }
+}
+
+fn play(course: &[Before]) -> Two {
+    let mut two = Two::linked();
+    follow(&mut two, course);
     two
 }
 
@@ -136,7 +141,7 @@ fn go_on(two: &mut Two, who: usize, variant: usize) -> Result<(), String> {
         }
     }
     let ways = [ONWARD[variant % 3], ONWARD[variant / 3 % 3]];
-    let order = if variant / 9 % 2 == 0 {
+    let order = if (variant / 9).is_multiple_of(2) {
         [who, other]
     } else {
         [other, who]

@@ -65,6 +65,8 @@ pub(super) struct Side {
     has_left: bool,
     /// What was wrong first.
     wrong: Option<String>,
+    /// The connection, and where its bytes were wrong first.
+    mixed_up: Option<(usize, usize)>,
 }
 
 /// How a suspended guest goes on.
@@ -211,6 +213,7 @@ impl Side {
                         |(at, found): (usize, &u8)| *found == byte(1 - self.number, conn, at);
                     if !(start..).zip(&into[..count]).all(is_right) {
                         self.note(format_args!("wrong bytes of {conn} from {start} on"));
+                        self.mixed_up.get_or_insert((conn, start));
                     }
                     self.ends[conn].read += count;
                     left -= count;
@@ -240,8 +243,13 @@ impl Side {
 impl Two {
     /// Returns two guests with a link and two connections.
     pub(super) fn linked() -> Self {
+        Self::linked_on(&Clock::default())
+    }
+
+    /// The same, with a clock that others have, too. It starts anew.
+    pub(super) fn linked_on(clock: &Clock) -> Self {
         let hosts = [Host::new(1), Host::new(1)];
-        let clock = Clock::default();
+        let clock = Clock::clone(clock);
         clock.set(1);
         let sides = [0, 1].map(|number| {
             let dom = Dom::boot(&hosts[0], &clock, number as u64 + 1);
@@ -260,6 +268,7 @@ impl Two {
                 has_notice: false,
                 has_left: false,
                 wrong: None,
+                mixed_up: None,
             }))
         });
         let mut two = Self { sides, clock };
@@ -360,6 +369,85 @@ impl Two {
             for number in [0, 1] {
                 self.run(number, Step::Turn);
             }
+        }
+    }
+
+    /// The domain of a guest is destroyed.
+    pub(super) fn destroy(&mut self, number: usize) {
+        let side = &mut *self.sides[number].borrow_mut();
+        side.vmc.platform_mut().end();
+        side.is_frozen = true;
+    }
+
+    /// An image of a destroyed guest, taken when both had done the same, goes on. No
+    /// byte has gone by TCP since, so the numbers of its TCP are right.
+    pub(super) fn restore(&mut self, number: usize, image: &Self) {
+        let restored = Rc::clone(&image.sides[number]);
+        let lost = std::mem::replace(&mut self.sides[number], restored);
+        let side = &mut *self.sides[number].borrow_mut();
+        side.hosts = lost.borrow().hosts.clone();
+        for (end, lost) in side.ends.iter_mut().zip(&lost.borrow().ends) {
+            end.tcp = Rc::clone(&lost.tcp);
+        }
+        side.renew(Onward::To(0));
+    }
+
+    /// A destroyed guest boots anew, with the same address, and greets the other.
+    pub(super) fn reboot(&mut self, number: usize) {
+        let pair = self.pair(number);
+        let side = &mut *self.sides[number].borrow_mut();
+        let dom = Dom::boot(&side.hosts[0], &self.clock, 77);
+        side.vmc = Vmc::new(dom, config(number as u8 + 1));
+        side.vmc.set_addresses(&[side.address]);
+        side.vmc.greet(pair);
+        side.ends.clear();
+        side.is_frozen = false;
+    }
+
+    /// Has both write some more, and read until nothing moves; connections may be reset.
+    pub(super) fn see(&mut self) {
+        for round in 0..80 {
+            self.rest();
+            for number in [0, 1] {
+                for conn in 0..CONNECTIONS {
+                    if !self.is_reset(number, conn) {
+                        self.run(number, Step::Read(conn, usize::MAX));
+                        let len = if round < 40 { 100 } else { 0 };
+                        self.run(number, Step::Write(conn, len));
+                        let key = self.sides[number].borrow().ends[conn].key;
+                        self.sides[number].borrow_mut().serve(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a connection has failed at a guest.
+    pub(super) fn is_reset(&self, number: usize, conn: usize) -> bool {
+        let side = self.sides[number].borrow();
+        side.ends[conn].tcp.borrow().is_reset(number)
+    }
+
+    /// Returns how many bytes a guest has written to a connection, and read.
+    pub(super) fn moved(&self, number: usize, conn: usize) -> (usize, usize) {
+        let end = &self.sides[number].borrow().ends[conn];
+        (end.written, end.read)
+    }
+
+    /// Returns how many bytes a guest has put into the TCP of a connection.
+    pub(super) fn by_tcp(&self, number: usize, conn: usize) -> u64 {
+        self.sides[number].borrow().ends[conn]
+            .tcp
+            .borrow()
+            .offsets(number)
+            .0
+    }
+
+    /// Checks that no guest has read a byte at a wrong place.
+    pub(super) fn check_bytes(&self) {
+        for side in &self.sides {
+            let side = side.borrow();
+            assert_eq!(side.mixed_up, None, "guest {}", side.number);
         }
     }
 
