@@ -95,10 +95,11 @@ pub(crate) const UNSETTLED: usize = 4;
 pub(crate) const RESUME_RETRY: u64 = 20 * MILLISECOND;
 /// … up to this.
 pub(crate) const RESUME_RETRY_MOST: u64 = 1000 * MILLISECOND;
-/// How long a peer that has spoken, or is linked again, is asked.
-pub(crate) const RESUME_TIMEOUT: u64 = 60_000 * MILLISECOND;
-/// The same if no connection of its own waits for the answer.
+/// How long a guest that was suspended asks if none of its connections waits for
+/// the answer.
 pub(crate) const RESUME_TIMEOUT_IDLE: u64 = 5000 * MILLISECOND;
+/// How long TCP stands still for an answer once the network is there.
+pub(crate) const DOUBT: u64 = 1000 * MILLISECOND;
 /// Suspends of one domain that may be left to settle, with all its addresses.
 pub(crate) const UNSETTLED_OF_DOMAIN: usize = 2 * PAIRS;
 

@@ -161,6 +161,13 @@ impl<P: Platform> Vmc<P> {
                     flow.detach(is_over);
                 }
             }
+            // The domain was destroyed. What it moved by rings TCP has not counted:
+            // an older image of it would go on at a wrong offset.
+            if port_state == PortState::Unbound && !link.peer_state().is_over() {
+                for conn in self.conns.shared_on(key) {
+                    self.with_flow(conn, |flow| flow.end());
+                }
+            }
         }
         link.let_go(&self.guest, cause);
         if cause == Cause::PeerSuspended {

@@ -164,6 +164,8 @@ impl Scene {
         for (ends, offset) in entries {
             put_tuple(&mut bytes, *ends);
             bytes.extend_from_slice(&offset.to_le_bytes());
+            // The least that can be said of what the other side has named.
+            bytes.extend_from_slice(&[0; 8]);
         }
         bytes
     }

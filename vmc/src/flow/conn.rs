@@ -33,6 +33,14 @@ pub(crate) struct Conn<P: Platform> {
     /// Links that ended in a suspend, and whose peer has not named the offset
     /// from which it takes bytes.
     pub(crate) unsettled: heapless::Vec<Epoch, UNSETTLED>,
+    /// The peer has moved bytes of it by ring, so it knows the connection.
+    pub(crate) is_shared: bool,
+    /// This guest was suspended, and may have gone on since in another image of
+    /// itself: TCP's bytes are neither written nor read before the peer has answered.
+    pub(crate) is_doubted: bool,
+    /// The peer does not know it any more, and this side has closed TCP: either the
+    /// rest is in TCP already, or nothing more will come.
+    pub(crate) is_forgotten: bool,
     /// Bytes moved when it was last checked for traffic.
     checked: u64,
 }
@@ -77,6 +85,8 @@ pub(crate) struct Sender<P: Platform> {
     /// Rings that outlived their link, the oldest first: the peer has not named
     /// its offset.
     pub(crate) unconfirmed: Vec<Unconfirmed<P>>,
+    /// The largest offset that the peer has named for bytes that it took from rings.
+    pub(crate) heard: u64,
     pub(crate) fin: Fin,
     /// The receiver does not want a ring.
     pub(crate) refused: bool,
@@ -132,6 +142,7 @@ impl<P: Platform> Conn<P> {
                 residue: Vec::new(),
                 resent: 0,
                 unconfirmed: Vec::new(),
+                heard: 0,
                 fin: Fin::Open,
                 refused: false,
                 // The application may have begun to wait before it was tracked.
@@ -154,6 +165,9 @@ impl<P: Platform> Conn<P> {
             released: false,
             service_wanted: false,
             unsettled: heapless::Vec::new(),
+            is_shared: false,
+            is_doubted: false,
+            is_forgotten: false,
             checked: 0,
         }
     }

@@ -123,6 +123,13 @@ impl<P: Platform> Flow<'_, P> {
         if len > ring.producer.capacity() {
             return Err(PeerFault::Message.into());
         }
+        if offset > base {
+            conn.is_shared = true;
+            // What is left of an earlier ring comes before it.
+            if sender.residue.is_empty() {
+                sender.heard = sender.heard.max(offset);
+            }
+        }
         let start = sender.residue.len();
         let is_lost = sender.residue.try_reserve_exact(len).is_err();
         if !is_lost {
@@ -191,6 +198,10 @@ impl<P: Platform> Flow<'_, P> {
         let ring = link.own_ring_of(number, key);
         let ring = ring.ok_or(Bug("a ring that is done with is in use by its sender"))?;
         let is_complete = offset == ring.producer.tail();
+        if is_complete && offset > ring.producer.base() {
+            conn.is_shared = true;
+            sender.heard = sender.heard.max(offset);
+        }
         link.idle_own(number, guest.noticed);
         sender.rings.remove(0);
         if is_complete && !sender.rings.is_empty() {

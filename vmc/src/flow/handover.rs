@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::conn::{Conn, Path};
+use super::conn::{Conn, Fin, Path};
 use super::retained::{Bytes, Store, Unconfirmed, Unread, copy_back, residue, touch};
 use super::table::Conns;
 use super::view::Flow;
@@ -20,7 +20,7 @@ use crate::stream::Pair;
 use crate::suspend::phase::Phase;
 use crate::wire::RingNumber;
 use crate::wire::control::SideState;
-use crate::wire::resume::Epoch;
+use crate::wire::resume::{Epoch, UNKNOWN};
 
 /// Why unread bytes could not be retained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,13 +159,23 @@ impl<P: Platform> Flow<'_, P> {
     /// `finish_mig` for one connection: its peer has named the offset from which
     /// it takes bytes. What was written behind it goes into TCP.
     #[inline(never)]
-    pub(crate) fn settle(&mut self, epoch: &Epoch, offset: u64) {
+    pub(crate) fn settle(&mut self, epoch: &Epoch, offset: u64, heard: u64) {
         let Some(position) = self.conn.unsettled.iter().position(|one| one == epoch) else {
             return;
         };
         self.conn.unsettled.remove(position);
+        if self.conn.contradicts(offset, heard) {
+            self.end();
+            return;
+        }
+        // TCP knows a connection that the peer's channel has never heard of.
+        self.conn.is_forgotten |= offset == UNKNOWN && self.conn.is_shared;
+        let offset = if offset == UNKNOWN { 0 } else { offset };
         let sender = &mut self.conn.sender;
+        sender.heard = sender.heard.max(offset);
         if sender.unconfirmed.is_empty() {
+            self.trust(false);
+            self.wake_reader();
             return;
         }
         let rings = core::mem::take(&mut sender.unconfirmed);
@@ -180,9 +190,47 @@ impl<P: Platform> Flow<'_, P> {
                 self.guest.stats.fallbacks += 1;
                 self.leave_ring();
             }
-            None => self.lose(),
+            None => self.end(),
         }
         self.take_back(rings);
+        self.trust(false);
+    }
+
+    /// This guest goes on after a suspend. Its image may be an old one, behind whose
+    /// back the peer has moved bytes by rings that TCP's sequence numbers do not
+    /// count. So TCP stands still until the peer has answered.
+    pub(crate) fn doubt(&mut self, epoch: &Epoch) {
+        let conn = &mut *self.conn;
+        let sender = &mut conn.sender;
+        if conn.ended || conn.recver.finished && sender.fin == Fin::Sent {
+            return;
+        }
+        if !conn.unsettled.contains(epoch) && conn.unsettled.push(*epoch).is_err() {
+            return;
+        }
+        conn.is_doubted = true;
+        if matches!(sender.path, Path::Tcp | Path::Residue) && sender.fin != Fin::Sent {
+            sender.path = Path::Unconfirmed;
+        }
+    }
+
+    /// TCP goes on: the peer has answered for every suspend, or, if `is_due`, had its
+    /// time.
+    pub(crate) fn trust(&mut self, is_due: bool) {
+        let conn = &mut *self.conn;
+        if conn.ended || !conn.is_doubted || !(is_due || conn.unsettled.is_empty()) {
+            return;
+        }
+        conn.is_doubted = false;
+        let sender = &mut conn.sender;
+        if sender.path == Path::Unconfirmed
+            && sender.unconfirmed.is_empty()
+            && sender.rings.is_empty()
+        {
+            sender.path = Path::Residue;
+            self.leave_ring();
+        }
+        self.wake_reader();
     }
 
     /// The peer has not named its offset in time.
@@ -269,6 +317,19 @@ impl<P: Platform> Flow<'_, P> {
 }
 
 impl<P: Platform> Conn<P> {
+    /// Whether what the peer says after a suspend cannot be: it has more than this
+    /// side has written, or was told more than this side knows of, or does not know
+    /// a connection that it had. One of the two is not the guest that it was: it was
+    /// restored from an older image, or has booted anew. What is late or repeated
+    /// says less than the truth, and contradicts nothing.
+    const fn contradicts(&self, offset: u64, heard: u64) -> bool {
+        match offset {
+            // One that both have closed is forgotten in order.
+            UNKNOWN => self.is_shared && !matches!(self.sender.fin, Fin::Sent),
+            offset => offset > self.sender.written || heard > self.recver.confirmed,
+        }
+    }
+
     /// This guest may be another domain now: what it retains is granted to
     /// nobody any more.
     pub(crate) fn forget_stale_grants(&mut self, platform: &P, pool: &mut Pool<P>) {

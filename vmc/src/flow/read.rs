@@ -37,6 +37,7 @@ impl<P: Platform> Flow<'_, P> {
             let source = self.conn.reads_ring();
             let attempt = match source {
                 Some(source) => self.read_ring(source, into)?,
+                None if self.conn.is_doubted => Attempt::Block,
                 None => self.read_tcp(tcp, into)?,
             };
             match attempt {
@@ -44,6 +45,10 @@ impl<P: Platform> Flow<'_, P> {
                 Attempt::Again => {}
                 Attempt::Block => {
                     self.conn.recver.blocked = true;
+                    if source.is_none() && self.conn.is_forgotten && !self.conn.is_doubted {
+                        self.end();
+                        return Err(StreamEnd::Reset.into());
+                    }
                     if source.is_some() && tcp.receive(&mut [])? == Received::Finished {
                         // A lie: TCP is closed only behind the ring's end.
                         self.end();

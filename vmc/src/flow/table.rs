@@ -175,12 +175,28 @@ impl<P: Platform> Conns<P> {
         waits.map(|(key, _)| key).collect()
     }
 
+    /// Returns the connections between two addresses.
+    pub(crate) fn of_pair(&self, pair: Pair) -> Vec<ConnKey> {
+        let conns = self.slab.iter();
+        let of_pair = conns.filter(|(_, conn)| !conn.ended && conn.tuple.pair() == pair);
+        of_pair.map(|(key, _)| key).collect()
+    }
+
+    /// Returns the connections of a link that have moved bytes by ring.
+    pub(crate) fn shared_on(&self, link: LinkKey) -> Vec<ConnKey> {
+        let conns = self.slab.iter();
+        let shared =
+            conns.filter(|(_, conn)| !conn.ended && conn.is_shared && conn.link == Some(link));
+        shared.map(|(key, _)| key).collect()
+    }
+
     /// Returns what RESUME says of a connection.
     pub(crate) fn entry(&self, key: ConnKey) -> Option<Entry> {
-        let conn = self.slab.get(key)?;
+        let conn = self.slab.get(key).filter(|conn| !conn.ended)?;
         Some(Entry {
             tuple: conn.tuple,
             offset: conn.recver.confirmed,
+            heard: conn.sender.heard,
         })
     }
 }

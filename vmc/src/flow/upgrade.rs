@@ -177,6 +177,7 @@ impl<P: Platform> Flow<'_, P> {
             return Err(Bug("the ring of a SWITCH is mapped").into());
         }
         link.note_use(guest.platform.now());
+        conn.is_shared = true;
         self.finish_drained_ring();
         self.wake_reader();
         Ok(())

@@ -9,14 +9,14 @@ use alloc::vec::Vec;
 
 use crate::cause::Cause;
 use crate::limits::{
-    RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT, RESUME_TIMEOUT_IDLE, UNSETTLED_OF_DOMAIN,
+    DOUBT, RESUME_RETRY, RESUME_RETRY_MOST, RESUME_TIMEOUT_IDLE, UNSETTLED_OF_DOMAIN,
 };
 use crate::platform::{Instant, Platform, PortState};
 use crate::stream::Pair;
 use crate::suspend::phase::Phase;
 use crate::suspend::unsettled::Unsettled;
 use crate::vmc::Vmc;
-use crate::wire::resume::{ENTRIES, Entry, Epoch, Resume};
+use crate::wire::resume::{ENTRIES, Entry, Epoch, Resume, UNKNOWN};
 
 impl<P: Platform> Vmc<P> {
     /// This guest goes on: as another domain, or in the old one because the
@@ -39,6 +39,9 @@ impl<P: Platform> Vmc<P> {
             } else {
                 self.close_link(key, Cause::Renewed);
             }
+        }
+        if self.guest.frozen {
+            self.doubt();
         }
         self.guest.parted = false;
         self.guest.frozen = false;
@@ -69,6 +72,7 @@ impl<P: Platform> Vmc<P> {
             unsettled.wait = RESUME_RETRY;
             let idle_until = now.after(RESUME_TIMEOUT_IDLE);
             unsettled.idle_until = unsettled.idle_until.min(idle_until);
+            unsettled.doubt_until = now.after(DOUBT);
         }
         self.retry_resume(now);
         for index in 0..self.conns.end() {
@@ -76,6 +80,21 @@ impl<P: Platform> Vmc<P> {
             let peer = conn.filter(|conn| !conn.ended);
             if let Some(pair) = peer.map(|conn| conn.tuple.pair()) {
                 self.greet(pair);
+            }
+        }
+    }
+
+    /// This guest may go on from an old image of itself (`xl save -c`, then `xl
+    /// restore`): each connection with a peer of a link that ended in the suspend
+    /// waits until that peer has answered for it.
+    fn doubt(&mut self) {
+        let own = self.unsettled.iter().filter(|unsettled| unsettled.is_own);
+        let own: Vec<_> = own
+            .map(|unsettled| (unsettled.pair, unsettled.epoch))
+            .collect();
+        for (pair, epoch) in own {
+            for conn in self.conns.of_pair(pair) {
+                self.with_flow(conn, |flow| flow.doubt(&epoch));
             }
         }
     }
@@ -127,6 +146,7 @@ impl<P: Platform> Vmc<P> {
             let (pair, epoch) = (unsettled.pair, unsettled.epoch);
             let until = unsettled.until;
             let is_over = unsettled.heard || now >= unsettled.idle_until;
+            let is_trusted = now >= unsettled.doubt_until;
             unsettled.next = now.after(unsettled.wait).min(until);
             unsettled.wait = (2 * unsettled.wait).min(RESUME_RETRY_MOST);
             let open = self.conns.unsettled(pair, &epoch);
@@ -134,6 +154,11 @@ impl<P: Platform> Vmc<P> {
                 self.unsettled.remove(position);
                 self.give_up(pair, &epoch);
                 continue;
+            }
+            if is_trusted {
+                for conn in &open {
+                    self.with_flow(*conn, |flow| flow.trust(true));
+                }
             }
             let entries: Vec<Entry> = open
                 .iter()
@@ -147,6 +172,22 @@ impl<P: Platform> Vmc<P> {
                 self.guest.send_resume(pair, &epoch, false, some);
             }
             position += 1;
+        }
+    }
+
+    /// A guest that speaks of an old link has no new one, unless it is late: the
+    /// domain of a link that is up may have been destroyed a moment ago.
+    fn check_other_link(&mut self, pair: Pair, epoch: &Epoch) {
+        let Some(key) = self.peers.link(pair) else {
+            return;
+        };
+        let is_dead = self.links.get(key).is_some_and(|link| {
+            link.nonce_b != *epoch
+                && self.guest.platform.port_state(&link.port) == PortState::Unbound
+        });
+        if is_dead {
+            self.read_last(key);
+            self.close_link(key, Cause::Gone);
         }
     }
 
@@ -172,6 +213,7 @@ impl<P: Platform> Vmc<P> {
             self.read_last(key);
             self.close_link(key, Cause::PeerSuspended);
         }
+        self.check_other_link(pair, &resume.epoch);
         let mut answers = Vec::new();
         for entry in resume.entries() {
             let tuple = entry.tuple.flipped();
@@ -180,27 +222,24 @@ impl<P: Platform> Vmc<P> {
                 continue;
             }
             let conn = self.conns.find(&tuple);
-            let confirmed = conn.and_then(|conn| {
-                self.with_flow(conn, |flow| {
-                    flow.settle(&resume.epoch, entry.offset);
-                    flow.conn.recver.confirmed
-                })
-            });
-            // A side that does not know the connection has taken nothing from its
-            // rings; if TCP does not know it either, that ends it.
-            let offset = confirmed.unwrap_or(0);
-            answers.push(Entry { tuple, offset });
+            if let Some(conn) = conn {
+                let (offset, heard) = (entry.offset, entry.heard);
+                self.with_flow(conn, |flow| flow.settle(&resume.epoch, offset, heard));
+            }
+            let answer = conn.and_then(|conn| self.conns.entry(conn));
+            answers.push(answer.unwrap_or(Entry {
+                tuple,
+                offset: UNKNOWN,
+                heard: 0,
+            }));
         }
         let is_unsettled = !self.conns.unsettled(pair, &resume.epoch).is_empty();
         let mut of_link = self.unsettled.iter_mut();
         let of_link =
             of_link.find(|unsettled| unsettled.epoch == resume.epoch && unsettled.pair == pair);
         if let Some(unsettled) = of_link {
-            if !resume.is_answer && is_unsettled {
-                // The peer did not name all: it is asked.
-                unsettled.next = now;
-                unsettled.until = unsettled.until.min(now.after(RESUME_TIMEOUT));
-            } else if !is_unsettled {
+            // A RESUME that does not name all: the peer is asked.
+            if !resume.is_answer || !is_unsettled {
                 unsettled.next = now;
             }
             unsettled.heard = true;

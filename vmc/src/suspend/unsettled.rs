@@ -1,6 +1,6 @@
 //! What a suspend has left to settle.
 
-use crate::limits::{RESUME_RETRY, RESUME_TIMEOUT};
+use crate::limits::RESUME_RETRY;
 use crate::platform::{DomId, Instant};
 use crate::stream::Pair;
 use crate::wire::resume::Epoch;
@@ -20,6 +20,8 @@ pub(crate) struct Unsettled {
     pub(super) until: Instant,
     /// The same if no connection of this guest waits.
     pub(super) idle_until: Instant,
+    /// Until when TCP stands still for an answer.
+    pub(super) doubt_until: Instant,
     /// The peer has spoken of it since.
     pub(super) heard: bool,
 }
@@ -42,16 +44,17 @@ impl Unsettled {
             wait: RESUME_RETRY,
             until,
             idle_until: until,
+            doubt_until: until,
             heard: false,
         }
     }
 
     /// A peer that was suspended has a link again: it is asked for what is not
-    /// settled.
+    /// settled. That takes no time off it: it may be suspended again before it
+    /// answers.
     pub(crate) fn note_link(&mut self, pair: Pair, now: Instant) {
         if self.pair == pair {
             self.next = now;
-            self.until = self.until.min(now.after(RESUME_TIMEOUT));
             self.idle_until = now;
         }
     }

@@ -18,7 +18,10 @@ pub const ENTRIES: usize = 24;
 pub const LONGEST: usize = HEAD + ENTRIES * ENTRY;
 
 const HEAD: usize = 40;
-const ENTRY: usize = 48;
+const ENTRY: usize = 56;
+
+/// Stands for the offset of a connection that the sender does not know.
+pub const UNKNOWN: u64 = u64::MAX;
 const RESUME: u8 = 4;
 const RESUMED: u8 = 5;
 
@@ -27,8 +30,12 @@ const RESUMED: u8 = 5;
 pub struct Entry {
     /// The connection, as the sender of the datagram sees it.
     pub tuple: FourTuple,
-    /// The first byte that its receiver lacks.
+    /// The first byte that its receiver lacks; [`UNKNOWN`]: it knows no such
+    /// connection.
     pub offset: u64,
+    /// The largest such offset that the other side has named before, as far as the
+    /// sender of the datagram knows; 0 if none.
+    pub heard: u64,
 }
 
 /// What a guest says after a suspend.
@@ -63,6 +70,7 @@ impl<'a> Resume<'a> {
         for entry in entries {
             put_tuple(&mut bytes, &entry.tuple);
             bytes.extend_from_slice(&entry.offset.to_le_bytes());
+            bytes.extend_from_slice(&entry.heard.to_le_bytes());
         }
         bytes
     }
@@ -99,6 +107,7 @@ fn entry(bytes: &[u8; ENTRY]) -> Option<Entry> {
     Some(Entry {
         tuple: tuple(&bytes[..TUPLE_BYTES])?,
         offset: u64::from_le_bytes(array(bytes, TUPLE_BYTES)?),
+        heard: u64::from_le_bytes(array(bytes, TUPLE_BYTES + 8)?),
     })
 }
 
@@ -117,6 +126,7 @@ mod tests {
             .map(|index| Entry {
                 tuple,
                 offset: u64::MAX - index as u64,
+                heard: 1 << index,
             })
             .collect()
     }
@@ -138,7 +148,7 @@ mod tests {
         let bytes = Resume::encode(Uuid([7; 16]), 9, [3; 16], false, &entries(2));
         for len in 0..bytes.len() {
             assert!(
-                len == 40 || len == 88 || Resume::decode(&bytes[..len]).is_none(),
+                len == 40 || len == 96 || Resume::decode(&bytes[..len]).is_none(),
                 "{len}"
             );
         }

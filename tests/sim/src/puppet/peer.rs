@@ -118,6 +118,7 @@ impl Peer {
         let entries = entries.iter().map(|&(ends, offset)| Entry {
             tuple: four_tuple(ends),
             offset,
+            heard: 0,
         });
         let entries: Vec<_> = entries.collect();
         let uuid = Uuid(self.uuid);

@@ -44,7 +44,7 @@ impl World {
                 access,
                 is_suspended,
             } => {
-                self.race([guest, other], access, is_suspended);
+                self.race([guest, other], access.into(), is_suspended);
                 self.suspend(guest, host, downtime, false);
                 if is_suspended {
                     self.suspend(other, host, downtime, false);

@@ -127,6 +127,7 @@ impl World {
                                 remote: (flow.pair.remote, 7).into(),
                             },
                             offset: random.u64(..100_000),
+                            heard: random.u64(..100_000),
                         }
                     })
                     .into_iter()

@@ -1,6 +1,6 @@
 //! Two guests on two processors: one runs in the middle of the other's suspend.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use vmc::Mode;
@@ -11,12 +11,12 @@ use crate::frames::Frames;
 use crate::guest::{Life, Wires};
 use crate::network::{Network, Weather};
 use crate::place::Places;
-use crate::xen::{Clock, interrupted};
+use crate::xen::{Clock, during};
 
 impl World {
     /// Takes the last step before the suspend of the first guest; after so many
     /// accesses to shared memory the other one takes its own, or a turn.
-    pub(super) fn race(&mut self, [first, other]: [usize; 2], access: u32, is_suspended: bool) {
+    pub(super) fn race(&mut self, [first, other]: [usize; 2], access: u64, is_suspended: bool) {
         let now = self.now();
         let is_ready = |guest: usize| {
             let is_advance = self.scenario.guests[guest].mode == Mode::Advance;
@@ -53,7 +53,21 @@ impl World {
         let guest = &mut self.guests[first];
         // It does nothing else before it is suspended.
         guest.busy_until = now;
-        interrupted(access, act, || guest.vmc.freeze());
+        let act = Rc::new(Cell::new(Some(act)));
+        let in_between = Rc::clone(&act);
+        let elsewhere = move || {
+            if let Some(act) = in_between.take() {
+                act();
+            }
+        };
+        during([(access, Box::new(elsewhere) as Box<_>)], || {
+            guest.vmc.freeze()
+        });
+        // The call may have had fewer accesses.
+        if let Some(act) = act.take() {
+            act();
+        }
+        drop(act);
         let Ok(processor) = Rc::try_unwrap(processor) else {
             unreachable!("the other processor is done");
         };

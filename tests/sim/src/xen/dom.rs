@@ -7,7 +7,7 @@ use std::rc::Rc;
 use vmc::platform::{DomId, Instant, Platform, PlatformError, PortState};
 
 use super::handles::{Home, Mapping, Port, Region};
-use super::{Holdings, Limits, Pages, SharedHost};
+use super::{Holdings, Limits, Pages, SharedHost, moment};
 
 /// The virtual clock, in nanoseconds; one for the whole world.
 pub type Clock = Rc<Cell<u64>>;
@@ -47,6 +47,12 @@ impl Dom {
         let domid = host.borrow_mut().create();
         let old = mem::replace(&mut self.home, Home::new(host, domid));
         old.host.borrow_mut().destroy(old.domid);
+    }
+
+    /// The guest is about to be suspended: see [`Host::begin_last_round`](super::Host).
+    pub fn begin_last_round(&mut self) {
+        let mut host = self.home.host.borrow_mut();
+        host.begin_last_round(self.home.domid);
     }
 
     /// Suspends the guest.
@@ -95,6 +101,7 @@ impl Platform for Dom {
     }
 
     fn grant(&mut self, peer: DomId, pages: usize) -> Result<Region, PlatformError> {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         let (pages, references) = host.grant(self.home.domid, peer, pages)?;
         Ok(Region {
@@ -113,6 +120,7 @@ impl Platform for Dom {
     }
 
     fn revoke(&mut self, region: Region) -> Result<(), Region> {
+        moment::pass();
         let home = &region.home;
         let is_free = home
             .host
@@ -122,6 +130,7 @@ impl Platform for Dom {
     }
 
     fn map(&mut self, peer: DomId, references: &[u32]) -> Result<Mapping, PlatformError> {
+        moment::pass();
         let pages: Pages = {
             let mut host = self.home.host.borrow_mut();
             host.map(self.home.domid, peer, references)?
@@ -135,6 +144,7 @@ impl Platform for Dom {
     }
 
     fn open_port(&mut self, peer: DomId) -> Result<Port, PlatformError> {
+        moment::pass();
         let number = self.home.host.borrow_mut().open(self.home.domid, peer)?;
         Ok(Port {
             home: self.home.clone(),
@@ -143,6 +153,7 @@ impl Platform for Dom {
     }
 
     fn bind_port(&mut self, peer: DomId, port: u32) -> Result<Port, PlatformError> {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         let number = host.bind(self.home.domid, peer, port)?;
         drop(host);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use shared_memory::Memory;
 use vmc::platform::{DomId, PortState};
 
-use super::{Pages, SharedHost};
+use super::{Pages, SharedHost, moment};
 
 /// The domain that made a handle. A host never uses a domid twice, so a handle
 /// from before a migration finds no domain and is stale.
@@ -56,6 +56,7 @@ memory!(Region);
 
 impl Drop for Region {
     fn drop(&mut self) {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         host.quarantine(self.home.domid, &self.references);
     }
@@ -74,6 +75,7 @@ memory!(Mapping);
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         host.unmap(self.home.domid, self.owner, &self.references);
     }
@@ -88,6 +90,7 @@ pub struct Port {
 
 impl Port {
     pub(super) fn state(&self) -> PortState {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         match host.channel(self.home.domid, self.number) {
             Some(channel) if channel.peer.is_some() => PortState::Connected,
@@ -104,6 +107,7 @@ impl Port {
     }
 
     pub(super) fn notify(&self) {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         host.notify(self.home.domid, self.number);
     }
@@ -127,6 +131,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
+        moment::pass();
         let mut host = self.home.host.borrow_mut();
         host.close(self.home.domid, self.number);
     }

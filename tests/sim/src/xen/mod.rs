@@ -1,12 +1,13 @@
 //! A fake Xen: domains, grants, event channels, and what happens to them.
 //!
 //! One [`Host`] is one machine. Reading order: `page` (memory that several
-//! domains see), `interrupt` (another processor), this file (what the hypervisor keeps about each domain), `dom`
-//! (a domain's view: `vmc::platform::Platform`), `handles` (what it holds).
+//! domains see), this file (what the hypervisor keeps about each domain), `dom` (a domain's view: `vmc::platform::Platform`),
+//! `handles` (what it holds), `moment` (what another processor does in the middle of
+//! a call).
 
 mod dom;
 mod handles;
-mod interrupt;
+mod moment;
 mod page;
 
 use std::cell::RefCell;
@@ -17,7 +18,7 @@ use vmc::platform::{DomId, PlatformError};
 
 pub use dom::{Clock, Dom};
 pub use handles::{Mapping, Port, Region};
-pub use interrupt::interrupted;
+pub use moment::{Elsewhere, during};
 pub use page::{PAGE, Pages, Tamper};
 
 use page::Page;
@@ -142,6 +143,20 @@ impl Host {
             for page in region.borrow_mut().iter_mut() {
                 *page = page.copied();
             }
+        }
+    }
+
+    /// A domain is about to be suspended: a page that it writes from now on is sent after that,
+    /// whatever others write to it until then (`tools/libs/guest/xg_sr_save.c`: the log of dirty
+    /// pages is read again once the domain is suspended).
+    pub fn begin_last_round(&mut self, number: DomId) {
+        let domain = self.domains.get(&number);
+        let regions = domain.map(|domain| &domain.regions);
+        for region in regions.into_iter().flatten().filter_map(Weak::upgrade) {
+            region
+                .borrow()
+                .iter()
+                .for_each(|page| page.begin_last_round());
         }
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use shared_memory::Memory;
 
-use super::interrupt::accessed;
+use super::moment;
 
 /// Bytes in a page.
 pub const PAGE: usize = 4096;
@@ -64,6 +64,11 @@ pub(super) struct Page {
     is_stale: Cell<bool>,
     /// `is_stale` as it was when the domain was suspended.
     is_lost: Cell<bool>,
+    /// Whether what its own domain writes to it is sent after the suspend.
+    is_last_round: Cell<bool>,
+    /// Whether the domain has written it in the last round: it is sent as it is after the suspend,
+    /// whoever writes to it until then.
+    is_logged: Cell<bool>,
 }
 
 impl Page {
@@ -73,13 +78,22 @@ impl Page {
             tamper: RefCell::new(None),
             is_stale: Cell::new(false),
             is_lost: Cell::new(false),
+            is_last_round: Cell::new(false),
+            is_logged: Cell::new(false),
         })
+    }
+
+    /// Notes that the log of dirty pages is not read any more before the suspend.
+    pub(super) fn begin_last_round(&self) {
+        self.is_last_round.set(true);
     }
 
     /// Notes that the domain is suspended. What others write from here on is
     /// sent, or does not matter.
     pub(super) fn suspend(&self) {
         self.is_lost.set(self.is_stale.get());
+        self.is_last_round.set(false);
+        self.is_logged.set(false);
     }
 
     /// Returns the page after a migration: a copy, whose bytes are wrong if the
@@ -94,7 +108,19 @@ impl Page {
             tamper: RefCell::new(None),
             is_stale: Cell::new(false),
             is_lost: Cell::new(false),
+            is_last_round: Cell::new(false),
+            is_logged: Cell::new(false),
         })
+    }
+
+    /// Notes a write, by the page's own domain or by another one.
+    fn note_write(&self, is_foreign: bool) {
+        if !is_foreign {
+            self.is_stale.set(false);
+            self.is_logged.set(self.is_last_round.get());
+        } else if !self.is_logged.get() {
+            self.is_stale.set(true);
+        }
     }
 
     pub(super) fn expose(&self, tamper: &Rc<Tamper>) {
@@ -107,7 +133,7 @@ impl Page {
     }
 
     fn set(&self, offset: usize, word: u64, is_foreign: bool) {
-        self.is_stale.set(is_foreign);
+        self.note_write(is_foreign);
         self.bytes.borrow_mut()[offset..offset + 8].copy_from_slice(&word.to_le_bytes());
     }
 
@@ -141,10 +167,10 @@ impl Pages {
 
     fn word<R>(&self, offset: usize, with: impl FnOnce(&Page, usize) -> R) -> R {
         assert!(offset.is_multiple_of(8), "a word at {offset:#x}");
+        moment::pass();
         let page = &self.pages.borrow()[offset / PAGE];
         let result = with(page, offset % PAGE);
         page.strike(offset % PAGE);
-        accessed();
         result
     }
 
@@ -160,9 +186,9 @@ impl Pages {
             let at = offset % PAGE;
             let step = (PAGE - at).min(len - done);
             let page = &pages[offset / PAGE];
+            moment::pass();
             with(page, at, done, step);
             page.strike(at);
-            accessed();
             done += step;
             offset += step;
         }
@@ -184,7 +210,7 @@ impl Memory for Pages {
     fn write(&self, offset: usize, from: &[u8]) {
         self.chunks(offset, from.len(), |page, at, done, step| {
             page.bytes.borrow_mut()[at..at + step].copy_from_slice(&from[done..done + step]);
-            page.is_stale.set(self.is_mapped);
+            page.note_write(self.is_mapped);
         });
     }
 

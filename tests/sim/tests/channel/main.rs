@@ -9,4 +9,7 @@ mod lying;
 mod migrating;
 mod moving;
 mod pair;
+mod rolled_back;
+mod together;
+mod two;
 mod victim;

@@ -249,6 +249,9 @@ fn offsets_named_before_a_suspend_need_no_answer_after_it() {
     pair.guests[0].vmc.freeze();
     pair.deaf = true;
     pair.guests[0].vmc.renew();
+    // It waits a while for its peer to say that nothing has happened since.
+    assert!(settle(&mut pair)[1].is_empty());
+    pair.pass(2 * SECOND);
     assert!(settle(&mut pair)[1] == more);
     pair.pass(70 * SECOND);
     assert_eq!(pair.guests[0].vmc.statistics().failed, 0);
