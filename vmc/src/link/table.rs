@@ -9,7 +9,7 @@ use crate::keys::{LinkKey, Slab};
 use crate::membership::News;
 use crate::platform::{DomId, Instant, Platform};
 use crate::wire::control::Side;
-use crate::wire::datagram::Refusal;
+use crate::wire::datagram::{Datagram, Refusal};
 use crate::wire::resume::Epoch;
 
 /// The links with the guests of this host.
@@ -62,10 +62,15 @@ impl<P: Platform> Links<P> {
             })
     }
 
-    /// Returns the link with a domain that waits for its proof.
-    pub(crate) fn proving_with(&self, side: Side, domid: DomId) -> Option<LinkKey> {
+    /// Returns the link that waits for its proof and is with the guest that sent a
+    /// datagram, as far as that can be said: on another host there is a domain of the
+    /// same number.
+    pub(crate) fn proving_with(&self, side: Side, datagram: &Datagram) -> Option<LinkKey> {
+        let Datagram { uuid, domid, .. } = *datagram;
         let mut links = self.0.iter();
-        let is_it = |link: &Link<P>| link.is_proving() && link.side == side && link.domid == domid;
+        let is_it = |link: &Link<P>| {
+            link.is_proving() && link.side == side && link.domid == domid && link.uuid == uuid
+        };
         links.find(|(_, link)| is_it(link)).map(|(key, _)| key)
     }
 

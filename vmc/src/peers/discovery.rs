@@ -109,7 +109,7 @@ impl<P: Platform> Discovery<'_, P> {
         }
         let candidate = element.candidate.and_then(|key| self.links.get(key));
         let is_mapper = candidate.is_some_and(|link| link.side == Side::Mapper);
-        let is_offered = || self.links.proving_with(Side::Mapper, hello.domid).is_some();
+        let is_offered = || self.links.proving_with(Side::Mapper, hello).is_some();
         // What was offered from this address, or by this domain, is mapped: no datagram
         // ends that. HELLO is repeated.
         if is_mapper || is_offered() {
@@ -209,15 +209,18 @@ impl<P: Platform> Discovery<'_, P> {
             // Late, repeated, or never asked for.
             return false;
         }
-        let domid = welcome.domid;
-        let has_link = self.links.standing(&self.guest.platform, domid).is_some()
-            || self.links.proving_with(Side::Mapper, domid).is_some();
+        let standing = self
+            .links
+            .standing(&self.guest.platform, welcome.domid)
+            .map(|link| link.uuid);
+        let has_link = standing == Some(welcome.uuid)
+            || self.links.proving_with(Side::Mapper, welcome).is_some();
         // Two may greet each other between several pairs of addresses at once. HELLO is
         // repeated, and finds the one link that comes of it.
         if has_link || self.links.unproved(Side::Mapper) >= UNPROVED {
             return false;
         }
-        if let Some(own) = self.links.proving_with(Side::Owner, domid) {
+        if let Some(own) = self.links.proving_with(Side::Owner, welcome) {
             // Offers have crossed: that of the greater UUID counts.
             if self.guest.config.uuid > welcome.uuid {
                 return false;
