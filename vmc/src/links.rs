@@ -165,7 +165,10 @@ impl<P: Platform> Vmc<P> {
             // an older image of it would go on at a wrong offset.
             if port_state == PortState::Unbound && !link.peer_state().is_over() {
                 for conn in self.conns.shared_on(key) {
-                    self.with_flow(conn, |flow| flow.end());
+                    self.with_flow(conn, |flow| {
+                        flow.conn.is_orphan = true;
+                        flow.want_service();
+                    });
                 }
             }
         }

@@ -106,6 +106,9 @@ pub trait Tcp {
     /// [`StreamEnd`], even if `into` is empty.
     fn receive(&mut self, into: &mut [u8]) -> Result<Received, StreamEnd>;
 
+    /// Whether the peer's FIN has arrived, and with it everything that the peer sent.
+    fn has_heard_all(&self) -> bool;
+
     /// Sends a FIN behind what was sent.
     fn close(&mut self);
 

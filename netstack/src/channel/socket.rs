@@ -1,6 +1,6 @@
 //! A connection's TCP socket, as the channel uses it.
 
-use smoltcp::socket::tcp::{RecvError, Socket};
+use smoltcp::socket::tcp::{RecvError, Socket, State};
 use vmc::{FourTuple, Received, StreamEnd, Tcp};
 
 /// One connection's socket, for the length of a call.
@@ -27,6 +27,13 @@ impl Tcp for TcpSocket<'_, '_> {
             Err(RecvError::Finished) => Ok(Received::Finished),
             Err(RecvError::InvalidState) => Err(StreamEnd::Tcp),
         }
+    }
+
+    fn has_heard_all(&self) -> bool {
+        matches!(
+            self.0.state(),
+            State::CloseWait | State::Closing | State::LastAck | State::TimeWait | State::Closed
+        )
     }
 
     fn close(&mut self) {

@@ -70,6 +70,10 @@ impl Tcp for Socket<'_> {
         }
     }
 
+    fn has_heard_all(&self) -> bool {
+        self.tcp.borrow().has_heard_all(self.side)
+    }
+
     fn close(&mut self) {
         self.tcp.borrow_mut().close(self.side, self.now);
     }

@@ -369,6 +369,11 @@ impl Connection {
             self.transmit(side, now, Segment::Fin);
         }
     }
+    /// Whether the other side's end has arrived here.
+    #[must_use]
+    pub fn has_heard_all(&self, side: Side) -> bool {
+        self.pipes[1 - side].has_ended
+    }
 
     /// Whether `side` has closed.
     #[must_use]

@@ -53,6 +53,11 @@ impl<P: Platform> Flow<'_, P> {
         if self.conn.ended {
             return Ok(());
         }
+        if core::mem::take(&mut self.conn.is_orphan) && !tcp.has_heard_all() {
+            // What has arrived in TCP together with its end is not in doubt.
+            self.end();
+            return Ok(());
+        }
         // A TCP that has failed tells its user by its socket.
         let _ = self.resend(tcp);
         if self.conn.released {

@@ -19,6 +19,8 @@ pub(crate) struct Conn<P: Platform> {
     /// without rings is not written to when its link ends: in pre-copy the first
     /// write to each page costs the guest a trap, and the page is sent again.
     pub(crate) link: Option<LinkKey>,
+    /// The peer's domain was destroyed: if TCP has not heard all, the connection ends.
+    pub(crate) is_orphan: bool,
     /// The link no longer belongs to the connection's addresses: rings in use are
     /// given up, and no other is taken.
     pub(crate) off_link: bool,
@@ -134,6 +136,7 @@ impl<P: Platform> Conn<P> {
         Self {
             tuple,
             link: None,
+            is_orphan: false,
             off_link: false,
             sender: Sender {
                 path: Path::Tcp,

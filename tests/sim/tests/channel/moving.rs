@@ -16,6 +16,10 @@ impl Tcp for NoTcp {
         Ok(Received::Nothing)
     }
 
+    fn has_heard_all(&self) -> bool {
+        false
+    }
+
     fn close(&mut self) {}
 
     fn abort(&mut self) {}
