@@ -380,6 +380,7 @@ impl<P: Platform> Vmc<P> {
         stats.mapped_pages = self.guest.pool.mapped();
         stats.quarantined_pages = self.guest.pool.quarantined();
         stats.retiring = self.guest.pool.retiring();
+        stats.unsettled = self.unsettled.len();
         for (_, link) in self.links.iter() {
             stats.notifications += link.counters.notifications;
             stats.suppressed += link.counters.suppressed;
