@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sim::endpoint::Socket;
+use sim::xen::Holdings;
+use vmc::wire::datagram::{Kind, Refusal};
 use vmc::{Cause, Config, FourTuple, Output, PeerState};
 
 use super::pair::{Pair, config, established};
@@ -17,6 +19,10 @@ const RINGFUL: usize = 4 * 4096 / 6;
 /// Where the mapper's state is in the control page, and the state "closed".
 const STATE: usize = 0x090;
 const CLOSED: u64 = 2;
+/// The same of the owner's.
+const OWNER_STATE: usize = 0x0c0;
+/// Links that wait for their proof at a time, offered as well as taken.
+const UNPROVED: usize = 8;
 /// Suspends of one domain that are kept.
 const SUSPENDS: usize = 32;
 
@@ -32,6 +38,74 @@ fn ringing_without_end_before_the_proof_ends_the_offer() {
     victim.turn();
     assert_eq!(victim.vmc.statistics().granted_pages, 0);
     assert!(victim.vmc.is_alone());
+}
+
+#[test]
+fn links_offered_and_never_opened_are_given_up() {
+    let mut victim = Victim::alone();
+    let mut peers = Vec::new();
+    for last in 2..2 + 3 * UNPROVED as u8 {
+        let (mut peer, pair) = victim.another(last);
+        victim.outputs.clear();
+        victim.vmc.greet(pair);
+        victim.turn();
+        let hello = victim.outputs.iter().find_map(|output| match output {
+            Output::Datagram { bytes, .. } => Some(bytes.clone()),
+            _ => None,
+        });
+        let hello = hello.expect("a HELLO");
+        let welcome = peer.welcome(&hello).expect("pages to grant");
+        // "Opening", for ever.
+        peer.poke(OWNER_STATE, 0);
+        victim.vmc.datagram(pair, &welcome);
+        victim.turn();
+        peers.push((peer, pair));
+        let mapped = victim.vmc.statistics().mapped_pages;
+        assert!(mapped <= UNPROVED * 9, "{mapped}");
+    }
+    assert_eq!(victim.vmc.statistics().mapped_pages, UNPROVED * 9);
+    victim.pass(2 * SECOND);
+    assert_eq!(victim.vmc.platform().holdings(), Holdings::default());
+    assert!(victim.vmc.is_alone());
+    for (_, pair) in &peers {
+        assert_eq!(victim.vmc.peer(*pair), PeerState::Remote);
+    }
+    // There is room for one that means it.
+    let (mut honest, pair) = victim.another(99);
+    victim.link_with(&mut honest, pair);
+}
+
+#[test]
+fn no_more_guests_have_links_than_there_are_places() {
+    let mut victim = Victim::alone();
+    let mut peers = Vec::new();
+    for last in 2..2 + UNPROVED as u8 {
+        let (mut peer, pair) = victim.another(last);
+        let welcome = victim.greeted_by(&mut peer, pair).expect("an answer");
+        assert!(matches!(welcome.kind, Kind::Welcome { .. }));
+        peers.push((peer, pair, welcome));
+    }
+    // All have been offered a link, and prove themselves at once.
+    for (peer, _, welcome) in &mut peers {
+        peer.accept(&welcome.encode()).expect("what was offered");
+    }
+    victim.turn();
+    let linked = |victim: &Victim| {
+        let all = peers.iter();
+        all.filter(|(_, pair, _)| victim.vmc.peer(*pair) == PeerState::Linked)
+            .count()
+    };
+    assert_eq!(linked(&victim), config(1).max_peers);
+    assert_eq!(victim.vmc.links().count(), config(1).max_peers);
+    let (mut late, pair) = victim.another(99);
+    let answer = victim.greeted_by(&mut late, pair).expect("an answer");
+    assert_eq!(answer.kind, Kind::Refused(Refusal::NoRoom));
+    // A guest that dies leaves its place.
+    for (mut peer, ..) in peers {
+        peer.vanish();
+    }
+    victim.pass(10 * SECOND);
+    victim.link_with(&mut late, pair);
 }
 
 #[test]

@@ -1,22 +1,32 @@
 //! `hostile`: a guest attacks another on its host by the channel's protocol (`tests/hostile`),
 //! attack by attack. The victim closes links and counts the causes; its connections with others go
-//! on.
+//! on, and once the attacker has died nothing of it is left.
+//!
+//! `tally.rs` has what the victim counts, `forged.rs` what dom0 sends under addresses of others.
 
+mod forged;
+mod tally;
+
+use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use attacks::Attack;
+use labkit::addresses::{ipv4, ipv6, link_local};
 use labkit::bench::{Bench, end, flows, linked};
 use labkit::channel::ChannelStatus;
 use labkit::lines;
 use labkit::parameters::{Names, ParameterTable};
 use labkit::process::run_ok;
 use labkit::scenario::{Clock, Work};
-use labkit::survival::{counts, healthy};
+use labkit::survival::healthy;
 use labkit::traffic::bench::Answer;
 use labkit::traffic::echo::{EchoClient, Pace};
 use labkit::{Cause, DEFAULT_SEED, Deadline, Domain, Image, Lab, Mode, Scenario};
+
+use forged::Storm;
+use tally::Tally;
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     images: &[Image::Echo, Image::Bench, Image::Hostile],
@@ -46,94 +56,39 @@ const MODE: Mode = Mode::Original;
 /// The honest guest's memory in MiB.
 const MEMORY_MIB: u64 = 16;
 
-/// The numbers of victim, honest guest and attacker.
+/// The numbers of victim, honest guest, attacker, and of an honest guest that comes in the middle of
+/// an attack.
 const VICTIM: u8 = 2;
 const FRIEND: u8 = 3;
 const ATTACKER: u8 = 4;
+const NEWCOMER: u8 = 5;
+
+/// The victim's options beside its mode. All rings have one size, so that what the honest guests
+/// hold stays the same.
+const OPTIONS: &str = "vmc_ring=16 vmc_memory=4096 vmc_peers=3 vmc_wait=5";
+
+/// Attackers of [`Attack::Places`], the last of which finds no place: the friend has one of three.
+const CROWD: &[u8] = &[ATTACKER, 6, 7];
+
+/// The most pages that the victim may have granted to one domain: half of `vmc_memory`.
+const SHARE: u64 = 4096 / 4 / 2;
+
+/// The most suspends of one domain that the victim may keep (docs/protocol.md, "Trust").
+const SUSPENDS: u64 = 32;
 
 /// How long the victim may take to have everything back. It notices a dead peer within 5 s if no
-/// connection uses the link, and gives up what a peer keeps after another 5 s.
-const AFTERMATH: Duration = Duration::from_secs(10);
-
-/// What the victim has counted.
-struct Tally {
-    status: ChannelStatus,
-    /// Grants without those of the network device, whose pool grows under load.
-    grants: u64,
-    ports: u64,
-}
-
-impl Tally {
-    fn of(victim: &Domain) -> Result<Self> {
-        let status = ChannelStatus::of(victim)?;
-        let counts = counts(victim)?;
-        Ok(Self {
-            status,
-            grants: counts.grants - device_pages(victim)?,
-            ports: counts.ports,
-        })
-    }
-
-    /// The same tally without the pages in quarantine.
-    fn without_quarantine(mut self) -> Result<Self> {
-        self.grants -= self.status.of_all("quarantined")?;
-        Ok(self)
-    }
-
-    /// Returns how many links ended because of `cause` since `before`.
-    fn ended(&self, cause: Cause, before: &Self) -> Result<u64> {
-        Ok(self.status.ended(cause)? - before.status.ended(cause)?)
-    }
-
-    /// Returns how this differs from what is expected after `attack`, if it does; `first` was taken
-    /// before all attacks.
-    fn differs(&self, attack: Attack, before: &Self, first: &Self) -> Result<Option<String>> {
-        for cause in Cause::ALL {
-            // An attacker that claims to be suspended leaves links behind in that state.
-            if matches!(cause, Cause::Suspended | Cause::PeerSuspended) {
-                continue;
-            }
-            let expected = attack.expected(cause);
-            let seen = self.ended(cause, before)?;
-            let right = seen == expected || (seen > expected && attack.may_exceed(cause));
-            if !right {
-                return Ok(Some(format!("{cause:?} {seen} times and not {expected}")));
-            }
-        }
-        let quarantined = self.status.of_all("quarantined")?;
-        let more = quarantined - before.status.of_all("quarantined")?;
-        if (more > 0) != attack.quarantines() {
-            return Ok(Some(format!("{more} pages quarantined")));
-        }
-        let kept = [
-            ("grants", self.grants, first.grants + quarantined),
-            ("ports", self.ports, first.ports),
-            ("retiring", self.status.of_all("retiring")?, 0),
-            (
-                "granted",
-                self.status.of_all("granted")?,
-                first.status.of_all("granted")?,
-            ),
-            (
-                "mapped",
-                self.status.of_all("mapped")?,
-                first.status.of_all("mapped")?,
-            ),
-        ];
-        let wrong = kept.iter().find(|(_, seen, wanted)| seen != wanted);
-        Ok(wrong.map(|(name, seen, wanted)| format!("{name} {seen} and not {wanted}")))
-    }
-}
+/// connection uses the link, waits 5 s for one that is suspended (`vmc_wait`), and tries to take a
+/// page back every 10 s at least.
+const AFTERMATH: Duration = Duration::from_secs(25);
 
 /// Runs the attacks under two streams of bystanders.
 fn attacked(lab: &Lab) -> Result<String> {
     let Parameters { only, seed } = lab.parameters()?;
-    // All rings have one size, so that what the honest guests hold stays the same.
-    let options = format!("{} vmc_ring=16 vmc_memory=4096", MODE.option());
+    let options = options(VICTIM);
     let victim = lab.echo(VICTIM, 16, &options);
     let domain = victim.start_ready()?;
     let outsider = EchoClient::start(victim.port(7), seed, Pace::Modest)?;
-    let mut friend = Bench::boot(lab, FRIEND, MEMORY_MIB, &options)?;
+    let mut friend = Bench::boot(lab, FRIEND, MEMORY_MIB, &self::options(FRIEND))?;
     friend.order(&format!("connect {} 1", victim.port(7)))?;
     linked(&domain, friend.guest.ip())?;
     let stream = friend.begin(format!("verify {} 1000 1000000000000 2000", victim.port(7)));
@@ -153,7 +108,7 @@ fn attacked(lab: &Lab) -> Result<String> {
                 lab.report.log(format!("failed: {why}"));
                 failed.push(why);
                 // Later attacks are measured against what this one has left.
-                first = Tally::of(&domain)?.without_quarantine()?;
+                first = Tally::of(&domain)?;
             }
         }
         flows(&mut friend.control).with_context(|| format!("after {name}: {failed:?}"))?;
@@ -175,11 +130,9 @@ fn attacked(lab: &Lab) -> Result<String> {
     healthy(&domain)?;
     domain.running()?;
     Ok(format!(
-        "{} attacks; meanwhile {} bytes of dom0 and {bytes} of a guest, every one compared; {} \
-         pages quarantined",
+        "{} attacks; meanwhile {} bytes of dom0 and {bytes} of a guest, every one compared",
         attacks.len(),
         traffic.received_bytes,
-        last.of_all("quarantined")?
     ))
 }
 
@@ -201,23 +154,41 @@ fn one(
 ) -> Result<String> {
     let before = Tally::of(victim)?;
     let logged = victim.console().text().len();
-    let uuid = uuid(&friend.domain)?;
-    let attacker = lab.hostile(
-        ATTACKER,
-        &format!(
-            "{} attack={} victim={} other={} uuid={uuid}",
-            Mode::Off.option(),
-            attack.name(),
-            labkit::addresses::ipv4(VICTIM),
-            friend.guest.ip()
-        ),
-    );
-    let attacker = attacker.start_ready()?;
-    let done = format!("{}{}: ", lines::HOSTILE_DONE, attack.name());
-    let text = attacker.console().text();
-    let (_, told) = text.split_once(&done).context("it does not say so")?;
-    let told = told.lines().next().unwrap_or_default().to_owned();
-    drop(attacker);
+    let options = attackers_options(attack, friend)?;
+    let mut told = Vec::new();
+    let storm = match attack {
+        Attack::Forged => {
+            told.push(forged::own_address(ipv4(VICTIM))?);
+            Some(Storm::start(victim, friend)?)
+        }
+        _ => None,
+    };
+    let numbers = if attack == Attack::Places {
+        CROWD
+    } else {
+        &[ATTACKER]
+    };
+    let mut attackers = Vec::new();
+    for &number in numbers {
+        let attacker = lab.hostile(number, &format!("ip6={}/64 {options}", ipv6(number)));
+        let attacker = attacker.start_ready()?;
+        told.push(what_it_tells(attack, &attacker)?);
+        attackers.push(attacker);
+    }
+    if attack == Attack::Places && told != ["linked", "linked", "refused"] {
+        bail!("three attackers were {told:?}");
+    }
+    if let Some(storm) = &storm {
+        storm.holds_nothing(victim, first)?;
+    }
+    if attack.meets_newcomer() {
+        newcomer(lab, victim)?;
+    }
+    if let Some(storm) = storm {
+        told.push(storm.end()?);
+    }
+    keeps_little(attack, victim, first)?;
+    drop(attackers);
 
     let mut why = None;
     let settled = Deadline::after(AFTERMATH).poll(Duration::from_millis(200), "", || {
@@ -239,17 +210,70 @@ fn one(
             bail!("{cause:?} was logged {logged} times and not {count}");
         }
     }
-    Ok(told)
+    Ok(told.join("; "))
 }
 
-/// Returns the pages that the victim's network device has granted, by its last answer to `status`.
-fn device_pages(victim: &Domain) -> Result<u64> {
-    let text = victim.console().text();
-    let line = text
-        .lines()
-        .rfind(|line| line.contains(lines::STATUS_LINK.text));
-    let pages = line.and_then(|line| line.rsplit_once(" pages ")?.1.trim().parse().ok());
-    pages.with_context(|| format!("no pages in {line:?}"))
+/// Returns the options of an attacker, beside its addresses.
+fn attackers_options(attack: Attack, friend: &Bench) -> Result<String> {
+    Ok(format!(
+        "{} attack={} victim={} victim6={},{} other={} domid={} uuid={}",
+        Mode::Off.option(),
+        attack.name(),
+        ipv4(VICTIM),
+        ipv6(VICTIM),
+        link_local(VICTIM),
+        friend.guest.ip(),
+        friend.domain.running()?.id,
+        uuid(&friend.domain)?
+    ))
+}
+
+/// Returns what an attacker says of its attack.
+fn what_it_tells(attack: Attack, attacker: &Domain) -> Result<String> {
+    let done = format!("{}{}: ", lines::HOSTILE_DONE, attack.name());
+    let text = attacker.console().text();
+    let (_, told) = text.split_once(&done).context("it does not say so")?;
+    Ok(told.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+/// Boots an honest guest, which must get its link at once and use it: an address that does not
+/// answer for 1.5 s counts as remote for a minute.
+fn newcomer(lab: &Lab, victim: &Domain) -> Result<()> {
+    const BYTES: u64 = 200_000;
+    let echo = SocketAddr::from((ipv4(VICTIM), 7));
+    let mut guest = Bench::boot(lab, NEWCOMER, MEMORY_MIB, &options(NEWCOMER))?;
+    guest.order(&format!("connect {echo} 1"))?;
+    linked(victim, guest.guest.ip()).context("a newcomer")?;
+    guest.order(&format!("verify {echo} 1000 {BYTES} 0"))?;
+    let by_ring = ChannelStatus::of(victim)?.of_peer(guest.guest.ip(), "bytes sent")?;
+    if by_ring < BYTES / 2 {
+        bail!("only {by_ring} of a newcomer's {BYTES} bytes went by rings");
+    }
+    healthy(&guest.domain)
+}
+
+/// Fails if the attackers, which still live, have more of the victim than a domain may, or do not
+/// keep what they are meant to.
+fn keeps_little(attack: Attack, victim: &Domain, first: &Tally) -> Result<()> {
+    if attack.quarantines() {
+        let what = format!("pages in quarantine after {}", attack.name());
+        Deadline::seconds(5).poll(Duration::from_millis(200), &what, || {
+            let quarantined = ChannelStatus::of(victim)?.of_all("quarantined")?;
+            Ok((quarantined > 0).then_some(()))
+        })?;
+    }
+    let status = ChannelStatus::of(victim)?;
+    let granted = status.of_all("granted")? - first.status.of_all("granted")?;
+    let unsettled = status.of_all("unsettled")?;
+    if granted > SHARE || unsettled > SUSPENDS {
+        bail!("{granted} pages and {unsettled} suspends are kept");
+    }
+    Ok(())
+}
+
+/// Returns the options of an honest guest.
+fn options(number: u8) -> String {
+    format!("ip6={}/64 {} {OPTIONS}", ipv6(number), MODE.option())
 }
 
 /// Returns a domain's UUID.
