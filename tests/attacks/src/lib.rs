@@ -57,6 +57,8 @@ attacks! {
     Unproved = "unproved", [];
     /// Maps link after link and opens none, from several addresses, until it is refused.
     Offers = "offers", [];
+    /// Answers the honest guest's HELLOs with links, and opens none.
+    OpensNone = "opens_none", [];
     /// Takes three links at once from three addresses, and proves each: one remains.
     Crowd = "crowd", [(Cause::Replaced, 2)];
     /// Makes a link where the victim has room for one more, or is refused.

@@ -18,9 +18,9 @@ use crate::ring::{Consumer, Place, Producer};
 use crate::wire::{self, Answer, Hello, Welcome};
 
 // Offsets in the control page.
-const NONCE_A: usize = 0x010;
-const REFERENCES: usize = 0x020;
-const PROOF: usize = 0x080;
+pub(crate) const NONCE_A: usize = 0x010;
+pub(crate) const REFERENCES: usize = 0x020;
+pub(crate) const PROOF: usize = 0x080;
 pub(crate) const OWN_STATE: usize = 0x090;
 const PEER_STATE: usize = 0x0c0;
 pub(crate) const TO_OWNER: usize = 0x100;

@@ -2,7 +2,7 @@
 //! protocol of docs/protocol.md, which it implements a second time.
 //!
 //! Read `wire.rs`, `ring.rs`, `link.rs` and `talk.rs` for the behaviour of an honest guest,
-//! `greeting.rs`, `offering.rs`, `messages.rs`, `addresses.rs`, `connection.rs`, `migrating.rs`,
+//! `greeting.rs`, `offering.rs`, `owning.rs`, `messages.rs`, `addresses.rs`, `connection.rs`, `migrating.rs`,
 //! `hoarding.rs` and `leaving.rs` for the attacks. The option `vmc=off` keeps the guest's own network
 //! stack out of this.
 //!
@@ -25,6 +25,7 @@ mod link;
 mod messages;
 mod migrating;
 mod offering;
+mod owning;
 mod ring;
 mod talk;
 mod wire;
@@ -90,6 +91,7 @@ fn begin(attack: Attack, scene: &Scene) -> Attempt<'_> {
         Attack::Forged => Box::pin(greeting::forged(scene)),
         Attack::Unproved => Box::pin(offering::unproved(scene)),
         Attack::Offers => Box::pin(offering::offers(scene)),
+        Attack::OpensNone => Box::pin(owning::opens_none(scene)),
         Attack::Crowd => Box::pin(offering::crowd(scene)),
         Attack::Places => Box::pin(offering::places(scene)),
         Attack::ControlPage => Box::pin(messages::control_page(scene)),

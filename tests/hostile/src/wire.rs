@@ -45,6 +45,23 @@ pub(crate) struct Welcome {
     pub(crate) port: u32,
 }
 
+impl Welcome {
+    /// Encodes the answer to the HELLO with this nonce.
+    pub(crate) fn encode(&self, nonce_a: [u8; 16]) -> Vec<u8> {
+        let hello = Hello {
+            domid: self.domid,
+            uuid: self.uuid,
+            nonce: nonce_a,
+            cookie: [0; 16],
+        };
+        let mut bytes = hello.header(WELCOME);
+        bytes.extend_from_slice(&self.nonce_b);
+        bytes.extend_from_slice(&self.reference.to_le_bytes());
+        bytes.extend_from_slice(&self.port.to_le_bytes());
+        bytes
+    }
+}
+
 /// The answer to a HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -71,6 +88,19 @@ impl Hello {
         bytes.extend_from_slice(&self.cookie);
         bytes.extend_from_slice(&[0; 8]);
         bytes
+    }
+
+    /// Decodes a HELLO.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != 64 || bytes.get(..5)? != BEGIN || bytes[5] != HELLO {
+            return None;
+        }
+        Some(Self {
+            domid: u16_at(bytes, 6)?,
+            uuid: bytes.get(8..24)?.try_into().ok()?,
+            nonce: bytes.get(24..40)?.try_into().ok()?,
+            cookie: bytes.get(40..56)?.try_into().ok()?,
+        })
     }
 
     /// Encodes the first 40 bytes of a datagram of `kind`.

@@ -95,7 +95,11 @@ fn hello(domid: u16, number: u64) -> Hello {
         domid,
         uuid: secret,
         nonce: secret,
-        cookie: if number.is_multiple_of(2) { [0; 16] } else { secret },
+        cookie: if number.is_multiple_of(2) {
+            [0; 16]
+        } else {
+            secret
+        },
     }
 }
 

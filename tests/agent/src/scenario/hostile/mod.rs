@@ -7,8 +7,8 @@
 mod forged;
 mod tally;
 
-use std::net::SocketAddr;
-use std::thread::JoinHandle;
+use std::net::{IpAddr, SocketAddr};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -23,7 +23,7 @@ use labkit::scenario::{Clock, Work};
 use labkit::survival::healthy;
 use labkit::traffic::bench::Answer;
 use labkit::traffic::echo::{EchoClient, Pace};
-use labkit::{Cause, DEFAULT_SEED, Deadline, Domain, Image, Lab, Mode, Scenario};
+use labkit::{Cause, DEFAULT_SEED, Deadline, Domain, Guest, Image, Lab, Mode, Scenario};
 
 use forged::Storm;
 use tally::Tally;
@@ -101,7 +101,7 @@ fn attacked(lab: &Lab) -> Result<String> {
     let attacks: Vec<Attack> = Attack::ALL.iter().filter(wanted).copied().collect();
     for &attack in &attacks {
         let name = attack.name();
-        match one(lab, attack, &domain, &friend, &first) {
+        match one(lab, attack, &domain, &mut friend, &first) {
             Ok(told) => lab.report.log(format!("{name}: {told}")),
             Err(error) => {
                 let why = format!("{name}: {error:#}");
@@ -149,7 +149,7 @@ fn one(
     lab: &Lab,
     attack: Attack,
     victim: &Domain,
-    friend: &Bench,
+    friend: &mut Bench,
     first: &Tally,
 ) -> Result<String> {
     let before = Tally::of(victim)?;
@@ -171,7 +171,11 @@ fn one(
     let mut attackers = Vec::new();
     for &number in numbers {
         let attacker = lab.hostile(number, &format!("ip6={}/64 {options}", ipv6(number)));
-        let attacker = attacker.start_ready()?;
+        let attacker = if attack == Attack::OpensNone {
+            greeted(friend, &attacker)?
+        } else {
+            attacker.start_ready()?
+        };
         told.push(what_it_tells(attack, &attacker)?);
         attackers.push(attacker);
     }
@@ -250,6 +254,35 @@ fn newcomer(lab: &Lab, victim: &Domain) -> Result<()> {
         bail!("only {by_ring} of a newcomer's {BYTES} bytes went by rings");
     }
     healthy(&guest.domain)
+}
+
+/// Starts an attacker that waits for the friend's HELLOs, and has the friend connect to each of its
+/// addresses, until the attack is over.
+fn greeted(friend: &mut Bench, attacker: &Guest) -> Result<Domain> {
+    let domain = attacker.start()?;
+    let console = domain.console();
+    // An address that does not answer yet would count as remote.
+    console.wait_since(0, &lines::NET_UP, Deadline::seconds(20))?;
+    thread::sleep(Duration::from_millis(300));
+    let addresses: [IpAddr; 3] = [
+        ipv4(ATTACKER).into(),
+        ipv6(ATTACKER).into(),
+        link_local(ATTACKER).into(),
+    ];
+    let what = "the end of an attack on the friend";
+    Deadline::seconds(40).poll(Duration::from_millis(100), what, || {
+        for address in addresses {
+            // Nobody listens there: the first contact is what counts.
+            let echo = SocketAddr::new(address, 7);
+            let _ = friend.order(&format!("connect {echo} 1"));
+        }
+        let text = console.text();
+        let is_over = [lines::HOSTILE_DONE, lines::FATAL, lines::PANIC]
+            .into_iter()
+            .any(|line| text.contains(line.text));
+        Ok(is_over.then_some(()))
+    })?;
+    Ok(domain)
 }
 
 /// Fails if the attackers, which still live, have more of the victim than a domain may, or do not
