@@ -74,7 +74,7 @@ pub struct Statistics {
     pub quarantined_pages: usize,
     /// Regions that a peer has yet to give back and has time for.
     pub retiring: usize,
-    /// Links that ended in a suspend and are not settled.
+    /// Suspends that are not settled, of this guest or of a peer, for each pair of addresses.
     pub unsettled: usize,
 }
 

@@ -50,12 +50,25 @@ attacks! {
     HelloUuid = "hello_uuid", [];
     /// Thousands of HELLOs, each with another secret and identity, and datagrams that mean nothing.
     HelloFlood = "hello_flood", [];
+    /// HELLOs to everybody, from another port, and from dom0 under addresses of others: nothing is
+    /// held for them, and an honest guest makes its link meanwhile.
+    Forged = "forged", [];
+    /// Notifies without end on links that it has not proved.
+    Unproved = "unproved", [];
+    /// Maps link after link and opens none, from several addresses, until it is refused.
+    Offers = "offers", [];
+    /// Answers the honest guest's HELLOs with links, and opens none.
+    OpensNone = "opens_none", [];
+    /// Takes three links at once from three addresses, and proves each: one remains.
+    Crowd = "crowd", [(Cause::Replaced, 2)];
+    /// Makes a link where the victim has room for one more, or is refused.
+    Places = "places", [];
     /// Overwrites the control page with values that make no sense anywhere.
     ControlPage = "control_page", [(Cause::IndexLie, 4)];
     /// Lies about the indices of both message rings.
     MessageIndices = "message_indices", [(Cause::IndexLie, 3)];
     /// Sends messages that mean nothing; each ends a link.
-    Malformed = "malformed", [(Cause::BadMessage, 23)];
+    Malformed = "malformed", [(Cause::BadMessage, 29)];
     /// Sets every bit of the doorbell again and again.
     Doorbell = "doorbell", [];
     /// Notifies without end: the victim ends the link, or bears it.
@@ -80,8 +93,23 @@ attacks! {
     Asks = "asks", [(Cause::BadMessage, 4)];
     /// Announces a migration and takes it back, again and again, with bytes on rings.
     Migrating = "migrating", [(Cause::BadMessage, 1)];
+    /// Announces a migration and takes it back, thousands of times, and closes the link before the
+    /// victim looks.
+    Toggles = "toggles", [(Cause::Gone, 4)];
     /// Says that it is suspended and goes on: overwrites both rings, and never resumes.
     Frozen = "frozen", [];
+    /// Freezes links with bytes on rings, again and again from several addresses, with and without
+    /// the end of the connection.
+    Freezes = "freezes", [];
+    /// Asks for rings, maps them, and retires them without unmapping, as often as it gets one; an
+    /// honest guest makes its link meanwhile.
+    Quota = "quota", [];
+    /// Tells of thousands of guests, in every event.
+    Members = "members", [];
+    /// Sends ADDRESS and PROVED with secrets that are wrong, and LOST of everybody's addresses.
+    Addresses = "addresses", [(Cause::WrongAddress, 1500), (Cause::Left, 1)];
+    /// Proves more addresses while bytes are on rings, loses one, and claims those of others.
+    DualStack = "dual_stack", [(Cause::WrongAddress, 2)];
     /// Sends RESUME as it should be, and in every other way.
     Resume = "resume", [(Cause::WrongAddress, 3)];
     /// Ends links by offence and by LEAVE, and unmaps nothing.
@@ -100,10 +128,16 @@ impl Attack {
             .find(|attack| attack.name() == name)
     }
 
-    /// Whether the victim loses pages to it: the attacker never unmaps them.
+    /// Whether the victim has lost pages to it until the attacker dies, which never unmaps them.
     #[must_use]
     pub const fn quarantines(self) -> bool {
-        matches!(self, Self::NeverUnmap)
+        matches!(self, Self::NeverUnmap | Self::Quota)
+    }
+
+    /// Whether an honest guest boots and makes a link with the victim meanwhile.
+    #[must_use]
+    pub const fn meets_newcomer(self) -> bool {
+        matches!(self, Self::Forged | Self::Quota)
     }
 
     /// Whether the victim may count `cause` more often than expected. An attacker that goes after

@@ -2,17 +2,21 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use kernel::grant::{Access, Mapping};
 use kernel::time;
 
 use crate::link::{CLOSED, Link};
-use crate::wire::{Answer, HELLO, Hello, WELCOME};
+use crate::wire::{Answer, HELLO, Hello, PORT, WELCOME};
 use crate::{Outcome, Scene};
 
 /// Longer than the victim keeps a region whose receiver does not prove its identity.
 const UNPROVED: Duration = Duration::from_millis(1300);
+
+/// How long to wait for an answer that must not come.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// Number of HELLOs in [`hello_flood`].
 const HELLOS: usize = 3000;
@@ -32,6 +36,7 @@ pub(crate) async fn hello_domid(scene: &Scene) -> Outcome {
         };
         match scene.greet(&hello).await? {
             Answer::Refused(_) => refused += 1,
+            Answer::Challenge(_) => return Err("a CHALLENGE was not enough".into()),
             Answer::Welcome(welcome) => {
                 welcomed += 1;
                 let mapped = Mapping::new(welcome.domid, &[welcome.reference], Access::ReadWrite);
@@ -107,7 +112,7 @@ pub(crate) async fn hello_flood(scene: &Scene) -> Outcome {
     for number in 0..JUNK {
         let mut datagram: Vec<u8> = scene.hello().encode();
         match number % 5 {
-            0 => datagram[4] = 2,
+            0 => datagram[4] = 1,
             1 => datagram[0] ^= 0x20,
             2 => datagram[5] = [0, WELCOME, 3, 4, 255][number / 5 % 5],
             3 => datagram.truncate(number % 40),
@@ -119,4 +124,37 @@ pub(crate) async fn hello_flood(scene: &Scene) -> Outcome {
     let link = scene.link().await?;
     link.set_state(CLOSED);
     Ok(format!("{HELLOS} HELLOs, {JUNK} datagrams without meaning"))
+}
+
+/// Sends HELLOs to everybody, and from a port that is not the channel's: nobody answers.
+pub(crate) async fn forged(scene: &Scene) -> Outcome {
+    const ROUNDS: u32 = 200;
+    let everybody = [
+        IpAddr::from([255, 255, 255, 255]),
+        IpAddr::from([10, 0, 0, 255]),
+        IpAddr::from([224, 0, 0, 1]),
+        IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 1]),
+    ];
+    let socket = scene.network.bind_udp(0);
+    let socket = socket.map_err(|error| format!("another port: {error}"))?;
+    let hello = scene.hello();
+    for _ in 0..ROUNDS {
+        for to in everybody {
+            scene.send_to(to, &hello.encode()).await?;
+        }
+        let to = (scene.victim, PORT).into();
+        let sent = socket.send_to(&hello.encode(), to).await;
+        sent.map_err(|error| format!("from another port: {error}"))?;
+    }
+    let mut buffer = [0; 128];
+    let silence = time::timeout(SILENCE, socket.recv_from(&mut buffer)).await;
+    if let Ok(answer) = silence {
+        return Err(format!("another port was answered: {answer:?}"));
+    }
+    if let Ok(answer) = time::timeout(SILENCE, scene.hear(&hello)).await {
+        return Err(format!("a HELLO to everybody was answered: {answer:?}"));
+    }
+    let link = scene.link().await?;
+    link.set_state(CLOSED);
+    Ok(format!("{ROUNDS} times to everybody"))
 }

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use alloc::{format, slice};
+use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 
@@ -17,9 +18,9 @@ use crate::ring::{Consumer, Place, Producer};
 use crate::wire::{self, Answer, Hello, Welcome};
 
 // Offsets in the control page.
-const NONCE_A: usize = 0x010;
-const REFERENCES: usize = 0x020;
-const PROOF: usize = 0x080;
+pub(crate) const NONCE_A: usize = 0x010;
+pub(crate) const REFERENCES: usize = 0x020;
+pub(crate) const PROOF: usize = 0x080;
 pub(crate) const OWN_STATE: usize = 0x090;
 const PEER_STATE: usize = 0x0c0;
 pub(crate) const TO_OWNER: usize = 0x100;
@@ -69,6 +70,7 @@ impl Scene {
             domid: self.domid,
             uuid: self.uuid,
             nonce: self.nonce(),
+            cookie: [0; 16],
         }
     }
 
@@ -78,13 +80,28 @@ impl Scene {
         nonce
     }
 
-    /// Sends a HELLO repeatedly until it is answered.
+    /// Sends a HELLO repeatedly until it is answered, with the cookie once there is one.
     pub(crate) async fn greet(&self, hello: &Hello) -> Result<Answer, String> {
+        self.greet_at(self.victim, hello).await
+    }
+
+    /// Greets the victim at one of its addresses.
+    pub(crate) async fn greet_at(&self, at: IpAddr, hello: &Hello) -> Result<Answer, String> {
+        let mut hello = *hello;
         for wait in [100, 200, 600, 600] {
-            self.send(&hello.encode()).await?;
-            let heard = time::timeout(Duration::from_millis(wait), self.hear(hello)).await;
-            if let Ok(answer) = heard {
-                return answer;
+            let deadline = time::now() + Duration::from_millis(wait);
+            self.send_to(at, &hello.encode()).await?;
+            loop {
+                let left = deadline.saturating_duration_since(time::now());
+                match time::timeout(left, self.hear(&hello)).await {
+                    Err(_) => break,
+                    Ok(Ok(Answer::Challenge(cookie))) if cookie != hello.cookie => {
+                        hello.cookie = cookie;
+                        self.send_to(at, &hello.encode()).await?;
+                    }
+                    Ok(Ok(Answer::Challenge(_))) => {}
+                    Ok(answer) => return answer,
+                }
             }
         }
         Err("HELLO was not answered".to_string())
@@ -92,12 +109,31 @@ impl Scene {
 
     /// Sends a datagram to the victim's channel.
     pub(crate) async fn send(&self, datagram: &[u8]) -> Result<(), String> {
-        let to = (self.victim, wire::PORT).into();
+        self.send_to(self.victim, datagram).await
+    }
+
+    /// Sends a datagram to the channel at any address.
+    pub(crate) async fn send_to(&self, at: IpAddr, datagram: &[u8]) -> Result<(), String> {
+        let to = (at, wire::PORT).into();
         let sent = self.socket.send_to(datagram, to).await;
         sent.map_err(|error| format!("datagram: {error}"))
     }
 
-    async fn hear(&self, hello: &Hello) -> Result<Answer, String> {
+    /// Sends a HELLO to one of the victim's addresses until a CHALLENGE answers it; returns the
+    /// HELLO with the cookie.
+    pub(crate) async fn challenged(&self, at: IpAddr, hello: Hello) -> Result<Hello, String> {
+        for _ in 0..3 {
+            self.send_to(at, &hello.encode()).await?;
+            let heard = time::timeout(Duration::from_millis(300), self.hear(&hello)).await;
+            if let Ok(Ok(Answer::Challenge(cookie))) = heard {
+                return Ok(Hello { cookie, ..hello });
+            }
+        }
+        Err(format!("no CHALLENGE from {at}"))
+    }
+
+    /// Waits for an answer to a HELLO.
+    pub(crate) async fn hear(&self, hello: &Hello) -> Result<Answer, String> {
         let mut buffer = [0; 128];
         loop {
             let heard = self.socket.recv_from(&mut buffer).await;
@@ -110,9 +146,13 @@ impl Scene {
 
     /// Sends a HELLO and returns the WELCOME that answers it.
     pub(crate) async fn welcome(&self, hello: &Hello) -> Result<Welcome, String> {
-        match self.greet(hello).await? {
+        self.welcome_at(self.victim, hello).await
+    }
+
+    pub(crate) async fn welcome_at(&self, at: IpAddr, hello: &Hello) -> Result<Welcome, String> {
+        match self.greet_at(at, hello).await? {
             Answer::Welcome(welcome) => Ok(welcome),
-            Answer::Refused(reason) => Err(format!("HELLO was refused for reason {reason}")),
+            other => Err(format!("HELLO was answered by {other:?}")),
         }
     }
 
@@ -122,7 +162,12 @@ impl Scene {
     }
 
     pub(crate) async fn link_as(&self, hello: Hello) -> Result<Link, String> {
-        let welcome = self.welcome(&hello).await?;
+        self.link_at(self.victim, hello).await
+    }
+
+    /// Makes a link with the victim at one of its addresses.
+    pub(crate) async fn link_at(&self, at: IpAddr, hello: Hello) -> Result<Link, String> {
+        let welcome = self.welcome_at(at, &hello).await?;
         let link = Link::map(&hello, &welcome)?;
         link.prove(&welcome.nonce_b);
         link.wait_for_state(OPEN).await?;

@@ -2,12 +2,13 @@
 //! protocol of docs/protocol.md, which it implements a second time.
 //!
 //! Read `wire.rs`, `ring.rs`, `link.rs` and `talk.rs` for the behaviour of an honest guest,
-//! `greeting.rs`, `messages.rs`, `connection.rs`, `migrating.rs` and `leaving.rs` for the attacks.
-//! The option `vmc=off` keeps the guest's own network stack out of this.
+//! `greeting.rs`, `offering.rs`, `owning.rs`, `messages.rs`, `addresses.rs`, `connection.rs`, `migrating.rs`,
+//! `hoarding.rs` and `leaving.rs` for the attacks. The option `vmc=off` keeps the guest's own network
+//! stack out of this.
 //!
 //! Besides the network's options it knows `attack=`, the attack's name; `victim=` and `other=`, the
-//! addresses of the victim and of an honest guest with which the victim has a link; and `uuid=`,
-//! that guest's UUID. When the attack is over it prints `hostile: done NAME: WHAT` and stays as it
+//! addresses of the victim and of an honest guest with which the victim has a link; `victim6=`, two
+//! more addresses of the victim, with a comma; and `uuid=` and `domid=`, the honest guest's. When the attack is over it prints `hostile: done NAME: WHAT` and stays as it
 //! is; if the victim did not do what it should, it prints `error: …` and crashes.
 #![no_std]
 #![no_main]
@@ -15,12 +16,16 @@
 
 extern crate alloc;
 
+mod addresses;
 mod connection;
 mod greeting;
+mod hoarding;
 mod leaving;
 mod link;
 mod messages;
 mod migrating;
+mod offering;
+mod owning;
 mod ring;
 mod talk;
 mod wire;
@@ -51,12 +56,22 @@ pub(crate) struct Scene {
     pub(crate) network: Network,
     pub(crate) socket: UdpSocket,
     pub(crate) victim: IpAddr,
+    /// More addresses of the victim. This guest reaches each from another of its own.
+    pub(crate) victim6: [IpAddr; 2],
     /// The address of the honest guest.
     pub(crate) other: IpAddr,
     /// The identity of the honest guest.
     pub(crate) other_uuid: [u8; 16],
+    pub(crate) other_domid: u16,
     pub(crate) domid: u16,
     pub(crate) uuid: [u8; 16],
+}
+
+impl Scene {
+    /// Returns all addresses of the victim.
+    pub(crate) fn victims(&self) -> [IpAddr; 3] {
+        [self.victim, self.victim6[0], self.victim6[1]]
+    }
 }
 
 /// The outcome of an attack; the error says what the victim did wrong.
@@ -73,6 +88,12 @@ fn begin(attack: Attack, scene: &Scene) -> Attempt<'_> {
         Attack::HelloProof => Box::pin(greeting::hello_proof(scene)),
         Attack::HelloUuid => Box::pin(greeting::hello_uuid(scene)),
         Attack::HelloFlood => Box::pin(greeting::hello_flood(scene)),
+        Attack::Forged => Box::pin(greeting::forged(scene)),
+        Attack::Unproved => Box::pin(offering::unproved(scene)),
+        Attack::Offers => Box::pin(offering::offers(scene)),
+        Attack::OpensNone => Box::pin(owning::opens_none(scene)),
+        Attack::Crowd => Box::pin(offering::crowd(scene)),
+        Attack::Places => Box::pin(offering::places(scene)),
         Attack::ControlPage => Box::pin(messages::control_page(scene)),
         Attack::MessageIndices => Box::pin(messages::message_indices(scene)),
         Attack::Malformed => Box::pin(messages::malformed(scene)),
@@ -88,7 +109,13 @@ fn begin(attack: Attack, scene: &Scene) -> Attempt<'_> {
         Attack::Stall => Box::pin(connection::stall(scene)),
         Attack::Asks => Box::pin(migrating::asks(scene)),
         Attack::Migrating => Box::pin(migrating::migrating(scene)),
+        Attack::Toggles => Box::pin(migrating::toggles(scene)),
         Attack::Frozen => Box::pin(migrating::frozen(scene)),
+        Attack::Freezes => Box::pin(hoarding::freezes(scene)),
+        Attack::Quota => Box::pin(hoarding::quota(scene)),
+        Attack::Members => Box::pin(messages::members(scene)),
+        Attack::Addresses => Box::pin(addresses::addresses(scene)),
+        Attack::DualStack => Box::pin(addresses::dual_stack(scene)),
         Attack::Resume => Box::pin(migrating::resume(scene)),
         Attack::NeverUnmap => Box::pin(leaving::never_unmap(scene)),
         Attack::Die => Box::pin(leaving::die(scene)),
@@ -102,9 +129,14 @@ async fn main(guest: Guest) -> Result<(), String> {
     let name = line.take("attack").unwrap_or_default();
     let attack = Attack::named(&name).ok_or_else(|| format!("no attack is called {name:?}"))?;
     let victim = address(&mut line, "victim")?;
+    let victim6 = line.take("victim6").unwrap_or_default();
+    let victim6 = two(&victim6).ok_or_else(|| format!("victim6={victim6} is not two addresses"))?;
     let other = address(&mut line, "other")?;
     let other_uuid = line.take("uuid").unwrap_or_default();
     let other_uuid = uuid(&other_uuid).ok_or_else(|| format!("uuid={other_uuid} is not a UUID"))?;
+    let other_domid = line
+        .take_required("domid", "a domain number (example: domid=3)")
+        .map_err(text)?;
     line.finish().map_err(text)?;
 
     let own = own_uuid(&guest.xenstore).await?;
@@ -116,8 +148,10 @@ async fn main(guest: Guest) -> Result<(), String> {
         socket: socket.map_err(|error| format!("UDP port {}: {error}", wire::PORT))?,
         network,
         victim,
+        victim6,
         other,
         other_uuid,
+        other_domid,
         domid: own_domid().await?,
         uuid: own,
     };
@@ -132,6 +166,12 @@ async fn main(guest: Guest) -> Result<(), String> {
 fn address(line: &mut kernel::cmdline::CommandLine, key: &str) -> Result<IpAddr, String> {
     let value = line.take_required(key, "an address (example: victim=10.0.0.2)");
     value.map_err(|error: kernel::cmdline::OptionError| error.to_string())
+}
+
+/// Parses two addresses with a comma.
+fn two(text: &str) -> Option<[IpAddr; 2]> {
+    let (one, other) = text.split_once(',')?;
+    Some([one.parse().ok()?, other.parse().ok()?])
 }
 
 /// Parses a UUID as the toolstack writes it.

@@ -35,7 +35,7 @@ const RINGING: Duration = Duration::from_secs(3);
 const STUCK: Duration = Duration::from_secs(8);
 
 /// Returns the ends of a connection that does not exist.
-fn nowhere(scene: &Scene, sender: IpAddr) -> Ends {
+pub(crate) fn nowhere(scene: &Scene, sender: IpAddr) -> Ends {
     Ends {
         sender: SocketAddr::new(sender, 9),
         receiver: SocketAddr::new(scene.victim, 9),
@@ -43,7 +43,7 @@ fn nowhere(scene: &Scene, sender: IpAddr) -> Ends {
 }
 
 /// Returns this guest's own address.
-fn own_address(scene: &Scene) -> Result<IpAddr, String> {
+pub(crate) fn own_address(scene: &Scene) -> Result<IpAddr, String> {
     let mut addresses = scene.network.addresses().into_iter();
     let found = addresses.find(|(address, _)| address.is_ipv4());
     Ok(found.ok_or("no address")?.0)
@@ -51,7 +51,7 @@ fn own_address(scene: &Scene) -> Result<IpAddr, String> {
 
 /// Sends a SWITCH to ring 0 for a connection that does not exist, and returns the reason in its
 /// answer.
-async fn ask(link: &mut Link, ends: Ends) -> Result<Option<u16>, String> {
+pub(crate) async fn ask(link: &mut Link, ends: Ends) -> Result<Option<u16>, String> {
     link.post(&wire::switch(0, ends, 0)).await?;
     let answer = link.expect(CONFIRM).await?;
     Ok(u16_at(&answer, 2))
@@ -114,7 +114,7 @@ pub(crate) async fn malformed(scene: &Scene) -> Outcome {
     let mut switch_family = wire::switch(0, ends, 0);
     switch_family[8] = 5;
     let references = [1; 5];
-    let cases: [Vec<u8>; 22] = [
+    let cases: [Vec<u8>; 28] = [
         message(0, &[]),
         message(11, &[]),
         message(255, &[1; 100]),
@@ -137,6 +137,12 @@ pub(crate) async fn malformed(scene: &Scene) -> Outcome {
         message(8, &[0, 0]),
         message(9, &[0; 36]),
         wire::leave(99),
+        message(14, &[4; 51]),
+        message(14, &[0; 52]),
+        message(15, &[4; 67]),
+        message(15, &[5; 68]),
+        message(16, &[7; 20]),
+        message(17, &[]),
     ];
     for (number, bytes) in cases.iter().enumerate() {
         let mut link = scene.link().await?;
@@ -214,6 +220,30 @@ pub(crate) async fn unread(scene: &Scene) -> Outcome {
         drop((link, ring));
     }
     Ok("the ring, and the backlog".into())
+}
+
+/// Tells of thousands of guests that there are none of, of the honest guest and of the victim.
+pub(crate) async fn members(scene: &Scene) -> Outcome {
+    const MEMBERS: u32 = 5000;
+    let own = own_address(scene)?;
+    let mut link = scene.link().await?;
+    let ring = offer(&mut link, 0, 0).await?;
+    for number in 0..MEMBERS {
+        let event = (1 + number % 5) as u8;
+        let (uuid, address) = match number % 7 {
+            0 => (scene.other_uuid, scene.other),
+            1 => (scene.uuid, scene.victim),
+            _ => (scene.nonce(), IpAddr::from(number.to_be_bytes())),
+        };
+        link.post(&wire::member(event, uuid, address)).await?;
+    }
+    let reason = ask(&mut link, nowhere(scene, own)).await?;
+    if reason != Some(NO_CONNECTION) {
+        return Err(format!("afterwards a SWITCH was answered by {reason:?}"));
+    }
+    link.set_state(CLOSED);
+    drop(ring);
+    Ok(format!("{MEMBERS} messages"))
 }
 
 /// Uses another guest's address, in a SWITCH and in frames. The link stays.

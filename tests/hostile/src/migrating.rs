@@ -78,6 +78,23 @@ pub(crate) async fn migrating(scene: &Scene) -> Outcome {
     Ok(format!("{TURNS} times, {offset} bytes"))
 }
 
+/// Fills the message ring with announcements of a migration and their withdrawals, closes the link,
+/// and notifies once.
+pub(crate) async fn toggles(scene: &Scene) -> Outcome {
+    const LINKS: u8 = 4;
+    let mut count = 0;
+    for _ in 0..LINKS {
+        let mut link = scene.link().await?;
+        let pair = [message(MIGRATING, &[1, 0]), message(MIGRATING, &[0, 0])].concat();
+        while link.out.write(&link.memory, &pair).0 == pair.len() {
+            count += 2;
+        }
+        link.set_state(CLOSED);
+        link.wait_for_state(CLOSED).await?;
+    }
+    Ok(format!("{count} messages on {LINKS} links"))
+}
+
 /// Claims to be suspended but keeps running: overwrites both rings, and never resumes.
 pub(crate) async fn frozen(scene: &Scene) -> Outcome {
     for byte in [0xff, 0x00, 0x5a] {

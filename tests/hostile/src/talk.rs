@@ -4,12 +4,13 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use embedded_io_async::{Read, Write};
 use kernel::grant::{Access, GrantedRegion, Mapping};
 use kernel::time;
-use netstack::TcpStream;
+use netstack::{Buffers, TcpOptions, TcpStream};
 
 use crate::Scene;
 use crate::link::{Link, PATIENCE};
@@ -21,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// The TCP port of the echo service.
 const ECHO: u16 = 7;
+
+/// The size of each of a connection's buffers: some attacks leave many connections.
+const BUFFER: usize = 16 * 1024;
 
 /// log2 of the data pages of this guest's rings.
 const LOG2: u8 = 2;
@@ -40,16 +44,34 @@ pub(crate) struct Talk {
 
 impl Scene {
     pub(crate) async fn connect(&self) -> Result<TcpStream, String> {
-        let connected = self.network.connect((self.victim, ECHO).into(), CONNECT);
-        connected.await.map_err(|error| format!("echo: {error}"))
+        self.connect_at(self.victim).await
+    }
+
+    /// Connects to the victim's echo service at one of its addresses.
+    pub(crate) async fn connect_at(&self, at: IpAddr) -> Result<TcpStream, String> {
+        let options = TcpOptions {
+            buffers: Buffers::both(BUFFER),
+            ..TcpOptions::default()
+        };
+        let connected = self
+            .network
+            .connect_with((at, ECHO).into(), CONNECT, options);
+        connected
+            .await
+            .map_err(|error| format!("echo at {at}: {error}"))
     }
 
     /// Makes a link, and a connection on it that uses rings in both directions, with 100 bytes
     /// echoed.
     pub(crate) async fn talk(&self) -> Result<Talk, String> {
+        self.talk_at(self.victim).await
+    }
+
+    /// The same with the victim at one of its addresses.
+    pub(crate) async fn talk_at(&self, at: IpAddr) -> Result<Talk, String> {
         // The order matters: a victim that has a link answers a SYN through it.
-        let stream = self.connect().await?;
-        let link = self.link().await?;
+        let stream = self.connect_at(at).await?;
+        let link = self.link_at(at, self.hello()).await?;
         Talk::begin(link, stream).await
     }
 }
@@ -104,12 +126,21 @@ pub(crate) fn pattern(offset: u64, len: usize) -> Vec<u8> {
 
 impl Talk {
     /// Moves a connection onto rings of a link.
-    pub(crate) async fn begin(mut link: Link, stream: TcpStream) -> Result<Self, String> {
-        let mut own = offer(&mut link, 0, 0).await?;
-        link.post(&wire::switch(0, ends(&stream), 0)).await?;
+    pub(crate) async fn begin(link: Link, stream: TcpStream) -> Result<Self, String> {
+        Self::begin_with(link, stream, 0).await
+    }
+
+    /// The same with a ring of another number.
+    pub(crate) async fn begin_with(
+        mut link: Link,
+        stream: TcpStream,
+        number: u16,
+    ) -> Result<Self, String> {
+        let mut own = offer(&mut link, number, 0).await?;
+        link.post(&wire::switch(number, ends(&stream), 0)).await?;
         let bytes = pattern(0, 100);
         if own.end.write(&own.memory, &bytes).1 {
-            link.ring_data(0);
+            link.ring_data(number);
         }
         let payload = link.expect(wire::RING).await?;
         let (number, log2, mapping) = accept(&link, &payload).ok_or("their RING means nothing")?;

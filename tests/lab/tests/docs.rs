@@ -160,3 +160,52 @@ fn commands_in_documents_exist() {
         );
     }
 }
+
+/// Whether a Rust file in `folder` or below holds `text`.
+fn is_in_source(folder: &Path, text: &str) -> bool {
+    let entries = fs::read_dir(folder).expect("a folder of the checkout");
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if path.is_dir() {
+            return is_in_source(&path, text);
+        }
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        is_rust && fs::read_to_string(&path).is_ok_and(|source| source.contains(text))
+    })
+}
+
+#[test]
+fn each_row_of_what_a_peer_can_do_names_a_test_that_exists() {
+    let root = checkout();
+    let protocol = fs::read_to_string(root.join("docs/protocol.md")).expect("protocol.md");
+    let (_, trust) = protocol.split_once("\n## Trust\n").expect("the section");
+    let (trust, _) = trust.split_once("\n## ").expect("another section");
+    let attacks = fs::read_to_string(root.join("tests/attacks/src/lib.rs")).expect("the attacks");
+    let mut rows = 0;
+    let mut missing = Vec::new();
+    for row in trust.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        rows += 1;
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, _, shown_by] = cells[..] else {
+            panic!("not three columns: {row}");
+        };
+        let (tests, attacks_of_row) = shown_by.split_once(';').unwrap_or((shown_by, ""));
+        let tests: Vec<_> = code_spans(tests).collect();
+        let names: Vec<_> = code_spans(attacks_of_row).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        for test in tests {
+            let function = format!("fn {test}(");
+            let rooms = ["vmc", "netstack", "tests/sim"];
+            if !rooms
+                .iter()
+                .any(|room| is_in_source(&root.join(room), &function))
+            {
+                missing.push(test);
+            }
+        }
+        let is_attack = |name: &&str| attacks.contains(&format!(" = \"{name}\", "));
+        missing.extend(names.into_iter().filter(|name| !is_attack(name)));
+    }
+    assert!(missing.is_empty(), "no such test: {}", missing.join(", "));
+    assert!(rows > 10, "only {rows} rows were found");
+}

@@ -30,3 +30,29 @@ pub const fn ipv6(number: u8) -> Ipv6Addr {
 pub const fn mac(number: u8) -> [u8; 6] {
     [0x00, 0x16, 0x3e, 0xca, 0x00, number]
 }
+
+/// Returns the link-local IPv6 address of the guest with this number, made of its MAC address (RFC
+/// 4291, appendix A).
+#[must_use]
+pub const fn link_local(number: u8) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac(number);
+    let bytes = [
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ];
+    Ipv6Addr::from_bits(u128::from_be_bytes(bytes))
+}

@@ -91,6 +91,11 @@ impl ChannelStatus {
         self.number("links", name)
     }
 
+    /// Returns how many datagrams came that meant something.
+    pub fn of_datagrams(&self) -> Result<u64> {
+        self.number("ends", "datagrams")
+    }
+
     /// Returns the rings in use; `None` if the guest does not report them.
     pub fn rings(&self) -> Result<Option<Rings>> {
         let line = self

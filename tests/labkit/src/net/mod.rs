@@ -1,10 +1,11 @@
 //! Clients that check what a guest's network does, byte by byte.
 //!
 //! [`stream`] and [`datagram`] use dom0's sockets; [`frame`] builds raw frames, [`parse`] reads them,
-//! [`junk`] makes hostile ones and [`raw`] puts them on a guest's interface; [`ping`] reads ping(8).
+//! [`junk`] and [`hello`] make hostile ones and [`raw`] puts them on a guest's interface; [`ping`] reads ping(8).
 
 pub mod datagram;
 pub mod frame;
+pub mod hello;
 pub mod junk;
 pub mod parse;
 pub mod pattern;

@@ -2,7 +2,9 @@
 //! events. The scenarios of `sim` try random orders.
 
 mod addresses;
+mod claims;
 mod closing;
+mod costing;
 mod leaving;
 mod linking;
 mod lying;

@@ -4,14 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use sim::puppet::Peer;
 use sim::tcp::Shared;
-use sim::xen::{Clock, Dom, Host};
-use vmc::wire::datagram::{Datagram, Kind};
-use vmc::{ConnKey, FourTuple, Output, Pair, PeerState, Vmc};
+use sim::xen::{Clock, Dom, Host, SharedHost};
+use vmc::wire::datagram::{Datagram, Kind, NO_COOKIE};
+use vmc::{Config, ConnKey, FourTuple, Output, Pair, PeerState, Vmc};
 
 use super::pair::{config, established};
 
 /// A guest with a link to a peer that breaks the protocol when told to.
 pub(super) struct Victim {
+    host: SharedHost,
     pub(super) vmc: Vmc<Dom>,
     pub(super) peer: Peer,
     pub(super) clock: Clock,
@@ -32,12 +33,18 @@ impl Victim {
 
     /// Returns a guest that has never heard of its peer.
     pub(super) fn alone() -> Self {
+        Self::with(config(1))
+    }
+
+    /// The same with other limits.
+    pub(super) fn with(config: Config) -> Self {
         let (host, clock) = (Host::new(1), Clock::default());
         clock.set(1);
-        let mut vmc = Vmc::new(Dom::boot(&host, &clock, 1), config(1));
+        let mut vmc = Vmc::new(Dom::boot(&host, &clock, 1), config);
         vmc.set_addresses(&[Self::LINK.local]);
         let peer = Peer::new(Dom::boot(&host, &clock, 2), [2; 16]);
         Self {
+            host,
             vmc,
             peer,
             clock,
@@ -80,6 +87,49 @@ impl Victim {
                 }
             }
         }
+    }
+
+    /// Returns another guest, at 10.0.0.`last`, and the pair of addresses with it.
+    pub(super) fn another(&self, last: u8) -> (Peer, Pair) {
+        let dom = Dom::boot(&self.host, &self.clock, last.into());
+        let remote = IpAddr::from([10, 0, 0, last]);
+        (Peer::new(dom, [last; 16]), Self::pair_with(remote))
+    }
+
+    /// Returns the victim's address and another.
+    pub(super) fn pair_with(remote: IpAddr) -> Pair {
+        Pair {
+            remote,
+            ..Self::LINK
+        }
+    }
+
+    /// `peer` says HELLO from an address, and again with the cookie that it gets; returns the answer
+    /// to that, if there is one.
+    pub(super) fn greeted_by(&mut self, peer: &mut Peer, pair: Pair) -> Option<Datagram> {
+        peer.cookie = NO_COOKIE;
+        let mut answer = None;
+        for _ in 0..2 {
+            let before = self.outputs.len();
+            self.vmc.datagram(pair, &peer.hello());
+            self.turn();
+            for output in &self.outputs[before..] {
+                if let Output::Datagram { bytes, .. } = output
+                    && !peer.take_challenge(bytes)
+                {
+                    answer = Datagram::decode(bytes);
+                }
+            }
+        }
+        answer
+    }
+
+    /// Makes a link with `peer`, which greets from an address.
+    pub(super) fn link_with(&mut self, peer: &mut Peer, pair: Pair) {
+        let welcome = self.greeted_by(peer, pair).expect("an answer");
+        peer.accept(&welcome.encode()).expect("what was offered");
+        self.turn();
+        assert_eq!(self.vmc.peer(pair), PeerState::Linked);
     }
 
     /// Opens a connection to the peer, with the victim as client.
