@@ -19,7 +19,8 @@ impl<P: Platform> Channel<P> {
         let all = self.vmc.statistics();
         log::info!(
             "status: vmc links {} upgrades {} fallbacks {} growths {} rehomed {} failed {} bugs {}; notifications {} \
-             suppressed {}; pages granted {} mapped {} retiring {} quarantined {}",
+             suppressed {}; pages granted {} mapped {} retiring {} quarantined {}; suspends \
+             unsettled {}",
             all.links,
             all.upgrades,
             all.fallbacks,
@@ -33,6 +34,7 @@ impl<P: Platform> Channel<P> {
             all.mapped_pages,
             all.retiring,
             all.quarantined_pages,
+            all.unsettled,
         );
         let mut ends = String::new();
         for cause in Cause::ALL {

@@ -4,7 +4,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use labkit::addresses;
 use labkit::bench::{Bench, end, flows};
 use labkit::hosts::RemoteHost;
 use labkit::lines;
@@ -223,11 +222,6 @@ impl Fleet {
 /// Every pair of `count` guests.
 fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |one| (one + 1..count).map(move |other| (one, other)))
-}
-
-/// Describes the guest at a place, as addresses do.
-pub(super) fn ip(place: usize) -> std::net::Ipv4Addr {
-    addresses::ipv4(FIRST + place as u8)
 }
 
 #[cfg(test)]
