@@ -19,7 +19,8 @@ impl<P: Platform> Channel<P> {
         let all = self.vmc.statistics();
         log::info!(
             "status: vmc links {} upgrades {} fallbacks {} growths {} rehomed {} failed {} bugs {}; notifications {} \
-             suppressed {}; pages granted {} mapped {} retiring {} quarantined {}; suspends unsettled {}",
+             suppressed {}; pages granted {} mapped {} retiring {} quarantined {}; suspends \
+             unsettled {}",
             all.links,
             all.upgrades,
             all.fallbacks,

@@ -1,7 +1,12 @@
 //! The sockets over shared memory: two stacks on one machine of the simulator, and an Ethernet link
 //! for everything else.
 
+mod addresses;
 mod bounds;
+mod far;
+mod lost;
+mod meeting;
+mod router;
 mod segments;
 mod suspend;
 mod task;

@@ -293,15 +293,20 @@ pub(super) struct Machine {
 /// Returns the answer to a frame, given the time at which it was sent.
 pub(super) type ThirdHost = Box<dyn FnMut(Duration, &[u8]) -> Option<Vec<u8>>>;
 
+/// What becomes of a frame of one host: the hosts that get something, and what.
+pub(super) type Carrier = Box<dyn FnMut(usize, Vec<u8>) -> Vec<(usize, Vec<u8>)>>;
+
 /// Everything a test needs.
 pub(super) struct World {
-    pub(super) hosts: [Host; 2],
+    pub(super) hosts: Vec<Host>,
     pub(super) clock: Clock,
     pub(super) faults: Faults,
     /// One-way delay of the link.
     pub(super) latency: Duration,
     /// Times during which the link carries nothing, as while a guest is moved.
     pub(super) dark: Vec<Range<Duration>>,
+    /// What joins the hosts; `None`: a wire on which each hears all others.
+    pub(super) carrier: Option<Carrier>,
     /// Frames carried so far.
     pub(super) carried: usize,
     /// The first frames that went to B.
@@ -309,7 +314,7 @@ pub(super) struct World {
     pub(super) machine: Option<Machine>,
     /// A third host on the link, which may answer each frame that goes to B.
     pub(super) third: Option<ThirdHost>,
-    dead: [bool; 2],
+    dead: Vec<bool>,
     flying: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
     sequence: u64,
     random: u64,
@@ -385,19 +390,35 @@ impl World {
         Self::build(seed, limits, FRAME)
     }
 
+    /// Adds a host at `ipv4`/24 that shares no memory; returns its number.
+    pub(super) fn add_host(&mut self, ipv4: Ipv4Addr) -> usize {
+        let index = self.hosts.len();
+        let host = Host::new(mac(index), index as u64, Limits::default(), FRAME);
+        host.shared.with(|stack| {
+            stack.set_addresses(&Addressing {
+                ipv4: Some((ipv4, 24)),
+                ..Addressing::default()
+            });
+        });
+        self.hosts.push(host);
+        self.dead.push(false);
+        index
+    }
+
     fn build(seed: u64, limits: Limits, frame: usize) -> Self {
         let host = |index| Host::new(mac(index), seed + index as u64, limits, frame);
         Self {
-            hosts: [host(0), host(1)],
+            hosts: alloc::vec![host(0), host(1)],
             clock: Clock::new(),
             faults: Faults::default(),
             latency: Duration::from_micros(100),
             dark: Vec::new(),
+            carrier: None,
             carried: 0,
             recorded: Vec::new(),
             machine: None,
             third: None,
-            dead: [false; 2],
+            dead: alloc::vec![false; 2],
             flying: BTreeMap::new(),
             sequence: 0,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -424,7 +445,8 @@ impl World {
         self.add_channel(0, seed, options);
     }
 
-    fn add_channel(&mut self, index: usize, seed: u64, options: &str) {
+    /// Puts a guest on the machine with these options of the channel.
+    pub(super) fn add_channel(&mut self, index: usize, seed: u64, options: &str) {
         let machine = self.machine.as_ref().unwrap();
         let micros = self.clock.now().total_micros() as u64;
         machine.clock.set(micros * 1000);
@@ -487,6 +509,18 @@ impl World {
         per_mille > 0 && self.random(1000) < u64::from(per_mille)
     }
 
+    fn carry(&mut self, from: usize, frame: Vec<u8>) {
+        let Some(carrier) = &mut self.carrier else {
+            for to in (0..self.hosts.len()).filter(|to| *to != from) {
+                self.send(to, frame.clone());
+            }
+            return;
+        };
+        for (to, frame) in carrier(from, frame) {
+            self.send(to, frame);
+        }
+    }
+
     fn send(&mut self, to: usize, frame: Vec<u8>) {
         self.carried += 1;
         if to == 1 && self.recorded.len() < 64 {
@@ -519,8 +553,8 @@ impl World {
     pub(super) fn poll_hosts(&mut self) {
         loop {
             self.poll_each_host();
-            let mut alive = self.hosts.iter().zip(self.dead);
-            if !alive.any(|(host, is_dead)| !is_dead && host.is_rung()) {
+            let mut alive = self.hosts.iter().zip(&self.dead);
+            if !alive.any(|(host, is_dead)| !*is_dead && host.is_rung()) {
                 return;
             }
         }
@@ -528,7 +562,7 @@ impl World {
 
     fn poll_each_host(&mut self) {
         let now = self.clock.now();
-        for index in 0..2 {
+        for index in 0..self.hosts.len() {
             if self.dead[index] {
                 self.hosts[index].deadline = None;
                 continue;
@@ -543,7 +577,7 @@ impl World {
                 let frames = core::mem::take(&mut host.wire.outbox);
                 let sent = !frames.is_empty();
                 for frame in frames {
-                    self.send(1 - index, frame);
+                    self.carry(index, frame);
                 }
                 if !progress.again && !sent && !is_woken && !is_kicked {
                     break;

@@ -20,6 +20,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario::run::SCENARIO,
     scenario::test::SCENARIO,
     scenario::hosts::SCENARIO,
+    scenario::evacuate::SCENARIO,
     scenario::lifecycle::SCENARIO,
     scenario::bench::SCENARIO,
     scenario::channel::SCENARIO,

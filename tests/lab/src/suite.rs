@@ -55,8 +55,8 @@ pub(crate) struct Suite {
     /// The runs that go side by side, the longest first: whichever worker is free takes the next,
     /// so that both are done at nearly the same time.
     side_by_side: &'static [Run],
-    /// The run with two machines, which has both processors to itself.
-    alone: Run,
+    /// The runs with two machines, which have both processors to themselves.
+    alone: &'static [Run],
 }
 
 /// `make test`. Every case is run on the default Xen, and on the others those that show that a
@@ -108,10 +108,10 @@ pub(crate) const TEST: Suite = Suite {
             words: &["test", "--xen", "4.20", "--param", "cases=release"],
         },
     ],
-    alone: Run {
+    alone: &[Run {
         label: "",
         words: &["hosts", "--param", "round_trips=1"],
-    },
+    }],
 };
 
 /// `make soak`: what `make test` does once, often, and in the modes and on the xenstored that it
@@ -137,10 +137,16 @@ pub(crate) const SOAK: Suite = Suite {
             words: &["test", "--store", "oxenstored"],
         },
     ],
-    alone: Run {
-        label: "",
-        words: &["hosts", "--param", "round_trips=20"],
-    },
+    alone: &[
+        Run {
+            label: "",
+            words: &["hosts", "--param", "round_trips=20"],
+        },
+        Run {
+            label: "",
+            words: &["evacuate", "--param", "guests=4"],
+        },
+    ],
 };
 
 const ALL_HOST_TESTS: HostTests = HostTests {
@@ -215,8 +221,10 @@ pub(crate) fn run(
     })?;
     suite.side_by_side(&sum, &lab);
     interrupt::check()?;
-    one(suite.alone, &sum, &lab);
-    interrupt::check()?;
+    for &run in suite.alone {
+        one(run, &sum, &lab);
+        interrupt::check()?;
+    }
     let Sum { ended, parts } = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     say!("the parts, {:.0} s in all:", begin.elapsed().as_secs_f64());
     for line in slowest::table(parts) {
@@ -235,7 +243,7 @@ pub(crate) fn run(
 
 impl Suite {
     fn runs(&self) -> impl Iterator<Item = Run> {
-        self.side_by_side.iter().copied().chain([self.alone])
+        self.side_by_side.iter().chain(self.alone).copied()
     }
 
     /// Fetches and builds what the runs in the lab need.

@@ -8,6 +8,12 @@ pub const BRIDGE: &str = "xenbr0";
 /// dom0's address on the bridge.
 pub const DOM0: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
+/// Another bridge in dom0, and dom0's address on it ([`crate::net::router`]).
+pub const SECOND_BRIDGE: &str = "xenbr1";
+
+/// dom0's address on [`SECOND_BRIDGE`].
+pub const SECOND_ROUTER: Ipv4Addr = second_ipv4(1);
+
 /// The address of the second host's dom0, in scenarios that have two hosts.
 pub const SECOND_DOM0: Ipv4Addr = ipv4(254);
 
@@ -16,6 +22,13 @@ pub const SECOND_DOM0: Ipv4Addr = ipv4(254);
 pub const fn ipv4(number: u8) -> Ipv4Addr {
     let [a, b, c, _] = DOM0.octets();
     Ipv4Addr::new(a, b, c, number)
+}
+
+/// Returns the address on [`SECOND_BRIDGE`] whose last byte is `number`.
+#[must_use]
+pub const fn second_ipv4(number: u8) -> Ipv4Addr {
+    let [a, b, c, _] = DOM0.octets();
+    Ipv4Addr::new(a, b, c + 1, number)
 }
 
 /// Returns the IPv6 address of the guest with this number.

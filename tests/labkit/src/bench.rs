@@ -30,7 +30,11 @@ pub struct Bench {
 impl Bench {
     /// Boots a bench guest at 10.0.0.`number` and connects to its control port.
     pub fn boot(lab: &Lab, number: u8, memory_mib: u64, options: &str) -> Result<Self> {
-        let guest = lab.bench(number, memory_mib, options);
+        Self::start(lab.bench(number, memory_mib, options))
+    }
+
+    /// Boots `guest`, which runs the bench image, and connects to its control port.
+    pub fn start(guest: Guest) -> Result<Self> {
         let domain = guest.start_ready()?;
         let control = Control::connect(guest.port(CONTROL))?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! What a guest reports about its channel when `status` is typed on its console.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 use vmc::Cause;
@@ -106,6 +106,23 @@ impl ChannelStatus {
         line.map(read).transpose()
     }
 
+    /// Returns how many of the connections listed, to this address of a peer or from it, use rings
+    /// both ways now.
+    pub fn on_rings(&self, peer: IpAddr) -> usize {
+        let of_peer = |line: &&String| {
+            let ends = line
+                .strip_prefix("conn ")
+                .and_then(|line| line.split_once(" to "));
+            let remote = ends.and_then(|(_, rest)| rest.split_once(": "));
+            let remote = remote.and_then(|(remote, _)| remote.parse().ok());
+            remote.is_some_and(|remote: SocketAddr| remote.ip() == peer)
+        };
+        let conns = self.0.iter().filter(of_peer);
+        conns
+            .filter(|line| line.matches("now ring").count() == 2)
+            .count()
+    }
+
     /// Returns how many links ended because of `cause`.
     pub fn ended(&self, cause: Cause) -> Result<u64> {
         self.number("ends", &format!("{cause:?}"))
@@ -159,6 +176,29 @@ mod tests {
             assert_eq!(none, Some(Rings::default()));
             assert!(read("0 pages of peers', own pfns x").is_err());
         }
+    }
+
+    #[test]
+    fn connections_on_rings_are_counted() {
+        let conn = |ends: &str, out: &str, back: &str| {
+            format!(
+                "[ 2.0] INFO status: vmc conn {ends}: written 9 (4 to rings, now {out}) read 9 (4 \
+                 from rings, now {back}) waits 0\n"
+            )
+        };
+        let lines = [
+            conn("10.0.0.2:49152 to 10.0.0.3:7", "ring", "ring"),
+            conn("10.0.0.2:49153 to 10.0.0.3:7", "ring", "TCP"),
+            conn("10.0.0.2:7 to 10.0.0.30:50000", "ring", "ring"),
+            conn("[fd00::2]:7 to [fd00::3]:50000", "ring", "ring"),
+            conn("[fd00::2]:8 to [fd00::3]:50001", "ring", "ring"),
+        ];
+        let status = ChannelStatus::read(&format!("{CONSOLE}{}", lines.concat()));
+        let on_rings = |peer: &str| status.on_rings(peer.parse().expect("an address"));
+        assert_eq!(
+            ["10.0.0.3", "10.0.0.30", "fd00::3", "fd00::4"].map(on_rings),
+            [1, 1, 2, 0]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::addresses;
+use crate::addresses::{self, BRIDGE};
 use crate::deadline::Deadline;
 use crate::domain::Domain;
 use crate::domain::config::{Config, OnEnd};
@@ -18,6 +18,7 @@ use crate::protocol::IMAGE_FOLDER;
 pub struct Guest {
     image: Image,
     number: u8,
+    ip: Ipv4Addr,
     config: Config,
 }
 
@@ -78,12 +79,14 @@ impl Guest {
         Self {
             image,
             number,
+            ip: addresses::ipv4(number),
             config: Config {
                 name: format!("{part}-{number}"),
                 kernel: format!("{IMAGE_FOLDER}/{}", image.name()),
                 ramdisk: None,
                 memory_mib,
                 cmdline: cmdline.to_owned(),
+                bridge: BRIDGE,
                 mac: Some(number),
                 on_poweroff: OnEnd::Destroy,
                 on_reboot: OnEnd::Restart,
@@ -98,10 +101,19 @@ impl Guest {
         self
     }
 
+    /// The same guest in another bridge, with another address; its command line must give it that
+    /// address.
+    #[must_use]
+    pub fn moved_to(mut self, bridge: &'static str, ip: Ipv4Addr) -> Self {
+        self.config.bridge = bridge;
+        self.ip = ip;
+        self
+    }
+
     /// Returns the guest's IPv4 address.
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
-        addresses::ipv4(self.number)
+        self.ip
     }
 
     /// Returns the guest's IPv6 address, if its options give it the one of its number.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::addresses::{self, DOM0};
+use crate::addresses::{self, BRIDGE, DOM0};
 use crate::deadline::Deadline;
 use crate::domain::Domain;
 use crate::domain::config::{Config, OnEnd};
@@ -52,6 +52,7 @@ impl Linux {
             ramdisk: Some(format!("{folder}/initrd")),
             memory_mib: MEMORY_MIB,
             cmdline: format!("console=hvc0 quiet ip={ip}/24 gw={DOM0}"),
+            bridge: BRIDGE,
             mac: Some(number),
             on_poweroff: OnEnd::Destroy,
             on_reboot: OnEnd::Destroy,

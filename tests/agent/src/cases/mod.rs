@@ -1,5 +1,6 @@
 //! The cases of the `test` scenario, by subject. Each boots its own guests and leaves none behind.
 
+mod addresses;
 mod advance;
 mod bench;
 mod boot;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Vec<Case> {
         moving_mail::CASES,
         channel_lifecycle::CASES,
         advance::CASES,
+        addresses::CASES,
         command_line::CASES,
         vif::CASES,
         coming_back::CASES,

@@ -51,6 +51,7 @@ fn run(lab: &Lab) -> Result<String> {
         ramdisk: params.ramdisk.map(|name| format!("{IMAGE_FOLDER}/{name}")),
         memory_mib: params.memory_mib,
         cmdline: params.cmdline,
+        bridge: labkit::addresses::BRIDGE,
         mac: Some(2),
         on_poweroff: OnEnd::Destroy,
         on_reboot: OnEnd::Restart,

@@ -1,10 +1,12 @@
-//! The scenarios, a file or a folder each. [`mod@test`] and [`hosts`] are made of cases.
+//! The scenarios, a file or a folder each. [`mod@test`], [`hosts`] and [`evacuate`] are
+//! made of cases.
 
 pub(crate) mod advance;
 pub(crate) mod appliance;
 pub(crate) mod bench;
 pub(crate) mod boot;
 pub(crate) mod channel;
+pub(crate) mod evacuate;
 pub(crate) mod hostile;
 pub(crate) mod hosts;
 pub(crate) mod idle;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Result, bail};
 
-use crate::addresses::{self, BRIDGE};
+use crate::addresses;
 
 /// What the toolstack does when a domain has ended in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,9 @@ pub struct Config {
     pub memory_mib: u64,
     /// The command line.
     pub cmdline: String,
-    /// The last byte of the MAC address on xenbr0, or `None` for a domain without a network.
+    /// The bridge that the interface is in.
+    pub bridge: &'static str,
+    /// The last byte of the MAC address, or `None` for a domain without a network.
     pub mac: Option<u8>,
     /// What follows a poweroff.
     pub on_poweroff: OnEnd,
@@ -72,7 +74,8 @@ impl Config {
             let mac = mac.join(":");
             let _ = writeln!(
                 text,
-                "vif = [\"bridge={BRIDGE},script=vif-bridge,mac={mac}\"]"
+                "vif = [\"bridge={},script=vif-bridge,mac={mac}\"]",
+                self.bridge
             );
         }
         for (key, end) in [
@@ -97,6 +100,7 @@ fn quoted(text: &mut String, key: &str, value: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{Config, OnEnd};
+    use crate::addresses::BRIDGE;
 
     fn config() -> Config {
         Config {
@@ -105,6 +109,7 @@ mod tests {
             ramdisk: None,
             memory_mib: 8,
             cmdline: "ip=10.0.0.2/24".into(),
+            bridge: BRIDGE,
             mac: Some(2),
             on_poweroff: OnEnd::Destroy,
             on_reboot: OnEnd::Restart,

@@ -31,6 +31,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How soon the source must connect. `xl migrate` starts its transport first of all.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(60);
 
+/// Runs `xl migrate-receive` with a lock folder of its own. xl builds one domain at a time
+/// (xl_utils.c:acquire_lock), restored ones included; other toolstacks receive several at once.
+const ALONE: &str = "mount -t tmpfs tmpfs /run/lock && exec xl migrate-receive";
+
 /// The limit of `ip link set`.
 const IP_LIMIT: Duration = Duration::from_secs(20);
 
@@ -189,8 +193,8 @@ struct Target {
 impl Target {
     fn start(socket: &TcpStream, log: &PathBuf) -> Result<Self> {
         let answers = OwnedFd::from(socket.try_clone().context("second handle")?);
-        let child = Command::new("xl")
-            .arg("migrate-receive")
+        let child = Command::new("busybox")
+            .args(["unshare", "-m", "sh", "-c", ALONE])
             // Its helper for the stream is in the group, its daemon for the domain is not.
             .process_group(0)
             .stdin(Stdio::piped())

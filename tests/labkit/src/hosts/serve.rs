@@ -21,10 +21,10 @@ use crate::domain::console::{self, Console};
 use crate::report::Report;
 
 /// How many requests are served at a time.
-const MAX_REQUESTS: usize = 8;
+const MAX_REQUESTS: usize = 16;
 
 /// How many receivers may wait for their [`Request::Received`].
-const MAX_RECEIVERS: usize = 4;
+const MAX_RECEIVERS: usize = 8;
 
 /// How long a client may take to send its request, and to read its answer.
 const LINE_LIMIT: Duration = Duration::from_secs(20);

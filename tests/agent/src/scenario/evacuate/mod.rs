@@ -1,0 +1,95 @@
+//! `evacuate`: what operators do most with live migration. All guests of a host, each connected and
+//! streaming with each other, move to the second host at the same time, and back.
+//!
+//! [`fleet`] is the guests and their streams, [`cases`] what happens to them.
+
+mod cases;
+mod fleet;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use labkit::domain::xen_version;
+use labkit::hosts::RemoteHost;
+use labkit::parameters::{Names, ParameterTable};
+use labkit::protocol::Outcome;
+use labkit::scenario::{Clock, Work, minutes};
+use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Deadline, Image, Mode, Scenario, Supervisor};
+use serde_json::{Map, json};
+
+/// How many seconds longer than the first host the second one may take to boot.
+const SECOND_HOST: u64 = 240;
+
+/// The limit of one migration. All of them share one processor on either side.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(420);
+
+pub(crate) const SCENARIO: Scenario = Scenario {
+    images: &[Image::Bench],
+    hosts: 2,
+    memory_mib: 1536,
+    limit: minutes(45),
+    clock: Clock::WallOnly,
+    live: true,
+    ..Scenario::new(
+        "evacuate",
+        "all guests of a host migrate at the same time, streaming with each other",
+        ParameterTable::of::<Parameters>(),
+        Work::Cases {
+            all: || cases::CASES.to_vec(),
+            conduct,
+        },
+    )
+};
+
+labkit::parameters! {
+    /// What `evacuate` can be told.
+    struct Parameters {
+        /// How many guests there are.
+        guests: usize = 6, in 2..=7;
+        /// How often they go out and come back.
+        round_trips: usize = 1, in 1..=100;
+        /// The memory of each in MiB.
+        memory_mib: u64 = 16, in 16..=64;
+        /// Seconds that what is kept for a suspended guest waits for it (`vmc_wait=`).
+        wait_s: u64 = 60, in 10..=600;
+        /// The cases to run; none for all.
+        only: Vec<String> = Vec::new(), in Names { what: "case", known: cases::CASES.iter().map(|case| case.name).collect() };
+        /// The channel's mode.
+        mode: Mode = DEFAULT_MODE, in [Mode::Original, Mode::Advance];
+        /// The seed of everything random.
+        seed: u64 = DEFAULT_SEED;
+    }
+}
+
+/// Runs the cases and powers off the second host, however they ended.
+fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
+    let parameters: Parameters = supervisor.parameters()?;
+    let remote = RemoteHost::find(Deadline::seconds(SECOND_HOST))?;
+    let ran = run(supervisor, &parameters, &remote);
+    remote.power_off()?;
+    ran
+}
+
+fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost) -> Result<()> {
+    let report = supervisor.report();
+    let figures = [
+        ("xen", json!(xen_version()?)),
+        ("xen_b", json!(remote.xen)),
+        ("guests", json!(parameters.guests)),
+        ("round_trips", json!(parameters.round_trips)),
+    ];
+    let figures = figures.map(|(key, value)| (key.to_owned(), value));
+    report.result(Map::from_iter(figures));
+    let wanted = |case: &&Case| {
+        let only = &parameters.only;
+        only.is_empty() || only.iter().any(|name| name == case.name)
+    };
+    for case in cases::CASES.iter().filter(wanted) {
+        report.phase(case.name);
+        if supervisor.case(case)? == Outcome::Failed {
+            report.log(format!("host b: {}", remote.describe()));
+        }
+        remote.destroy_all()?;
+    }
+    Ok(())
+}
