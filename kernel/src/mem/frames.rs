@@ -41,8 +41,8 @@ static POOL: Mutex<Option<Elastic>> = Mutex::new(None);
 pub struct Usage {
     /// Frames of the domain, with or without memory behind them.
     pub total: usize,
-    /// Unused frames. If Xen has no more memory for the domain, fewer can be
-    /// had.
+    /// Unused frames that can be had, those that are kept for small allocations
+    /// not counted. If the host has no more memory, there are fewer.
     pub free: usize,
     /// Frames with memory behind them.
     pub resident: usize,
@@ -55,9 +55,9 @@ pub struct Usage {
 pub fn usage() -> Usage {
     with(|elastic| Usage {
         total: elastic.pool.total(),
-        free: elastic.available(),
+        free: elastic.available().saturating_sub(KEEP_FOR_SMALL),
         resident: elastic.pool.resident(),
-        at_hand: elastic.pool.free(),
+        at_hand: elastic.pool.free().saturating_sub(KEEP_FOR_SMALL),
     })
     .unwrap_or(Usage {
         total: 0,

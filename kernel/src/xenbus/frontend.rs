@@ -129,13 +129,22 @@ impl Frontend {
         }
     }
 
-    /// Reads a key in the backend's directory, if it exists.
+    /// Reads a key in the backend's directory, if it exists. Once that directory is gone, the
+    /// nearest one that is left is not ours to read, and xenstored says so instead of that there is
+    /// no such node (`tools/xenstore/xenstored_core.c:errno_from_parents`).
     ///
     /// # Errors
     /// [`BusError::Store`].
     pub async fn read_backend(&self, key: &str) -> Result<Option<String>, BusError> {
         self.check()?;
-        read_optional(&self.store, &format!("{}/{key}", self.backend_path)).await
+        let path = format!("{}/{key}", self.backend_path);
+        match read_optional(&self.store, &path).await {
+            Err(BusError::Store {
+                error: StoreError::Denied,
+                ..
+            }) => Ok(None),
+            other => other,
+        }
     }
 
     /// Reads several keys in the backend's directory, with concurrent requests.

@@ -231,3 +231,17 @@ fn beginning_again_waits_out_the_closing_of_what_was() {
     set_backend(&mut harness, State::InitWait);
     assert_eq!(harness.settle(arrival.as_mut()), Poll::Ready(Ok(())));
 }
+
+#[test]
+fn a_backend_whose_directory_may_not_be_read_any_more_is_gone() {
+    let mut harness = with_vif();
+    let mut frontend = open(&mut harness).expect("open");
+    set_backend(&mut harness, State::Connected);
+    assert_eq!(
+        harness.run(frontend.backend_changed()),
+        Ok(State::Connected)
+    );
+    harness.server.hide(&format!("{BACKEND}/state"));
+    assert_eq!(harness.run(frontend.backend_changed()), Ok(State::Unknown));
+    assert_eq!(harness.run(frontend.is_served()), Ok(false));
+}

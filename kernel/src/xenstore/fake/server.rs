@@ -89,6 +89,17 @@ impl Server {
         self.changed(&path);
     }
 
+    /// Makes a node unreadable for the guest, as one of another domain is.
+    pub(crate) fn hide(&mut self, path: &str) {
+        let path = absolute(path);
+        let owner = Permission {
+            domid: 0,
+            access: Access::None,
+        };
+        self.tree.plant(&path, b"", vec![owner]);
+        self.changed(&path);
+    }
+
     /// Removes a node as dom0.
     pub(crate) fn remove(&mut self, path: &str) {
         let path = absolute(path);
