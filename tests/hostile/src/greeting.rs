@@ -8,12 +8,15 @@ use core::time::Duration;
 use kernel::grant::{Access, Mapping};
 use kernel::time;
 
-use crate::link::{CLOSED, Link};
+use crate::link::{CLOSED, Link, OPEN};
 use crate::wire::{Answer, HELLO, Hello, PORT, WELCOME};
 use crate::{Outcome, Scene};
 
 /// Longer than the victim keeps a region whose receiver does not prove its identity.
 const UNPROVED: Duration = Duration::from_millis(1300);
+
+/// The reason of a REFUSED: not co-resident.
+const NOT_HERE: u16 = 1;
 
 /// How long to wait for an answer that must not come.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -53,7 +56,7 @@ pub(crate) async fn hello_domid(scene: &Scene) -> Outcome {
         ..scene.hello()
     };
     match scene.greet(&hello).await? {
-        Answer::Refused(1) => {}
+        Answer::Refused(NOT_HERE) => {}
         other => return Err(format!("the victim's own domid was answered by {other:?}")),
     }
     time::sleep(UNPROVED).await;
@@ -80,14 +83,21 @@ pub(crate) async fn hello_proof(scene: &Scene) -> Outcome {
     Ok("both were turned away".into())
 }
 
-/// Tries to make a link under another guest's identity, and under the victim's own.
+/// Makes a link under another guest's identity, then asks under its own and under the victim's.
 pub(crate) async fn hello_uuid(scene: &Scene) -> Outcome {
     let hello = Hello {
         uuid: scene.other_uuid,
         ..scene.hello()
     };
-    let first = scene.link_as(hello).await?;
-    let welcome = scene.welcome(&scene.hello()).await?;
+    let welcome = scene.welcome(&hello).await?;
+    let link = Link::map(&hello, &welcome)?;
+    link.prove(&welcome.nonce_b);
+    link.wait_for_state(OPEN).await?;
+    // A domain has one identity at a time.
+    match scene.greet(&scene.hello()).await? {
+        Answer::Refused(NOT_HERE) => {}
+        other => return Err(format!("another identity was answered by {other:?}")),
+    }
     let hello = Hello {
         uuid: welcome.uuid,
         ..scene.hello()
@@ -95,7 +105,7 @@ pub(crate) async fn hello_uuid(scene: &Scene) -> Outcome {
     if let Ok(answer) = scene.greet(&hello).await {
         return Err(format!("the victim's own UUID was answered by {answer:?}"));
     }
-    first.set_state(CLOSED);
+    link.set_state(CLOSED);
     Ok("the victim does not greet itself".into())
 }
 

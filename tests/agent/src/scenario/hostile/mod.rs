@@ -70,8 +70,9 @@ const OPTIONS: &str = "vmc_ring=16 vmc_memory=4096 vmc_peers=3 vmc_wait=5";
 /// Attackers of [`Attack::Places`], the last of which finds no place: the friend has one of three.
 const CROWD: &[u8] = &[ATTACKER, 6, 7];
 
-/// The most pages that the victim may have granted to one domain: half of `vmc_memory`.
-const SHARE: u64 = 4096 / 4 / 2;
+/// The most pages that the victim may have granted to one domain: a link region and half of
+/// `vmc_memory`.
+const SHARE: u64 = 9 + 4096 / 4 / 2;
 
 /// The most suspends of one domain that the victim may keep (docs/protocol.md, "Trust").
 const SUSPENDS: u64 = 32;
@@ -107,7 +108,8 @@ fn attacked(lab: &Lab) -> Result<String> {
                 let why = format!("{name}: {error:#}");
                 lab.report.log(format!("failed: {why}"));
                 failed.push(why);
-                // Later attacks are measured against what this one has left.
+                // Later attacks are measured against what this one has left for good.
+                thread::sleep(AFTERMATH);
                 first = Tally::of(&domain)?;
             }
         }
@@ -179,8 +181,11 @@ fn one(
         told.push(what_it_tells(attack, &attacker)?);
         attackers.push(attacker);
     }
-    if attack == Attack::Places && told != ["linked", "linked", "refused"] {
-        bail!("three attackers were {told:?}");
+    if attack == Attack::Places {
+        let linked = told.iter().filter(|told| *told == "linked").count();
+        if linked != CROWD.len() - 1 {
+            bail!("the attackers were {}", told.join(", "));
+        }
     }
     if let Some(storm) = &storm {
         storm.holds_nothing(victim, first)?;
@@ -236,7 +241,9 @@ fn attackers_options(attack: Attack, friend: &Bench) -> Result<String> {
 fn what_it_tells(attack: Attack, attacker: &Domain) -> Result<String> {
     let done = format!("{}{}: ", lines::HOSTILE_DONE, attack.name());
     let text = attacker.console().text();
-    let (_, told) = text.split_once(&done).context("it does not say so")?;
+    let told = text.split_once(&done).map(|(_, told)| told);
+    let told =
+        told.with_context(|| format!("it does not say so:\n{}", attacker.console().tail()))?;
     Ok(told.lines().next().unwrap_or_default().trim().to_owned())
 }
 
@@ -296,7 +303,8 @@ fn keeps_little(attack: Attack, victim: &Domain, first: &Tally) -> Result<()> {
         })?;
     }
     let status = ChannelStatus::of(victim)?;
-    let granted = status.of_all("granted")? - first.status.of_all("granted")?;
+    let granted = status.of_all("granted")?;
+    let granted = granted.saturating_sub(first.status.of_all("granted")?);
     let unsettled = status.of_all("unsettled")?;
     if granted > SHARE || unsettled > SUSPENDS {
         bail!("{granted} pages and {unsettled} suspends are kept");
