@@ -235,6 +235,12 @@ impl<P: Platform> Channel<P> {
         then.is_some_and(|then| self.segments(record).is_some_and(|now| now != then))
     }
 
+    /// Drops what has come by links and was not taken yet.
+    #[cfg(test)]
+    pub(crate) fn drop_frames(&mut self) {
+        self.inbox.clear();
+    }
+
     /// Takes note that the TCP socket of a connection is gone.
     fn forget(&mut self, conn: ConnKey) {
         self.vmc.forget(conn);

@@ -146,7 +146,6 @@ impl<P: Platform> Stack<P> {
             let all = ipv4.into_iter().chain(ipv6).chain(learned);
             addresses.extend(all.chain([link_local]).take(addresses.capacity()));
         });
-        self.tell_channel();
         self.announcer.restart();
         let routes = self.iface.routes_mut();
         routes.remove_default_ipv4_route();
@@ -163,8 +162,25 @@ impl<P: Platform> Stack<P> {
         if full {
             log::error!("net: the routing table is full");
         }
+        self.spread_addresses();
+    }
+
+    /// Tells everybody else the addresses and routes of the interface.
+    fn spread_addresses(&mut self) {
         self.ethernet.set_addresses(&self.iface);
         self.control.set_addresses(&self.iface);
+        self.tell_channel();
+    }
+
+    /// Gives the interface another address, as a router advertisement does.
+    #[cfg(test)]
+    pub(crate) fn add_address(&mut self, address: IpCidr) {
+        let mut is_added = false;
+        self.iface
+            .update_ip_addrs(|all| is_added = all.push(address).is_ok());
+        assert!(is_added, "there is room for {address}");
+        self.spread_addresses();
+        self.kick();
     }
 
     /// Takes over a device that is connected: what it can do, and the hardware address `mac`.

@@ -26,7 +26,7 @@ use vmc::Platform;
 
 use crate::addressing::Addressing;
 use crate::channel::platform::WakeSources;
-use crate::channel::{self, ChannelOptions, Started};
+use crate::channel::{self, Channel, ChannelOptions, Started};
 use crate::options::Limits;
 use crate::stack::Card;
 
@@ -307,6 +307,8 @@ pub(super) struct World {
     pub(super) dark: Vec<Range<Duration>>,
     /// What joins the hosts; `None`: a wire on which each hears all others.
     pub(super) carrier: Option<Carrier>,
+    /// A host that makes nothing of the frames it gets by its links.
+    pub(super) swallower: Option<usize>,
     /// Frames carried so far.
     pub(super) carried: usize,
     /// The first frames that went to B.
@@ -414,6 +416,7 @@ impl World {
             latency: Duration::from_micros(100),
             dark: Vec::new(),
             carrier: None,
+            swallower: None,
             carried: 0,
             recorded: Vec::new(),
             machine: None,
@@ -569,6 +572,11 @@ impl World {
             }
             loop {
                 let host = &mut self.hosts[index];
+                if self.swallower == Some(index) {
+                    host.shared.with(|stack| {
+                        stack.channel.iter_mut().for_each(Channel::drop_frames);
+                    });
+                }
                 let progress = host.shared.with(|stack| stack.poll(&mut host.wire, now));
                 host.run_channel();
                 host.deadline = progress.deadline;

@@ -9,8 +9,8 @@ use smoltcp::wire::{
 
 use crate::packet::ETHERNET;
 
-/// Addresses of an interface at most (smoltcp's feature in Cargo.toml).
-const ADDRESSES: usize = 4;
+/// Addresses of an interface at most.
+const ADDRESSES: usize = smoltcp::config::IFACE_MAX_ADDR_COUNT;
 
 /// The next hop of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

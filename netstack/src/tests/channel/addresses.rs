@@ -2,11 +2,11 @@
 //! addresses they have (design rule R19).
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use embedded_io_async::{Read, Write};
-use smoltcp::wire::{IpCidr, Ipv4Cidr};
+use smoltcp::wire::{IpCidr, Ipv4Cidr, Ipv6Cidr};
 
 use super::meeting::{Meeting, connect, datagrams, link, meet};
 use super::{TIMEOUT, statistics};
@@ -123,22 +123,29 @@ fn first_contacts_that_cross_make_one_link() {
     }
 }
 
-/// Two IPv4 addresses, one of IPv6 and the link-local one: four pairs on one link.
+/// As many addresses as an interface may have, of both families: as many pairs on one link.
 #[test]
 fn every_address_joins_the_link() {
     let mut world = neighbours(120);
-    for (host, address) in world.hosts.iter().zip(OTHER) {
+    let learned =
+        |network: u16| [1, 2].map(|last| Ipv6Addr::new(0xfd01, network, 0, 0, 0, 0, 0, last));
+    for (index, host) in world.hosts.iter().enumerate() {
+        let mut more: Vec<IpCidr> = [1, 2]
+            .map(|network| IpCidr::Ipv6(Ipv6Cidr::new(learned(network)[index], 64)))
+            .into();
+        more.push(IpCidr::Ipv4(Ipv4Cidr::new(OTHER[index], 24)));
         host.shared.with(|stack| {
-            let cidr = IpCidr::Ipv4(Ipv4Cidr::new(address, 24));
-            stack.iface.update_ip_addrs(|all| all.push(cidr).unwrap());
-            stack.kick();
+            more.into_iter()
+                .for_each(|address| stack.add_address(address))
         });
     }
-    let pairs: [[IpAddr; 2]; 4] = [
+    let pairs: [[IpAddr; 2]; 6] = [
         [A4.into(), B4.into()],
         [OTHER[0].into(), OTHER[1].into()],
         [A6.into(), B6.into()],
         [link_local(mac(0)).into(), link_local(mac(1)).into()],
+        learned(1).map(IpAddr::V6),
+        learned(2).map(IpAddr::V6),
     ];
     let mut meetings = Vec::new();
     for (number, pair) in pairs.into_iter().enumerate() {
@@ -155,7 +162,7 @@ fn every_address_joins_the_link() {
     assert!(world.carried < before + 20);
     for guest in [world.a(), world.b()] {
         let counted = statistics(&guest);
-        assert_eq!((counted.links, counted.upgrades, counted.failed), (1, 4, 0));
+        assert_eq!((counted.links, counted.upgrades, counted.failed), (1, 6, 0));
     }
     // Another connection to each needs no network at all.
     world.pass(Duration::from_secs(20));
@@ -278,8 +285,8 @@ fn an_address_that_another_host_gets_is_reached_there() {
         change(&world, changed);
         world.pass(Duration::from_millis(20));
         let heir = world.add_host(FOUR[changed]);
-        // What is known of the neighbour that had the address is forgotten after a minute.
-        world.pass(Duration::from_secs(65));
+        // It announces itself.
+        world.pass(Duration::from_secs(1));
         for round in 0..12_u16 {
             let to_heir = connect(&mut world, stays, heir, at(FOUR[changed], 8 + round));
             let mut to_heir = match to_heir {

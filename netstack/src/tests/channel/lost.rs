@@ -1,34 +1,11 @@
 //! A peer that makes nothing of the frames it gets by its link: TCP's repetitions take netfront, so
 //! connections open and close nevertheless.
 
-use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use smoltcp::wire::{EthernetAddress, HardwareAddress};
-
 use super::meeting::{connect, link, meet};
 use crate::tests::world::{A4, B4, World};
-
-/// The hardware address that the stack of the guest has in truth.
-const TRUE_MAC: EthernetAddress = EthernetAddress([0x00, 0x16, 0x3e, 9, 9, 9]);
-
-/// Has a guest drop all frames of its links: its stack has another hardware address than its
-/// channel thinks. Netfront goes on, once its peers have asked for the new address.
-fn swallow(world: &mut World, index: usize) {
-    world.hosts[index].shared.with(|stack| {
-        stack
-            .iface
-            .set_hardware_addr(HardwareAddress::Ethernet(TRUE_MAC));
-    });
-    world.carrier = Some(Box::new(move |from, mut frame| {
-        let to = 1 - from;
-        if to == index && frame[0] & 1 == 0 {
-            frame[..6].copy_from_slice(&TRUE_MAC.0);
-        }
-        alloc::vec![(to, frame)]
-    }));
-}
 
 fn at(index: usize, port: u16) -> SocketAddr {
     let address = [A4, B4][index];
@@ -45,7 +22,7 @@ fn connections_open_and_close_beside_a_link_that_loses_everything() {
             let first = meet(&mut world, 0, 1, at(1, 7));
             // On rings alone, with its FIN still to come.
             let mut second = meet(&mut world, from, to, at(to, 8));
-            swallow(&mut world, swallower);
+            world.swallower = Some(swallower);
             let before = world.clock.now();
             let frames = link(&world.hosts[1 - swallower].shared).frames_sent;
             let mut third = match connect(&mut world, from, to, at(to, 9)) {

@@ -65,6 +65,9 @@ impl Fleet {
             streams: Vec::new(),
         };
         for (one, other) in pairs(parameters.guests) {
+            fleet.acquaint(one, other)?;
+        }
+        for (one, other) in pairs(parameters.guests) {
             // Every guest has streams of its own and streams of others, unless there are but two.
             let (from, to) = if (one + other) % 2 == 0 {
                 (one, other)
@@ -80,6 +83,21 @@ impl Fleet {
         fleet.flow(&everybody)?;
         fleet.share(&everybody)?;
         Ok(fleet)
+    }
+
+    /// Has one guest open connections to another until both have a link. A guest that answers too
+    /// late, as it may on a processor that serves so many, counts as remote for a minute.
+    fn acquaint(&mut self, one: usize, other: usize) -> Result<()> {
+        let ips = [one, other].map(|place| self.guests[place].guest.ip());
+        let what = format!("a link of {} with {}", ips[0], ips[1]);
+        let connect = format!("connect {}:7 1", ips[1]);
+        Deadline::after(SHARED).poll(Duration::from_secs(5), &what, || {
+            self.guests[one].order(&connect)?;
+            let is_linked = |place: usize, peer| -> Result<bool> {
+                Ok(self.guests[place].status()?.has_link(peer))
+            };
+            Ok((is_linked(one, ips[1])? && is_linked(other, ips[0])?).then_some(()))
+        })
     }
 
     /// Moves these guests at the same time. Returns how long all of it took.
