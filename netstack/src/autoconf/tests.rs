@@ -37,6 +37,8 @@ fn frame(
     body.extend([0; 8]);
     body.extend(options.concat());
     let mut frame = vec![0; 14 + 40];
+    // To all nodes (RFC 2464 section 7).
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
     frame[12..14].copy_from_slice(&[0x86, 0xdd]);
     let mut packet = Ipv6Packet::new_unchecked(&mut frame[14..]);
     packet.set_version(6);

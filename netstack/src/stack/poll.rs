@@ -61,11 +61,11 @@ impl<P: Platform> Stack<P> {
                 channel.note_arrival();
             }
             self.mending.settle(&self.sockets);
-            self.hear_advertisement(now);
             // A segment can take at most one listening socket, so one spare per listener is enough
             // for any burst of connection requests.
             self.tcp.replenish(&mut self.sockets);
         }
+        self.hear_advertisement(now);
         if received > 0 {
             self.observe(now, Phase::Received);
             if let Some(channel) = &mut self.channel {

@@ -476,7 +476,7 @@ static FIRST: &[Pinned] = &[
                 cancel(0),
             ])
         },
-        meets: |report| report.rehomed > 2 * ORDERS && report.excused == 0,
+        meets: |report| report.rehomed > ORDERS && report.excused == 0,
     },
     Pinned {
         name: "datagrams_lost_after_the_resume",
