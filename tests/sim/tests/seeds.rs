@@ -8,7 +8,7 @@ use sim::scenario::{Kind, Scenario};
 use sim::world::Report;
 
 /// Seeds of each kind; the kinds take turns.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 300;
 /// Seeds of each kind with many guests, or with a liar, which take longer.
 const LONG_SEEDS: u64 = 250;
 
