@@ -461,7 +461,7 @@ pub(super) static ALL: &[Pinned] = &[
             small(2, Kind::Forged).script([
                 transfer(0, 1, lagging(9000), lagging(9000)),
                 wait((3 + order) * MILLISECOND),
-                dial(0, forger::own(1)),
+                dial(0, forger::own(1, false)),
                 wait(300 * MICROSECOND),
                 forge(welcome),
                 forge(Forgery {

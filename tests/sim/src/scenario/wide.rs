@@ -98,7 +98,7 @@ impl Maker {
         let own = self.random.u8(1..4);
         if self.random.u32(..3) == 0 {
             let guest = self.random.usize(..self.guests);
-            let to = forger::own(own);
+            let to = forger::own(own, self.random.bool());
             self.does(Action::Dial { guest, to });
             self.now += self.random.u64(200 * MICROSECOND..MILLISECOND);
         }

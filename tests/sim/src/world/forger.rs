@@ -1,6 +1,7 @@
 //! Hosts elsewhere that forge datagrams. They see what is sent to addresses of
 //! their own, and nothing else.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use vmc::wire::datagram::{Cookie, Datagram as Discovery, Kind, Refusal};
@@ -9,15 +10,30 @@ use vmc::{FourTuple, Uuid};
 
 use super::{Event, World};
 use crate::network::Datagram;
-use crate::place::v4;
+use crate::place::{v4, v6};
 use crate::scenario::{Claim, Forged, Forgery};
 
 /// Subnet of the forgers' own addresses.
 const SUBNET: u8 = 77;
 
 /// An address of the forgers.
-pub(crate) const fn own(last: u8) -> IpAddr {
-    v4(SUBNET, last)
+pub(crate) const fn own(last: u8, is_v6: bool) -> IpAddr {
+    if is_v6 {
+        v6(SUBNET, last)
+    } else {
+        v4(SUBNET, last)
+    }
+}
+
+/// Whether an address is one of the forgers'.
+const fn is_own(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.octets()[2] == SUBNET,
+        IpAddr::V6(address) => {
+            let segments = address.segments();
+            segments[2] == 0 && segments[3] == SUBNET as u16
+        }
+    }
 }
 
 /// What the forgers have heard.
@@ -27,19 +43,20 @@ pub(super) struct Forgers {
     heard: Option<Discovery>,
     /// The last cookie that one of them got.
     cookie: Option<Cookie>,
+    /// Who has sent a cookie, and to which address of theirs.
+    challenged: BTreeSet<(IpAddr, IpAddr)>,
 }
 
 impl World {
     /// Takes a datagram for an address that no guest has.
     pub(super) fn tell_forgers(&mut self, datagram: &Datagram) {
-        let IpAddr::V4(to) = datagram.to else {
-            return;
-        };
-        if to.octets()[2] == SUBNET
+        if is_own(datagram.to)
             && let Some(heard) = Discovery::decode(&datagram.bytes)
         {
             if let Kind::Challenge { cookie } = heard.kind {
                 self.forgers.cookie = Some(cookie);
+                let challenged = &mut self.forgers.challenged;
+                challenged.insert((datagram.from, datagram.to));
             }
             self.forgers.heard = Some(heard);
         }
@@ -62,11 +79,31 @@ impl World {
             let [a, b, c, _] = address.octets();
             to = IpAddr::from([a, b, c, 255]);
         }
+        let is_v6 = to.is_ipv6();
         let from = match forgery.from {
-            Claim::Guest(guest) => self.guests[guest].addresses.first().copied(),
-            Claim::Own(last) => Some(own(last)),
-            Claim::Nobody => Some(v4(self.random.u8(100..200), self.random.u8(1..255))),
+            Claim::Guest(guest) => {
+                let addresses = &self.guests[guest].addresses;
+                let mut same = addresses.iter().filter(|from| from.is_ipv6() == is_v6);
+                same.next().copied()
+            }
+            Claim::Own(last) => Some(own(last, is_v6)),
+            Claim::Nobody => {
+                let subnet = self.random.u8(100..200);
+                let last = self.random.u8(1..255);
+                Some(if is_v6 {
+                    v6(subnet, last)
+                } else {
+                    v4(subnet, last)
+                })
+            }
         };
+        // Where a forger receives, nobody can tell its word from the word of the
+        // guest that it says it is; the link is never proved.
+        if let (Some(from), Some(guest)) = (from, forgery.identity)
+            && self.forgers.challenged.contains(&(to, from))
+        {
+            self.wires.account.contact(forgery.victim, guest);
+        }
         if let Some(from) = from {
             let datagram = Datagram {
                 from,
