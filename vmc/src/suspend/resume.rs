@@ -50,8 +50,11 @@ impl<P: Platform> Vmc<P> {
         for (_, conn) in self.conns.iter_mut() {
             conn.forget_stale_grants(&self.guest.platform, &mut self.guest.pool);
         }
-        for unsettled in self.unsettled.iter().filter(|unsettled| unsettled.is_own) {
+        for unsettled in self.unsettled.iter_mut().filter(|one| one.is_own) {
             self.guest.trace(unsettled.pair, Phase::Resumed, 0);
+            // However long this guest was away: the peer is asked, and it answers for
+            // what it has given up.
+            unsettled.until = unsettled.until.max(now.after(RESUME_TIMEOUT_IDLE));
         }
         self.guest.pool.make_due(now);
         self.guest.pool.retry(&mut self.guest.platform, now);
