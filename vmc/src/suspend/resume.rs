@@ -247,6 +247,13 @@ impl<P: Platform> Vmc<P> {
             }
             unsettled.heard = true;
         }
+        // The peer goes on: it is asked between the other addresses, too. It may have
+        // frozen before it knew that they belong to the link.
+        for other in &mut self.unsettled {
+            if other.epoch == resume.epoch {
+                other.begin_to_ask(now);
+            }
+        }
         if !resume.is_answer {
             self.guest.send_resume(pair, &resume.epoch, true, &answers);
         }
