@@ -57,10 +57,10 @@ attacks! {
     Unproved = "unproved", [];
     /// Maps link after link and opens none, from several addresses, until it is refused.
     Offers = "offers", [];
-    /// Answers the honest guest's HELLOs with links, and opens none.
+    /// Answers the honest guest's HELLO with a link at one address after the other, and opens none.
     OpensNone = "opens_none", [];
-    /// Takes three links at once from three addresses, and proves each: one remains.
-    Crowd = "crowd", [(Cause::Replaced, 2)];
+    /// Takes three links at once from three addresses, and proves each: the first one stays.
+    Crowd = "crowd", [(Cause::Gone, 1)];
     /// Makes a link where the victim has room for one more, or is refused.
     Places = "places", [];
     /// Overwrites the control page with values that make no sense anywhere.

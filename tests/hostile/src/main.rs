@@ -8,8 +8,10 @@
 //!
 //! Besides the network's options it knows `attack=`, the attack's name; `victim=` and `other=`, the
 //! addresses of the victim and of an honest guest with which the victim has a link; `victim6=`, two
-//! more addresses of the victim, with a comma; and `uuid=` and `domid=`, the honest guest's. When the attack is over it prints `hostile: done NAME: WHAT` and stays as it
-//! is; if the victim did not do what it should, it prints `error: …` and crashes.
+//! more addresses of the victim, with a comma; and `uuid=` and `domid=`, the honest guest's. It prints
+//! `hostile: begins NAME` when its network is up. When the attack is over it prints
+//! `hostile: done NAME: WHAT` and stays as it is; if the victim did not do what it should, it prints
+//! `error: …` and crashes.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -155,7 +157,7 @@ async fn main(guest: Guest) -> Result<(), String> {
         domid: own_domid().await?,
         uuid: own,
     };
-    log::info!("hostile: {name}");
+    log::info!("hostile: begins {name}");
     let done = time::timeout(LIMIT, begin(attack, &scene)).await;
     let done = done.map_err(|_| format!("{name}: no end after {LIMIT:?}"))?;
     let what = done.map_err(|why| format!("{name}: {why}"))?;

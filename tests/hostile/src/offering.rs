@@ -76,8 +76,8 @@ pub(crate) async fn offers(scene: &Scene) -> Outcome {
     Ok(format!("{offers} links were offered"))
 }
 
-/// Takes a link from each address while none is proved, then proves one after the other: each takes
-/// the place of the one before it.
+/// Takes a link from each address while none is proved, then proves one after the other: the first
+/// opens and stays open, and each of the others is closed.
 pub(crate) async fn crowd(scene: &Scene) -> Outcome {
     let mut links = Vec::new();
     for at in scene.victims() {
@@ -85,17 +85,19 @@ pub(crate) async fn crowd(scene: &Scene) -> Outcome {
         let welcome = scene.welcome_at(at, &hello).await?;
         links.push((Link::map(&hello, &welcome)?, welcome.nonce_b));
     }
-    for (number, (link, nonce_b)) in links.iter().enumerate() {
-        link.prove(nonce_b);
-        link.wait_for_state(OPEN).await?;
-        if let Some((before, _)) = number.checked_sub(1).and_then(|before| links.get(before)) {
-            before.wait_for_state(CLOSED).await?;
+    let (first, others) = links.split_first().ok_or("the victim has no address")?;
+    first.0.prove(&first.1);
+    first.0.wait_for_state(OPEN).await?;
+    for (other, nonce_b) in others {
+        other.prove(nonce_b);
+        other.wait_for_state(CLOSED).await?;
+        let state = first.0.peer_state();
+        if state != OPEN {
+            return Err(format!("the link that stood is in state {state}"));
         }
     }
-    if let Some((last, _)) = links.last() {
-        last.set_state(CLOSED);
-    }
-    Ok(format!("{} links, one after the other", links.len()))
+    first.0.set_state(CLOSED);
+    Ok(format!("1 of {} links stays", links.len()))
 }
 
 /// Takes a place if there is one, and keeps it; else asks again and again.

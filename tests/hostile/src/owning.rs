@@ -24,40 +24,52 @@ const UNOPENED: Duration = Duration::from_millis(2500);
 /// How long the honest guest may take until it greets: somebody has to make it connect.
 const GREETING: Duration = Duration::from_secs(8);
 
+/// How long the honest guest is connected again and must not greet again.
+const SILENCE: Duration = Duration::from_millis(1500);
+
 /// The interval between two looks at the mapper's state.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Offers the honest guest a link between each pair of addresses, and opens none: it has to give
-/// each back.
+/// Offers the honest guest a link between each pair of addresses, one after the other, and opens
+/// none: it has to give each back, and not to greet that address again.
+///
+/// Whoever makes it connect waits for the line about one address before it turns to the next: a
+/// HELLO that waits here while another offer is under way would be too old to be answered.
 pub(crate) async fn opens_none(scene: &Scene) -> Outcome {
     let offers = scene.victims().len();
-    let mut greeted = Vec::new();
-    while greeted.len() < offers {
-        let (from, hello) = scene.greeted().await?;
-        if greeted.contains(&from) {
-            return Err(format!("{from} greets again, though nothing came of it"));
-        }
+    let mut given_back = Vec::new();
+    while given_back.len() < offers {
+        let heard = time::timeout(GREETING, scene.greeted(&given_back)).await;
+        let (from, hello) = heard.map_err(|_| String::from("nobody greets"))??;
         scene.offer_in_vain(from, &hello).await?;
-        greeted.push(from);
+        log::info!("hostile: given back by {from}");
+        given_back.push((from, hello.nonce));
+    }
+    if let Ok(heard) = time::timeout(SILENCE, scene.greeted(&given_back)).await {
+        let (from, _) = heard?;
+        return Err(format!("{from} greets too"));
     }
     Ok(format!("{offers} links were given back"))
 }
 
 impl Scene {
-    /// Waits for a HELLO; returns its sender.
-    async fn greeted(&self) -> Result<(IpAddr, Hello), String> {
+    /// Waits for a HELLO from an address that has not given a link back; returns it with its sender.
+    /// The HELLO of one that has may come late a second time; a new one is an error.
+    async fn greeted(&self, given_back: &[(IpAddr, [u8; 16])]) -> Result<(IpAddr, Hello), String> {
         let mut buffer = [0; 128];
-        let heard = async {
-            loop {
-                let heard = self.socket.recv_from(&mut buffer).await;
-                let (len, from) = heard.map_err(|error| format!("datagram: {error}"))?;
-                if let Some(hello) = Hello::decode(&buffer[..len]) {
-                    return Ok((from.ip(), hello));
-                }
+        loop {
+            let heard = self.socket.recv_from(&mut buffer).await;
+            let (len, from) = heard.map_err(|error| format!("datagram: {error}"))?;
+            let from = from.ip();
+            let Some(hello) = Hello::decode(&buffer[..len]) else {
+                continue;
+            };
+            match given_back.iter().find(|(address, _)| *address == from) {
+                None => return Ok((from, hello)),
+                Some((_, nonce)) if *nonce == hello.nonce => {}
+                Some(_) => return Err(format!("{from} greets again, though nothing came of it")),
             }
-        };
-        let heard = time::timeout(GREETING, heard).await;
-        heard.map_err(|_| String::from("nobody greets"))?
+        }
     }
 
     /// Grants a link region to the domain that says HELLO, and waits until it has given it back.

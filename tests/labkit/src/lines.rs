@@ -112,6 +112,11 @@ lines! {
     SELFTEST_FAILED = "selftest: failed ", "tests/selftest";
     /// The guest holds a mapping of another domain's page, as its option says.
     SELFTEST_HOLDING = "selftest: holding a mapping", "tests/selftest";
+    /// An attack begins; followed by its name. The attacker hears datagrams from then on.
+    HOSTILE_BEGINS = "hostile: begins ", "tests/hostile";
+    /// A link was given back that the attacker had offered and not opened; followed by the address
+    /// of the guest that gave it back.
+    HOSTILE_GIVEN_BACK = "hostile: given back by ", "tests/hostile";
     /// An attack is over; followed by its name and what was done.
     HOSTILE_DONE = "hostile: done ", "tests/hostile";
     /// The lab's Linux domU serves.

@@ -248,7 +248,8 @@ fn what_it_tells(attack: Attack, attacker: &Domain) -> Result<String> {
 }
 
 /// Boots an honest guest, which must get its link at once and use it: an address that does not
-/// answer for 1.5 s counts as remote for a minute.
+/// answer for 1.5 s counts as remote for a minute. Then destroys it, and waits until the victim has
+/// its pages back, so that what is granted afterwards is the attacker's alone.
 fn newcomer(lab: &Lab, victim: &Domain) -> Result<()> {
     const BYTES: u64 = 200_000;
     let echo = SocketAddr::from((ipv4(VICTIM), 7));
@@ -260,25 +261,39 @@ fn newcomer(lab: &Lab, victim: &Domain) -> Result<()> {
     if by_ring < BYTES / 2 {
         bail!("only {by_ring} of a newcomer's {BYTES} bytes went by rings");
     }
-    healthy(&guest.domain)
+    healthy(&guest.domain)?;
+    let ip = guest.guest.ip();
+    drop(guest);
+    Deadline::after(AFTERMATH).poll(
+        Duration::from_millis(200),
+        "the end of a newcomer's link",
+        || Ok((!ChannelStatus::of(victim)?.has_link(ip)).then_some(())),
+    )
 }
 
-/// Starts an attacker that waits for the friend's HELLOs, and has the friend connect to each of its
-/// addresses, until the attack is over.
+/// Starts an attacker that waits for the friend's HELLOs, and has the friend connect to its addresses
+/// until the attack is over: to the first one until the friend has given the link back that it was
+/// offered there, then to the second one too, and so on.
 fn greeted(friend: &mut Bench, attacker: &Guest) -> Result<Domain> {
     let domain = attacker.start()?;
     let console = domain.console();
     // An address that does not answer yet would count as remote.
-    console.wait_since(0, &lines::NET_UP, Deadline::seconds(20))?;
-    thread::sleep(Duration::from_millis(300));
+    console.wait_since(0, &lines::HOSTILE_BEGINS, Deadline::seconds(20))?;
     let addresses: [IpAddr; 3] = [
         ipv4(ATTACKER).into(),
         ipv6(ATTACKER).into(),
         link_local(ATTACKER).into(),
     ];
     let what = "the end of an attack on the friend";
+    // How often the friend connected after it had given everything back.
+    let mut again = 0;
     Deadline::seconds(40).poll(Duration::from_millis(100), what, || {
-        for address in addresses {
+        let given_back = console
+            .text()
+            .matches(lines::HOSTILE_GIVEN_BACK.text)
+            .count();
+        again += usize::from(given_back == addresses.len());
+        for &address in addresses.iter().take(given_back + 1) {
             // Nobody listens there: the first contact is what counts.
             let echo = SocketAddr::new(address, 7);
             let _ = friend.order(&format!("connect {echo} 1"));
@@ -289,6 +304,10 @@ fn greeted(friend: &mut Bench, attacker: &Guest) -> Result<Domain> {
             .any(|line| text.contains(line.text));
         Ok(is_over.then_some(()))
     })?;
+    let text = console.text();
+    if text.contains(lines::HOSTILE_DONE.text) && again < 2 {
+        bail!("the friend had no occasion to greet again");
+    }
     Ok(domain)
 }
 
