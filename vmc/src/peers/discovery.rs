@@ -245,11 +245,26 @@ impl<P: Platform> Discovery<'_, P> {
             self.withdraw(own);
         }
         if let Err(refusal) = self.accept(pair, welcome, nonce_b, reference, port) {
-            self.set_remote(pair);
+            self.not_accepted(pair, refusal);
             let refused = Kind::Refused(refusal);
             self.guest.send(pair, welcome.nonce_a, refused);
         }
         true
+    }
+
+    /// What a WELCOME offers cannot be mapped. The peer may have withdrawn it for the
+    /// offers that others wanted of it, so HELLO is repeated.
+    fn not_accepted(&mut self, pair: Pair, refusal: Refusal) {
+        let asking = self.peers.element(pair).and_then(|element| element.asking);
+        match asking {
+            Some(mut asking)
+                if refusal == Refusal::NotCoResident && asking.offers <= HELLO_RETRIES.len() =>
+            {
+                asking.offers += 1;
+                self.peers.ask(pair, asking);
+            }
+            _ => self.set_remote(pair),
+        }
     }
 
     /// Maps what a WELCOME offers, and proves this side.

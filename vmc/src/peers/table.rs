@@ -38,6 +38,8 @@ pub(super) struct Asking {
     pub(super) next: Instant,
     /// CHALLENGEs taken.
     pub(super) challenges: u8,
+    /// Offers that could not be taken.
+    pub(super) offers: usize,
 }
 
 impl Asking {
@@ -49,6 +51,7 @@ impl Asking {
             sent: 1,
             next,
             challenges: 0,
+            offers: 0,
         }
     }
 }
