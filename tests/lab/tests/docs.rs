@@ -1,7 +1,10 @@
 //! The documents name files, commands and rules that exist.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use attacks::Attack;
 
 fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -161,51 +164,95 @@ fn commands_in_documents_exist() {
     }
 }
 
-/// Whether a Rust file in `folder` or below holds `text`.
-fn is_in_source(folder: &Path, text: &str) -> bool {
+/// The sources in `folder` and below.
+fn sources(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder of the checkout");
-    entries.flatten().any(|entry| {
-        let path = entry.path();
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
         if path.is_dir() {
-            return is_in_source(&path, text);
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(fs::read_to_string(&path).expect("a source is text"));
         }
-        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-        is_rust && fs::read_to_string(&path).is_ok_and(|source| source.contains(text))
-    })
+    }
+    found
+}
+
+/// The names of the tests in a source that `cargo test` runs unasked.
+fn tests_in(source: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut attributes = Vec::new();
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("#[") {
+            attributes.push(line);
+        } else if !line.starts_with("//") {
+            let is_run = attributes.contains(&"#[test]")
+                && !attributes.iter().any(|one| one.starts_with("#[ignore"));
+            let function = line.strip_prefix("fn ").filter(|_| is_run);
+            names.extend(function.and_then(|rest| rest.split('(').next()));
+            attributes.clear();
+        }
+    }
+    names
+}
+
+#[test]
+fn tests_are_told_from_other_functions() {
+    let source = "fn plain() {}\n#[test]\n/// Why.\nfn one() {\n}\n    #[ignore = \"slow\"]\n    \
+                  #[test]\n    fn two() {}\n    #[test]\n    #[should_panic]\n    fn three() {}\n\
+                  #[inline]\nfn four() {}\n";
+    assert_eq!(tests_in(source), ["one", "three"]);
+}
+
+/// What shows the rows of the table in the section "Trust" of docs/protocol.md: in each row, the host
+/// tests and pinned scenarios, and the attacks.
+fn shown_by(protocol: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
+    let (_, trust) = protocol.split_once("\n## Trust\n").expect("the section");
+    let (trust, _) = trust.split_once("\n## ").expect("another section");
+    let rows = trust.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let shown = rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let [_, _, shown_by] = cells[..] else {
+            panic!("not three columns: {row}");
+        };
+        let (tests, attacks) = shown_by.split_once(';').unwrap_or((shown_by, ""));
+        let tests: Vec<_> = code_spans(tests).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        (tests, code_spans(attacks).collect())
+    });
+    shown.collect()
 }
 
 #[test]
 fn each_row_of_what_a_peer_can_do_names_a_test_that_exists() {
     let root = checkout();
     let protocol = fs::read_to_string(root.join("docs/protocol.md")).expect("protocol.md");
-    let (_, trust) = protocol.split_once("\n## Trust\n").expect("the section");
-    let (trust, _) = trust.split_once("\n## ").expect("another section");
-    let attacks = fs::read_to_string(root.join("tests/attacks/src/lib.rs")).expect("the attacks");
-    let mut rows = 0;
-    let mut missing = Vec::new();
-    for row in trust.lines().filter(|line| line.starts_with("| ")).skip(1) {
-        rows += 1;
-        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-        let [_, _, shown_by] = cells[..] else {
-            panic!("not three columns: {row}");
-        };
-        let (tests, attacks_of_row) = shown_by.split_once(';').unwrap_or((shown_by, ""));
-        let tests: Vec<_> = code_spans(tests).collect();
-        let names: Vec<_> = code_spans(attacks_of_row).collect();
-        assert!(!tests.is_empty(), "no test: {row}");
-        for test in tests {
-            let function = format!("fn {test}(");
-            let rooms = ["vmc", "netstack", "tests/sim"];
-            if !rooms
-                .iter()
-                .any(|room| is_in_source(&root.join(room), &function))
-            {
-                missing.push(test);
-            }
-        }
-        let is_attack = |name: &&str| attacks.contains(&format!(" = \"{name}\", "));
-        missing.extend(names.into_iter().filter(|name| !is_attack(name)));
+    let rooms = ["vmc", "netstack/src", "tests/sim"];
+    let rooms: Vec<String> = rooms
+        .iter()
+        .flat_map(|room| sources(&root.join(room)))
+        .collect();
+    let pinned = sources(&root.join("tests/sim/src/pinned")).concat();
+    let known: HashSet<&str> = rooms.iter().flat_map(|source| tests_in(source)).collect();
+    let is_known =
+        |name: &str| known.contains(name) || pinned.contains(&format!(" name: \"{name}\","));
+    let mut missing: Vec<&str> = Vec::new();
+    let mut shown: HashSet<&str> = HashSet::new();
+    let rows = shown_by(&protocol);
+    for (tests, attacks) in &rows {
+        missing.extend(tests.iter().filter(|test| !is_known(test)));
+        let is_attack = |name: &&&str| Attack::named(name).is_some();
+        missing.extend(attacks.iter().filter(|name| !is_attack(name)));
+        shown.extend(attacks);
     }
     assert!(missing.is_empty(), "no such test: {}", missing.join(", "));
-    assert!(rows > 10, "only {rows} rows were found");
+    assert!(rows.len() > 10, "only {} rows were found", rows.len());
+    let attacks = Attack::ALL
+        .iter()
+        .filter(|&&attack| attack != Attack::Honest);
+    let unnamed: Vec<_> = attacks
+        .map(|attack| attack.name())
+        .filter(|name| !shown.contains(name))
+        .collect();
+    assert!(unnamed.is_empty(), "in no row: {}", unnamed.join(", "));
 }

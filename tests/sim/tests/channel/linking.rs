@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use sim::puppet::Peer;
 use sim::xen::{Dom, Holdings, Host, Limits};
 use vmc::wire::datagram::NO_COOKIE;
 use vmc::{Cause, MemberEvent, Output, PeerState, Vmc};
@@ -217,6 +218,35 @@ fn a_dead_peer_is_found_and_nothing_of_it_stays() {
         assert_eq!(pair.guests[alive].vmc.statistics().mapped_pages, 0);
         assert!(pair.guests[alive].vmc.is_alone());
     }
+}
+
+#[test]
+fn a_link_that_stands_is_not_replaced_by_another_of_its_domain() {
+    let mut victim = Victim::alone();
+    let (mut domain, _) = victim.another(2);
+    // It is offered a link at each of three addresses, and proves them only then.
+    let mut offered = Vec::new();
+    for last in 2..5 {
+        let pair = Victim::pair_with(IpAddr::from([10, 0, 0, last]));
+        let mut peer = Peer::new(domain.dom.twin(), domain.uuid);
+        let welcome = victim.greeted_by(&mut peer, pair).expect("an answer");
+        offered.push((peer, pair, welcome));
+    }
+    assert_eq!(victim.vmc.statistics().granted_pages, 3 * 9);
+    for (peer, _, welcome) in &mut offered {
+        peer.accept(&welcome.encode()).expect("what was offered");
+        victim.turn();
+    }
+    let states = offered.iter().map(|(_, pair, _)| victim.vmc.peer(*pair));
+    let [stands, newcomer] = [PeerState::Linked, PeerState::Unknown];
+    assert_eq!(states.collect::<Vec<_>>(), [stands, newcomer, newcomer]);
+    for (newcomer, ..) in &mut offered[1..] {
+        newcomer.vanish();
+    }
+    victim.pass(SECOND);
+    let stats = victim.vmc.statistics();
+    assert_eq!((stats.links, stats.granted_pages), (1, 9));
+    assert_eq!(victim.vmc.peer(offered[0].1), PeerState::Linked);
 }
 
 #[test]
