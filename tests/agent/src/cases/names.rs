@@ -99,7 +99,9 @@ fn advertised(lab: &Lab) -> Result<String> {
     witness.moved()?;
     alive(to, Deadline::seconds(20)).context("after a migration")?;
     healthy(&domain)?;
-    Ok(format!("{own} of an advertised prefix, through a migration"))
+    Ok(format!(
+        "{own} of an advertised prefix, through a migration"
+    ))
 }
 
 /// Returns the address in the advertised prefix with the interface identifier of a link-local one
