@@ -86,7 +86,7 @@ impl<P: Platform> Stack<P> {
         if let Some(autoconf) = &mut self.autoconf
             && autoconf.expire(now)
         {
-            self.apply_addresses();
+            self.apply_advertised();
         }
     }
 
@@ -96,7 +96,20 @@ impl<P: Platform> Stack<P> {
             && let Some(autoconf) = &mut self.autoconf
             && autoconf.hear(&frame, now)
         {
-            self.apply_addresses();
+            self.apply_advertised();
+        }
+    }
+
+    /// Applies what router advertisements have changed, and says which addresses that are.
+    fn apply_advertised(&mut self) {
+        let before = self.iface.ip_addrs().to_vec();
+        self.apply_addresses();
+        let after = self.iface.ip_addrs();
+        for address in after.iter().filter(|address| !before.contains(address)) {
+            log::info!("net: up {address}, as routers advertise");
+        }
+        for address in before.iter().filter(|address| !after.contains(address)) {
+            log::info!("net: {address} has run out: no router advertises it");
         }
     }
 
