@@ -144,9 +144,9 @@ impl<P: Platform> Vmc<P> {
                 None => link.drop_in_peer_pages(guest, your),
             },
             Message::Fallback { own, .. } => {
-                let ring = link.peer_ring(own).ok_or(PeerFault::Message)?;
-                // Without a user, the answer has crossed it.
-                if let Some(conn) = ring.user {
+                // Without a user, the answer has crossed it; a ring in pages of this
+                // guest has ended with that.
+                if let Some(conn) = link.peer_ring(own).and_then(|ring| ring.user) {
                     let result = self.with_flow(conn, |flow| flow.confirm(Reason::Fallback));
                     result.ok_or(CONN_STANDS)?;
                 }

@@ -46,7 +46,7 @@ pub(crate) struct Guest<P: Platform> {
 impl<P: Platform> Guest<P> {
     pub(crate) fn new(platform: P, config: Config) -> Self {
         Self {
-            pool: Pool::new(config.memory_pages()),
+            pool: Pool::new(config.memory_pages(), config.max_peers),
             platform,
             config,
             outputs: Outputs::default(),

@@ -33,6 +33,9 @@ pub(crate) const ADDRESSES: usize = 256;
 pub(crate) const IDENTITIES: usize = 64;
 /// Links that wait for their proof at a time: so many offered, and as many taken.
 pub(crate) const UNPROVED: usize = 8;
+/// Links of one domain that have ended, and whose pages it still maps: with more,
+/// it gets no other.
+pub(crate) const KEPT_LINKS: usize = 4;
 /// Pairs of addresses of one link.
 pub(crate) const PAIRS: usize = 16;
 /// Guests of which peers have yet to be told something.
@@ -49,9 +52,9 @@ pub(crate) const HELLO_RETRIES: [u64; 3] =
 pub(crate) const HELLO_TIMEOUT: u64 = 1500 * MILLISECOND;
 /// How long an address is assumed to be remote.
 pub(crate) const REMOTE: u64 = 60_000 * MILLISECOND;
-/// The same, when the guest there has no room: twice as long each time, up to
-/// [`REMOTE`].
-pub(crate) const NO_ROOM_WAIT: u64 = 1000 * MILLISECOND;
+/// The same, when the guest there has no room or had a link before: twice as long
+/// each time, up to [`REMOTE`].
+pub(crate) const REMOTE_FIRST: u64 = 1000 * MILLISECOND;
 /// CHALLENGEs taken for one greeting.
 pub(crate) const CHALLENGES_TAKEN: u8 = 4;
 /// A cookie counts in the period in which it was made, and in the next one.

@@ -25,6 +25,7 @@ impl<P: Platform> Vmc<P> {
             guest: &mut self.guest,
             peers: &mut self.peers,
             links: &mut self.links,
+            conns: &self.conns,
         }
     }
 

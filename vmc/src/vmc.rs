@@ -139,7 +139,14 @@ impl<P: Platform> Vmc<P> {
     pub fn forget(&mut self, conn: ConnKey) {
         self.with_flow(conn, |flow| flow.drop_everything());
         self.guest.resends.remove(conn);
+        let pair = self.conns.get(conn).map(|conn| conn.tuple.pair());
         self.conns.forget(conn);
+        if let Some(pair) = pair
+            && self.peers.is_awaited(pair)
+            && self.conns.of_pair(pair).is_empty()
+        {
+            self.peers.await_no_more(pair);
+        }
     }
 
     /// Has what a connection has in rings go back to TCP: bytes that the peer has
@@ -267,7 +274,7 @@ impl<P: Platform> Vmc<P> {
         };
         if let State::Proving { until } = link.state {
             if now >= until {
-                self.discovery().give_up_proof(key, now);
+                self.discovery().give_up_proof(key);
             }
             return;
         }

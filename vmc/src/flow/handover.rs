@@ -239,6 +239,7 @@ impl<P: Platform> Flow<'_, P> {
         if !self.conn.sender.unconfirmed.is_empty() {
             self.lose();
         }
+        self.trust(false);
     }
 
     /// The connection ends as its link does, and both stay on this host.

@@ -2,14 +2,18 @@
 //!
 //! A budget belongs to a domain (design rule R18): what one had in the form of
 //! another link, under another address, or has not given back, counts. The
-//! [`Pool`] is that of the whole guest. A region that is taken back while the peer
-//! still maps it gets some time; then it counts as quarantined (R15), and is tried
-//! less often: the peer may die, and its mappings with it.
+//! [`Pool`] is that of the whole guest, for rings: one domain has half of it at
+//! most. Links are bounded by their places, so that rings of others take no
+//! guest's link, and by how many a domain keeps that have ended.
+//!
+//! A region that is taken back while the peer still maps it gets some time; then it
+//! counts as quarantined (R15), and is tried less often: the peer may die, and its
+//! mappings with it.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::limits::{REVOKE_RETRY, REVOKE_RETRY_MOST, REVOKE_TIMEOUT};
+use crate::limits::{KEPT_LINKS, REVOKE_RETRY, REVOKE_RETRY_MOST, REVOKE_TIMEOUT};
 use crate::platform::{DomId, Instant, Platform};
 use crate::wire::control::LINK_PAGES;
 
@@ -25,11 +29,39 @@ pub(crate) enum NoRoom {
     Peer,
 }
 
+/// What pages are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Link,
+    Ring,
+}
+
 /// Pages granted to one domain, for as long as they count against it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) domid: DomId,
     pub(crate) pages: usize,
+    pub(crate) purpose: Use,
+}
+
+impl Share {
+    /// Returns what a link region counts for.
+    pub(crate) const fn link(domid: DomId) -> Self {
+        Self {
+            domid,
+            pages: LINK_PAGES,
+            purpose: Use::Link,
+        }
+    }
+
+    /// Returns what a ring of `pages` counts for.
+    pub(crate) const fn ring(domid: DomId, pages: usize) -> Self {
+        Self {
+            domid,
+            pages,
+            purpose: Use::Ring,
+        }
+    }
 }
 
 /// A region that the peer still maps.
@@ -43,30 +75,40 @@ struct Retiring<P: Platform> {
     is_quarantined: bool,
 }
 
-/// What one domain has of this guest, and this guest of it, in pages.
+/// Pages of rings granted and mapped: of one domain, or of all.
 #[derive(Debug, Clone, Copy, Default)]
-struct Budget {
+struct Rings {
     granted: usize,
     mapped: usize,
 }
 
 /// Pages of this guest that peers may map, and of peers that it maps.
 pub(crate) struct Pool<P: Platform> {
-    /// Most pages granted, and most pages mapped.
+    /// Most pages of rings granted, and most mapped.
     limit: usize,
+    /// Most links that have ended and that peers still map.
+    most_kept: usize,
     granted: usize,
     mapped: usize,
-    /// Domains that have something.
-    domains: BTreeMap<DomId, Budget>,
+    all: Rings,
+    /// Domains that have rings.
+    domains: BTreeMap<DomId, Rings>,
     retiring: Vec<Retiring<P>>,
 }
 
 impl<P: Platform> Pool<P> {
-    pub(crate) const fn new(limit: usize) -> Self {
+    /// Returns the pool of a guest with `limit` pages for rings, and `max_peers`
+    /// places for links.
+    pub(crate) const fn new(limit: usize, max_peers: usize) -> Self {
         Self {
             limit,
+            most_kept: KEPT_LINKS * max_peers,
             granted: 0,
             mapped: 0,
+            all: Rings {
+                granted: 0,
+                mapped: 0,
+            },
             domains: BTreeMap::new(),
             retiring: Vec::new(),
         }
@@ -92,40 +134,52 @@ impl<P: Platform> Pool<P> {
         all.filter(|retiring| !retiring.is_quarantined).count()
     }
 
-    fn of_domain(&self, domid: DomId) -> Budget {
+    fn of_domain(&self, domid: DomId) -> Rings {
         self.domains.get(&domid).copied().unwrap_or_default()
     }
 
-    fn change(&mut self, domid: DomId, change: impl FnOnce(&mut Budget)) {
-        let budget = self.domains.entry(domid).or_default();
-        change(budget);
-        if budget.granted + budget.mapped == 0 {
+    fn change(&mut self, domid: DomId, change: impl Fn(&mut Rings)) {
+        change(&mut self.all);
+        let rings = self.domains.entry(domid).or_default();
+        change(rings);
+        if rings.granted + rings.mapped == 0 {
             self.domains.remove(&domid);
         }
     }
 
-    /// Returns the most pages for one domain: a link, and half of the pool for its
-    /// rings.
-    const fn share(&self) -> usize {
-        self.limit / 2 + LINK_PAGES
-    }
-
-    /// Checks that `pages` more may be granted to a domain.
-    pub(crate) fn may_grant(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
-        if self.of_domain(domid).granted + pages > self.share() {
+    /// Checks that a link region may be granted to a domain.
+    pub(crate) fn may_offer(&self, domid: DomId) -> Result<(), NoRoom> {
+        let kept = self.retiring.iter().map(|retiring| retiring.share);
+        let kept = kept.filter(|share| share.purpose == Use::Link);
+        let of_domain = kept.clone().filter(|share| share.domid == domid);
+        if of_domain.count() >= KEPT_LINKS {
             Err(NoRoom::Link)
-        } else if self.granted + pages > self.limit {
+        } else if kept.count() >= self.most_kept {
             Err(NoRoom::Guest)
         } else {
             Ok(())
         }
     }
 
-    /// Checks that `pages` more of a domain may be mapped.
+    /// Checks that a ring of `pages` may be granted to a domain.
+    pub(crate) fn may_grant(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
+        self.has_room(|rings| rings.granted, domid, pages)
+    }
+
+    /// Checks that a ring of `pages` of a domain may be mapped.
     pub(crate) fn may_map(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
-        if self.of_domain(domid).mapped + pages > self.share() {
+        self.has_room(|rings| rings.mapped, domid, pages)
+    }
+
+    fn has_room(
+        &self,
+        of: impl Fn(Rings) -> usize,
+        domid: DomId,
+        pages: usize,
+    ) -> Result<(), NoRoom> {
+        if of(self.of_domain(domid)) + pages > self.limit / 2 {
             Err(NoRoom::Link)
-        } else if self.mapped + pages > self.limit {
+        } else if of(self.all) + pages > self.limit {
             Err(NoRoom::Guest)
         } else {
             Ok(())
@@ -136,28 +190,37 @@ impl<P: Platform> Pool<P> {
     /// taken them back.
     pub(crate) fn count_granted(&mut self, share: Share) {
         self.granted += share.pages;
-        self.change(share.domid, |budget| budget.granted += share.pages);
+        if share.purpose == Use::Ring {
+            self.change(share.domid, |rings| rings.granted += share.pages);
+        }
     }
 
     /// Forgets pages that are granted to nobody any more.
     pub(crate) fn forget_granted(&mut self, share: Share) {
         self.granted = self.granted.saturating_sub(share.pages);
-        self.change(share.domid, |budget| {
-            budget.granted = budget.granted.saturating_sub(share.pages);
-        });
+        if share.purpose == Use::Ring {
+            self.change(share.domid, |rings| {
+                rings.granted = rings.granted.saturating_sub(share.pages);
+            });
+        }
     }
 
-    pub(crate) fn count_mapped(&mut self, domid: DomId, pages: usize) {
-        self.mapped += pages;
-        self.change(domid, |budget| budget.mapped += pages);
+    /// Counts pages of a domain that were mapped.
+    pub(crate) fn count_mapped(&mut self, share: Share) {
+        self.mapped += share.pages;
+        if share.purpose == Use::Ring {
+            self.change(share.domid, |rings| rings.mapped += share.pages);
+        }
     }
 
     /// Pages of a domain were unmapped.
-    pub(crate) fn count_unmapped(&mut self, domid: DomId, pages: usize) {
-        self.mapped = self.mapped.saturating_sub(pages);
-        self.change(domid, |budget| {
-            budget.mapped = budget.mapped.saturating_sub(pages);
-        });
+    pub(crate) fn count_unmapped(&mut self, share: Share) {
+        self.mapped = self.mapped.saturating_sub(share.pages);
+        if share.purpose == Use::Ring {
+            self.change(share.domid, |rings| {
+                rings.mapped = rings.mapped.saturating_sub(share.pages);
+            });
+        }
     }
 
     /// Ends the grants of a region, now or as soon as its peer unmaps it.

@@ -10,7 +10,7 @@ use crate::cause::Cause;
 use crate::guest::Guest;
 use crate::keys::ConnKey;
 use crate::platform::{Platform, PortState};
-use crate::wire::control::{LINK_PAGES, SideState};
+use crate::wire::control::SideState;
 
 impl<P: Platform> Link<P> {
     /// Tells the other side that this one is done. A stale link is not touched:
@@ -49,17 +49,20 @@ impl<P: Platform> Link<P> {
             mapped,
             ..
         } = self;
-        let share = |pages| Share { domid, pages };
+        let share = |pages| Share::ring(domid, pages);
         for ring in peers.into_iter().flatten() {
             if let Some(Pages::Own(region)) = ring.memory {
                 guest.take_back(region, share(ring.size.pages()));
             }
         }
-        guest.pool.count_unmapped(domid, mapped);
+        guest.pool.count_unmapped(share(mapped));
         drop(port);
         match memory {
-            Pages::Own(region) => guest.take_back(region, share(LINK_PAGES)),
-            Pages::Peers(mapping) => drop(mapping),
+            Pages::Own(region) => guest.take_back(region, Share::link(domid)),
+            Pages::Peers(mapping) => {
+                guest.pool.count_unmapped(Share::link(domid));
+                drop(mapping);
+            }
         }
         for ring in own.into_iter().flatten() {
             if let Pages::Own(region) = ring.memory {

@@ -307,19 +307,16 @@ impl<P: Platform> Link<P> {
 
     /// Returns what a ring in pages of this guest counts for.
     pub(crate) const fn share(&self, size: RingSize) -> Share {
-        Share {
-            domid: self.domid,
-            pages: size.pages(),
-        }
+        Share::ring(self.domid, size.pages())
     }
 
     pub(super) fn count_mapped(&mut self, guest: &mut Guest<P>, pages: usize) {
         self.mapped += pages;
-        guest.pool.count_mapped(self.domid, pages);
+        guest.pool.count_mapped(Share::ring(self.domid, pages));
     }
 
     fn count_unmapped(&mut self, guest: &mut Guest<P>, pages: usize) {
         self.mapped = self.mapped.saturating_sub(pages);
-        guest.pool.count_unmapped(self.domid, pages);
+        guest.pool.count_unmapped(Share::ring(self.domid, pages));
     }
 }

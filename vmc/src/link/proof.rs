@@ -32,11 +32,8 @@ impl<P: Platform> Link<P> {
         pair: Pair,
         hello: &Datagram,
     ) -> Result<Self, Refusal> {
-        let share = Share {
-            domid: hello.domid,
-            pages: LINK_PAGES,
-        };
-        let room = guest.pool.may_grant(share.domid, share.pages);
+        let share = Share::link(hello.domid);
+        let room = guest.pool.may_offer(hello.domid);
         room.map_err(|_| Refusal::NoRoom)?;
         let platform = &mut guest.platform;
         let region = platform.grant(hello.domid, LINK_PAGES);
@@ -89,8 +86,6 @@ impl<P: Platform> Link<P> {
         reference: u32,
         port: u32,
     ) -> Result<Self, Refusal> {
-        let room = guest.pool.may_map(welcome.domid, LINK_PAGES);
-        room.map_err(|_| Refusal::NoRoom)?;
         let platform = &mut guest.platform;
         let page = platform.map(welcome.domid, &[reference]);
         let page = page.map_err(|_| Refusal::NotCoResident)?;
@@ -113,7 +108,7 @@ impl<P: Platform> Link<P> {
         };
         let until = platform.now().after(PROOF_TIMEOUT);
         let mut link = Self::new(ends, Pages::Peers(mapping), port, until);
-        link.count_mapped(guest, LINK_PAGES);
+        guest.pool.count_mapped(Share::link(welcome.domid));
         control::write_proof(&link.memory, &nonce_b);
         link.set_state(SideState::Open, &guest.platform);
         Ok(link)
@@ -122,6 +117,9 @@ impl<P: Platform> Link<P> {
     /// Looks whether the other side has proved itself. The owner opens its side
     /// then.
     pub(crate) fn check_proof(&mut self, platform: &P) -> Proof {
+        if self.peer_state() == SideState::Open && self.has_gone(platform) {
+            return Proof::Failed;
+        }
         match (self.peer_state(), self.side) {
             (SideState::Closed | SideState::Frozen, _) => Proof::Failed,
             (SideState::Open, Side::Owner) => {

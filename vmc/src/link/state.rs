@@ -63,7 +63,7 @@ pub(crate) struct Link<P: Platform> {
     pub(crate) peers: Vec<Option<Box<PeerRing<P>>>>,
     /// Rings in use, in both directions.
     pub(crate) used: usize,
-    /// Pages of the peer that are mapped for this link.
+    /// Pages of the peer that are mapped for rings.
     pub(super) mapped: usize,
     /// Rings in pages of the peer that were asked for.
     pub(crate) asked: heapless::Vec<(RingNumber, RingSize), ASKED>,

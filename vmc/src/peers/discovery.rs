@@ -4,6 +4,7 @@
 
 use super::table::{Asking, PeerState, Peers};
 use crate::cause::Cause;
+use crate::flow::Conns;
 use crate::guest::Guest;
 use crate::keys::LinkKey;
 use crate::limits::{CHALLENGES_TAKEN, HELLO_RETRIES, HELLO_TIMEOUT, REMOTE, UNPROVED};
@@ -19,6 +20,7 @@ pub(crate) struct Discovery<'a, P: Platform> {
     pub(crate) guest: &'a mut Guest<P>,
     pub(crate) peers: &'a mut Peers,
     pub(crate) links: &'a mut Links<P>,
+    pub(crate) conns: &'a Conns<P>,
 }
 
 impl<P: Platform> Discovery<'_, P> {
@@ -38,20 +40,35 @@ impl<P: Platform> Discovery<'_, P> {
         }
     }
 
+    /// Sends HELLO after the time between two HELLOs.
+    fn greet_later(&mut self, pair: Pair) {
+        if self.guest.parted || !self.peers.is_own(pair.local) {
+            return;
+        }
+        let now = self.guest.platform.now();
+        let mut nonce = [0; 16];
+        self.guest.platform.random(&mut nonce);
+        let asking = Asking::new(nonce, now, now.after(HELLO_RETRIES[0]));
+        self.peers.ask(pair, asking);
+    }
+
     fn say_hello(&mut self, pair: Pair, asking: &Asking) {
         let cookie = asking.cookie;
         self.guest.send(pair, asking.nonce, Kind::Hello { cookie });
     }
 
-    /// Sends HELLOs that are due again, and gives addresses up.
+    /// Sends HELLOs that are due again, and gives addresses up for a while.
     pub(crate) fn ask_again(&mut self, now: Instant) {
+        while let Some(pair) = self.peers.take_again(now) {
+            self.greet(pair);
+        }
         loop {
             let due = self.peers.asked().find(|(_, asking)| now >= asking.next);
             let Some((pair, mut asking)) = due else {
                 return;
             };
             if now >= asking.since.after(HELLO_TIMEOUT) {
-                self.peers.set_remote(pair, now.after(REMOTE));
+                self.set_remote(pair);
                 continue;
             }
             asking.sent += 1;
@@ -228,11 +245,26 @@ impl<P: Platform> Discovery<'_, P> {
             self.withdraw(own);
         }
         if let Err(refusal) = self.accept(pair, welcome, nonce_b, reference, port) {
-            self.set_remote(pair);
+            self.not_accepted(pair, refusal);
             let refused = Kind::Refused(refusal);
             self.guest.send(pair, welcome.nonce_a, refused);
         }
         true
+    }
+
+    /// What a WELCOME offers cannot be mapped. The peer may have withdrawn it for the
+    /// offers that others wanted of it, so HELLO is repeated.
+    fn not_accepted(&mut self, pair: Pair, refusal: Refusal) {
+        let asking = self.peers.element(pair).and_then(|element| element.asking);
+        match asking {
+            Some(mut asking)
+                if refusal == Refusal::NotCoResident && asking.offers <= HELLO_RETRIES.len() =>
+            {
+                asking.offers += 1;
+                self.peers.ask(pair, asking);
+            }
+            _ => self.set_remote(pair),
+        }
     }
 
     /// Maps what a WELCOME offers, and proves this side.
@@ -258,13 +290,8 @@ impl<P: Platform> Discovery<'_, P> {
             return false;
         };
         if element.asking.is_some_and(|asking| asking.nonce == nonce_a) {
-            let now = self.guest.platform.now();
-            let until = match refusal {
-                // It may have room soon.
-                Refusal::NoRoom => now.after(self.peers.next_no_room_wait(pair)),
-                Refusal::NotCoResident | Refusal::Leaving => now.after(REMOTE),
-            };
-            self.peers.set_remote(pair, until);
+            // It may have room soon.
+            self.set_remote_for(pair, refusal == Refusal::NoRoom);
             return true;
         }
         let is_meant = |key: &LinkKey| {
@@ -296,10 +323,11 @@ impl<P: Platform> Discovery<'_, P> {
         let (domid, pair, side) = (link.domid, link.pair, link.side);
         if self.links.standing(&self.guest.platform, domid).is_some() {
             // A link that stands is not given up for another one. The side that asked
-            // asks again, and its address joins that link.
+            // asks again, a little later (the peer could offer one after the other),
+            // and its address joins that link.
             self.withdraw(key);
             if side == Side::Mapper {
-                self.greet(pair);
+                self.greet_later(pair);
             }
             return false;
         }
@@ -316,21 +344,34 @@ impl<P: Platform> Discovery<'_, P> {
     }
 
     /// The other side of a link that is not up has had its time.
-    pub(crate) fn give_up_proof(&mut self, key: LinkKey, now: Instant) {
+    pub(crate) fn give_up_proof(&mut self, key: LinkKey) {
         let link = self.links.get(key);
         let mapper = link.filter(|link| link.side == Side::Mapper);
         let pair = mapper.map(|link| link.pair);
         self.withdraw(key);
         if let Some(pair) = pair {
             // A guest that offers a link and does not open it is not asked again soon.
-            self.peers.set_remote(pair, now.after(REMOTE));
+            self.set_remote(pair);
         }
     }
 
-    /// Assumes for a while that nobody on this host lives at an address.
+    /// Assumes for a while that nobody on this host lives at an address. If there are
+    /// connections that had a link, it is greeted again after that: the peer may have
+    /// been away, or its datagrams were lost.
     pub(crate) fn set_remote(&mut self, pair: Pair) {
-        let until = self.guest.platform.now().after(REMOTE);
-        self.peers.set_remote(pair, until);
+        self.set_remote_for(pair, false);
+    }
+
+    /// `is_short`: it may take a link soon, connections or not.
+    fn set_remote_for(&mut self, pair: Pair, is_short: bool) {
+        let again = !self.conns.of_pair(pair).is_empty();
+        let wait = if again || is_short {
+            self.peers.next_wait(pair)
+        } else {
+            REMOTE
+        };
+        let until = self.guest.platform.now().after(wait);
+        self.peers.set_remote(pair, until, again);
     }
 
     /// Drops a link that was never up.

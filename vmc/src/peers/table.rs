@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use super::challenge::Challenge;
 use crate::keys::LinkKey;
-use crate::limits::{ADDRESSES, IDENTITIES, NO_ROOM_WAIT, PAIRS, REMOTE};
+use crate::limits::{ADDRESSES, IDENTITIES, PAIRS, REMOTE, REMOTE_FIRST};
 use crate::platform::{DomId, Instant, Uuid};
 use crate::stream::Pair;
 use crate::wire::datagram::{Cookie, NO_COOKIE, Nonce};
@@ -38,6 +38,8 @@ pub(super) struct Asking {
     pub(super) next: Instant,
     /// CHALLENGEs taken.
     pub(super) challenges: u8,
+    /// Offers that could not be taken.
+    pub(super) offers: usize,
 }
 
 impl Asking {
@@ -49,6 +51,7 @@ impl Asking {
             sent: 1,
             next,
             challenges: 0,
+            offers: 0,
         }
     }
 }
@@ -62,8 +65,8 @@ pub(super) struct Element {
     /// The link that is up, and that the pair was proved to belong to.
     pub(super) link: Option<LinkKey>,
     pub(super) remote_until: Option<Instant>,
-    /// How long it counted as remote when it last had no room.
-    no_room_wait: u64,
+    /// How long it counted as remote when it last came to nothing.
+    wait: u64,
 }
 
 impl Element {
@@ -81,6 +84,8 @@ pub(crate) struct Peers {
     seen: BTreeMap<Uuid, DomId>,
     /// Pairs that were asked.
     asking: usize,
+    /// Pairs with open connections, which are greeted again.
+    again: BTreeMap<Pair, Instant>,
     pub(crate) challenge: Challenge,
 }
 
@@ -91,6 +96,7 @@ impl Peers {
             own: Vec::new(),
             seen: BTreeMap::new(),
             asking: 0,
+            again: BTreeMap::new(),
             challenge,
         }
     }
@@ -190,7 +196,26 @@ impl Peers {
 
     /// Returns when the next HELLO is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.asked().map(|(_, asking)| asking.next).min()
+        let asked = self.asked().map(|(_, asking)| asking.next);
+        asked.chain(self.again.values().copied()).min()
+    }
+
+    /// Takes a pair that is to be greeted again by now.
+    pub(super) fn take_again(&mut self, now: Instant) -> Option<Pair> {
+        let due = self.again.iter().find(|(_, at)| now >= **at);
+        let pair = *due?.0;
+        self.again.remove(&pair);
+        Some(pair)
+    }
+
+    /// Whether a pair is to be greeted again.
+    pub(crate) fn is_awaited(&self, pair: Pair) -> bool {
+        self.again.contains_key(&pair)
+    }
+
+    /// Greets a pair no more: its connections have ended.
+    pub(crate) fn await_no_more(&mut self, pair: Pair) {
+        self.again.remove(&pair);
     }
 
     /// Returns the pairs that are asked.
@@ -213,22 +238,26 @@ impl Peers {
         (asking.nonce == *nonce).then_some(asking.cookie)
     }
 
-    /// Returns how long a guest without room counts as remote: each time twice as
-    /// long.
-    pub(super) fn next_no_room_wait(&mut self, pair: Pair) -> u64 {
+    /// Returns how long a guest that may have a link soon counts as remote: each time
+    /// twice as long.
+    pub(super) fn next_wait(&mut self, pair: Pair) -> u64 {
         let Some(element) = self.element_mut(pair) else {
             return REMOTE;
         };
-        let wait = (2 * element.no_room_wait).clamp(NO_ROOM_WAIT, REMOTE);
-        element.no_room_wait = wait;
+        let wait = (2 * element.wait).clamp(REMOTE_FIRST, REMOTE);
+        element.wait = wait;
         wait
     }
 
-    /// Notes that nobody on this host answers at an address.
-    pub(crate) fn set_remote(&mut self, pair: Pair, until: Instant) {
+    /// Notes that nobody on this host answers at an address. `again`: it is greeted
+    /// when that time is over.
+    pub(super) fn set_remote(&mut self, pair: Pair, until: Instant, again: bool) {
         self.stop_asking(pair);
         if let Some(element) = self.element_mut(pair) {
             element.remote_until = Some(until);
+        }
+        if again && self.again.len() < ADDRESSES {
+            self.again.insert(pair, until);
         }
     }
 
@@ -252,6 +281,7 @@ impl Peers {
 
     /// Asks nobody any more.
     pub(crate) fn stop_asking_all(&mut self) {
+        self.again.clear();
         for element in self.elements.values_mut() {
             element.asking = None;
         }
@@ -261,12 +291,13 @@ impl Peers {
     /// A pair was proved to belong to a link.
     pub(crate) fn link_up(&mut self, pair: Pair, link: LinkKey) {
         self.stop_asking(pair);
+        self.again.remove(&pair);
         if let Some(element) = self.element_mut(pair) {
             if element.candidate == Some(link) {
                 element.candidate = None;
             }
             element.remote_until = None;
-            element.no_room_wait = 0;
+            element.wait = 0;
             element.link = Some(link);
         }
     }
@@ -289,6 +320,7 @@ impl Peers {
     /// Forgets everything about a pair that has no link.
     pub(crate) fn forget(&mut self, pair: Pair) {
         self.stop_asking(pair);
+        self.again.remove(&pair);
         self.elements.remove(&pair);
     }
 

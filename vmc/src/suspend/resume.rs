@@ -50,8 +50,11 @@ impl<P: Platform> Vmc<P> {
         for (_, conn) in self.conns.iter_mut() {
             conn.forget_stale_grants(&self.guest.platform, &mut self.guest.pool);
         }
-        for unsettled in self.unsettled.iter().filter(|unsettled| unsettled.is_own) {
+        for unsettled in self.unsettled.iter_mut().filter(|one| one.is_own) {
             self.guest.trace(unsettled.pair, Phase::Resumed, 0);
+            // However long this guest was away: the peer is asked, and it answers for
+            // what it has given up.
+            unsettled.until = unsettled.until.max(now.after(RESUME_TIMEOUT_IDLE));
         }
         self.guest.pool.make_due(now);
         self.guest.pool.retry(&mut self.guest.platform, now);
@@ -243,6 +246,13 @@ impl<P: Platform> Vmc<P> {
                 unsettled.next = now;
             }
             unsettled.heard = true;
+        }
+        // The peer goes on: it is asked between the other addresses, too. It may have
+        // frozen before it knew that they belong to the link.
+        for other in &mut self.unsettled {
+            if other.epoch == resume.epoch {
+                other.begin_to_ask(now);
+            }
         }
         if !resume.is_answer {
             self.guest.send_resume(pair, &resume.epoch, true, &answers);

@@ -59,6 +59,13 @@ impl Unsettled {
         }
     }
 
+    /// A peer that was suspended is heard of, between other addresses.
+    pub(super) fn begin_to_ask(&mut self, now: Instant) {
+        if self.next >= self.until {
+            self.next = now;
+        }
+    }
+
     pub(crate) const fn deadline(&self) -> Instant {
         self.next
     }

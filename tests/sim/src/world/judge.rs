@@ -16,6 +16,9 @@ pub(super) const CONNECT: u64 = 15 * SECOND;
 
 /// Pages of a link region.
 const LINK_PAGES: usize = 9;
+/// Link regions for one domain: one that stands, offers that wait for their proof,
+/// and links that have ended and that it still maps.
+const LINKS: usize = 1 + 8 + 4;
 /// Event channels with one domain: its link, and offers that wait for their proof.
 const PORTS: usize = 9;
 /// Links of one domain that are kept until they are settled.
@@ -113,7 +116,7 @@ impl World {
         }
         if let Some(liar) = &self.liar {
             let shares = host.shares(domid, liar.domid());
-            let most = spec.memory / PAGE / 2 + LINK_PAGES;
+            let most = spec.memory / PAGE / 2 + LINKS * LINK_PAGES;
             let granted = shares.grants + shares.quarantined;
             if granted > most || shares.maps > most || shares.ports > PORTS {
                 log.violation(|| {

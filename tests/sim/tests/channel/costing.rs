@@ -12,7 +12,8 @@ use super::victim::Victim;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// MIGRATING (docs/protocol.md, "Messages on the link").
+/// ASK, and MIGRATING (docs/protocol.md, "Messages on the link").
+const ASK: u8 = 11;
 const MIGRATING: u8 = 13;
 /// Messages of this kind that a message ring holds.
 const RINGFUL: usize = 4 * 4096 / 6;
@@ -38,6 +39,27 @@ fn ringing_without_end_before_the_proof_ends_the_offer() {
     victim.turn();
     assert_eq!(victim.vmc.statistics().granted_pages, 0);
     assert!(victim.vmc.is_alone());
+}
+
+#[test]
+fn rings_of_others_take_nobodys_link() {
+    let mut victim = Victim::with(Config {
+        max_peers: 16,
+        ..config(1)
+    });
+    let mut peers = Vec::new();
+    for last in 2..10 {
+        let (mut peer, pair) = victim.another(last);
+        victim.link_with(&mut peer, pair);
+        // 17 pages each; eight are more than half of the memory.
+        for number in 0..8 {
+            peer.message(ASK, &[number, 0, 4, 0]);
+        }
+        victim.turn();
+        peers.push(peer);
+    }
+    let held = victim.vmc.statistics().granted_pages;
+    assert!((240..=256 + 8 * 9).contains(&held), "{held}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use sim::puppet::Peer;
-use sim::xen::{Dom, Holdings, Host};
+use sim::xen::{Dom, Holdings, Host, Limits};
 use vmc::wire::datagram::NO_COOKIE;
 use vmc::{Cause, MemberEvent, Output, PeerState, Vmc};
 
@@ -102,10 +102,24 @@ fn a_guest_of_another_host_is_remote_and_leaves_nothing() {
     pair.guests[1].vmc = Vmc::new(dom, config(2));
     pair.name(1);
     pair.greet(0);
-    pair.run();
+    pair.pass(2 * SECOND);
     assert_eq!(states(&pair)[0], PeerState::Remote);
     assert_eq!(states(&pair)[1], PeerState::Unknown, "REFUSED took it back");
     assert_eq!(pair.holdings(), (0, 0));
+}
+
+#[test]
+fn an_offer_that_was_withdrawn_is_asked_for_again() {
+    let mut pair = Pair::new();
+    // What cannot be mapped may have been withdrawn for offers that others wanted.
+    pair.refuse_maps(0);
+    pair.greet(0);
+    pair.run();
+    assert_eq!(states(&pair), [PeerState::Asking, PeerState::Unknown]);
+    assert_eq!(pair.holdings(), (0, 0));
+    pair.guests[0].vmc.platform_mut().limit(Limits::NONE);
+    pair.pass(SECOND / 2);
+    assert_eq!(states(&pair), [PeerState::Linked; 2]);
 }
 
 #[test]

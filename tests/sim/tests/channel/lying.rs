@@ -162,8 +162,8 @@ fn a_peer_that_never_unmaps_cannot_drain_the_guest() {
     let mut host = pair.host.borrow_mut();
     host.make_hostile(liar, &Tamper::new(0), true);
     drop(host);
-    // 256 pages are granted at most, half of them and a link to one domain, and each round
-    // leaves 5 in quarantine.
+    // Half of 256 pages are granted to one domain at most, and 4 links that it keeps. Each round
+    // leaves a ring of 5 in quarantine, or a link of 9, or both.
     for _ in 0..60 {
         pair.pump(0, 0, 10);
         pair.guests[0].vmc.leave(LeaveReason::Migrating);

@@ -3,7 +3,7 @@
 
 use sim::endpoint::Socket;
 use sim::xen::Host;
-use vmc::{Cause, LeaveReason, MemberEvent, Output, Phase, Received, Tcp};
+use vmc::{Cause, LeaveReason, MemberEvent, Output, PeerState, Phase, Received, Tcp};
 
 use super::pair::Pair;
 use super::victim::Victim;
@@ -115,6 +115,42 @@ fn a_suspend_waits_for_nobody_and_no_byte_is_lost_or_repeated() {
             assert_eq!(guest.vmc.statistics().failed, 0);
         }
     }
+}
+
+#[test]
+fn a_stream_gets_its_link_back_when_all_greetings_after_a_suspend_are_lost() {
+    let (mut pair, there, _) = streaming();
+    pair.guests[0].vmc.freeze();
+    pair.turn(1);
+    pair.deaf = true;
+    pair.guests[0].vmc.renew();
+    pair.pass(2 * SECOND);
+    assert_eq!(pair.peer(0), PeerState::Remote);
+    pair.pass(200 * SECOND);
+    pair.deaf = false;
+    // By now it is greeted once a minute.
+    pair.pass(62 * SECOND);
+    assert_eq!(pair.peer(0), PeerState::Linked);
+    let by_tcp = pair.sent_by_tcp(0);
+    assert!(pair.pump(0, there, 9000) == Pair::pattern(there, 9000));
+    assert_eq!(pair.sent_by_tcp(0), by_tcp);
+}
+
+#[test]
+fn without_connections_nobody_is_greeted_again() {
+    let (mut pair, ..) = streaming();
+    pair.guests[0].vmc.freeze();
+    pair.turn(1);
+    pair.deaf = true;
+    pair.guests[0].vmc.renew();
+    pair.pass(2 * SECOND);
+    let conn = pair.conn(0);
+    pair.guests[0].vmc.forget(conn);
+    pair.pass(10 * SECOND);
+    pair.take_outputs(0);
+    pair.pass(200 * SECOND);
+    assert_eq!(pair.take_outputs(0), []);
+    assert_eq!(pair.guests[0].vmc.deadline(), None);
 }
 
 #[test]

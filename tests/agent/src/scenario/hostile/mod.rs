@@ -70,9 +70,9 @@ const OPTIONS: &str = "vmc_ring=16 vmc_memory=4096 vmc_peers=3 vmc_wait=5";
 /// Attackers of [`Attack::Places`], the last of which finds no place: the friend has one of three.
 const CROWD: &[u8] = &[ATTACKER, 6, 7];
 
-/// The most pages that the victim may have granted to one domain: a link region and half of
-/// `vmc_memory`.
-const SHARE: u64 = 9 + 4096 / 4 / 2;
+/// The most pages that the victim may have granted to one domain: half of `vmc_memory`, the region of
+/// the link that stands and those of four that have ended.
+const SHARE: u64 = 5 * 9 + 4096 / 4 / 2;
 
 /// The most suspends of one domain that the victim may keep (docs/protocol.md, "Trust").
 const SUSPENDS: u64 = 32;
