@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::cause::Cause;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::flow::{CallError, Conn, Conns, Flow};
+use crate::flow::{CallError, Conn, Conns, Fin, Flow};
 use crate::guest::Guest;
 use crate::keys::{ConnKey, LinkKey};
 use crate::limits::UNPROVED;
@@ -60,14 +60,24 @@ impl<P: Platform> Vmc<P> {
     // The application's side: connections.
 
     /// Tracks a connection, after `sent` bytes were put into its TCP and
-    /// `received` were taken out. Returns `None` if there is no room.
+    /// `received` were taken out; `is_finished`: TCP was closed behind them. Returns
+    /// `None` if there is no room.
     ///
     /// To be called for every connection whose peer is
     /// [`Linked`](crate::PeerState::Linked), from before SYN-ACK is sent or when
     /// `connect` starts; and at [`Output::LinkUp`] for all others with this peer.
     #[inline(never)]
-    pub fn track(&mut self, tuple: FourTuple, sent: u64, received: u64) -> Option<ConnKey> {
+    pub fn track(
+        &mut self,
+        tuple: FourTuple,
+        sent: u64,
+        received: u64,
+        is_finished: bool,
+    ) -> Option<ConnKey> {
         let mut conn = Conn::new(tuple, sent, received);
+        if is_finished {
+            conn.sender.fin = Fin::Sent;
+        }
         conn.link = self.peers.link(tuple.pair());
         self.conns.track(conn)
     }

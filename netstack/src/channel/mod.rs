@@ -182,7 +182,7 @@ impl<P: Platform> Channel<P> {
             return;
         }
         let (sent, received) = (record.sent.get(), record.received.get());
-        if let Some(conn) = self.vmc.track(tuple, sent, received) {
+        if let Some(conn) = self.vmc.track(tuple, sent, received, socket.is_closed()) {
             let index = conn.index();
             if self.connections.len() <= index {
                 self.connections.resize_with(index + 1, || None);

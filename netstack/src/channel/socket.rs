@@ -13,6 +13,19 @@ impl TcpSocket<'_, '_> {
         let remote = self.0.remote_endpoint()?.into();
         Some(FourTuple { local, remote })
     }
+
+    /// Whether this side has been closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(
+            self.0.state(),
+            State::FinWait1
+                | State::FinWait2
+                | State::Closing
+                | State::LastAck
+                | State::TimeWait
+                | State::Closed
+        )
+    }
 }
 
 impl Tcp for TcpSocket<'_, '_> {

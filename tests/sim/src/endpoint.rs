@@ -188,7 +188,8 @@ impl Endpoint {
     pub(crate) fn track(&mut self, vmc: &mut Vmc<Dom>, log: &Log) {
         if self.id.is_none() {
             let (sent, received) = self.tcp.borrow().offsets(self.side);
-            self.id = vmc.track(self.tuple, sent, received);
+            let is_finished = self.tcp.borrow().is_closed(self.side);
+            self.id = vmc.track(self.tuple, sent, received, is_finished);
             log.note(|| format!("{} is tracked: {:?}", self.name(), self.id));
             if self.has_let_go
                 && let Some(id) = self.id

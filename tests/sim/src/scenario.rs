@@ -201,6 +201,8 @@ pub enum Action {
         /// The new address; `None`: it is lost.
         to: Option<IpAddr>,
     },
+    /// A guest has what its peers do not take from rings go by TCP.
+    SendByTcp(usize),
     /// A guest is told that it is about to be migrated.
     EarlyNotice(usize),
     /// The migration is called off before the guest is suspended.

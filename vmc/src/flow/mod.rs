@@ -27,7 +27,7 @@ mod upgrade;
 mod view;
 mod write;
 
-pub(crate) use self::conn::Conn;
+pub(crate) use self::conn::{Conn, Fin};
 pub(crate) use self::table::Conns;
 pub(crate) use self::view::Flow;
 pub(crate) use self::write::CallError;

@@ -237,12 +237,16 @@ impl<P: Platform> Discovery<'_, P> {
         if has_link || self.links.unproved(Side::Mapper) >= UNPROVED {
             return false;
         }
-        if let Some(own) = self.links.proving_with(Side::Owner, welcome) {
-            // Offers have crossed: that of the greater UUID counts.
-            if self.guest.config.uuid > welcome.uuid {
-                return false;
-            }
-            self.withdraw(own);
+        let mut own = self.links.proving_with(Side::Owner, welcome);
+        if own.is_some() && self.guest.config.uuid > welcome.uuid && !self.peers.note_crossed(pair)
+        {
+            // Offers have crossed: that of the greater UUID counts. If the peer offers
+            // again, it has never got ours: somebody else greeted in its name.
+            return false;
+        }
+        while let Some(key) = own {
+            self.withdraw(key);
+            own = self.links.proving_with(Side::Owner, welcome);
         }
         if let Err(refusal) = self.accept(pair, welcome, nonce_b, reference, port) {
             self.not_accepted(pair, refusal);

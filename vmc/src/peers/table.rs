@@ -40,6 +40,8 @@ pub(super) struct Asking {
     pub(super) challenges: u8,
     /// Offers that could not be taken.
     pub(super) offers: usize,
+    /// An offer to the peer was under way when its own came.
+    pub(super) has_crossed: bool,
 }
 
 impl Asking {
@@ -52,6 +54,7 @@ impl Asking {
             next,
             challenges: 0,
             offers: 0,
+            has_crossed: false,
         }
     }
 }
@@ -247,6 +250,14 @@ impl Peers {
         let wait = (2 * element.wait).clamp(REMOTE_FIRST, REMOTE);
         element.wait = wait;
         wait
+    }
+
+    /// Notes that the peer's offer has crossed one of this guest's; returns whether
+    /// that had happened before, with the same HELLO.
+    pub(super) fn note_crossed(&mut self, pair: Pair) -> bool {
+        let element = self.elements.get_mut(&pair);
+        let asking = element.and_then(|element| element.asking.as_mut());
+        asking.is_some_and(|asking| core::mem::replace(&mut asking.has_crossed, true))
     }
 
     /// Notes that nobody on this host answers at an address. `again`: it is greeted

@@ -198,6 +198,15 @@ impl Guest {
         self.outputs(wires);
     }
 
+    /// Has what its peers do not take from rings go by TCP.
+    pub fn send_by_tcp(&mut self, wires: &mut Wires) {
+        let conns: Vec<_> = self.vmc.report().connections().collect();
+        for (conn, _) in conns {
+            self.vmc.send_by_tcp(conn);
+        }
+        self.outputs(wires);
+    }
+
     /// Tells it that the migration was called off.
     pub fn stay(&mut self, wires: &mut Wires) {
         wires.log.note(|| format!("g{} stays", self.number));

@@ -197,6 +197,9 @@ impl Maker {
 
     fn trouble(&mut self) {
         let guest = self.random.usize(..self.guests);
+        if self.random.u32(..6) == 0 {
+            self.does(Action::SendByTcp(guest));
+        }
         match self.kind {
             Kind::Plain | Kind::EveryStep | Kind::Evacuation => {}
             Kind::Addresses => self.trouble_at_addresses(guest),

@@ -28,6 +28,12 @@ impl World {
             Action::Frame { guests, ends, len } => self.frame(guests, ends, len),
             Action::Dial { guest, to } => self.dial(guest, to),
             Action::Readdress { guest, slot, to } => self.readdress(guest, slot, to),
+            Action::SendByTcp(guest) => {
+                let guest = &mut self.guests[guest];
+                if guest.life == Life::Running {
+                    guest.send_by_tcp(&mut self.wires);
+                }
+            }
             Action::EarlyNotice(guest) => self.notice(guest),
             Action::Cancel(guest) => self.cancel(guest),
             Action::Suspend {

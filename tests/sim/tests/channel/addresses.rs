@@ -98,7 +98,7 @@ fn a_connection_between_second_addresses_uses_the_link_once_they_are_proved() {
             remote: SocketAddr::new(second(1 - at), 101 - at as u16),
         };
         pair.guests[at].vmc.forget(pair.conn(at));
-        pair.guests[at].conn = pair.guests[at].vmc.track(tuple, 0, 0);
+        pair.guests[at].conn = pair.guests[at].vmc.track(tuple, 0, 0, false);
     }
     pair.tcp = super::pair::established(pair.clock.get());
     let before = pair.guests[0].vmc.statistics().upgrades;

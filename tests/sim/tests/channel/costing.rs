@@ -176,7 +176,7 @@ fn suspends_of_one_domain_are_bounded_and_forgotten_with_their_connections() {
             local: Victim::LOCAL.into(),
             remote: SocketAddr::new(address, 200),
         };
-        let conn = victim.vmc.track(tuple, 0, 0).expect("room");
+        let conn = victim.vmc.track(tuple, 0, 0, false).expect("room");
         let now = victim.clock.get();
         let tcp = established(now);
         let written = victim

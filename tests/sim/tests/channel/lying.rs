@@ -251,7 +251,7 @@ fn a_resume_tells_nothing_of_other_peers() {
         local: Victim::LOCAL.into(),
         remote: (other, port).into(),
     };
-    victim.vmc.track(tuple, 0, 0).expect("room");
+    victim.vmc.track(tuple, 0, 0, false).expect("room");
     victim.outputs.clear();
     let resume = victim.peer.resume(&[([(other, port), Victim::LOCAL], 0)]);
     victim.vmc.datagram(Victim::LINK, &resume);

@@ -140,7 +140,7 @@ fn an_idle_ring_makes_room_when_the_guest_has_none() {
         local: (guest.address, 7).into(),
         remote: (address, 8).into(),
     };
-    let other = guest.vmc.track(tuple, 0, 0).expect("room");
+    let other = guest.vmc.track(tuple, 0, 0, false).expect("room");
     assert_eq!(guest.vmc.write(other, &mut NoTcp, b"refused"), Ok(7));
     pair.run();
     let before = pair.guests[0].vmc.statistics().granted_pages;

@@ -94,7 +94,7 @@ impl Pair {
                 local: SocketAddr::new(self.guests[at].address, 100 + at as u16),
                 remote: SocketAddr::new(self.guests[1 - at].address, 101 - at as u16),
             };
-            self.guests[at].conn = self.guests[at].vmc.track(tuple, 0, 0);
+            self.guests[at].conn = self.guests[at].vmc.track(tuple, 0, 0, false);
         }
     }
 

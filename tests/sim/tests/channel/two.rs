@@ -297,7 +297,7 @@ impl Two {
             };
             let (local, remote) = (end(number), end(1 - number));
             let side = &mut *self.sides[number].borrow_mut();
-            let key = side.vmc.track(FourTuple { local, remote }, 0, 0);
+            let key = side.vmc.track(FourTuple { local, remote }, 0, 0, false);
             side.ends.push(End {
                 key: key.expect("room"),
                 tcp: Rc::clone(&tcp),

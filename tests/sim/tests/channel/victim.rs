@@ -138,7 +138,7 @@ impl Victim {
             local: Self::LOCAL.into(),
             remote: Self::REMOTE.into(),
         };
-        let conn = self.vmc.track(tuple, 0, 0).expect("room");
+        let conn = self.vmc.track(tuple, 0, 0, false).expect("room");
         (conn, established(self.clock.get()))
     }
 
