@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use labkit::Share;
 use labkit::parameters::ParameterValue;
 use labkit::protocol::Job;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::base::Base;
 use crate::counts::Ended;
@@ -176,6 +176,9 @@ fn boot(arguments: Boot) -> Result<Ended> {
     with_agent(order, overlay)
 }
 
+/// What Xen needs beside its domains' memory, in MiB.
+const XEN_MIB: u32 = 512;
+
 /// Carries out `order`; adds the agent and its job to `overlay`.
 fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
     tools::ensure_for_run()?;
@@ -185,6 +188,10 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         machine,
     } = order;
     let share = parameters.get("share").and_then(Share::read);
+    // A guest of the size that was asked for, beside dom0 and what Xen needs for both.
+    let guest_mib = parameters.get("memory_mib").and_then(Value::as_u64);
+    let guest_mib = guest_mib.and_then(|guest| u32::try_from(guest).ok());
+    let asked = guest_mib.map_or(0, |guest| guest + scenario.dom0_mib + XEN_MIB);
     overlay.agent = Some(images::agent()?);
     overlay.job = Some(Job {
         scenario: scenario.name.to_owned(),
@@ -195,6 +202,7 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         scenario,
         xen: machine.xen,
         store: machine.store,
+        memory_mib: scenario.memory_mib.max(asked),
         virtual_time: machine.virtual_time,
         share,
         overlay,

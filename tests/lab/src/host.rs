@@ -128,7 +128,7 @@ impl Host<'_> {
         let qemu = Machine {
             base,
             root,
-            memory_mib: plan.scenario.memory_mib,
+            memory_mib: plan.memory_mib,
             dom0_mib: plan.scenario.dom0_mib,
             virtual_time: plan.virtual_time,
             store: plan.store,

@@ -13,6 +13,8 @@ pub(crate) struct Plan {
     pub(crate) xen: XenVersion,
     /// The program that serves the xenstore.
     pub(crate) store: Store,
+    /// Each machine's memory in MiB.
+    pub(crate) memory_mib: u32,
     /// Whether time is counted in instructions.
     pub(crate) virtual_time: bool,
     /// The share of the scenario's cases, if other machines run the others.

@@ -1,5 +1,7 @@
 //! The device as smoltcp sees it: it carries IP packets, and this gives them their Ethernet header.
 
+use core::num::NonZeroUsize;
+
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium, PacketMeta};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpVersion};
@@ -37,6 +39,13 @@ impl<D: Device> Device for Framed<D> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut capabilities = self.device.capabilities();
         capabilities.max_transmission_unit = capabilities.ip_mtu();
+        // The limits for what the card cuts are of whole frames, too.
+        let of_packet = |limit: Option<NonZeroUsize>| {
+            limit.and_then(|limit| NonZeroUsize::new(limit.get().saturating_sub(ETHERNET)))
+        };
+        let segmentation = &mut capabilities.segmentation;
+        segmentation.tcpv4 = of_packet(segmentation.tcpv4);
+        segmentation.tcpv6 = of_packet(segmentation.tcpv6);
         capabilities.medium = Medium::Ip;
         capabilities
     }
@@ -83,5 +92,66 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<T> {
 
     fn set_meta(&mut self, meta: PacketMeta) {
         self.device.set_meta(meta);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use smoltcp::phy::TxToken as _;
+
+    use super::*;
+
+    /// A card that cuts frames of 65,535 bytes at most.
+    struct Cutter;
+
+    struct Longest(usize);
+
+    impl phy::RxToken for Longest {
+        fn consume<T, F: FnOnce(&[u8]) -> T>(self, f: F) -> T {
+            f(&[])
+        }
+    }
+
+    impl phy::TxToken for Longest {
+        fn consume<T, F: FnOnce(&mut [u8]) -> T>(self, len: usize, f: F) -> T {
+            assert!(len <= self.0, "a frame of {len} bytes");
+            f(&mut alloc::vec![0; len])
+        }
+    }
+
+    impl Device for Cutter {
+        type RxToken<'t> = Longest;
+        type TxToken<'t> = Longest;
+
+        fn receive(&mut self, _: Instant) -> Option<(Longest, Longest)> {
+            None
+        }
+
+        fn transmit(&mut self, _: Instant) -> Option<Longest> {
+            let limit = self.capabilities().segmentation.tcpv4;
+            limit.map(|limit| Longest(limit.get()))
+        }
+
+        fn capabilities(&self) -> DeviceCapabilities {
+            let mut capabilities = DeviceCapabilities::default();
+            capabilities.medium = Medium::Ethernet;
+            capabilities.max_transmission_unit = 1500 + ETHERNET;
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(0xffff);
+            capabilities
+        }
+    }
+
+    #[test]
+    fn the_longest_packet_fits_the_card_with_its_header() {
+        let mut framed = Framed {
+            device: Cutter,
+            mac: EthernetAddress([2, 0, 0, 0, 0, 1]),
+        };
+        let capabilities = framed.capabilities();
+        assert_eq!(capabilities.ip_mtu(), 1500);
+        assert_eq!(capabilities.segmentation.tcpv6, None);
+        let longest = capabilities.segmentation.tcpv4.expect("it cuts").get();
+        let token = framed.transmit(Instant::ZERO).expect("room");
+        token.consume(longest, |packet| assert_eq!(packet.len(), longest));
     }
 }

@@ -78,13 +78,19 @@ fn detach_and_attach(lab: &Lab) -> Result<String> {
     if !memory.trim_end().ends_with(", 0 pages quarantined") {
         bail!("pages were lost to the backends: {memory}");
     }
+    // The bridge that it comes back to has another MTU.
+    let from = console.end();
+    let frontend = format!("/local/domain/{}/device/vif/0", domain.running()?.id);
+    run_ok("xenstore-write", &[&format!("{frontend}/mtu"), "1400"], XL)?;
     rebind(&domain)?;
     reachable(IpAddr::V4(guest.ip()), soon()).context("after the backend's driver was bound")?;
+    console.wait_since(from, ", MTU 1400", soon())?;
     echo_once(&mut stream, b"again").context("the connection, after the driver was bound")?;
     // It can still be moved.
     let file = SaveFile::fresh();
     domain.save(&file, false)?;
     domain.restore(&file)?;
+    console.wait_since(from, ", MTU 1500", soon())?;
     reachable(IpAddr::V4(guest.ip()), soon()).context("after save and restore")?;
     echo_once(&mut stream, b"moved").context("the connection, after save and restore")?;
     // What is left when a driver domain dies: the backend is gone, and the device stays in

@@ -1,22 +1,25 @@
 //! Addresses by DHCP and names by DNS, with dnsmasq(8) as the server.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
-use labkit::addresses::{BRIDGE, DOM0};
+use labkit::addresses::{BRIDGE, DOM0, link_local};
 use labkit::lines;
 use labkit::mail::body::{Scratch, text_mail};
 use labkit::mail::client::send;
 use labkit::mail::ledger::{Form, Ledger};
 use labkit::mail::sink::{PORT, Sink};
+use labkit::migration::{Options, migrate};
 use labkit::net::ping::reachable;
 use labkit::net::stream::alive;
 use labkit::process::Process;
-use labkit::{Case, Deadline, Image, Lab};
+use labkit::survival::healthy;
+use labkit::{Case, Deadline, Image, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("dhcp", 60, dhcp),
     Case::new("next_hop_by_name", 60, dns),
+    Case::new("router_advertisements", 90, advertised).live(),
 ];
 
 /// Starts dnsmasq on the bridge, with `options`.
@@ -73,6 +76,39 @@ fn dhcp(lab: &Lab) -> Result<String> {
         bail!("dnsmasq did not lease {ip}: {leased:?}");
     }
     Ok(format!("leased {ip}"))
+}
+
+/// A guest without a word about IPv6 on its command line, and a router that advertises a prefix: the
+/// guest has an address of its own in it, and keeps it through a migration.
+fn advertised(lab: &Lab) -> Result<String> {
+    let leases = Scratch::new("leases");
+    let prefix = "fd00:ca::";
+    let range = format!("--dhcp-range={prefix},ra-only,64,1h");
+    let mut server = dnsmasq(&leases, &["--port=0", "--enable-ra", &range])?;
+    let guest = lab.echo(2, 16, "");
+    let domain = guest.start_ready()?;
+    let own = formed(link_local(2));
+    let line = format!("{}{own}/64", lines::NET_UP);
+    let up = domain.console().wait_for(&line, Deadline::seconds(30));
+    server.check_running()?;
+    up?;
+    let to = SocketAddr::new(IpAddr::V6(own), 7);
+    alive(to, Deadline::seconds(10))?;
+    let mut witness = Witness::of(&domain)?;
+    migrate(&domain, &Options::default())?.expect_success()?;
+    witness.moved()?;
+    alive(to, Deadline::seconds(20)).context("after a migration")?;
+    healthy(&domain)?;
+    Ok(format!(
+        "{own} of an advertised prefix, through a migration"
+    ))
+}
+
+/// Returns the address in the advertised prefix with the interface identifier of a link-local one
+/// (RFC 4862, section 5.5.3).
+fn formed(link_local: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c, d] = link_local.segments();
+    Ipv6Addr::new(0xfd00, 0xca, 0, 0, a, b, c, d)
 }
 
 fn dns(lab: &Lab) -> Result<String> {

@@ -33,7 +33,7 @@ labkit::parameters! {
         /// The initial ramdisk's name there.
         ramdisk: Option<String> = None;
         /// Memory in MiB.
-        memory_mib: u64 = 16, in 1..=1024;
+        memory_mib: u64 = 16, in 1..=16384;
         /// The command line.
         cmdline: String = format!("ip={}/24 gw={DOM0}", addresses::ipv4(2));
         /// How long to watch it, in seconds of dom0.

@@ -59,10 +59,11 @@ impl Tamper {
 pub(super) struct Page {
     bytes: RefCell<Box<[u8; PAGE]>>,
     tamper: RefCell<Option<Rc<Tamper>>>,
-    /// Whether another domain has written it since its own last did. Such
-    /// writes are not in the log of dirty pages that a migration sends.
-    is_stale: Cell<bool>,
-    /// `is_stale` as it was when the domain was suspended.
+    /// What its own domain has left in it, if another one has written it since. Such
+    /// writes are not in the log of dirty pages that a migration sends: this may be
+    /// what is sent.
+    logged: RefCell<Option<Box<[u8; PAGE]>>>,
+    /// Whether that was so when the domain was suspended.
     is_lost: Cell<bool>,
     /// Whether what its own domain writes to it is sent after the suspend.
     is_last_round: Cell<bool>,
@@ -76,7 +77,7 @@ impl Page {
         Rc::new(Self {
             bytes: RefCell::new(Box::new([0; PAGE])),
             tamper: RefCell::new(None),
-            is_stale: Cell::new(false),
+            logged: RefCell::new(None),
             is_lost: Cell::new(false),
             is_last_round: Cell::new(false),
             is_logged: Cell::new(false),
@@ -91,35 +92,38 @@ impl Page {
     /// Notes that the domain is suspended. What others write from here on is
     /// sent, or does not matter.
     pub(super) fn suspend(&self) {
-        self.is_lost.set(self.is_stale.get());
+        self.is_lost.set(self.logged.borrow().is_some());
         self.is_last_round.set(false);
         self.is_logged.set(false);
     }
 
-    /// Returns the page after a migration: a copy, whose bytes are wrong if the
-    /// log missed a change.
+    /// Returns the page after a migration: a copy, with old bytes if the log missed a
+    /// change.
     pub(super) fn copied(&self) -> Rc<Self> {
+        let logged = self.logged.borrow();
+        let logged = logged.as_ref().filter(|_| self.is_lost.get());
         Rc::new(Self {
-            bytes: if self.is_lost.get() {
-                RefCell::new(Box::new([0xee; PAGE]))
-            } else {
-                self.bytes.clone()
+            bytes: match logged {
+                Some(logged) => RefCell::new(logged.clone()),
+                None => self.bytes.clone(),
             },
             tamper: RefCell::new(None),
-            is_stale: Cell::new(false),
+            logged: RefCell::new(None),
             is_lost: Cell::new(false),
             is_last_round: Cell::new(false),
             is_logged: Cell::new(false),
         })
     }
 
-    /// Notes a write, by the page's own domain or by another one.
+    /// Notes a write that is about to be made, by the page's own domain or by another
+    /// one.
     fn note_write(&self, is_foreign: bool) {
+        let mut logged = self.logged.borrow_mut();
         if !is_foreign {
-            self.is_stale.set(false);
+            *logged = None;
             self.is_logged.set(self.is_last_round.get());
         } else if !self.is_logged.get() {
-            self.is_stale.set(true);
+            logged.get_or_insert_with(|| self.bytes.borrow().clone());
         }
     }
 
@@ -209,8 +213,8 @@ impl Memory for Pages {
 
     fn write(&self, offset: usize, from: &[u8]) {
         self.chunks(offset, from.len(), |page, at, done, step| {
-            page.bytes.borrow_mut()[at..at + step].copy_from_slice(&from[done..done + step]);
             page.note_write(self.is_mapped);
+            page.bytes.borrow_mut()[at..at + step].copy_from_slice(&from[done..done + step]);
         });
     }
 
