@@ -8,11 +8,8 @@ use core::time::Duration;
 use kernel::time;
 
 use crate::link::{CLOSED, Link, OPEN};
-use crate::wire::Answer;
+use crate::wire::{Answer, NO_ROOM};
 use crate::{Outcome, Scene};
-
-/// REFUSED: no room.
-const NO_ROOM: u16 = 2;
 
 /// Longer than the victim waits for a proof.
 const UNPROVED: Duration = Duration::from_millis(1500);

@@ -32,6 +32,9 @@ pub(crate) const ADDRESS: u8 = 14;
 pub(crate) const PROVED: u8 = 15;
 pub(crate) const LOST: u8 = 16;
 
+/// A reason of REFUSED: no room.
+pub(crate) const NO_ROOM: u16 = 2;
+
 /// What begins every datagram: the magic and the version.
 const BEGIN: &[u8; 5] = b"XVMC\x02";
 
