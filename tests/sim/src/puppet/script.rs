@@ -153,7 +153,9 @@ impl Story {
         for (tcp, id, tuple) in &mut self.connections {
             if id.is_none() && !tcp.borrow().is_over(0) {
                 let (sent, received) = tcp.borrow().offsets(0);
-                *id = self.victim.track(*tuple, sent, received, tcp.borrow().is_closed(0));
+                *id = self
+                    .victim
+                    .track(*tuple, sent, received, tcp.borrow().is_closed(0));
             }
         }
     }
