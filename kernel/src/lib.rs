@@ -37,6 +37,7 @@ pub mod cmdline;
 pub mod console;
 mod domain;
 pub mod event;
+pub mod fault;
 pub mod grant;
 pub mod hypercall;
 pub mod lifecycle;

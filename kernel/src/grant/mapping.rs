@@ -57,8 +57,11 @@ impl Mapping {
     /// order.
     ///
     /// # Errors
-    /// [`GrantError`]; if one page cannot be mapped, none stays mapped.
+    /// [`GrantError`], among them [`GrantError::Own`] in a PVH guest; if one page cannot be mapped, none stays mapped.
     pub fn new(domid: DomId, references: &[u32], access: Access) -> Result<Self, GrantError> {
+        if !window::may_map(domid) {
+            return Err(GrantError::Own);
+        }
         let slots = window::Slots::take(references.len()).ok_or(GrantError::WindowFull)?;
         let read_only = match access {
             Access::ReadOnly => abi::GNTMAP_readonly,

@@ -10,11 +10,13 @@
 use super::slot_map::SlotMap;
 use super::table::ENTRIES;
 use super::{Kind, kind, pv, pvh};
+use crate::domain::{self, DomId};
 use crate::grant::{Access, GrantError};
 use crate::page::PAGE_SIZE;
 use crate::shared_info;
 use core::ops::Range;
 use spin::Mutex;
+use xen_sys::abi;
 
 /// Start of the window, far above any memory a guest is given.
 pub(super) const BASE: usize = shared_info::ADDRESS - SHARED_INFO_SLOT * PAGE_SIZE;
@@ -77,6 +79,22 @@ pub(crate) fn unmap_grant_frames(frames: Range<usize>) {
     match kind() {
         Kind::Pv => pv::unmap_grant_frames(frames),
         Kind::Pvh => pvh::unmap_grant_frames(frames),
+    }
+}
+
+/// Returns whether pages of domain `domid` can be mapped. In a PVH guest those of the
+/// guest itself cannot: Xen would take the page away from where it is
+/// (`xen/arch/x86/mm/p2m.c:guest_physmap_add_entry`), and a peer that names us as its
+/// domain must not achieve that.
+pub(crate) fn may_map(domid: DomId) -> bool {
+    /// What the own number is until it is known; no guest is domain 0.
+    const UNKNOWN: DomId = 0;
+    match kind() {
+        Kind::Pv => true,
+        Kind::Pvh => {
+            let own = domain::domid();
+            own != UNKNOWN && domid != own && u32::from(domid) < abi::DOMID_FIRST_RESERVED
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Parameters {
 fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
     let parameters: Parameters = supervisor.parameters()?;
     let report = supervisor.report();
-    let live = can_migrate_live()?;
+    let live = can_migrate_live(supervisor.guest())?;
     let start = Instant::now();
     let mut took = Map::new();
     let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
