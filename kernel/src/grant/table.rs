@@ -80,7 +80,7 @@ impl Lifecycle for GrantTable {
     /// Unmaps pages of peers, and the table's frames, which belong to Xen.
     fn quiesce(&self) {
         mapping::unmap_gathered();
-        window::unmap_grant_frames(0..TABLE.borrow().frames.len());
+        window::detach_grant_frames(0..TABLE.borrow().frames.len());
     }
 
     /// Maps the same table again, or, in a new domain, begins an empty one of version 1: no peer
@@ -111,7 +111,7 @@ impl Table {
     /// If Xen has lost the table of a domain that did not end.
     fn map_again(&self) {
         if !self.frames.is_empty() {
-            window::map_grant_frames(0..self.frames.len()).expect("the table is as it was");
+            window::reattach_grant_frames(0..self.frames.len());
         }
     }
 

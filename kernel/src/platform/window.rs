@@ -73,12 +73,23 @@ pub(crate) fn map_grant_frames(frames: Range<usize>) -> Result<(), GrantError> {
     }
 }
 
-/// Unmaps frames of the grant table.
-pub(crate) fn unmap_grant_frames(frames: Range<usize>) {
+/// Unmaps frames of the grant table before a suspend, if the kind of guest needs that.
+pub(crate) fn detach_grant_frames(frames: Range<usize>) {
     assert!(frames.end <= GRANT_TABLE_FRAMES);
     match kind() {
         Kind::Pv => pv::unmap_grant_frames(frames),
-        Kind::Pvh => pvh::unmap_grant_frames(frames),
+        Kind::Pvh => {}
+    }
+}
+
+/// Maps frames of the grant table again after a cancelled suspend.
+///
+/// # Panics
+/// If Xen has lost the table of a domain that did not end.
+pub(crate) fn reattach_grant_frames(frames: Range<usize>) {
+    match kind() {
+        Kind::Pv => pv::map_grant_frames(frames).expect("the table is as it was"),
+        Kind::Pvh => {}
     }
 }
 

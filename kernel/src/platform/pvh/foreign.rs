@@ -16,7 +16,7 @@ use crate::hypercall::Refused;
 use crate::page::{PAGE_SIZE, Pfn};
 use crate::platform::table::ENTRIES;
 use crate::platform::window::{
-    FIRST_FREE_SLOT, GRANT_TABLE_SLOT, PAGES, SHARED_INFO_SLOT, TABLES, address,
+    FIRST_FREE_SLOT, GRANT_TABLE_FRAMES, GRANT_TABLE_SLOT, PAGES, SHARED_INFO_SLOT, TABLES, address,
 };
 use crate::shared_info;
 use core::ops::Range;
@@ -88,9 +88,9 @@ pub(in crate::platform) fn map_grant_frames(frames: Range<usize>) -> Result<(), 
     Ok(())
 }
 
-/// Unmaps these frames of the grant table.
-pub(in crate::platform) fn unmap_grant_frames(frames: Range<usize>) {
-    for number in frames {
+/// Unmaps the frames of the former domain's grant table, which are gone.
+pub(super) fn forget_grant_table() {
+    for number in 0..GRANT_TABLE_FRAMES {
         page_table::unmap(address(GRANT_TABLE_SLOT + number));
     }
 }

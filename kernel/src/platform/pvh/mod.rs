@@ -16,7 +16,7 @@ mod reservation;
 mod start_info;
 mod suspend;
 
-pub(super) use foreign::{hide, host_address, map_grant_frames, show, unmap_grant_frames};
+pub(super) use foreign::{hide, host_address, map_grant_frames, show};
 pub(super) use page_table::ensure_leaf_table;
 pub(super) use suspend::suspend;
 

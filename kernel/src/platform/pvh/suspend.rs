@@ -22,7 +22,10 @@ pub(in crate::platform) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -
     let ports = ports();
     match result {
         Ok(0) if is_same_domain(ports) => Returned::Cancelled,
-        Ok(0) => Returned::NewDomain(ports),
+        Ok(0) => {
+            foreign::forget_grant_table();
+            Returned::NewDomain(ports)
+        }
         Ok(_) => Returned::Cancelled,
         Err(error) => {
             log::error!("lifecycle: Xen refused the suspend: {error}");
