@@ -9,15 +9,23 @@ pub(super) const CASES: &[Case] = &[
     Case::new("faults_end_in_a_panic", 90, faults),
 ];
 
-/// What the guest is told to do wrong, and what its panic begins with. A PV guest, whose whole image
+/// What the guest is told to do wrong, and what its panic says. A PV guest, whose whole image
 /// Xen's domain builder maps writable and executable, does not notice the last two.
+///
+/// The error codes are the processor's, which Xen gives a PV guest too: absent, a write to what is absent, a write to what is
+/// read-only, an instruction from what is not executable. In a PVH guest the address is not looked
+/// at: under QEMU's emulation CR2 always reads as 0 there (seen with 10.0.13, even right after it
+/// was written).
 const FAULTS: [(&str, &str); 5] = [
-    ("null", "page fault at address 0x8,"),
-    ("stack", "page fault at address 0x"),
-    ("absent", "page fault at address 0x"),
-    ("text", "page fault at address 0x"),
-    ("execute", "page fault at address 0x"),
+    ("null", "error 0x0,"),
+    ("stack", "error 0x2,"),
+    ("absent", "error 0x0,"),
+    ("text", "error 0x3,"),
+    ("execute", "error 0x11,"),
 ];
+
+/// Where a null pointer of these tests points to.
+const NULL: &str = "address 0x8,";
 
 /// Bugs that touch memory which is not there, or not theirs, end in a panic that says so.
 fn faults(lab: &Lab) -> Result<String> {
@@ -32,7 +40,11 @@ fn faults(lab: &Lab) -> Result<String> {
             .console()
             .wait_for(&lines::PANIC, Deadline::seconds(15));
         let panic = panic.with_context(|| format!("{fault} went unnoticed"))?;
-        if !panic.contains(says) {
+        let place = match (lab.job.guest, *fault) {
+            (Kind::Pv, "null") => NULL,
+            _ => "address 0x",
+        };
+        if !panic.contains(&format!("page fault at {place}")) || !panic.contains(says) {
             bail!("{fault} ends in {panic:?}");
         }
         lab.report.log(format!("{fault}: {panic}"));
