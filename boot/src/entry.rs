@@ -16,6 +16,28 @@ pub const TRAP_VECTORS: usize = 20;
 /// Distance in bytes from one trap stub to the next.
 pub const TRAP_STUB_BYTES: usize = 16;
 
+/// The second argument of `causeway_start`: Xen started the image as a PV guest.
+pub const PV: u32 = 0;
+
+/// The second argument of `causeway_start`: Xen started the image as a PVH guest.
+pub const PVH: u32 = 1;
+
+/// Size in bytes of the stack on which a PVH guest reports a trap.
+const TRAP_STACK_BYTES: usize = 16 * 1024;
+
+/// Bits of CR0: protection, x87 and its errors as exceptions, write protection in
+/// the kernel too, paging.
+const CR0_PE: u32 = 1 << 0;
+const CR0_MP: u32 = 1 << 1;
+const CR0_NE: u32 = 1 << 5;
+const CR0_WP: u32 = 1 << 16;
+const CR0_PG: u32 = 1 << 31;
+
+/// Bits of CR4: large page-table entries, SSE and its exceptions.
+const CR4_PAE: u32 = 1 << 5;
+const CR4_OSFXSR: u32 = 1 << 9;
+const CR4_OSXMMEXCPT: u32 = 1 << 10;
+
 global_asm!(
     r#"
     .macro xen_note type, kind, value:vararg
@@ -34,6 +56,7 @@ global_asm!(
     xen_note {XEN_VERSION}, .asciz, "xen-3.0"
     xen_note {VIRT_BASE}, .quad, 0
     xen_note {ENTRY}, .quad, _start
+    xen_note {PHYS32_ENTRY}, .quad, _start_pvh
     xen_note {HYPERCALL_PAGE}, .quad, hypercall_page
     xen_note {LOADER}, .asciz, "generic"
     xen_note {PAE_MODE}, .asciz, "yes"
@@ -49,6 +72,53 @@ global_asm!(
         xor     %ebp, %ebp
         cld
         mov     %rsi, %rdi          # start_info
+        mov     ${PV}, %esi
+        call    causeway_start
+        ud2
+
+    # A PVH guest starts here in 32-bit protected mode with flat segments, without
+    # paging, with hvm_start_info in EBX (xen/docs/misc/pvh.pandoc).
+    .code32
+    .globl _start_pvh
+    .type _start_pvh, @function
+    _start_pvh:
+        cld
+        movl    $pvh_directories + {PRESENT}, pvh_root
+        movl    $pvh_low + {PRESENT}, pvh_directories
+        movl    $pvh_window + {PRESENT}, pvh_directories + 511 * 8
+        movl    $pvh_window_table + {PRESENT}, pvh_window
+        xor     %ecx, %ecx
+        mov     ${LARGE}, %eax
+    1:  mov     %eax, pvh_low(, %ecx, 8)
+        add     $0x200000, %eax
+        inc     %ecx
+        cmp     $512, %ecx
+        jne     1b
+        mov     $pvh_root, %eax
+        mov     %eax, %cr3
+        mov     ${CR4}, %eax
+        mov     %eax, %cr4
+        mov     ${EFER}, %ecx
+        rdmsr
+        or      ${EFER_LME}, %eax
+        wrmsr
+        mov     ${CR0}, %eax
+        mov     %eax, %cr0
+        lgdt    pvh_gdt_pointer
+        ljmp    ${CODE}, $2f
+    .code64
+    2:  mov     ${DATA}, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %ss
+        xor     %eax, %eax
+        mov     %eax, %fs
+        mov     %eax, %gs
+        lea     boot_stack_end(%rip), %rsp
+        xor     %ebp, %ebp
+        fninit
+        mov     %ebx, %edi          # hvm_start_info
+        mov     ${PVH}, %esi
         call    causeway_start
         ud2
 
@@ -60,9 +130,9 @@ global_asm!(
         .fill   4096, 1, 0xcc
 
     # Xen pushes SS, RSP, RFLAGS, CS, RIP, the error code of the vectors that
-    # have one, R11 and RCX (xen/arch/x86/x86_64/entry.S:create_bounce_frame);
-    # a stub adds its vector. A trap is a bug and nothing returns from it, but for
-    # an NMI.
+    # have one, R11 and RCX (xen/arch/x86/x86_64/entry.S:create_bounce_frame); in a
+    # PVH guest the processor pushes the same without R11 and RCX. A stub adds its
+    # vector. A trap is a bug and nothing returns from it, but for an NMI.
     .balign {TRAP_STUB_BYTES}
     .globl trap_stubs
     trap_stubs:
@@ -86,6 +156,14 @@ global_asm!(
         incq    nmi_count(%rip)
         pushq   $0
         jmp     hypercall_page + {IRET} * 32
+
+    # The same in a PVH guest, where the processor itself pushes SS, RSP, RFLAGS, CS
+    # and RIP, on a stack of its own (the kernel's descriptors).
+    .globl pvh_nmi_stub
+    .balign {TRAP_STUB_BYTES}
+    pvh_nmi_stub:
+        incq    nmi_count(%rip)
+        iretq
 
     trap_common:
         mov     %rsp, %rdi
@@ -112,18 +190,71 @@ global_asm!(
         .skip   {STACK_BYTES}
     boot_stack_end:
     .popsection
+
+    # The segments of a PVH guest: none, code, data, and room for the descriptor of
+    # the task state, which the kernel writes.
+    .pushsection .data.pvh, "aw", @progbits
+    .balign 8
+    .globl pvh_gdt
+    pvh_gdt:
+        .quad   0
+        .quad   0x00af9b000000ffff
+        .quad   0x00cf93000000ffff
+        .quad   0, 0
+    pvh_gdt_pointer:
+        .word   . - pvh_gdt - 1
+        .long   pvh_gdt
+        .long   0
+    .popsection
+
+    # What only a PVH guest uses: page tables (the root, the one table below it, the
+    # first GiB in large pages, and two for the foreign window), and the stacks of
+    # traps and of NMIs. A PV guest has these pages as ordinary memory.
+    .pushsection .bss.pvh, "aw", @nobits
+    .balign 4096
+    .globl pvh_root
+    .globl pvh_low
+    .globl pvh_trap_stack_end
+    .globl pvh_nmi_stack_end
+    pvh_root:
+        .skip   4096
+    pvh_directories:
+        .skip   4096
+    pvh_low:
+        .skip   4096
+    pvh_window:
+        .skip   4096
+    pvh_window_table:
+        .skip   4096
+        .skip   {TRAP_STACK_BYTES}
+    pvh_trap_stack_end:
+        .skip   4096
+    pvh_nmi_stack_end:
+    .popsection
     "#,
     GUEST_OS = const abi::XEN_ELFNOTE_GUEST_OS,
     GUEST_VERSION = const abi::XEN_ELFNOTE_GUEST_VERSION,
     XEN_VERSION = const abi::XEN_ELFNOTE_XEN_VERSION,
     VIRT_BASE = const abi::XEN_ELFNOTE_VIRT_BASE,
     ENTRY = const abi::XEN_ELFNOTE_ENTRY,
+    PHYS32_ENTRY = const abi::XEN_ELFNOTE_PHYS32_ENTRY,
     HYPERCALL_PAGE = const abi::XEN_ELFNOTE_HYPERCALL_PAGE,
     LOADER = const abi::XEN_ELFNOTE_LOADER,
     PAE_MODE = const abi::XEN_ELFNOTE_PAE_MODE,
     FEATURES = const abi::XEN_ELFNOTE_FEATURES,
     SUSPEND_CANCEL = const abi::XEN_ELFNOTE_SUSPEND_CANCEL,
     IRET = const abi::__HYPERVISOR_iret,
+    PV = const PV,
+    PVH = const PVH,
+    PRESENT = const 0x3,
+    LARGE = const 0x83,
+    CR0 = const CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG,
+    CR4 = const CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT,
+    EFER = const 0xc000_0080_u32,
+    EFER_LME = const 1 << 8,
+    CODE = const 0x8,
+    DATA = const 0x10,
+    TRAP_STACK_BYTES = const TRAP_STACK_BYTES,
     TRAP_VECTORS = const TRAP_VECTORS,
     TRAP_STUB_BYTES = const TRAP_STUB_BYTES,
     STACK_BYTES = const STACK_BYTES,

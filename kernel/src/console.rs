@@ -10,7 +10,7 @@ use crate::event::{self, EventChannel};
 use crate::hypercall::sched_op;
 use crate::lifecycle::{Lifecycle, Outcome};
 use crate::page::PAGE_SIZE;
-use crate::pv::console_port;
+use crate::platform::console_port;
 use crate::shared::SharedMemory;
 use crate::time;
 use crate::vcpu_cell::VcpuCell;

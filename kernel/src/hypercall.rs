@@ -3,8 +3,8 @@
 //! (`xen/include/public/arch-x86/xen-x86_64.h`).
 //!
 //! This file has the call itself, which `calls` counts, and the operations
-//! common to all kinds of guest. Those of PV guests only are in
-//! `pv::hypercall`.
+//! common to all kinds of guest. Those of one kind only are in
+//! `platform::pv::hypercall` and `platform::pvh::hypercall`.
 
 mod calls;
 
@@ -74,6 +74,11 @@ pub(crate) unsafe fn call<const NUMBER: u32>(arguments: [u64; 5]) -> Result<u64,
         );
     }
     u64::try_from(result).map_err(|_| Refused(u32::try_from(-result).unwrap_or(u32::MAX)))
+}
+
+/// Returns the address of the hypercall page.
+pub(crate) fn page() -> u64 {
+    (&raw const hypercall_page) as u64
 }
 
 /// Returns a pointer as a hypercall argument.

@@ -37,6 +37,7 @@ pub mod cmdline;
 pub mod console;
 mod domain;
 pub mod event;
+pub mod fault;
 pub mod grant;
 pub mod hypercall;
 pub mod lifecycle;
@@ -45,8 +46,8 @@ pub mod mem;
 mod page;
 mod panic;
 mod phase;
+mod platform;
 pub mod power;
-mod pv;
 pub mod random;
 pub mod ring;
 pub mod shared;
@@ -66,6 +67,7 @@ pub mod xenstore;
 pub use domain::DomId;
 pub use page::{PAGE_SIZE, Pfn};
 pub use panic::panic;
+pub use platform::{Kind, kind};
 pub use start::{Guest, start};
 
 /// Defines what every guest image needs (entry point for `boot`, heap, panic handler) around the
@@ -87,10 +89,10 @@ macro_rules! guest {
         }
 
         #[unsafe(no_mangle)]
-        extern "C" fn causeway_start(start_info: usize) -> ! {
+        extern "C" fn causeway_start(start_info: usize, kind: u32) -> ! {
             // SAFETY: `boot` calls this once, first of all, with the address
-            // that Xen's domain builder left in RSI.
-            unsafe { $crate::start(start_info, $main) }
+            // that Xen's domain builder passed, and the kind of guest.
+            unsafe { $crate::start(start_info, kind, $main) }
         }
     };
 }

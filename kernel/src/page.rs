@@ -6,6 +6,6 @@ pub const PAGE_SIZE: usize = 4096;
 /// A pseudo-physical frame number, from the guest's own numbering without gaps.
 pub type Pfn = usize;
 
-/// A machine frame number, as Xen and page-table entries use it. Only [`pv`](crate::pv) works with
-/// them; the grant table passes those of its own frames from Xen to `pv`.
+/// A machine frame number, as Xen and page-table entries use it. In a PVH guest it is the same as
+/// [`Pfn`]. Only [`platform`](crate::platform) works with them.
 pub(crate) type Mfn = u64;

@@ -11,7 +11,7 @@
 //! Nonces are unique and do not betray each other then, but somebody who knows the
 //! host well may guess the first key: do not make long-lived keys of them.
 
-use crate::{domain, pv};
+use crate::{domain, platform};
 use core::arch::x86_64::{_rdrand64_step, _rdtsc};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -32,7 +32,7 @@ static KEY: Mutex<Option<Key>> = Mutex::new(None);
 /// quality.
 pub fn fill(bytes: &mut [u8]) {
     // Checked each time: the guest may have moved to another host.
-    let rdrand = pv::has_rdrand();
+    let rdrand = platform::has_rdrand();
     let mut key = KEY.lock();
     let old = key.unwrap_or_else(|| first_key(rdrand));
     let mut generator = ChaCha20Rng::from_seed(stir(old, rdrand));

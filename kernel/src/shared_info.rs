@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use xen_sys::abi;
 
 /// The address at which the page is mapped while the guest runs, from
-/// `pv::init` on: the start of the last GiB below 512 GiB, far above any memory
+/// `platform::init` on: the start of the last GiB below 512 GiB, far above any memory
 /// that a guest has.
 pub(crate) const ADDRESS: usize = 511 << 30;
 
@@ -98,7 +98,7 @@ impl SharedInfo {
         (u64::from(high) << 32 | u64::from(low), nanos)
     }
 
-    /// Returns the address of the last page fault.
+    /// Returns the address of the last page fault of a PV guest.
     pub(crate) fn fault_address(&self) -> u64 {
         // SAFETY: the page is mapped; a volatile read of a plain integer.
         unsafe { addr_of!((*self.0).vcpu_info[0].arch.cr2).read_volatile() }

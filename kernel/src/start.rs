@@ -2,9 +2,9 @@
 
 use crate::cmdline::CommandLine;
 use crate::event::{EventChannel, Origin};
-use crate::page::{PAGE_SIZE, Pfn};
+use crate::page::PAGE_SIZE;
+use crate::platform::{self, Handover};
 use crate::power::{self, Reason};
-use crate::pv::{self, StartInfo};
 use crate::shared::SharedMemory;
 use crate::shutdown::{self, Stopping};
 use crate::task::Role;
@@ -33,33 +33,34 @@ pub struct Guest {
 ///
 /// # Safety
 /// `boot` calls this once, before anything else, with the address of
-/// start_info.
-pub unsafe fn start<F, E>(start_info: usize, main: fn(Guest) -> F) -> !
+/// start_info and the kind of guest.
+pub unsafe fn start<F, E>(start_info: usize, kind: u32, main: fn(Guest) -> F) -> !
 where
     F: Future<Output = Result<(), E>> + 'static,
     E: Display + 'static,
 {
     // SAFETY: the caller's promise.
-    let info = unsafe { StartInfo::new(start_info) };
+    let handover = unsafe { platform::enter(kind, start_info) };
     // The console comes first: it needs nothing else, and shows whatever goes
     // wrong.
-    console::init(ring_page(info.console_frame()), info.console_port());
-    // SAFETY: this runs once, on the page tables that Xen made.
-    unsafe { pv::init(&info) };
+    console::init(ring_page(handover.console), handover.ports.console);
+    // SAFETY: this runs once, after `enter`.
+    unsafe { platform::init() };
     let booted = time::now();
     logger::init(LevelFilter::Info);
 
     let usage = mem::frames::usage();
     let (major, minor) = hypercall::xen_version();
     log::info!(
-        "causeway {} on Xen {major}.{minor}, {} KiB of {} KiB resident",
+        "causeway {} as {} guest on Xen {major}.{minor}, {} KiB of {} KiB resident",
         env!("CARGO_PKG_VERSION"),
+        platform::kind(),
         usage.resident * PAGE_SIZE / 1024,
         usage.total * PAGE_SIZE / 1024,
     );
-    let console_channel = channel(info.console_port(), Origin::Console);
-    let store_channel = channel(info.store_port(), Origin::Store);
-    let store_page = ring_page(info.store_frame());
+    let console_channel = channel(handover.ports.console, Origin::Console);
+    let store_channel = channel(handover.ports.store, Origin::Store);
+    let store_page = ring_page(handover.store);
     // They resume in this order: first what the other parts print on and grant
     // pages with.
     lifecycle::register(Rc::new(console::Output));
@@ -67,7 +68,7 @@ where
     mem::frames::set_gate(suspend::may_change_memory);
     let outcome = async move {
         task::spawn(console::serve(console_channel)).detach();
-        let command_line = match options(info) {
+        let command_line = match options(handover) {
             Ok(command_line) => command_line,
             Err(error) => fail(&error),
         };
@@ -98,15 +99,15 @@ where
     };
     task::spawn(outcome).detach();
     task::run(|now| {
-        pv::look_for_nmi();
+        platform::look_for_nmi();
         suspend::look(now);
         upkeep::look(now);
     })
 }
 
 /// Parses the command line and takes the kernel's own options.
-fn options(info: StartInfo) -> Result<CommandLine, crate::cmdline::OptionError> {
-    let mut command_line = CommandLine::parse(info.command_line().unwrap_or("\u{fffd}"))?;
+fn options(handover: Handover) -> Result<CommandLine, crate::cmdline::OptionError> {
+    let mut command_line = CommandLine::parse(handover.command_line.unwrap_or("\u{fffd}"))?;
     let level =
         command_line.take_parsed::<LevelFilter>("log", "off, error, warn, info, debug or trace")?;
     log::set_max_level(level.unwrap_or(LevelFilter::Info));
@@ -121,10 +122,10 @@ fn fail(error: &dyn Display) -> ! {
 }
 
 /// Returns the page of a ring made by the domain builder.
-fn ring_page(pfn: Pfn) -> SharedMemory {
-    let base = NonNull::new((pfn * PAGE_SIZE) as *mut u8).expect("frame 0 is never a ring");
-    // SAFETY: Xen's initial page tables map the page at this address, and the
-    // frame pool leaves it out (`pv::in_use`).
+fn ring_page(address: usize) -> SharedMemory {
+    let base = NonNull::new(address as *mut u8).expect("a ring is never at 0");
+    // SAFETY: the page is mapped at this address for ever, and the frame pool leaves it
+    // out (`platform`).
     unsafe { SharedMemory::new(base, PAGE_SIZE) }
 }
 

@@ -53,6 +53,8 @@ impl Network {
             frames.resident,
         );
         log::info!("status: calls {}", hypercall::counts());
+        let (major, minor) = hypercall::xen_version();
+        log::info!("status: {} guest on Xen {major}.{minor}", kernel::kind());
         // Of a release build, which goes on; one with debug assertions has panicked.
         log::info!(
             "status: kernel bugs {}, the latest: {}",

@@ -3,8 +3,8 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// Page-table entry flags that a PV guest sets (Intel SDM 4.5; Xen checks
-    /// them in `xen/arch/x86/mm.c:get_page_from_l1e`).
+    /// Page-table entry flags (Intel SDM 4.5; for a PV guest Xen checks them in
+    /// `xen/arch/x86/mm.c:get_page_from_l1e`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct PageFlags: u64 {
         /// The entry is valid.
@@ -19,5 +19,7 @@ bitflags! {
         const DIRTY = 1 << 6;
         /// Superpage (in an L2 or L3 entry).
         const LARGE = 1 << 7;
+        /// No instruction is fetched from the page.
+        const NO_EXECUTE = 1 << 63;
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! [`abi`] is generated from Xen's public headers and keeps their names, so
 //! that a reader finds each item in `xen/include/public`. [`flags`] has types
-//! for bit sets, [`ring`] the layout of shared rings, which the headers define
-//! only by macros.
+//! for bit sets, [`hvm`] what only PVH guests need, [`ring`] the layout of shared
+//! rings, which the headers define only by macros.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -23,4 +23,6 @@
 )]
 pub mod abi;
 pub mod flags;
+#[expect(non_upper_case_globals, reason = "names are those of Xen's headers")]
+pub mod hvm;
 pub mod ring;

@@ -20,6 +20,9 @@ pub enum GrantError {
     TableFull,
     /// The foreign window has no room for that many pages.
     WindowFull,
+    /// The page would be the guest's own, and Xen moves such a page instead of mapping it a second
+    /// time.
+    Own,
     /// The page lies beyond what a version 1 entry can address (16 TiB).
     FrameTooHigh,
     /// There are not enough adjacent free pages, or no memory for them now.
@@ -40,6 +43,7 @@ impl fmt::Display for GrantError {
         match self {
             Self::TableFull => f.write_str("the grant table is full"),
             Self::WindowFull => f.write_str("the window for pages of other domains is full"),
+            Self::Own => f.write_str("a page of the guest's own cannot be mapped"),
             Self::FrameTooHigh => f.write_str("a page above 16 TiB cannot be granted"),
             Self::OutOfMemory => f.write_str("no memory to grant"),
             Self::Ending => f.write_str("some grants of the region have ended"),

@@ -8,7 +8,7 @@ use crate::bug;
 use crate::domain::DomId;
 use crate::hypercall::grant_table_op;
 use crate::page::PAGE_SIZE;
-use crate::pv::window;
+use crate::platform::window;
 use crate::shared::SharedMemory;
 use crate::vcpu_cell::VcpuCell;
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ static DROPPED: VcpuCell<Option<Dropped>> = VcpuCell::new(None);
 
 #[derive(Default)]
 struct Dropped {
-    /// (address, handle) of each page.
+    /// (what names its slot to Xen, handle) of each page.
     pages: Vec<(u64, u32)>,
     slots: Vec<window::Slots>,
 }
@@ -57,19 +57,21 @@ impl Mapping {
     /// order.
     ///
     /// # Errors
-    /// [`GrantError`]; if one page cannot be mapped, none stays mapped.
+    /// [`GrantError`], among them [`GrantError::Own`] in a PVH guest; if one page cannot be mapped, none stays mapped.
     pub fn new(domid: DomId, references: &[u32], access: Access) -> Result<Self, GrantError> {
+        if !window::may_map(domid) {
+            return Err(GrantError::Own);
+        }
         let slots = window::Slots::take(references.len()).ok_or(GrantError::WindowFull)?;
         let read_only = match access {
             Access::ReadOnly => abi::GNTMAP_readonly,
             Access::ReadWrite => 0,
         };
-        let address = |index: usize| slots.address() + index * PAGE_SIZE;
         let mut operations: Vec<_> = references
             .iter()
             .enumerate()
             .map(|(index, &reference)| abi::gnttab_map_grant_ref {
-                host_addr: address(index) as u64,
+                host_addr: slots.host_address(index),
                 flags: abi::GNTMAP_host_map | read_only,
                 ref_: reference,
                 dom: domid,
@@ -93,6 +95,7 @@ impl Mapping {
             unmap(&mapped);
             return Err(GrantError::Status(failed.status));
         }
+        slots.show(access);
         let base = NonNull::new(slots.address() as *mut u8).expect("the window is not at 0");
         // SAFETY: just mapped, until this value is dropped.
         let memory = unsafe { SharedMemory::new(base, references.len() * PAGE_SIZE) };
@@ -113,7 +116,7 @@ fn is_okay(status: i16) -> bool {
     i32::from(status) == abi::GNTST_okay as i32
 }
 
-/// Unmaps (address, handle) pairs in one hypercall.
+/// Unmaps pages, each by what names its slot to Xen and its handle, in one hypercall.
 fn unmap(pages: &[(u64, u32)]) {
     let mut operations: Vec<_> = pages
         .iter()
@@ -150,9 +153,9 @@ impl Drop for Mapping {
         let Some(slots) = self.slots.take() else {
             return;
         };
-        let base = slots.address();
+        slots.hide();
         let handles = self.handles.iter().enumerate();
-        let pages = handles.map(|(index, &handle)| ((base + index * PAGE_SIZE) as u64, handle));
+        let pages = handles.map(|(index, &handle)| (slots.host_address(index), handle));
         if let Some(dropped) = DROPPED.borrow().as_mut() {
             dropped.pages.extend(pages);
             dropped.slots.push(slots);

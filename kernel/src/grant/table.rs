@@ -3,11 +3,10 @@
 use super::error::{Access, GrantError};
 use super::mapping;
 use crate::domain::DomId;
-use crate::hypercall::grant_table_op;
 use crate::lifecycle::{Lifecycle, Outcome};
 use crate::mem::run::Run;
-use crate::page::{Mfn, PAGE_SIZE, Pfn};
-use crate::pv::{machine_frame, window};
+use crate::page::{PAGE_SIZE, Pfn};
+use crate::platform::{machine_frame, window};
 use crate::shared::{SharedMemory, SharedPage};
 use crate::vcpu_cell::VcpuCell;
 use alloc::vec::Vec;
@@ -81,9 +80,7 @@ impl Lifecycle for GrantTable {
     /// Unmaps pages of peers, and the table's frames, which belong to Xen.
     fn quiesce(&self) {
         mapping::unmap_gathered();
-        for number in 0..TABLE.borrow().frames.len() {
-            window::unmap_grant_frame(number);
-        }
+        window::detach_grant_frames(0..TABLE.borrow().frames.len());
     }
 
     /// Maps the same table again, or, in a new domain, begins an empty one of version 1: no peer
@@ -108,38 +105,13 @@ impl Lifecycle for GrantTable {
 }
 
 impl Table {
-    /// Extends the table to `count` frames, if it is shorter, and returns their machine frame
-    /// numbers (`GNTTABOP_setup_table`).
-    fn set_up(count: usize) -> Result<[Mfn; window::GRANT_TABLE_FRAMES], GrantError> {
-        let mut list = [0u64; window::GRANT_TABLE_FRAMES];
-        let mut operation = [abi::gnttab_setup_table {
-            dom: abi::DOMID_SELF as DomId,
-            nr_frames: count as u32,
-            status: 0,
-            frame_list: abi::__guest_handle_xen_pfn_t {
-                p: list.as_mut_ptr(),
-            },
-        }];
-        // SAFETY: the structure of this command; Xen writes `count` frame
-        // numbers to `list`, which is longer.
-        unsafe { grant_table_op(abi::GNTTABOP_setup_table, &mut operation) }?;
-        if i32::from(operation[0].status) != abi::GNTST_okay as i32 {
-            return Err(GrantError::TableFull);
-        }
-        Ok(list)
-    }
-
     /// Maps all frames at their former addresses.
     ///
     /// # Panics
     /// If Xen has lost the table of a domain that did not end.
     fn map_again(&self) {
-        if self.frames.is_empty() {
-            return;
-        }
-        let list = Self::set_up(self.frames.len()).expect("the table is as it was");
-        for (number, &mfn) in list[..self.frames.len()].iter().enumerate() {
-            window::map_grant_frame(number, mfn);
+        if !self.frames.is_empty() {
+            window::reattach_grant_frames(0..self.frames.len());
         }
     }
 
@@ -149,8 +121,8 @@ impl Table {
         if count > window::GRANT_TABLE_FRAMES {
             return Err(GrantError::TableFull);
         }
-        let list = Self::set_up(count)?;
-        let address = window::map_grant_frame(count - 1, list[count - 1]);
+        window::map_grant_frames(count - 1..count)?;
+        let address = window::grant_frame_address(count - 1);
         let base = NonNull::new(address as *mut u8).expect("the window is not at 0");
         // SAFETY: just mapped, for as long as the domain lives, and used only through this value.
         self.frames

@@ -121,6 +121,12 @@ impl Elastic {
         (self.pool.free() + to_be_had).saturating_sub(tables)
     }
 
+    /// Returns a frame without memory.
+    pub(crate) fn some_absent(&self) -> Option<Pfn> {
+        let batch = self.pool.highest_absent_batch()?;
+        Some(self.pool.absent_in(batch)?.start)
+    }
+
     /// Returns how many frames may be resident: the target, but no less than a
     /// migration needs.
     fn limit(&self) -> usize {

@@ -6,7 +6,7 @@ use crate::backoff::persist;
 use crate::domain::{self, DomId};
 use crate::event::{self, ChannelStatus, EventChannel, EventError};
 use crate::lifecycle::{Asked, Lifecycle, Outcome, Phase, parts, timing};
-use crate::pv::{self, Returned};
+use crate::platform::{self, Returned};
 use crate::trace::{self, Event};
 use crate::xenstore::{StoreError, Xenstore};
 use crate::{grant, task, time};
@@ -186,7 +186,7 @@ fn stop_and_go_on() {
     let left = time::unix_time();
     timing::leave();
     let witness = Witness::choose();
-    let returned = pv::suspend(|builder| witness.exists_beside(builder));
+    let returned = platform::suspend(|builder| witness.exists_beside(builder));
     timing::come_back();
     let away = time::unix_time().saturating_sub(left);
     time::add_away(away);

@@ -4,7 +4,7 @@
 //! In reading order: `control` does all this, `notice` detects that pre-copy
 //! has begun, `witness` tells a cancelled suspend from a new domain. The
 //! contract of the parts is in [`lifecycle`](crate::lifecycle), the hypercall
-//! itself in [`pv`](crate::pv).
+//! itself in [`platform`](crate::platform).
 
 mod control;
 mod notice;

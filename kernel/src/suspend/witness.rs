@@ -5,12 +5,12 @@
 //! (`libxl_dom_suspend.c:libxl__domain_resume`): after `xl save -c` and after a
 //! failed migration it takes the path for guests that do not know cancelled
 //! suspends (`xc_resume.c:xc_domain_resume_any`), which puts the rings' machine
-//! frames back into start_info and leaves the returned value as it is. A
-//! channel made by this guest tells the two apart: it exists only in the old
+//! frames back into start_info and leaves the returned value as it is. A PVH domain
+//! is no better off. A channel made by this guest tells the two apart: it exists only in the old
 //! domain.
 
 use crate::event::{self, ChannelStatus};
-use crate::pv::Ports;
+use crate::platform::Ports;
 
 /// The port of a channel that this guest made before the suspend, if there is
 /// one.

@@ -50,9 +50,11 @@ fn of_grant(error: GrantError) -> PlatformError {
     match error {
         GrantError::OutOfMemory | GrantError::FrameTooHigh => PlatformError::NoMemory,
         GrantError::TableFull | GrantError::WindowFull => PlatformError::NoRoom,
-        GrantError::Ending | GrantError::Stale | GrantError::Refused(_) | GrantError::Status(_) => {
-            PlatformError::Refused
-        }
+        GrantError::Own
+        | GrantError::Ending
+        | GrantError::Stale
+        | GrantError::Refused(_)
+        | GrantError::Status(_) => PlatformError::Refused,
     }
 }
 

@@ -33,7 +33,7 @@ enum Command {
         /// The scenario's name.
         scenario: Option<String>,
     },
-    /// Boot one PV image as a domU and show its console.
+    /// Boot one image as a domU and show its console.
     Boot(Boot),
     /// Open a shell in dom0 (images, if given, are in /lab/images).
     Shell(ShellArguments),
@@ -52,7 +52,7 @@ enum Command {
 
 #[derive(Args)]
 struct Boot {
-    /// A PV kernel, ELF or bzImage; `linux` is the lab's own Linux domU.
+    /// A kernel, ELF or bzImage; `linux` is the lab's own Linux domU.
     image: PathBuf,
     /// The domU's memory in MiB.
     #[arg(long, default_value_t = 16)]
@@ -197,12 +197,14 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         scenario: scenario.name.to_owned(),
         params: parameters,
         virtual_time: machine.virtual_time,
+        guest: machine.guest.into(),
     });
     let plan = Plan {
         scenario,
         xen: machine.xen,
         store: machine.store,
         memory_mib: scenario.memory_mib.max(asked),
+        guest: machine.guest.into(),
         virtual_time: machine.virtual_time,
         share,
         overlay,

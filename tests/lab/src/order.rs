@@ -1,10 +1,10 @@
 //! An order to run a scenario, checked as a whole before anything is built or boots.
 
 use anyhow::{Result, bail, ensure};
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use labkit::Scenario;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use labkit::parameters::listing;
 use labkit::scenario::Clock;
+use labkit::{Kind, Scenario};
 use serde_json::{Map, Value, json};
 
 use crate::packages::{Store, XenVersion};
@@ -20,6 +20,24 @@ pub(crate) struct Order {
     pub(crate) machine: MachineArguments,
 }
 
+/// What the lab's domains are built as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GuestKind {
+    /// Paravirtual, in ring 3.
+    Pv,
+    /// With the processor's virtualisation (AMD's, which QEMU emulates).
+    Pvh,
+}
+
+impl From<GuestKind> for Kind {
+    fn from(kind: GuestKind) -> Self {
+        match kind {
+            GuestKind::Pv => Self::Pv,
+            GuestKind::Pvh => Self::Pvh,
+        }
+    }
+}
+
 /// How a machine is made.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MachineArguments {
@@ -29,6 +47,9 @@ pub(crate) struct MachineArguments {
     /// The release of Xen.
     #[arg(long, value_enum, default_value_t = XenVersion::DEFAULT)]
     pub(crate) xen: XenVersion,
+    /// What domains are built as.
+    #[arg(long, value_enum, default_value_t = GuestKind::Pv)]
+    pub(crate) guest: GuestKind,
     /// The program that serves the xenstore.
     #[arg(long, value_enum, default_value_t = Store::DEFAULT)]
     pub(crate) store: Store,
@@ -90,8 +111,9 @@ impl Order {
             scenario.hosts
         );
         ensure!(
-            !scenario.live || machine.xen == XenVersion::DEFAULT,
-            "{name} migrates guests live, which only Debian's Xen {} can do: leave out --xen",
+            !scenario.live || machine.guest == GuestKind::Pvh || machine.xen == XenVersion::DEFAULT,
+            "{name} migrates PV guests live, which only Debian's Xen {} can do: leave out --xen, or \
+             take --guest pvh",
             XenVersion::DEFAULT.packages().xen
         );
         Ok(Self {
@@ -216,6 +238,7 @@ mod tests {
             "lifecycle --count 100 --store oxenstored",
             "hostile --virtual-time",
             "appliance",
+            "lifecycle --guest pvh --xen 4.17 --virtual-time",
         ] {
             order(line).expect(line);
         }
@@ -265,8 +288,8 @@ mod tests {
     #[test]
     fn what_makes_no_sense_together_is_refused() {
         refused("hosts --virtual-time", &["drift apart"]);
-        refused("advance --xen 4.17", &["migrates guests live"]);
-        refused("hosts --xen 4.20", &["migrates guests live"]);
+        refused("advance --xen 4.17", &["migrates PV guests live"]);
+        refused("hosts --xen 4.20 --guest pv", &["--guest pvh"]);
         refused("run --count 3", &["--count is short for", "seed=1 "]);
         refused("idle relay", &["a name after the scenario's is short for"]);
         refused(

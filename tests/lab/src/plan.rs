@@ -1,6 +1,6 @@
 //! What one run of a scenario needs, and the name of the run.
 
-use labkit::{Scenario, Share};
+use labkit::{Kind, Scenario, Share};
 
 use crate::overlay::Overlay;
 use crate::packages::{Store, XenVersion};
@@ -11,6 +11,8 @@ pub(crate) struct Plan {
     pub(crate) scenario: &'static Scenario,
     /// The hypervisor's release.
     pub(crate) xen: XenVersion,
+    /// What domains are built as.
+    pub(crate) guest: Kind,
     /// The program that serves the xenstore.
     pub(crate) store: Store,
     /// Each machine's memory in MiB.
@@ -24,8 +26,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Returns the name of the run and of its folder. A share, and a Xen or xenstored other than
-    /// the default, are part of it, so that results stand side by side.
+    /// Returns the name of the run and of its folder. A share, and a Xen, kind of guest or
+    /// xenstored other than the default, are part of it, so that results stand side by side.
     pub(crate) fn name(&self) -> String {
         let mut name = self.scenario.name.to_owned();
         if let Some(Share { number, of }) = self.share {
@@ -33,6 +35,9 @@ impl Plan {
         }
         if self.xen != XenVersion::DEFAULT {
             name = format!("{name}-{}", self.xen.packages().xen);
+        }
+        if self.guest != Kind::default() {
+            name = format!("{name}-{}", self.guest.name());
         }
         if self.store != Store::DEFAULT {
             name = format!("{name}-{}", self.store.program());

@@ -192,6 +192,7 @@ fn write_result(
     result.insert("complete".into(), report.complete.into());
     result.insert("hosts".into(), plan.scenario.hosts.into());
     result.insert("xen".into(), plan.xen.packages().xen.into());
+    result.insert("guest".into(), plan.guest.name().into());
     result.insert("store".into(), plan.store.program().into());
     result.insert("qemu".into(), base.emulator().version().into());
     let mode = if plan.virtual_time { "virtual" } else { "wall" };

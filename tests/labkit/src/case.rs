@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::kind::Kind;
 use crate::lab::Lab;
 use crate::parameters::ParameterValue;
 
@@ -17,8 +18,10 @@ pub struct Case {
     pub limit: Duration,
     /// Checks it; returns what was seen.
     pub check: fn(&Lab) -> Result<String>,
-    /// Whether it needs a Xen that can migrate PV guests live.
+    /// Whether guests are migrated live, which not every Xen can do with those of each kind.
     pub live: bool,
+    /// The kind of guest that it is about, if it is about one.
+    pub kind: Option<Kind>,
 }
 
 impl Case {
@@ -30,13 +33,23 @@ impl Case {
             limit: Duration::from_secs(limit_s),
             check,
             live: false,
+            kind: None,
         }
     }
 
-    /// The same case, skipped on a Xen that cannot migrate PV guests live.
+    /// The same case, skipped on a Xen that cannot migrate its guests live.
     #[must_use]
     pub const fn live(self) -> Self {
         Self { live: true, ..self }
+    }
+
+    /// The same case, skipped for guests of another kind.
+    #[must_use]
+    pub const fn only(self, kind: Kind) -> Self {
+        Self {
+            kind: Some(kind),
+            ..self
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::addresses::{self, BRIDGE};
 use crate::deadline::Deadline;
 use crate::domain::Domain;
 use crate::domain::config::{Config, OnEnd};
+use crate::kind::Kind;
 use crate::lines::{self, Line};
 use crate::protocol::IMAGE_FOLDER;
 
@@ -71,6 +72,7 @@ impl Guest {
     /// The guest `PART-NUMBER`, which runs `image` and has the addresses of that number.
     pub(crate) fn new(
         image: Image,
+        kind: Kind,
         part: &str,
         number: u8,
         memory_mib: u64,
@@ -81,6 +83,7 @@ impl Guest {
             number,
             ip: addresses::ipv4(number),
             config: Config {
+                kind,
                 name: format!("{part}-{number}"),
                 kernel: format!("{IMAGE_FOLDER}/{}", image.name()),
                 ramdisk: None,
@@ -138,6 +141,13 @@ impl Guest {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The same guest built as a domain of this kind.
+    #[must_use]
+    pub fn built_as(mut self, kind: Kind) -> Self {
+        self.config.kind = kind;
+        self
     }
 
     /// The same guest without a network interface.

@@ -100,6 +100,13 @@ impl Lab {
     /// A guest with a command line of its own, good or bad.
     #[must_use]
     pub fn guest_with(&self, image: Image, number: u8, memory_mib: u64, cmdline: &str) -> Guest {
-        Guest::new(image, &self.part, number, memory_mib, cmdline)
+        Guest::new(
+            image,
+            self.job.guest,
+            &self.part,
+            number,
+            memory_mib,
+            cmdline,
+        )
     }
 }

@@ -47,6 +47,7 @@ impl Linux {
         }
         let ip = addresses::ipv4(number);
         let domain = Domain::create(&Config {
+            kind: lab.job.guest,
             name: format!("{}-linux-{number}", lab.part),
             kernel: format!("{folder}/vmlinuz"),
             ramdisk: Some(format!("{folder}/initrd")),

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench::{Bench, end, flows, linked, nothing_failed, well};
 use crate::deadline::Deadline;
+use crate::kind::Kind;
 use crate::lab::Lab;
 use crate::mode::Mode;
 use crate::traffic::bench::Answer;
@@ -32,8 +33,17 @@ impl Pair {
     /// Boots the guests at 10.0.0.`numbers` and starts their streams; returns when both compare
     /// bytes.
     pub fn start(lab: &Lab, mode: Mode, numbers: [u8; 2]) -> Result<Self> {
-        let mut a = Bench::boot(lab, numbers[0], MEMORY_MIB, mode.option())?;
-        let b = Bench::boot(lab, numbers[1], MEMORY_MIB, mode.option())?;
+        Self::start_as(lab, mode, numbers, [lab.job.guest; 2])
+    }
+
+    /// [`Self::start`] for guests of these kinds.
+    pub fn start_as(lab: &Lab, mode: Mode, numbers: [u8; 2], kinds: [Kind; 2]) -> Result<Self> {
+        let boot = |at: usize| {
+            let guest = lab.bench(numbers[at], MEMORY_MIB, mode.option());
+            Bench::start(guest.built_as(kinds[at]))
+        };
+        let mut a = boot(0)?;
+        let b = boot(1)?;
         a.acquaint(&b)?;
         let streams = [a.begin(endless(&b)), b.begin(endless(&a))];
         let mut pair = Self { a, b, streams };

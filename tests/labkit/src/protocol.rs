@@ -7,13 +7,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::kind::Kind;
+
 /// The path of the agent's job in dom0.
 pub const JOB_PATH: &str = "/lab/job.json";
 
 /// The character device that carries the agent's lines to the host.
 pub const REPORT_DEVICE: &str = "/dev/lab";
 
-/// The folder of the guest images (PV ELF kernels), one file per image name.
+/// The folder of the guest images (ELF kernels), one file per image name.
 pub const IMAGE_FOLDER: &str = "/lab/images";
 
 /// The longest line that the agent writes, in bytes without its newline. A longer text is split
@@ -32,6 +34,9 @@ pub struct Job {
     /// are then repeatable, and are called virtual time.
     #[serde(default)]
     pub virtual_time: bool,
+    /// What the domains are built as.
+    #[serde(default)]
+    pub guest: Kind,
 }
 
 /// How a scenario or a case ended.

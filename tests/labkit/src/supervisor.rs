@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use crate::case::Case;
 use crate::deadline::Deadline;
 use crate::domain::{self, console};
+use crate::kind::Kind;
 use crate::parameters::ParameterSet;
 use crate::process::{pid_of, run_ok, scratch_file, tail};
 use crate::protocol::{Job, Line, Outcome};
@@ -58,6 +59,12 @@ impl<'a> Supervisor<'a> {
     /// The host has checked them, so only a scenario that reads another set than its own fails.
     pub fn parameters<P: ParameterSet>(&self) -> Result<P> {
         P::read(&self.job.params).with_context(|| format!("parameters of {}", self.job.scenario))
+    }
+
+    /// Returns what the domains are built as.
+    #[must_use]
+    pub fn guest(&self) -> Kind {
+        self.job.guest
     }
 
     /// Runs one case.

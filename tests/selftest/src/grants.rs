@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use kernel::grant::{self, Access, GrantedPage, Mapping};
+use kernel::Kind;
+use kernel::grant::{self, Access, GrantError, GrantedPage, Mapping};
 use kernel::mem::frames;
 use kernel::shared::SharedPage;
 
@@ -75,6 +76,24 @@ pub(crate) async fn a_wrong_reference_is_an_error_and_maps_nothing(bench: Bench)
     let read_only = granted(&bench, Access::ReadOnly)?;
     let writable = Mapping::new(bench.domid, &[reference(&read_only)?], Access::ReadWrite);
     ensure!(writable.is_err(), "a read-only page was mapped writable");
+    Ok(())
+}
+
+/// A peer may claim to be the guest itself, and ask it to map a page.
+pub(crate) async fn a_page_of_our_own_is_not_moved(bench: Bench) -> Outcome {
+    let page = granted(&bench, Access::ReadWrite)?;
+    page.store_u64(8, 0x0123_4567_89ab_cdef, Ordering::SeqCst);
+    for domid in [bench.domid, 0x7ff0] {
+        let mapping = Mapping::new(domid, &[reference(&page)?], Access::ReadWrite);
+        if kernel::kind() == Kind::Pvh {
+            ensure!(
+                matches!(mapping, Err(GrantError::Own)),
+                "domain {domid}: {mapping:?}"
+            );
+        }
+        let seen = page.load_u64(8, Ordering::SeqCst);
+        ensure!(seen == 0x0123_4567_89ab_cdef, "domain {domid}: {seen:#x}");
+    }
     Ok(())
 }
 

@@ -12,10 +12,11 @@ use labkit::migration::{Kill, Options, SaveFile, clean_up, migrate, start};
 use labkit::pair::{Pair, endless};
 use labkit::survival::zombies;
 use labkit::traffic::bench::kind_of;
-use labkit::{Case, Deadline, Lab, Mode, Witness};
+use labkit::{Case, Deadline, Kind, Lab, Mode, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("advance_lifecycle", 400, lifecycle).live(),
+    Case::new("advance_two_kinds", 400, two_kinds),
     Case::new("advance_failures", 400, failures).live(),
     Case::new("advance_peer_destroyed", 300, destroyed).live(),
 ];
@@ -47,8 +48,28 @@ fn held() -> Options {
 
 /// Migrates one guest, then the other; checkpoints the first, saves and restores the second.
 fn lifecycle(lab: &Lab) -> Result<String> {
-    let mut pair = Pair::start(lab, lab.mode()?, [2, 3])?;
-    for step in ["migrate b", "migrate a", "save -c b", "save, restore a"] {
+    let pair = Pair::start(lab, lab.mode()?, [2, 3])?;
+    let steps = ["migrate b", "migrate a", "save -c b", "save, restore a"];
+    climb(lab, pair, &steps)
+}
+
+/// The same with a PVH guest A and a PV guest B, which not every Xen can migrate live.
+fn two_kinds(lab: &Lab) -> Result<String> {
+    let pair = Pair::start_as(lab, lab.mode()?, [2, 3], [Kind::Pvh, Kind::Pv])?;
+    let steps = [
+        "migrate a",
+        "save, restore b",
+        "save -c a",
+        "save -c b",
+        "migrate a",
+        "save, restore a",
+    ];
+    climb(lab, pair, &steps)
+}
+
+/// Suspends guests of a pair in each of these ways.
+fn climb(lab: &Lab, mut pair: Pair, steps: &[&str]) -> Result<String> {
+    for &step in steps {
         let begun = Instant::now();
         let domain = match step.as_bytes().last() {
             Some(b'a') => &pair.a.domain,

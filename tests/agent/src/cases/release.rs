@@ -22,7 +22,7 @@ const REFUSAL: &str = "Failed to enable logdirty";
 /// A Xen that can migrate PV guests live does so; on another, the refusal leaves the guest in its
 /// domain. Either way no byte of its connection is lost.
 fn live_migration(lab: &Lab) -> Result<String> {
-    let live = domain::can_migrate_live()?;
+    let live = domain::can_migrate_live(lab.job.guest)?;
     let guest = lab.echo(2, 16, "");
     let domain = guest.start_ready()?;
     let client = EchoClient::start(guest.port(7), lab.seed()?, Pace::Modest)?;

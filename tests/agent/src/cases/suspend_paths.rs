@@ -9,11 +9,12 @@ use labkit::migration::SaveFile;
 use labkit::net::ping::reachable;
 use labkit::process::{Process, run_ok};
 use labkit::survival::healthy;
-use labkit::{Case, Deadline, Image, Lab, Witness};
+use labkit::{Case, Deadline, Image, Kind, Lab, Witness};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("suspend_by_xenstore", 150, by_xenstore),
-    Case::new("foreign_page_is_refused", 90, foreign_page),
+    // The guest is its own peer, which only a PV guest can be.
+    Case::new("foreign_page_is_refused", 90, foreign_page).only(Kind::Pv),
 ];
 
 /// The limit of the xenstore tools.

@@ -14,7 +14,7 @@ use labkit::parameters::ParameterTable;
 use labkit::process::run_ok;
 use labkit::protocol::IMAGE_FOLDER;
 use labkit::scenario::Work;
-use labkit::{Deadline, Lab, Scenario};
+use labkit::{Deadline, Kind, Lab, Scenario};
 
 pub(crate) const SCENARIO: Scenario = Scenario {
     from_docs: true,
@@ -47,7 +47,7 @@ fn run(lab: &Lab) -> Result<String> {
     let mut answers = 0;
     let mut migrations = 0;
     for command in script.lines().filter(|line| !line.trim().is_empty()) {
-        if command.starts_with("xl migrate ") && !can_migrate_live()? {
+        if command.starts_with("xl migrate ") && !can_migrate_live(Kind::Pv)? {
             lab.report
                 .log(format!("skipped, because this Xen cannot: {command}"));
             continue;

@@ -19,7 +19,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     figures: false,
     ..Scenario::new(
         "boot",
-        "any PV image as a domU, with its console (its own command: cargo lab boot --help)",
+        "any image as a domU, with its console (its own command: cargo lab boot --help)",
         ParameterTable::of::<Parameters>(),
         Work::Once(run),
     )
@@ -46,6 +46,7 @@ labkit::parameters! {
 fn run(lab: &Lab) -> Result<String> {
     let params: Parameters = lab.parameters()?;
     let config = Config {
+        kind: lab.job.guest,
         name: "boot".into(),
         kernel: format!("{IMAGE_FOLDER}/{}", params.image),
         ramdisk: params.ramdisk.map(|name| format!("{IMAGE_FOLDER}/{name}")),

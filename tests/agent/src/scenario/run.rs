@@ -102,7 +102,7 @@ fn run(lab: &Lab) -> Result<String> {
     }
     result.insert("sizes".into(), Value::Object(sizes));
 
-    if can_migrate_live()? {
+    if can_migrate_live(lab.job.guest)? {
         report.phase("migrate the relay live, with mail under way");
         let moved = migrate_under_mail(&guest, &domain, &mut ledger, seed)?;
         report.log(format!(

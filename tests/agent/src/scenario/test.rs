@@ -97,13 +97,19 @@ impl Parameters {
 fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
     let parameters: Parameters = supervisor.parameters()?;
     let report = supervisor.report();
-    let live = can_migrate_live()?;
+    let live = can_migrate_live(supervisor.guest())?;
     let start = Instant::now();
     let mut took = Map::new();
     let (mut passed, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
     for case in parameters.wanted() {
-        if case.live && !live {
-            let why = "this Xen cannot migrate PV guests live";
+        let why = if case.live && !live {
+            Some("this Xen cannot migrate PV guests live")
+        } else if case.kind.is_some_and(|kind| kind != supervisor.guest()) {
+            Some("it is about guests of another kind")
+        } else {
+            None
+        };
+        if let Some(why) = why {
             report.case(case.name, Outcome::Skipped, why);
             skipped += 1;
             continue;

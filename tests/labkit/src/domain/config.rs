@@ -1,10 +1,11 @@
-//! The file that tells `xl create` what a PV domU is made of (xl.cfg(5)).
+//! The file that tells `xl create` what a domU is made of (xl.cfg(5)).
 
 use std::fmt::Write;
 
 use anyhow::{Result, bail};
 
 use crate::addresses;
+use crate::kind::Kind;
 
 /// What the toolstack does when a domain has ended in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +28,11 @@ impl OnEnd {
     }
 }
 
-/// A PV domU with at most one network interface.
+/// A domU with at most one network interface.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What the domain is built as.
+    pub kind: Kind,
     /// The domain's name; it also names the console log.
     pub name: String,
     /// Path of the kernel image.
@@ -56,7 +59,8 @@ impl Config {
     /// Returns the file's text. A double quote, a backslash or a line break in a value is an error,
     /// because xl's syntax cannot express it.
     pub fn text(&self) -> Result<String> {
-        let mut text = String::from("type = \"pv\"\n");
+        let mut text = format!("type = \"{}\"\n", self.kind.name());
+        text.push_str(self.kind.settings());
         for (key, value) in [
             ("name", &self.name),
             ("kernel", &self.kernel),
@@ -101,9 +105,11 @@ fn quoted(text: &mut String, key: &str, value: &str) -> Result<()> {
 mod tests {
     use super::{Config, OnEnd};
     use crate::addresses::BRIDGE;
+    use crate::kind::Kind;
 
     fn config() -> Config {
         Config {
+            kind: Kind::Pv,
             name: "echo".into(),
             kernel: "/lab/images/echo".into(),
             ramdisk: None,
@@ -131,6 +137,16 @@ mod tests {
             on_reboot = \"restart\"\n\
             on_crash = \"preserve\"\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_pvh_domain_reads_the_processors_own_counter() {
+        let config = Config {
+            kind: Kind::Pvh,
+            ..config()
+        };
+        let text = config.text().expect("nothing to refuse");
+        assert!(text.starts_with("type = \"pvh\"\ntsc_mode = \"native\"\nname = \"echo\"\n"));
     }
 
     #[test]

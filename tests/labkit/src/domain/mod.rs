@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::deadline::Deadline;
+use crate::kind::Kind;
 use crate::process::{Output, run, run_ok, scratch_file, tail};
 use config::Config;
 use console::Console;
@@ -199,10 +200,11 @@ pub fn xen_version() -> Result<String> {
     info("xen_version")
 }
 
-/// Whether this Xen can migrate PV guests live. It tracks their dirty pages with shadow page
-/// tables, which a build may lack (xen/arch/x86/sysctl.c:arch_do_physinfo tells the toolstack).
-pub fn can_migrate_live() -> Result<bool> {
-    Ok(info("virt_caps")?.split(' ').any(|word| word == "shadow"))
+/// Whether this Xen can migrate guests of this kind live. It tracks the dirty pages of PV guests
+/// with shadow page tables, which a build may lack (xen/arch/x86/sysctl.c:arch_do_physinfo tells the
+/// toolstack).
+pub fn can_migrate_live(kind: Kind) -> Result<bool> {
+    Ok(kind == Kind::Pvh || info("virt_caps")?.split(' ').any(|word| word == "shadow"))
 }
 
 /// Returns one value of `xl info`.

@@ -9,13 +9,13 @@
 //! is given back, because Xen frees no mapped page, and populated before it is
 //! mapped.
 
-use super::hypercall::{
-    current_reservation, decrease_reservation, maximum_reservation, populate_physmap,
-};
 use super::{p2m, page_table};
 use crate::mem::BATCH;
 use crate::mem::elastic::Reservation;
 use crate::page::{Mfn, PAGE_SIZE, Pfn};
+use crate::platform::memory::{
+    current_reservation, decrease_reservation, maximum_reservation, populate_physmap,
+};
 use core::ops::Range;
 
 /// Returns how many frames must stay resident in a domain of `total` frames, so

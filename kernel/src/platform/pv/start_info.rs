@@ -1,19 +1,13 @@
-//! The start-of-day page (`struct start_info` in `xen/include/public/xen.h`)
-//! and the layout of the image.
+//! The start-of-day page (`struct start_info` in `xen/include/public/xen.h`).
 
 use super::p2m;
 use crate::page::{Mfn, PAGE_SIZE, Pfn};
+use crate::platform::Ports;
 use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr::{addr_of, addr_of_mut};
 use spin::Once;
 use xen_sys::abi;
-
-unsafe extern "C" {
-    static _image_start: u8;
-    static _image_end: u8;
-    static boot_stack_guard: u8;
-}
 
 /// The start-of-day page. Fields are read afresh each time, because the
 /// toolstack rewrites the page when the domain is restored.
@@ -57,7 +51,7 @@ impl StartInfo {
     }
 
     /// Returns the event channel of the xenstore ring.
-    pub(crate) fn store_port(self) -> u32 {
+    fn store_port(self) -> u32 {
         field!(self, store_evtchn)
     }
 
@@ -67,7 +61,7 @@ impl StartInfo {
     }
 
     /// Returns the event channel of the console ring.
-    pub(crate) fn console_port(self) -> u32 {
+    fn console_port(self) -> u32 {
         field!(self, console.domU.evtchn)
     }
 
@@ -94,6 +88,14 @@ impl StartInfo {
         unsafe {
             addr_of_mut!((*page).store_mfn).write_volatile(store);
             addr_of_mut!((*page).console.domU.mfn).write_volatile(console);
+        }
+    }
+
+    /// Returns the event channels of the two rings.
+    pub(crate) fn ports(self) -> Ports {
+        Ports {
+            console: self.console_port(),
+            store: self.store_port(),
         }
     }
 
@@ -146,15 +148,4 @@ pub(super) fn remember(info: StartInfo) {
 /// Returns the page with which the domain was started.
 pub(super) fn start_info() -> StartInfo {
     *START_INFO.get().expect("remembered before anything else")
-}
-
-/// Returns the frames of the loaded image.
-pub(super) fn image() -> Range<Pfn> {
-    let frame = |symbol: *const u8| symbol as usize / PAGE_SIZE;
-    frame(&raw const _image_start)..frame(&raw const _image_end)
-}
-
-/// Returns the address of the guard page below the stack.
-pub(super) fn stack_guard() -> usize {
-    (&raw const boot_stack_guard) as usize
 }

@@ -5,25 +5,8 @@
 //! Page tables need no preparation: the domain builder pinned the top-level
 //! table, so all tables below it are typed, and the toolstack translates them.
 
-use super::{frame_lists, hypercall, p2m, start_info, window};
-
-/// The event channels that the domain builder makes.
-#[derive(Clone, Copy)]
-pub(crate) struct Ports {
-    /// Of the console ring.
-    pub(crate) console: u32,
-    /// Of the xenstore ring.
-    pub(crate) store: u32,
-}
-
-/// How the hypercall returned.
-pub(crate) enum Returned {
-    /// The domain is the same: nothing has changed.
-    Cancelled,
-    /// The domain is a new one. Its p2m list and page tables are valid; event
-    /// channels, grants and everything registered with Xen are gone.
-    NewDomain(Ports),
-}
+use super::{foreign, frame_lists, hypercall, p2m, start_info};
+use crate::platform::{Ports, Returned};
 
 /// Suspends the domain and returns when it continues. If the hypercall returns
 /// 0, which can mean either outcome, `is_same_domain` decides; it gets the
@@ -32,10 +15,10 @@ pub(crate) enum Returned {
 /// # Panics
 /// If something foreign is still mapped, which is a bug in the part that mapped
 /// it.
-pub(crate) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
+pub(in crate::platform) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
     let info = start_info::start_info();
-    if let Err(address) = window::detach() {
-        window::attach(&info);
+    if let Err(address) = foreign::detach() {
+        foreign::attach(&info);
         panic!("{address:#x} still maps a foreign page: this domain cannot be suspended");
     }
     info.name_rings_by_frame();
@@ -45,11 +28,8 @@ pub(crate) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
     if result != Ok(0) {
         info.name_rings_by_machine_frame();
     }
-    window::attach(&info);
-    let ports = Ports {
-        console: info.console_port(),
-        store: info.store_port(),
-    };
+    foreign::attach(&info);
+    let ports = info.ports();
     match result {
         Ok(0) if is_same_domain(ports) => return Returned::Cancelled,
         Ok(0) => {}

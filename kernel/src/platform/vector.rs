@@ -1,4 +1,4 @@
-//! The processor's wide registers (AVX), which a PV guest has to enable: Xen
+//! The processor's wide registers (AVX), which the guest has to enable: Xen
 //! starts it with x87 and SSE only (`xen/arch/x86/domain.c:__context_switch`,
 //! XCR0 of a vCPU that has set none).
 //!
@@ -35,7 +35,7 @@ pub(super) fn init() {
         return;
     }
     let enabled: u32;
-    // Xen emulates the privileged ones of these instructions
+    // Xen emulates the privileged ones of these instructions for a PV guest
     // (`xen/arch/x86/pv/emul-priv-op.c:write_cr`, `handle_xsetbv`). SAFETY: Xen
     // has just reported that it offers these states, and this guest relies on
     // nothing else in XCR0 or CR4.

@@ -8,14 +8,12 @@ use super::start_info::StartInfo;
 use crate::hypercall::Refused;
 use crate::mem::BATCH;
 use crate::mem::frames::{self, OutOfMemory};
-use crate::page::{Mfn, PAGE_SIZE, Pfn};
+use crate::page::{PAGE_SIZE, Pfn};
+use crate::platform::table::{self, ENTRIES, entry, index, is_present, read_entry};
 use core::ops::Range;
 use spin::Once;
 use xen_sys::abi;
 use xen_sys::flags::PageFlags;
-
-/// Entries in a table.
-pub(super) const ENTRIES: usize = 512;
 
 /// Flags of a leaf entry for ordinary memory.
 pub(super) const DATA: PageFlags = PageFlags::PRESENT
@@ -35,44 +33,11 @@ const TABLE: PageFlags = DATA;
 /// The frame of the top-level table.
 static ROOT: Once<Pfn> = Once::new();
 
-/// Makes a page-table entry that maps machine frame `mfn`.
-pub(super) const fn entry(mfn: Mfn, flags: PageFlags) -> u64 {
-    (mfn << 12) | flags.bits()
-}
-
-const fn frame_of(entry: u64) -> Mfn {
-    (entry & 0x000f_ffff_ffff_f000) >> 12
-}
-
-/// Returns the index of the entry for `address` in a table of `level` (1 is the
-/// lowest).
-const fn index(address: usize, level: u32) -> usize {
-    (address >> (12 + 9 * (level - 1))) % ENTRIES
-}
-
-fn read_entry(table: Pfn, index: usize) -> u64 {
-    assert!(index < ENTRIES);
-    // SAFETY: `table` is one of our page tables; every one of them is in the
-    // direct map, readable, and the index is within it.
-    unsafe {
-        ((table * PAGE_SIZE) as *const u64)
-            .add(index)
-            .read_volatile()
-    }
-}
-
 /// Walks to the table of `level` that covers `address`; returns `None` if a
 /// table on the way does not exist.
 fn walk(address: usize, level: u32) -> Option<Pfn> {
-    let mut table = *ROOT.get().expect("page tables are set up");
-    for upper in (level + 1..=4).rev() {
-        let entry = read_entry(table, index(address, upper));
-        if entry & PageFlags::PRESENT.bits() == 0 {
-            return None;
-        }
-        table = pseudo_physical_frame(frame_of(entry));
-    }
-    Some(table)
+    let root = *ROOT.get().expect("page tables are set up");
+    table::walk(root, address, level, pseudo_physical_frame)
 }
 
 /// Returns how many frames Xen's initial page tables map from address 0 on
@@ -81,7 +46,7 @@ pub(super) fn initially_mapped(info: &StartInfo) -> Pfn {
     ROOT.call_once(|| info.page_table_base() / PAGE_SIZE);
     let mut pfn = 0;
     while let Some(table) = walk(pfn * PAGE_SIZE, 1) {
-        if read_entry(table, index(pfn * PAGE_SIZE, 1)) & PageFlags::PRESENT.bits() == 0 {
+        if !is_present(read_entry(table, index(pfn * PAGE_SIZE, 1))) {
             break;
         }
         pfn += 1;
@@ -99,11 +64,7 @@ pub(super) fn unmap(address: usize) {
 /// Returns the first address that the L1 table for `address` maps, or `None` if
 /// the table maps nothing or is missing.
 pub(super) fn first_mapped(address: usize) -> Option<usize> {
-    let table = walk(address, 1)?;
-    let first = address - address % (ENTRIES * PAGE_SIZE);
-    (0..ENTRIES)
-        .find(|&index| read_entry(table, index) != 0)
-        .map(|index| first + index * PAGE_SIZE)
+    table::first_mapped(walk(address, 1)?, address, 0)
 }
 
 /// Turns a filled frame into the table of `level` for `address` and links it
@@ -153,7 +114,7 @@ fn try_ensure(address: usize, level: u32) -> Result<Pfn, OutOfMemory> {
 ///
 /// # Errors
 /// [`OutOfMemory`].
-pub(super) fn ensure_leaf_table(address: usize) -> Result<(), OutOfMemory> {
+pub(in crate::platform) fn ensure_leaf_table(address: usize) -> Result<(), OutOfMemory> {
     try_ensure(address, 1).map(drop)
 }
 
@@ -168,11 +129,6 @@ pub(super) fn ensure_upper_tables(total: usize) {
 /// Returns whether there is an L1 table to map frame `pfn` at its own address.
 pub(super) fn has_leaf_table(pfn: Pfn) -> bool {
     walk(pfn * PAGE_SIZE, 1).is_some()
-}
-
-/// Returns how many L1 tables are missing to map all of `frames`.
-pub(super) fn missing_leaf_tables(frames: Range<Pfn>) -> usize {
-    frames.end.div_ceil(ENTRIES) - frames.start.div_ceil(ENTRIES)
 }
 
 /// Maps frames that lie within one L1 table at their own addresses, where
