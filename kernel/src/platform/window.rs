@@ -3,8 +3,8 @@
 //! granted by other domains.
 //!
 //! This file says which slot is for what, and lends slots out. How a slot gets its
-//! frame differs: [`pv`](super::pv) writes machine frames into the page tables,
-//! [`pvh`](super::pvh) has Xen put them at guest frames outside memory, and maps
+//! frame differs: [`pv`] writes machine frames into the page tables,
+//! [`pvh`] has Xen put them at guest frames outside memory, and maps
 //! those.
 
 use super::slot_map::SlotMap;
