@@ -14,8 +14,7 @@ pub(super) const CASES: &[Case] = &[
 ///
 /// The error codes are the processor's, which Xen gives a PV guest too: absent, a write to what is absent, a write to what is
 /// read-only, an instruction from what is not executable. In a PVH guest the address is not looked
-/// at: under QEMU's emulation CR2 always reads as 0 there (seen with 10.0.13, even right after it
-/// was written).
+/// at: in QEMU 10.0.13 CR2 always reads as 0 there (docs/pvh.md).
 const FAULTS: [(&str, &str); 5] = [
     ("null", "error 0x0,"),
     ("stack", "error 0x2,"),
