@@ -10,7 +10,7 @@ extern crate alloc;
 pub mod pattern;
 
 use alloc::string::String;
-use alloc::vec;
+use alloc::vec::Vec;
 
 use embedded_io_async::{Read, Write};
 use kernel::task;
@@ -18,6 +18,8 @@ use netstack::{Network, StreamError, TcpListener, TcpOptions, TcpStream, UdpSock
 
 /// Bytes that one connection copies at a time.
 const CHUNK: usize = 32 * 1024;
+/// The same without memory for that.
+const SMALL: usize = 512;
 /// Connections of one service that wait to be accepted.
 const BACKLOG: usize = 32;
 
@@ -76,9 +78,10 @@ async fn accept(mut listener: TcpListener, service: Service) {
 /// # Errors
 /// The connection failed.
 pub async fn echo(mut stream: TcpStream) -> Result<(), StreamError> {
-    let mut buffer = vec![0; CHUNK];
+    let (mut large, mut small) = (chunk(), [0; SMALL]);
+    let buffer = large.as_deref_mut().unwrap_or(&mut small);
     loop {
-        match stream.read(&mut buffer).await? {
+        match stream.read(buffer).await? {
             0 => return stream.close().await,
             len => stream.write_all(&buffer[..len]).await?,
         }
@@ -90,9 +93,19 @@ pub async fn echo(mut stream: TcpStream) -> Result<(), StreamError> {
 /// # Errors
 /// The connection failed.
 pub async fn discard(mut stream: TcpStream) -> Result<(), StreamError> {
-    let mut buffer = vec![0; CHUNK];
-    while stream.read(&mut buffer).await? > 0 {}
+    let (mut large, mut small) = (chunk(), [0; SMALL]);
+    let buffer = large.as_deref_mut().unwrap_or(&mut small);
+    while stream.read(buffer).await? > 0 {}
     stream.close().await
+}
+
+/// Returns a buffer, unless the heap has no room for one: the toolstack may take memory away under
+/// load.
+fn chunk() -> Option<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(CHUNK).ok()?;
+    buffer.resize(CHUNK, 0);
+    Some(buffer)
 }
 
 /// Sends the pattern until the peer closes its side or resets the connection.

@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use smoltcp::iface::SocketSet;
+use smoltcp::iface::{SocketSet, SocketStorage};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use vmc::ConnKey;
 
@@ -35,6 +35,7 @@ impl Pool {
         let transmit = zeroed(options.buffers.transmit)?;
         let mut socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(transmit));
         Record::configure(&options, &mut socket);
+        check_room(sockets)?;
         let record = Rc::new(Record::new(sockets.add(socket), options));
         self.records.push(record.clone());
         self.bytes += options.buffers.total();
@@ -73,6 +74,20 @@ impl Pool {
 pub(super) fn is_dead(socket: &Socket<'_>) -> bool {
     // A closed socket with a peer still owes it a reset.
     socket.state() == State::Closed && socket.remote_endpoint().is_none()
+}
+
+/// Checks that the heap has room for the list that `sockets` needs for one more: it grows by
+/// pushing, and a push without memory ends the guest.
+fn check_room(sockets: &SocketSet<'_>) -> Result<(), OutOfMemory> {
+    let count = sockets.iter().count();
+    let mut grown = Vec::<SocketStorage<'_>>::new();
+    // It doubles when it is full.
+    if count.is_power_of_two() {
+        grown
+            .try_reserve_exact(2 * count)
+            .map_err(|_| OutOfMemory)?;
+    }
+    Ok(())
 }
 
 /// Returns `len` zero bytes, or an error instead of a panic if the heap has no room for them.
