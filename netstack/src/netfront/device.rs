@@ -151,7 +151,8 @@ impl<B: Backend> Netfront<B> {
             segmentation: connection.features.segments(),
             link: Link::Up(connection),
             ip_mtu,
-            frame: Vec::new(),
+            // The longest at once: a frame that has to be sent finds no memory when it is short.
+            frame: Vec::with_capacity(MAX_TX_SIZE),
             segment: Vec::new(),
             statistics: LinkStatistics::default(),
             later: false,
