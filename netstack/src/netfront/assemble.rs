@@ -27,6 +27,8 @@ pub(super) enum Refused {
     TooLong,
     /// An extra info has a type that does not exist.
     BadExtra,
+    /// There is no memory for a packet of this length.
+    NoMemory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,7 @@ impl Assembler {
         if at + len > MAX_FRAME {
             return Err(Refused::TooLong);
         }
+        self.frame.try_reserve(len).map_err(|_| Refused::NoMemory)?;
         self.frame.resize(at + len, 0);
         copy(offset, &mut self.frame[at..]);
         Ok(())

@@ -22,6 +22,8 @@ pub struct LinkStatistics {
     pub rx_backend_errors: u64,
     /// Received packets dropped because a slot is invalid.
     pub rx_bad_slots: u64,
+    /// Received packets dropped because there was no memory for them.
+    pub rx_no_memory: u64,
     /// Frames sent.
     pub tx_frames: u64,
     /// Bytes of those frames.
@@ -51,6 +53,7 @@ impl LinkStatistics {
         match refused {
             Refused::BackendError => self.rx_backend_errors += 1,
             Refused::BadRange | Refused::TooLong | Refused::BadExtra => self.rx_bad_slots += 1,
+            Refused::NoMemory => self.rx_no_memory += 1,
         }
     }
 }
@@ -60,7 +63,7 @@ impl fmt::Display for LinkStatistics {
         write!(
             f,
             "rx {} frames {} bytes, dropped: {} checksum {} malformed {} fragments {} backend \
-             {} slots; tx {} frames ({} gso) {} bytes, dropped {} resent {} refused {}; notified {} saved \
+             {} slots {} memory; tx {} frames ({} gso) {} bytes, dropped {} resent {} refused {}; notified {} saved \
              {} events {} pages {}",
             self.rx_frames,
             self.rx_bytes,
@@ -69,6 +72,7 @@ impl fmt::Display for LinkStatistics {
             self.rx_fragments,
             self.rx_backend_errors,
             self.rx_bad_slots,
+            self.rx_no_memory,
             self.tx_frames,
             self.tx_gso_frames,
             self.tx_bytes,
