@@ -34,7 +34,7 @@ pub(crate) struct Conn<P: Platform> {
     pub(crate) service_wanted: bool,
     /// Links that ended in a suspend, and whose peer has not named the offset
     /// from which it takes bytes.
-    pub(crate) unsettled: heapless::Vec<Epoch, UNSETTLED>,
+    pub(crate) unsettled: heapless::Vec<Ended, UNSETTLED>,
     /// The peer has moved bytes of it by ring, so it knows the connection.
     pub(crate) is_shared: bool,
     /// This guest was suspended, and may have gone on since in another image of
@@ -45,6 +45,15 @@ pub(crate) struct Conn<P: Platform> {
     pub(crate) is_forgotten: bool,
     /// Bytes moved when it was last checked for traffic.
     checked: u64,
+}
+
+/// A link of the connection that ended in a suspend.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) epoch: Epoch,
+    /// [`Conn::is_shared`] at that time. The peer may have answered before it learnt
+    /// of a connection that it knows by now.
+    pub(crate) was_shared: bool,
 }
 
 /// How far the end of a direction has come.

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use super::conn::{Conn, Fin, Path};
+use super::conn::{Conn, Ended, Fin, Path};
 use super::retained::{Bytes, Store, Unconfirmed, Unread, copy_back, residue, touch};
 use super::table::Conns;
 use super::view::Flow;
@@ -149,7 +149,8 @@ impl<P: Platform> Flow<'_, P> {
         if !sender.unconfirmed.is_empty() {
             sender.path = Path::Unconfirmed;
         }
-        if is_lost || self.conn.unsettled.push(link.nonce_b).is_err() {
+        let epoch = link.nonce_b;
+        if is_lost || !self.conn.add_unsettled(epoch) {
             self.lose();
         } else {
             self.wake_reader();
@@ -160,16 +161,17 @@ impl<P: Platform> Flow<'_, P> {
     /// it takes bytes. What was written behind it goes into TCP.
     #[inline(never)]
     pub(crate) fn settle(&mut self, epoch: &Epoch, offset: u64, heard: u64) {
-        let Some(position) = self.conn.unsettled.iter().position(|one| one == epoch) else {
+        let mut unsettled = self.conn.unsettled.iter();
+        let Some(position) = unsettled.position(|one| one.epoch == *epoch) else {
             return;
         };
-        self.conn.unsettled.remove(position);
-        if self.conn.contradicts(offset, heard) {
+        let Ended { was_shared, .. } = self.conn.unsettled.remove(position);
+        if self.conn.contradicts(was_shared, offset, heard) {
             self.end();
             return;
         }
         // TCP knows a connection that the peer's channel has never heard of.
-        self.conn.is_forgotten |= offset == UNKNOWN && self.conn.is_shared;
+        self.conn.is_forgotten |= offset == UNKNOWN && was_shared;
         let offset = if offset == UNKNOWN { 0 } else { offset };
         let sender = &mut self.conn.sender;
         sender.heard = sender.heard.max(offset);
@@ -201,14 +203,14 @@ impl<P: Platform> Flow<'_, P> {
     /// count. So TCP stands still until the peer has answered.
     pub(crate) fn doubt(&mut self, epoch: &Epoch) {
         let conn = &mut *self.conn;
-        let sender = &mut conn.sender;
-        if conn.ended || conn.recver.finished && sender.fin == Fin::Sent {
+        if conn.ended || conn.recver.finished && conn.sender.fin == Fin::Sent {
             return;
         }
-        if !conn.unsettled.contains(epoch) && conn.unsettled.push(*epoch).is_err() {
+        if !conn.is_unsettled(epoch) && !conn.add_unsettled(*epoch) {
             return;
         }
         conn.is_doubted = true;
+        let sender = &mut conn.sender;
         if matches!(sender.path, Path::Tcp | Path::Residue) && sender.fin != Fin::Sent {
             sender.path = Path::Unconfirmed;
         }
@@ -235,7 +237,7 @@ impl<P: Platform> Flow<'_, P> {
 
     /// The peer has not named its offset in time.
     pub(crate) fn give_up(&mut self, epoch: &Epoch) {
-        self.conn.unsettled.retain(|one| one != epoch);
+        self.conn.unsettled.retain(|one| one.epoch != *epoch);
         if !self.conn.sender.unconfirmed.is_empty() {
             self.lose();
         }
@@ -318,15 +320,26 @@ impl<P: Platform> Flow<'_, P> {
 }
 
 impl<P: Platform> Conn<P> {
+    /// Notes that a link has ended in a suspend; returns whether there is room.
+    fn add_unsettled(&mut self, epoch: Epoch) -> bool {
+        let was_shared = self.is_shared;
+        self.unsettled.push(Ended { epoch, was_shared }).is_ok()
+    }
+
+    /// Whether the peer has yet to name its offset for a link that has ended.
+    pub(crate) fn is_unsettled(&self, epoch: &Epoch) -> bool {
+        self.unsettled.iter().any(|one| one.epoch == *epoch)
+    }
+
     /// Whether what the peer says after a suspend cannot be: it has more than this
     /// side has written, or was told more than this side knows of, or does not know
     /// a connection that it had. One of the two is not the guest that it was: it was
     /// restored from an older image, or has booted anew. What is late or repeated
     /// says less than the truth, and contradicts nothing.
-    const fn contradicts(&self, offset: u64, heard: u64) -> bool {
+    const fn contradicts(&self, was_shared: bool, offset: u64, heard: u64) -> bool {
         match offset {
             // One that both have closed is forgotten in order.
-            UNKNOWN => self.is_shared && !matches!(self.sender.fin, Fin::Sent),
+            UNKNOWN => was_shared && !matches!(self.sender.fin, Fin::Sent),
             offset => offset > self.sender.written || heard > self.recver.confirmed,
         }
     }

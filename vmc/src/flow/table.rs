@@ -170,7 +170,7 @@ impl<P: Platform> Conns<P> {
     pub(crate) fn unsettled(&self, pair: Pair, epoch: &Epoch) -> Vec<ConnKey> {
         let conns = self.slab.iter();
         let waits = conns.filter(|(_, conn)| {
-            !conn.ended && conn.unsettled.contains(epoch) && conn.tuple.pair() == pair
+            !conn.ended && conn.is_unsettled(epoch) && conn.tuple.pair() == pair
         });
         waits.map(|(key, _)| key).collect()
     }
