@@ -15,7 +15,7 @@ use kernel::time;
 
 use crate::Scene;
 use crate::ring::{Consumer, Place, Producer};
-use crate::wire::{self, Answer, Hello, NO_ROOM, Welcome};
+use crate::wire::{self, Answer, Hello, Welcome};
 
 // Offsets in the control page.
 pub(crate) const NONCE_A: usize = 0x010;
@@ -42,12 +42,6 @@ const MESSAGE_PAGES: usize = 4;
 
 /// How long the victim may take for anything that it should do at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long the victim may have no room after links have ended whose pages were given back.
-const ROOM: Duration = Duration::from_secs(1);
-
-/// The time between a refusal for lack of room and the next HELLO.
-const AGAIN: Duration = Duration::from_millis(100);
 
 /// How often to check shared memory if no event can be had.
 const LOOK: Duration = Duration::from_millis(2);
@@ -155,16 +149,10 @@ impl Scene {
         self.welcome_at(self.victim, hello).await
     }
 
-    /// The same at one of the victim's addresses. A refusal for lack of room is taken for a while:
-    /// the regions of links that have just ended count until the victim has looked at them again.
     pub(crate) async fn welcome_at(&self, at: IpAddr, hello: &Hello) -> Result<Welcome, String> {
-        let deadline = time::now() + ROOM;
-        loop {
-            match self.greet_at(at, hello).await? {
-                Answer::Welcome(welcome) => return Ok(welcome),
-                Answer::Refused(NO_ROOM) if time::now() < deadline => time::sleep(AGAIN).await,
-                other => return Err(format!("HELLO was answered by {other:?}")),
-            }
+        match self.greet_at(at, hello).await? {
+            Answer::Welcome(welcome) => Ok(welcome),
+            other => Err(format!("HELLO was answered by {other:?}")),
         }
     }
 

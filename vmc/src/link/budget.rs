@@ -75,11 +75,60 @@ struct Retiring<P: Platform> {
     is_quarantined: bool,
 }
 
-/// Pages of rings granted and mapped: of one domain, or of all.
-#[derive(Debug, Clone, Copy, Default)]
-struct Rings {
-    granted: usize,
-    mapped: usize,
+/// Pages granted to domains, or mapped from them.
+struct Account {
+    /// All of them, those of links included.
+    pages: usize,
+    /// Those of rings.
+    rings: usize,
+    /// The same of each domain that has rings.
+    domains: BTreeMap<DomId, usize>,
+}
+
+impl Account {
+    const fn new() -> Self {
+        Self {
+            pages: 0,
+            rings: 0,
+            domains: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, share: Share) {
+        self.pages += share.pages;
+        if share.purpose == Use::Ring {
+            self.rings += share.pages;
+            *self.domains.entry(share.domid).or_default() += share.pages;
+        }
+    }
+
+    fn remove(&mut self, share: Share) {
+        self.pages = self.pages.saturating_sub(share.pages);
+        if share.purpose == Use::Ring {
+            self.rings = self.rings.saturating_sub(share.pages);
+            let left = self.of_domain(share.domid).saturating_sub(share.pages);
+            if left > 0 {
+                self.domains.insert(share.domid, left);
+            } else {
+                self.domains.remove(&share.domid);
+            }
+        }
+    }
+
+    fn of_domain(&self, domid: DomId) -> usize {
+        self.domains.get(&domid).copied().unwrap_or_default()
+    }
+
+    /// Checks that a domain may have a ring of `pages`, if there are `limit` for all.
+    fn check_room(&self, limit: usize, domid: DomId, pages: usize) -> Result<(), NoRoom> {
+        if self.of_domain(domid) + pages > limit / 2 {
+            Err(NoRoom::Link)
+        } else if self.rings + pages > limit {
+            Err(NoRoom::Guest)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Pages of this guest that peers may map, and of peers that it maps.
@@ -88,11 +137,8 @@ pub(crate) struct Pool<P: Platform> {
     limit: usize,
     /// Most links that have ended and that peers still map.
     most_kept: usize,
-    granted: usize,
-    mapped: usize,
-    all: Rings,
-    /// Domains that have rings.
-    domains: BTreeMap<DomId, Rings>,
+    granted: Account,
+    mapped: Account,
     retiring: Vec<Retiring<P>>,
 }
 
@@ -103,24 +149,19 @@ impl<P: Platform> Pool<P> {
         Self {
             limit,
             most_kept: KEPT_LINKS * max_peers,
-            granted: 0,
-            mapped: 0,
-            all: Rings {
-                granted: 0,
-                mapped: 0,
-            },
-            domains: BTreeMap::new(),
+            granted: Account::new(),
+            mapped: Account::new(),
             retiring: Vec::new(),
         }
     }
 
     /// Returns the pages granted, those in quarantine included.
     pub(crate) const fn granted(&self) -> usize {
-        self.granted
+        self.granted.pages
     }
 
     pub(crate) const fn mapped(&self) -> usize {
-        self.mapped
+        self.mapped.pages
     }
 
     pub(crate) fn quarantined(&self) -> usize {
@@ -134,21 +175,25 @@ impl<P: Platform> Pool<P> {
         all.filter(|retiring| !retiring.is_quarantined).count()
     }
 
-    fn of_domain(&self, domid: DomId) -> Rings {
-        self.domains.get(&domid).copied().unwrap_or_default()
-    }
-
-    fn change(&mut self, domid: DomId, change: impl Fn(&mut Rings)) {
-        change(&mut self.all);
-        let rings = self.domains.entry(domid).or_default();
-        change(rings);
-        if rings.granted + rings.mapped == 0 {
-            self.domains.remove(&domid);
+    /// Checks that a link region may be granted to a domain. One that the domain has
+    /// unmapped since it was last looked at does not count.
+    pub(crate) fn may_offer(&mut self, platform: &mut P, domid: DomId) -> Result<(), NoRoom> {
+        let room = self.check_kept(domid);
+        if room.is_ok() {
+            return room;
         }
+        let now = platform.now();
+        for retiring in &mut self.retiring {
+            if retiring.share.purpose == Use::Link {
+                retiring.next = now;
+            }
+        }
+        self.retry(platform, now);
+        self.check_kept(domid)
     }
 
-    /// Checks that a link region may be granted to a domain.
-    pub(crate) fn may_offer(&self, domid: DomId) -> Result<(), NoRoom> {
+    /// Checks how many links have ended and are still mapped: by a domain, and by all.
+    fn check_kept(&self, domid: DomId) -> Result<(), NoRoom> {
         let kept = self.retiring.iter().map(|retiring| retiring.share);
         let kept = kept.filter(|share| share.purpose == Use::Link);
         let of_domain = kept.clone().filter(|share| share.domid == domid);
@@ -163,64 +208,33 @@ impl<P: Platform> Pool<P> {
 
     /// Checks that a ring of `pages` may be granted to a domain.
     pub(crate) fn may_grant(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
-        self.has_room(|rings| rings.granted, domid, pages)
+        self.granted.check_room(self.limit, domid, pages)
     }
 
     /// Checks that a ring of `pages` of a domain may be mapped.
     pub(crate) fn may_map(&self, domid: DomId, pages: usize) -> Result<(), NoRoom> {
-        self.has_room(|rings| rings.mapped, domid, pages)
-    }
-
-    fn has_room(
-        &self,
-        of: impl Fn(Rings) -> usize,
-        domid: DomId,
-        pages: usize,
-    ) -> Result<(), NoRoom> {
-        if of(self.of_domain(domid)) + pages > self.limit / 2 {
-            Err(NoRoom::Link)
-        } else if of(self.all) + pages > self.limit {
-            Err(NoRoom::Guest)
-        } else {
-            Ok(())
-        }
+        self.mapped.check_room(self.limit, domid, pages)
     }
 
     /// Counts pages that were granted. They count until [`Pool::take_back`] has
     /// taken them back.
     pub(crate) fn count_granted(&mut self, share: Share) {
-        self.granted += share.pages;
-        if share.purpose == Use::Ring {
-            self.change(share.domid, |rings| rings.granted += share.pages);
-        }
+        self.granted.add(share);
     }
 
     /// Forgets pages that are granted to nobody any more.
     pub(crate) fn forget_granted(&mut self, share: Share) {
-        self.granted = self.granted.saturating_sub(share.pages);
-        if share.purpose == Use::Ring {
-            self.change(share.domid, |rings| {
-                rings.granted = rings.granted.saturating_sub(share.pages);
-            });
-        }
+        self.granted.remove(share);
     }
 
     /// Counts pages of a domain that were mapped.
     pub(crate) fn count_mapped(&mut self, share: Share) {
-        self.mapped += share.pages;
-        if share.purpose == Use::Ring {
-            self.change(share.domid, |rings| rings.mapped += share.pages);
-        }
+        self.mapped.add(share);
     }
 
     /// Pages of a domain were unmapped.
     pub(crate) fn count_unmapped(&mut self, share: Share) {
-        self.mapped = self.mapped.saturating_sub(share.pages);
-        if share.purpose == Use::Ring {
-            self.change(share.domid, |rings| {
-                rings.mapped = rings.mapped.saturating_sub(share.pages);
-            });
-        }
+        self.mapped.remove(share);
     }
 
     /// Ends the grants of a region, now or as soon as its peer unmaps it.

@@ -33,7 +33,7 @@ impl<P: Platform> Link<P> {
         hello: &Datagram,
     ) -> Result<Self, Refusal> {
         let share = Share::link(hello.domid);
-        let room = guest.pool.may_offer(hello.domid);
+        let room = guest.pool.may_offer(&mut guest.platform, hello.domid);
         room.map_err(|_| Refusal::NoRoom)?;
         let platform = &mut guest.platform;
         let region = platform.grant(hello.domid, LINK_PAGES);

@@ -28,28 +28,23 @@ impl<P: Platform> Discovery<'_, P> {
     #[inline(never)]
     pub(crate) fn greet(&mut self, pair: Pair) {
         let now = self.guest.platform.now();
-        let is_known = self.peers.state(pair, now) != PeerState::Unknown;
-        if self.guest.parted || is_known || !self.peers.is_own(pair.local) {
+        if self.peers.state(pair, now) != PeerState::Unknown {
             return;
         }
-        let mut nonce = [0; 16];
-        self.guest.platform.random(&mut nonce);
-        let asking = Asking::new(nonce, now, now.after(HELLO_RETRIES[0]));
-        if self.peers.ask(pair, asking) {
+        if let Some(asking) = self.begin_to_ask(pair, now) {
             self.say_hello(pair, &asking);
         }
     }
 
-    /// Sends HELLO after the time between two HELLOs.
-    fn greet_later(&mut self, pair: Pair) {
+    /// Begins to ask. The first HELLO that is sent of itself is the second one.
+    fn begin_to_ask(&mut self, pair: Pair, now: Instant) -> Option<Asking> {
         if self.guest.parted || !self.peers.is_own(pair.local) {
-            return;
+            return None;
         }
-        let now = self.guest.platform.now();
         let mut nonce = [0; 16];
         self.guest.platform.random(&mut nonce);
         let asking = Asking::new(nonce, now, now.after(HELLO_RETRIES[0]));
-        self.peers.ask(pair, asking);
+        self.peers.ask(pair, asking).then_some(asking)
     }
 
     fn say_hello(&mut self, pair: Pair, asking: &Asking) {
@@ -331,7 +326,8 @@ impl<P: Platform> Discovery<'_, P> {
             // and its address joins that link.
             self.withdraw(key);
             if side == Side::Mapper {
-                self.greet_later(pair);
+                let now = self.guest.platform.now();
+                self.begin_to_ask(pair, now);
             }
             return false;
         }
