@@ -78,7 +78,8 @@ pub enum ResolveError {
     InvalidName,
     /// The name has no address, or no server answered.
     NotFound,
-    /// There are as many look-ups under way as the resolver can hold.
+    /// There are as many look-ups under way as the resolver can hold, or there is no memory for
+    /// one.
     Busy,
 }
 

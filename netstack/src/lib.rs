@@ -21,6 +21,7 @@ mod dhcp;
 mod dns;
 mod drive;
 mod error;
+mod memory;
 mod netfront;
 mod network;
 mod options;

@@ -14,6 +14,7 @@ use vmc::Platform;
 
 use crate::channel::Xen;
 use crate::error::{BindError, DatagramError};
+use crate::memory::{OutOfMemory, add_socket, zeroed};
 use crate::stack::{Shared, Stack};
 
 /// Datagrams in each queue.
@@ -39,17 +40,18 @@ impl<P: Platform> Shared<P> {
                 _ => port,
             };
             let buffer = || {
-                PacketBuffer::new(
-                    vec![PacketMetadata::EMPTY; QUEUE_DATAGRAMS],
-                    vec![0; QUEUE_BYTES],
-                )
+                let bytes = zeroed(QUEUE_BYTES)?;
+                let datagrams = vec![PacketMetadata::EMPTY; QUEUE_DATAGRAMS];
+                Ok(PacketBuffer::new(datagrams, bytes))
             };
-            let mut socket = Socket::new(buffer(), buffer());
+            let no_memory = |OutOfMemory| BindError::OutOfMemory;
+            let receive = buffer().map_err(no_memory)?;
+            let mut socket = Socket::new(receive, buffer().map_err(no_memory)?);
             // smoltcp refuses port 0, and a socket that is bound.
             socket.bind(port).map_err(|_| BindError::InvalidPort)?;
             Ok(UdpSocket {
                 shared: self.clone(),
-                handle: stack.sockets.add(socket),
+                handle: add_socket(&mut stack.sockets, socket).map_err(no_memory)?,
                 port,
             })
         })

@@ -106,6 +106,8 @@ pub(crate) const EIGHT_BIT: Reply =
 
 // The next hop fails: the client may try again, unless the mail would come back to it.
 
+pub(crate) const NO_MEMORY: Reply =
+    Reply::fixed(452, (4, 3, 1), "The relay has no memory for the mail");
 pub(crate) const LOOPS_BACK: Reply = Reply::fixed(
     554,
     (5, 4, 6),

@@ -6,8 +6,9 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 
-/// A byte queue of fixed capacity, allocated with its first byte.
+/// A byte queue of fixed capacity, allocated by [`Ring::prepare`] or with its first byte.
 #[derive(Debug)]
 pub(crate) struct Ring {
     bytes: Box<[u8]>,
@@ -25,6 +26,20 @@ impl Ring {
             head: 0,
             len: 0,
         }
+    }
+
+    /// Takes the memory for its bytes, so that no [`Ring::put`] has to; returns whether there is
+    /// enough.
+    pub(crate) fn prepare(&mut self) -> bool {
+        if self.bytes.is_empty() {
+            let mut bytes = Vec::new();
+            if bytes.try_reserve_exact(self.capacity).is_err() {
+                return false;
+            }
+            bytes.resize(self.capacity, 0);
+            self.bytes = bytes.into_boxed_slice();
+        }
+        true
     }
 
     /// Whether there is nothing to send.
@@ -77,7 +92,6 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
     #[test]
     fn bytes_leave_in_order_across_the_wrap() {

@@ -6,16 +6,17 @@
 //! that. Nothing above this module asks: it calls the functions here, each of which
 //! goes to [`pv`] or [`pvh`] by a branch that never changes.
 //!
-//! In reading order: `image` (the layout of the image), `memory` (the reservation),
-//! `table` (a walk over page tables), `slot_map` and `window` (where foreign pages
+//! In reading order: `image` (the layout of the image), `hypercall`, `table` (a walk
+//! over page tables), `reservation` (memory that comes and goes), `slot_map` and `window` (where foreign pages
 //! are mapped), `trap`, `cpuid` and `vector` are common; `pv` and `pvh` are the
 //! kinds.
 
 mod cpuid;
+mod hypercall;
 mod image;
-mod memory;
 mod pv;
 mod pvh;
+mod reservation;
 mod slot_map;
 mod table;
 mod trap;
@@ -25,12 +26,12 @@ pub(crate) mod window;
 pub(crate) use cpuid::has_rdrand;
 pub(crate) use trap::look as look_for_nmi;
 
-use crate::mem::elastic::Reservation;
 use crate::mem::frames;
 use crate::page::{Mfn, PAGE_SIZE, Pfn};
 use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
+use reservation::OwnReservation;
 
 /// What Xen runs the image as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,12 +144,17 @@ pub(crate) fn machine_frame(pfn: Pfn) -> Mfn {
     }
 }
 
+/// Returns the event channels of the domain builder's rings in the current domain.
+fn ports() -> Ports {
+    match kind() {
+        Kind::Pv => pv::ports(),
+        Kind::Pvh => pvh::ports(),
+    }
+}
+
 /// Returns the event channel of the console ring in the current domain.
 pub(crate) fn console_port() -> u32 {
-    match kind() {
-        Kind::Pv => pv::ports().console,
-        Kind::Pvh => pvh::ports().console,
-    }
+    ports().console
 }
 
 /// Suspends the domain and returns when it continues. If the hypercall returns
@@ -159,9 +165,25 @@ pub(crate) fn console_port() -> u32 {
 /// If a page of another domain is still mapped, which is a bug in the part that
 /// mapped it.
 pub(crate) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
-    match kind() {
-        Kind::Pv => pv::suspend(is_same_domain),
-        Kind::Pvh => pvh::suspend(is_same_domain),
+    let result = match kind() {
+        Kind::Pv => pv::suspend(),
+        Kind::Pvh => pvh::suspend(),
+    };
+    let ports = ports();
+    match result {
+        Ok(0) if is_same_domain(ports) => Returned::Cancelled,
+        Ok(0) => {
+            match kind() {
+                Kind::Pv => pv::settle_in(),
+                Kind::Pvh => pvh::settle_in(),
+            }
+            Returned::NewDomain(ports)
+        }
+        Ok(_) => Returned::Cancelled,
+        Err(error) => {
+            log::error!("lifecycle: Xen refused the suspend: {error}");
+            Returned::Cancelled
+        }
     }
 }
 
@@ -183,16 +205,10 @@ fn frames_for_boot(total: usize) -> usize {
 
 /// Starts the frame pool of a domain of `total` frames with the `mapped` first ones, those in
 /// `used` excepted; `floor` frames stay resident.
-fn start_pool(
-    total: usize,
-    mapped: Pfn,
-    used: &[Range<Pfn>],
-    reservation: &'static dyn Reservation,
-    floor: usize,
-) {
+fn start_pool(total: usize, mapped: Pfn, used: &[Range<Pfn>], floor: usize) {
     // Frame 0 stays unused, so that a null pointer faults.
     let missing = table::missing_leaf_tables(mapped..total);
-    frames::init(total, 1..mapped, used, reservation, missing, floor);
+    frames::init(total, 1..mapped, used, &OwnReservation, missing, floor);
 }
 
 /// Returns the frame of an address.

@@ -9,6 +9,7 @@ use smoltcp::socket::dns::{GetQueryResultError, QueryHandle, Socket, StartQueryE
 use smoltcp::wire::{DnsQueryType, IpAddress};
 
 use crate::error::ResolveError;
+use crate::memory::{OutOfMemory, add_socket};
 
 /// Servers that are asked, one after the other (smoltcp's feature `dns-max-server-count-3`).
 const MAX_SERVERS: usize = 3;
@@ -115,7 +116,9 @@ impl Resolver {
                 Ok(handle)
             }
             None => {
-                let handle = sockets.add(Socket::new(&servers, Vec::new()));
+                let socket = Socket::new(&servers, Vec::new());
+                let handle =
+                    add_socket(sockets, socket).map_err(|OutOfMemory| ResolveError::Busy)?;
                 self.handle = Some(handle);
                 Ok(handle)
             }

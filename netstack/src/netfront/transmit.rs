@@ -1,7 +1,6 @@
 //! The transmit ring: frames are copied into granted pages, which are reused once the backend has
 //! answered.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use kernel::PAGE_SIZE;
@@ -235,7 +234,12 @@ impl<P: Granted> Transmitter<P> {
             let Some((len, segment)) = first.head else {
                 continue;
             };
-            let mut frame = vec![0; first.len];
+            let mut frame = Vec::new();
+            if frame.try_reserve_exact(len).is_err() {
+                // As if the backend had lost it.
+                continue;
+            }
+            frame.resize(first.len, 0);
             page.read(0, &mut frame);
             let mut number = first.number;
             while let Some((piece, page)) =

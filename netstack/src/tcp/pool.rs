@@ -3,16 +3,13 @@
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use smoltcp::iface::{SocketSet, SocketStorage};
+use smoltcp::iface::SocketSet;
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use vmc::ConnKey;
 
 use super::record::Record;
+use crate::memory::{OutOfMemory, add_socket, zeroed};
 use crate::options::TcpOptions;
-
-/// The buffers of another connection do not fit the limits or the heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory;
 
 /// All TCP sockets of a stack, in no order.
 #[derive(Default)]
@@ -35,8 +32,8 @@ impl Pool {
         let transmit = zeroed(options.buffers.transmit)?;
         let mut socket = Socket::new(SocketBuffer::new(receive), SocketBuffer::new(transmit));
         Record::configure(&options, &mut socket);
-        check_room(sockets)?;
-        let record = Rc::new(Record::new(sockets.add(socket), options));
+        let handle = add_socket(sockets, socket)?;
+        let record = Rc::new(Record::new(handle, options));
         self.records.push(record.clone());
         self.bytes += options.buffers.total();
         Ok(record)
@@ -74,26 +71,4 @@ impl Pool {
 pub(super) fn is_dead(socket: &Socket<'_>) -> bool {
     // A closed socket with a peer still owes it a reset.
     socket.state() == State::Closed && socket.remote_endpoint().is_none()
-}
-
-/// Checks that the heap has room for the list that `sockets` needs for one more: it grows by
-/// pushing, and a push without memory ends the guest.
-fn check_room(sockets: &SocketSet<'_>) -> Result<(), OutOfMemory> {
-    let count = sockets.iter().count();
-    let mut grown = Vec::<SocketStorage<'_>>::new();
-    // It doubles when it is full.
-    if count.is_power_of_two() {
-        grown
-            .try_reserve_exact(2 * count)
-            .map_err(|_| OutOfMemory)?;
-    }
-    Ok(())
-}
-
-/// Returns `len` zero bytes, or an error instead of a panic if the heap has no room for them.
-fn zeroed(len: usize) -> Result<Vec<u8>, OutOfMemory> {
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    bytes.resize(len, 0);
-    Ok(bytes)
 }

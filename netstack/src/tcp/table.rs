@@ -13,10 +13,11 @@ use vmc::{ConnKey, Platform};
 use super::backlog::{Backlog, Need};
 use super::counters::Counters;
 use super::linger::Linger;
-use super::pool::{OutOfMemory, Pool};
+use super::pool::Pool;
 use super::record::Record;
 use crate::channel::{Channel, Stage, TcpSocket};
 use crate::error::BindError;
+use crate::memory::OutOfMemory;
 use crate::options::{Limits, TcpOptions};
 
 /// First ephemeral port (RFC 6335 section 6).

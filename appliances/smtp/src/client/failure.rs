@@ -19,6 +19,8 @@ pub enum Failure {
     Protocol,
     /// The next hop is the relay itself, or the client that the mail came from.
     LoopsBack,
+    /// There is no memory for what the next hop is to be sent.
+    NoMemory,
     /// The next hop refused the session, or the message before its end.
     Refused(Reply),
 }
@@ -32,6 +34,7 @@ impl Failure {
             Self::TimedOut => replies::HOP_TIMED_OUT,
             Self::Protocol => replies::HOP_BROKE_PROTOCOL,
             Self::LoopsBack => replies::LOOPS_BACK,
+            Self::NoMemory => replies::NO_MEMORY,
             Self::Refused(reply) => reply.clone(),
         }
     }
@@ -45,6 +48,7 @@ impl fmt::Display for Failure {
             Self::TimedOut => f.write_str("timed out"),
             Self::Protocol => f.write_str("protocol broken"),
             Self::LoopsBack => f.write_str("mail loops back, it leads to this relay"),
+            Self::NoMemory => f.write_str("the relay has no memory for what it sends"),
             Self::Refused(reply) => write!(f, "refused: {reply}"),
         }
     }

@@ -79,6 +79,10 @@ impl Relay {
     /// from the client's address, is where the mail has just come from.
     fn begin_hop(&mut self) {
         self.patience.step(self.limit(self.phase()));
+        if !self.forward.prepare() {
+            self.hop_failed(Failure::NoMemory);
+            return;
+        }
         let mut own = Vec::new();
         if self.config.name_is_unique {
             own.push(self.config.hostname().to_string());

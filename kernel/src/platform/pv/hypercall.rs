@@ -1,32 +1,8 @@
-//! Hypercalls that only PV guests make: page tables, traps, suspend.
+//! Hypercalls that only PV guests make: page tables and traps.
 
 use crate::bug;
 use crate::hypercall::{Refused, address, call};
 use xen_sys::abi;
-
-/// `SCHEDOP_shutdown` with reason suspend. Its third argument is the machine
-/// frame of start_info, where the toolstack leaves what the domain must know
-/// when it continues (`tools/libs/guest/xg_sr_save_x86_pv.c`). Returns 0 in a
-/// new domain and 1 in the same one.
-///
-/// # Safety
-/// Nothing foreign is mapped, and start_info names its rings by pseudo-physical
-/// frame numbers.
-pub(super) unsafe fn suspend(start_info: u64) -> Result<u64, Refused> {
-    let argument = abi::sched_shutdown {
-        reason: abi::SHUTDOWN_suspend,
-    };
-    // SAFETY: the structure of this command, and the caller's promise.
-    unsafe {
-        call::<{ abi::__HYPERVISOR_sched_op }>([
-            u64::from(abi::SCHEDOP_shutdown),
-            address(&raw const argument),
-            start_info,
-            0,
-            0,
-        ])
-    }
-}
 
 /// `HYPERVISOR_mmu_update` for this domain.
 ///

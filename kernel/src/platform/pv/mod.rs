@@ -1,23 +1,24 @@
 //! Everything that only a PV guest needs: its page tables, the machine frames
 //! behind its memory, how it starts and how it suspends.
 //!
-//! In reading order: `hypercall`, `p2m`, `start_info`, `page_table`, `reservation`,
+//! In reading order: `hypercall`, `p2m`, `start_info`, `page_table`, `backing`,
 //! `foreign`, `frame_lists`, `suspend`, `trap`. This file initialises all of them.
 
+mod backing;
 mod foreign;
 mod frame_lists;
 mod hypercall;
 mod p2m;
 mod page_table;
-mod reservation;
 mod start_info;
 mod suspend;
 mod trap;
 
+pub(super) use backing::{back, unback};
 pub(super) use foreign::{map_grant_frames, unmap_grant_frames};
 pub(super) use p2m::machine_frame;
-pub(super) use page_table::ensure_leaf_table;
-pub(super) use suspend::suspend;
+pub(super) use page_table::{ensure_leaf_table, has_leaf_table, map_frames, unmap_frames};
+pub(super) use suspend::{settle_in, suspend};
 
 use super::{Handover, Ports, frames_for_boot, image, start_pool, table, vector};
 use crate::mem::frames;
@@ -56,18 +57,12 @@ pub(super) unsafe fn init() {
     let mut used = in_use(info);
     let room = frames::bookkeeping(total) + frames_for_boot(total);
     let mapped = map_more(page_table::initially_mapped(info), &mut used, room, total);
-    start_pool(
-        total,
-        mapped,
-        &used,
-        &reservation::OwnReservation,
-        reservation::least_resident(total),
-    );
+    start_pool(total, mapped, &used, backing::least_resident(total));
     page_table::unmap(0);
     page_table::unmap(image::stack_guard());
     foreign::init(info);
     page_table::ensure_upper_tables(total);
-    reservation::unback(mapped..total);
+    unback(mapped..total);
     frame_lists::publish(info);
 }
 

@@ -127,14 +127,14 @@ pub(super) fn ensure_upper_tables(total: usize) {
 }
 
 /// Returns whether there is an L1 table to map frame `pfn` at its own address.
-pub(super) fn has_leaf_table(pfn: Pfn) -> bool {
+pub(in crate::platform) fn has_leaf_table(pfn: Pfn) -> bool {
     walk(pfn * PAGE_SIZE, 1).is_some()
 }
 
 /// Maps frames that lie within one L1 table at their own addresses, where
 /// nothing is mapped yet. If that table is missing, frame `table` becomes the
 /// table.
-pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
+pub(in crate::platform) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
     let base = frames.start * PAGE_SIZE;
     if let Some(table) = table {
         let entries = (table * PAGE_SIZE) as *mut u64;
@@ -155,7 +155,7 @@ pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
 }
 
 /// Unmaps free frames that lie within one L1 table.
-pub(super) fn unmap_frames(frames: Range<Pfn>) {
+pub(in crate::platform) fn unmap_frames(frames: Range<Pfn>) {
     set_entries(frames, |_| 0).expect("Xen lets a guest unmap its own page");
     // Without the flush an old translation could survive the next mapping here.
     flush_tlb();

@@ -5,17 +5,16 @@
 //! Page tables need no preparation: the domain builder pinned the top-level
 //! table, so all tables below it are typed, and the toolstack translates them.
 
-use super::{foreign, frame_lists, hypercall, p2m, start_info};
-use crate::platform::{Ports, Returned};
+use super::{foreign, frame_lists, p2m, start_info};
+use crate::hypercall::Refused;
+use crate::platform::hypercall;
 
-/// Suspends the domain and returns when it continues. If the hypercall returns
-/// 0, which can mean either outcome, `is_same_domain` decides; it gets the
-/// ports that start_info names then.
+/// Suspends the domain; returns what the hypercall did.
 ///
 /// # Panics
 /// If something foreign is still mapped, which is a bug in the part that mapped
 /// it.
-pub(in crate::platform) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -> Returned {
+pub(in crate::platform) fn suspend() -> Result<u64, Refused> {
     let info = start_info::start_info();
     if let Err(address) = foreign::detach() {
         foreign::attach(&info);
@@ -29,16 +28,10 @@ pub(in crate::platform) fn suspend(is_same_domain: impl FnOnce(Ports) -> bool) -
         info.name_rings_by_machine_frame();
     }
     foreign::attach(&info);
-    let ports = info.ports();
-    match result {
-        Ok(0) if is_same_domain(ports) => return Returned::Cancelled,
-        Ok(0) => {}
-        Ok(_) => return Returned::Cancelled,
-        Err(error) => {
-            log::error!("lifecycle: Xen refused the suspend: {error}");
-            return Returned::Cancelled;
-        }
-    }
-    frame_lists::publish(&info);
-    Returned::NewDomain(ports)
+    result
+}
+
+/// Tells a new domain's toolstack where the p2m list is.
+pub(in crate::platform) fn settle_in() {
+    frame_lists::publish(&start_info::start_info());
 }

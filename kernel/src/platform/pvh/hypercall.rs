@@ -57,47 +57,36 @@ pub(super) unsafe fn write_msr(register: u32, value: u64) {
 
 /// `HVMOP_get_param` of this domain.
 pub(super) fn parameter(index: u32) -> u64 {
-    let mut argument = hvm::xen_hvm_param {
-        domid: abi::DOMID_SELF as DomId,
-        pad: 0,
-        index,
-        value: 0,
-    };
-    // SAFETY: the structure of this command, which Xen writes.
-    let asked = unsafe {
-        call::<{ abi::__HYPERVISOR_hvm_op }>([
-            u64::from(hvm::HVMOP_get_param),
-            address(&raw mut argument),
-            0,
-            0,
-            0,
-        ])
-    };
-    if asked.is_err() {
+    parameter_op(hvm::HVMOP_get_param, index, 0).unwrap_or_else(|_| {
         bug::report("Xen refused a domain its own parameter");
-    }
-    argument.value
+        0
+    })
 }
 
 /// `HVMOP_set_param` of this domain.
 pub(super) fn set_parameter(index: u32, value: u64) -> Result<(), Refused> {
-    let argument = hvm::xen_hvm_param {
+    parameter_op(hvm::HVMOP_set_param, index, value).map(drop)
+}
+
+/// Reads or writes a parameter of this domain; returns its value.
+fn parameter_op(command: u32, index: u32, value: u64) -> Result<u64, Refused> {
+    let mut argument = hvm::xen_hvm_param {
         domid: abi::DOMID_SELF as DomId,
         pad: 0,
         index,
         value,
     };
-    // SAFETY: the structure of this command.
+    // SAFETY: the structure of both commands, which Xen reads and may write.
     unsafe {
         call::<{ abi::__HYPERVISOR_hvm_op }>([
-            u64::from(hvm::HVMOP_set_param),
-            address(&raw const argument),
+            u64::from(command),
+            address(&raw mut argument),
             0,
             0,
             0,
         ])
-    }
-    .map(drop)
+    }?;
+    Ok(argument.value)
 }
 
 /// `XENMEM_add_to_physmap`: puts entry `idx` of `space` at the guest frame `gpfn`.
@@ -123,22 +112,4 @@ pub(super) unsafe fn add_to_physmap(space: u32, idx: u64, gpfn: u64) -> Result<(
         ])
     }
     .map(drop)
-}
-
-/// `SCHEDOP_shutdown` with reason suspend. Returns 0 in a new domain and 1 in the
-/// same one; Xen 4.14's toolstack returns 0 in both.
-pub(super) fn suspend() -> Result<u64, Refused> {
-    let argument = abi::sched_shutdown {
-        reason: abi::SHUTDOWN_suspend,
-    };
-    // SAFETY: the structure of this command.
-    unsafe {
-        call::<{ abi::__HYPERVISOR_sched_op }>([
-            u64::from(abi::SCHEDOP_shutdown),
-            address(&raw const argument),
-            0,
-            0,
-            0,
-        ])
-    }
 }

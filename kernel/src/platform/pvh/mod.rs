@@ -3,22 +3,23 @@
 //! start_info.
 //!
 //! In reading order: `hypercall`, `start_info`, `page_table`, `descriptors`,
-//! `reservation`, `foreign`, `suspend`. This file initialises all of them.
+//! `backing`, `foreign`, `suspend`. This file initialises all of them.
 //!
 //! Interrupts stay disabled for ever, and the guest has none: it looks at the
 //! pending bits in shared info and blocks in `SCHEDOP_poll`, as a PV guest does.
 
+mod backing;
 mod descriptors;
 mod foreign;
 mod hypercall;
 mod page_table;
-mod reservation;
 mod start_info;
 mod suspend;
 
+pub(super) use backing::{back, unback};
 pub(super) use foreign::{hide, host_address, map_grant_frames, show};
-pub(super) use page_table::ensure_leaf_table;
-pub(super) use suspend::suspend;
+pub(super) use page_table::{ensure_leaf_table, has_leaf_table, map_frames, unmap_frames};
+pub(super) use suspend::{settle_in, suspend};
 
 use super::window::{CONSOLE_SLOT, STORE_SLOT, address};
 use super::{Handover, Ports, frame_at, frames_for_boot, image, start_pool, vector};
@@ -86,9 +87,9 @@ pub(super) unsafe fn init() {
     let tables = first..first + page_table::tables_for(mapped);
     used[2] = tables.clone();
     page_table::map_from_start(mapped, tables);
-    start_pool(total, mapped, &used, &reservation::OwnReservation, 0);
+    start_pool(total, mapped, &used, 0);
     page_table::ensure_upper_tables(total);
-    reservation::unback(mapped..total);
+    unback(mapped..total);
 }
 
 /// Returns the event channels of the domain builder's rings in the current domain.

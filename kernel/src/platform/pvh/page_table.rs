@@ -224,14 +224,14 @@ pub(super) fn ensure_upper_tables(total: usize) {
 }
 
 /// Returns whether there is an L1 table to map frame `pfn` at its own address.
-pub(super) fn has_leaf_table(pfn: Pfn) -> bool {
+pub(in crate::platform) fn has_leaf_table(pfn: Pfn) -> bool {
     walk(pfn * PAGE_SIZE, 1).is_some()
 }
 
 /// Maps frames that lie within one L1 table at their own addresses, where
 /// nothing is mapped yet. If that table is missing, frame `table` becomes the
 /// table.
-pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
+pub(in crate::platform) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
     let base = frames.start * PAGE_SIZE;
     let leaf_table = table
         .or_else(|| walk(base, 1))
@@ -260,7 +260,7 @@ pub(super) fn map_frames(frames: Range<Pfn>, table: Option<Pfn>) {
 }
 
 /// Unmaps free frames that lie within one L1 table.
-pub(super) fn unmap_frames(frames: Range<Pfn>) {
+pub(in crate::platform) fn unmap_frames(frames: Range<Pfn>) {
     let table = walk(frames.start * PAGE_SIZE, 1).expect("the L1 table is there");
     for pfn in frames {
         let address = pfn * PAGE_SIZE;

@@ -1,47 +1,12 @@
-//! The domain's memory reservation: gives memory back to Xen and gets it again.
+//! The memory behind a PVH guest's frames.
 //!
 //! A frame without memory is a hole in what Xen translates guest frames by, which the
 //! toolstack's save skips, and has no entry in the guest's page tables.
 
-use super::page_table;
 use crate::mem::BATCH;
-use crate::mem::elastic::Reservation;
 use crate::page::Pfn;
-use crate::platform::memory::{
-    current_reservation, decrease_reservation, maximum_reservation, populate_physmap,
-};
+use crate::platform::hypercall::{decrease_reservation, populate_physmap};
 use core::ops::Range;
-
-/// This domain's reservation.
-pub(super) struct OwnReservation;
-
-impl Reservation for OwnReservation {
-    fn needs_table(&self, at: Pfn) -> bool {
-        !page_table::has_leaf_table(at)
-    }
-
-    fn populate(&self, frames: Range<Pfn>, table: Option<Pfn>) -> usize {
-        let count = back(frames.clone());
-        if count > 0 {
-            page_table::map_frames(frames.start..frames.start + count, table);
-        }
-        count
-    }
-
-    fn release(&self, frames: Range<Pfn>) -> usize {
-        page_table::unmap_frames(frames.clone());
-        let count = unback(frames.clone());
-        if count < frames.len() {
-            // Xen refuses a frame only if this domain does not own it.
-            page_table::map_frames(frames.start + count..frames.end, None);
-        }
-        count
-    }
-
-    fn allowance(&self) -> usize {
-        maximum_reservation().saturating_sub(current_reservation())
-    }
-}
 
 /// Lists the numbers of at most a batch of frames.
 fn list(frames: &Range<Pfn>) -> [u64; BATCH] {
@@ -54,7 +19,7 @@ fn list(frames: &Range<Pfn>) -> [u64; BATCH] {
 
 /// Gets memory for `frames`, at most a batch, all of them absent. Returns how
 /// many got memory, counted from the start.
-fn back(frames: Range<Pfn>) -> usize {
+pub(in crate::platform) fn back(frames: Range<Pfn>) -> usize {
     let mut extents = list(&frames);
     // One extent of adjacent memory is a fraction of the work.
     if frames.len() == BATCH && frames.start.is_multiple_of(BATCH) {
@@ -69,7 +34,7 @@ fn back(frames: Range<Pfn>) -> usize {
 
 /// Gives the memory of `frames`, which are mapped nowhere, back to Xen. Returns
 /// how many frames lost it, counted from the start.
-pub(super) fn unback(frames: Range<Pfn>) -> usize {
+pub(in crate::platform) fn unback(frames: Range<Pfn>) -> usize {
     let mut start = frames.start;
     while start < frames.end {
         let batch = start..frames.end.min(start + BATCH);

@@ -1,21 +1,15 @@
-//! The domain's memory reservation: gives memory back to Xen and gets it again
-//! (`xen/common/memory.c`).
+//! The memory behind a PV guest's frames.
 //!
 //! A frame without memory has [`p2m::ABSENT`] in the p2m list, which is how the
 //! toolstack's save skips it (`tools/libs/guest/xg_sr_save.c:write_batch`), and
 //! no entry in the page tables. Xen itself maintains the m2p table: it clears
 //! an entry when a frame's last use ends and sets it in
-//! `XENMEM_populate_physmap`. The order is fixed: a frame is unmapped before it
-//! is given back, because Xen frees no mapped page, and populated before it is
-//! mapped.
+//! `XENMEM_populate_physmap`.
 
-use super::{p2m, page_table};
+use super::p2m;
 use crate::mem::BATCH;
-use crate::mem::elastic::Reservation;
 use crate::page::{Mfn, PAGE_SIZE, Pfn};
-use crate::platform::memory::{
-    current_reservation, decrease_reservation, maximum_reservation, populate_physmap,
-};
+use crate::platform::hypercall::{decrease_reservation, populate_physmap};
 use core::ops::Range;
 
 /// Returns how many frames must stay resident in a domain of `total` frames, so
@@ -36,40 +30,9 @@ pub(super) fn least_resident(total: usize) -> usize {
     total.min(shadow_pages * PER_SHADOW_PAGE)
 }
 
-/// This domain's reservation.
-pub(super) struct OwnReservation;
-
-impl Reservation for OwnReservation {
-    fn needs_table(&self, at: Pfn) -> bool {
-        !page_table::has_leaf_table(at)
-    }
-
-    fn populate(&self, frames: Range<Pfn>, table: Option<Pfn>) -> usize {
-        let count = back(frames.clone());
-        if count > 0 {
-            page_table::map_frames(frames.start..frames.start + count, table);
-        }
-        count
-    }
-
-    fn release(&self, frames: Range<Pfn>) -> usize {
-        page_table::unmap_frames(frames.clone());
-        let count = unback(frames.clone());
-        if count < frames.len() {
-            // Xen refuses a frame only if this domain does not own it.
-            page_table::map_frames(frames.start + count..frames.end, None);
-        }
-        count
-    }
-
-    fn allowance(&self) -> usize {
-        maximum_reservation().saturating_sub(current_reservation())
-    }
-}
-
 /// Gets memory for `frames`, at most a batch, all of them absent. Returns how
 /// many got memory, counted from the start.
-fn back(frames: Range<Pfn>) -> usize {
+pub(in crate::platform) fn back(frames: Range<Pfn>) -> usize {
     let mut extents = [0; BATCH];
     // One extent of adjacent memory is a fraction of the work.
     if frames.len() == BATCH {
@@ -97,7 +60,7 @@ fn back(frames: Range<Pfn>) -> usize {
 
 /// Gives the memory of `frames`, which are mapped nowhere, back to Xen. Returns
 /// how many frames lost it, counted from the start.
-pub(super) fn unback(frames: Range<Pfn>) -> usize {
+pub(in crate::platform) fn unback(frames: Range<Pfn>) -> usize {
     // SAFETY: the frames are mapped nowhere, so nothing uses them.
     let count = unsafe { decrease_reservation(p2m::entries(frames.clone())) };
     p2m::clear(frames.start..frames.start + count);
