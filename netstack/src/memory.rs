@@ -19,6 +19,15 @@ pub(crate) fn zeroed(len: usize) -> Result<Vec<u8>, OutOfMemory> {
     Ok(bytes)
 }
 
+/// Returns a copy of `bytes`.
+pub(crate) fn copied(bytes: &[u8]) -> Result<Vec<u8>, OutOfMemory> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())
+        .map_err(|_| OutOfMemory)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
 /// Adds a socket, whose buffers are there.
 pub(crate) fn add_socket(
     sockets: &mut SocketSet<'static>,

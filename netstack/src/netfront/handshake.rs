@@ -11,7 +11,7 @@ use kernel::xenbus::{Frontend, State};
 use kernel::xenstore::Xenstore;
 use smoltcp::wire::EthernetAddress;
 
-use super::device::{Connection, Features};
+use super::connection::{Connection, Features};
 use super::pages::Domain;
 use crate::error::NetError;
 

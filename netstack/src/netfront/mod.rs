@@ -6,11 +6,12 @@
 //!
 //! Read in this order: `netif.rs` (the wire format), `pages.rs` (pages granted to the backend),
 //! `assemble.rs` and `receive.rs`, `transmit.rs`, `headers.rs`, `checksum.rs` and `segment.rs`
-//! (what the backend does not do for us), `device.rs` (smoltcp's view), `handshake.rs` and `vif.rs`
+//! (what the backend does not do for us), `connection.rs`, `device.rs` (smoltcp's view), `handshake.rs` and `vif.rs`
 //! (the device in xenstore).
 
 mod assemble;
 mod checksum;
+mod connection;
 mod device;
 mod handshake;
 mod headers;
@@ -29,7 +30,8 @@ use core::fmt;
 pub use pages::PageError;
 pub use statistics::LinkStatistics;
 
-pub(crate) use device::{Connection, Netfront};
+pub(crate) use connection::Connection;
+pub(crate) use device::Netfront;
 pub(crate) use handshake::Attached;
 pub(crate) use pages::Domain;
 pub(crate) use vif::XenVif;

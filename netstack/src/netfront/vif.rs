@@ -10,7 +10,7 @@ use kernel::time;
 use kernel::xenbus::{BusError, Frontend, State};
 use kernel::xenstore::{Watch, Xenstore};
 
-use super::device::Connection;
+use super::connection::Connection;
 use super::handshake::{Attached, Former, attach, reattach};
 use super::pages::Domain;
 use crate::attend::{Departure, Vif};

@@ -28,11 +28,10 @@ use smoltcp::iface::SocketSet;
 use smoltcp::phy::{self, Device, DeviceCapabilities, PacketMeta};
 use smoltcp::socket::Socket;
 use smoltcp::time::Instant;
-use smoltcp::wire::{
-    EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket, TcpSeqNumber,
-};
+use smoltcp::wire::TcpSeqNumber;
 
-use crate::packet::{ETHERNET, Packet};
+use super::segment::{apart, change, place, segment, shorten};
+use crate::memory::copied;
 
 /// Bytes of the longest headers: those of Ethernet, IPv4 and TCP with all options.
 const HEADERS: usize = 14 + 60 + 60;
@@ -260,67 +259,12 @@ impl<T: phy::TxToken> phy::TxToken for TxToken<'_, T> {
     }
 }
 
-/// Finds the IP packet in a frame, if it carries TCP.
-fn place(frame: &[u8]) -> Option<Packet> {
-    Packet::find(frame).filter(|packet| packet.protocol == IpProtocol::Tcp)
-}
-
-/// Finds the TCP segment in a frame. Returns the offset at which it begins, and the segment.
-fn segment(frame: &[u8]) -> Option<(usize, TcpPacket<&[u8]>)> {
-    let range = place(frame)?.payload;
-    let start = range.start;
-    let segment = TcpPacket::new_checked(frame.get(range)?).ok()?;
-    Some((start, segment))
-}
-
-/// Splits a segment with `headers` bytes of headers, `bytes` bytes of data and a FIN into two
-/// frames, one with the data and one with the FIN. Returns `None` without memory for them.
-fn apart(frame: &[u8], headers: usize, bytes: usize, check: bool) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (mut data, mut fin) = (copy(frame)?, copy(frame.get(..headers)?)?);
-    let without_fin = |segment: &mut TcpPacket<&mut [u8]>| segment.set_fin(false);
-    change(&mut data, check, without_fin)?;
-    shorten(&mut fin)?;
-    change(&mut fin, check, |segment| {
-        let behind = segment.seq_number() + bytes;
-        segment.set_seq_number(behind);
-    })?;
-    Some((data, fin))
-}
-
-/// Corrects the length in the IP header of a frame that was cut off.
-fn shorten(frame: &mut [u8]) -> Option<()> {
-    let left = u16::try_from(frame.len().checked_sub(ETHERNET)?).ok()?;
-    let is_v4 = EthernetFrame::new_unchecked(&*frame).ethertype() == EthernetProtocol::Ipv4;
-    let packet = frame.get_mut(ETHERNET..)?;
-    if is_v4 {
-        let mut packet = Ipv4Packet::new_unchecked(packet);
-        packet.set_total_len(left);
-        packet.fill_checksum();
-    } else {
-        let mut packet = Ipv6Packet::new_unchecked(packet);
-        let headers = u16::try_from(packet.header_len()).ok()?;
-        packet.set_payload_len(left.checked_sub(headers)?);
-    }
-    Some(())
-}
-
-/// Changes a frame's segment, and with `fill` its checksum too.
-fn change(frame: &mut [u8], fill: bool, how: impl FnOnce(&mut TcpPacket<&mut [u8]>)) -> Option<()> {
-    let packet = place(frame)?;
-    let mut segment = TcpPacket::new_checked(frame.get_mut(packet.payload)?).ok()?;
-    how(&mut segment);
-    if fill {
-        segment.fill_checksum(&packet.source.into(), &packet.destination.into());
-    }
-    Some(())
-}
-
 /// Returns the acknowledgement of `heard`, if `answer` shows that `heard` was not taken, because all
 /// of it is old or because there is no room.
 fn acknowledgement(heard: Heard, answer: &[u8], check: bool) -> Option<Missed> {
     let packet = place(answer)?;
     let (_, answer) = segment(answer)?;
-    let mut alone = copy(&heard.headers)?;
+    let mut alone = copied(&heard.headers).ok()?;
     shorten(&mut alone)?;
     let (_, found) = segment(&alone)?;
     let is_bare = answer.ack() && !answer.syn() && !answer.fin() && !answer.rst();
@@ -365,18 +309,14 @@ fn ahead(from: TcpSeqNumber, to: TcpSeqNumber) -> Option<usize> {
     usize::try_from(to.0.wrapping_sub(from.0)).ok()
 }
 
-fn copy(part: &[u8]) -> Option<Vec<u8>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(part.len()).ok()?;
-    copy.extend_from_slice(part);
-    Some(copy)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
-    use smoltcp::wire::{EthernetAddress, IpAddress};
+    use smoltcp::wire::{
+        EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet,
+        Ipv6Packet, TcpPacket,
+    };
 
     /// A segment of `bytes` bytes from port 1 to port 2, numbered 1000, that acknowledges 5000 and
     /// has the FIN.

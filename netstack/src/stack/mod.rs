@@ -13,6 +13,7 @@ mod ethernet;
 mod mend;
 mod poll;
 mod poller;
+mod segment;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;

@@ -1,12 +1,14 @@
 //! Two hosts, a link with faults, a virtual clock and an executor for one root future.
 
+mod clock;
+mod wire;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::future::{Future, poll_fn};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::Range;
@@ -15,20 +17,20 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant;
 use smoltcp::wire::EthernetAddress;
 
 use kernel::cmdline::CommandLine;
 use kernel::lifecycle::Lifecycle;
-use sim::xen::{Dom, Port, SharedHost};
+use sim::xen::{Dom, SharedHost};
 use vmc::Platform;
 
 use crate::addressing::Addressing;
-use crate::channel::platform::WakeSources;
 use crate::channel::{self, Channel, ChannelOptions, Started};
 use crate::options::Limits;
-use crate::stack::Card;
+
+pub(super) use clock::Clock;
+pub(super) use wire::Wire;
 
 /// A stack whose channel runs on the simulator's hypervisor; below, its handles.
 pub(super) type Shared = crate::stack::Shared<Dom>;
@@ -43,176 +45,12 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// Bytes of the longest frame.
 const FRAME: usize = 1514;
 
-/// A device whose two ends are queues.
-pub(super) struct Wire {
-    /// Bytes of the longest frame.
-    pub(super) frame: usize,
-    pub(super) inbox: VecDeque<Vec<u8>>,
-    pub(super) outbox: Vec<Vec<u8>>,
-}
-
-impl Device for Wire {
-    type RxToken<'a> = Frame;
-    type TxToken<'a> = Outbox<'a>;
-
-    fn receive(&mut self, _: Instant) -> Option<(Frame, Outbox<'_>)> {
-        let frame = self.inbox.pop_front()?;
-        Some((Frame(frame), Outbox(&mut self.outbox)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Outbox<'_>> {
-        // A poll may queue this much before the world carries it away.
-        (self.outbox.len() < 256).then_some(Outbox(&mut self.outbox))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = self.frame;
-        capabilities
-    }
-}
-
-pub(super) struct Frame(Vec<u8>);
-
-impl RxToken for Frame {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-pub(super) struct Outbox<'a>(&'a mut Vec<Vec<u8>>);
-
-impl TxToken for Outbox<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        Wire::send_if(self, len, |frame| (f(frame), true))
-    }
-}
-
-impl Card for Wire {
-    fn send_if<'a, R>(
-        token: Outbox<'a>,
-        len: usize,
-        build: impl FnOnce(&mut [u8]) -> (R, bool),
-    ) -> R
-    where
-        Self: 'a,
-    {
-        let mut frame = alloc::vec![0; len];
-        let (result, is_sent) = build(&mut frame);
-        if is_sent {
-            token.0.push(frame);
-        }
-        result
-    }
-}
-
 /// What the link does to frames, in per mille of all frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
     pub(super) lose: u32,
     pub(super) duplicate: u32,
     pub(super) delay: u32,
-}
-
-/// A virtual clock that tests can sleep on. It counts microseconds.
-#[derive(Clone)]
-pub(super) struct Clock(Rc<RefCell<Timers>>);
-
-struct Timers {
-    now: Instant,
-    sleepers: BTreeMap<(Instant, u64), Waker>,
-    next: u64,
-}
-
-/// Completes at its deadline; dropping it gives the timer up.
-pub(super) struct Sleep {
-    clock: Clock,
-    deadline: Instant,
-    number: u64,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut timers = self.clock.0.borrow_mut();
-        if timers.now >= self.deadline {
-            return Poll::Ready(());
-        }
-        let key = (self.deadline, self.number);
-        timers.sleepers.insert(key, cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        let key = (self.deadline, self.number);
-        self.clock.0.borrow_mut().sleepers.remove(&key);
-    }
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self(Rc::new(RefCell::new(Timers {
-            now: Instant::ZERO,
-            sleepers: BTreeMap::new(),
-            next: 0,
-        })))
-    }
-
-    pub(super) fn now(&self) -> Instant {
-        self.0.borrow().now
-    }
-
-    pub(super) fn sleep(&self, time: Duration) -> Sleep {
-        self.sleep_until(self.now() + time.into())
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        let mut timers = self.0.borrow_mut();
-        timers.next += 1;
-        Sleep {
-            clock: self.clone(),
-            deadline,
-            number: timers.next,
-        }
-    }
-
-    /// Returns the time of the next timer.
-    fn next(&self) -> Option<Instant> {
-        let timers = self.0.borrow();
-        timers.sleepers.keys().next().map(|(at, _)| *at)
-    }
-
-    fn set(&self, now: Instant) {
-        let mut timers = self.0.borrow_mut();
-        timers.now = now;
-        while let Some(first) = timers.sleepers.first_entry()
-            && first.key().0 <= now
-        {
-            first.remove().wake();
-        }
-    }
-}
-
-impl WakeSources<Dom> for Clock {
-    type Sleep = Sleep;
-
-    /// The world polls a host's task whenever one of its ports is pending: no waker is kept.
-    fn poll_event(&self, port: &Port, _: &mut Context<'_>) -> Poll<()> {
-        if port.take_pending() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-
-    fn sleep_until(&self, deadline: vmc::Instant) -> Sleep {
-        let micros = i64::try_from(deadline.0.div_ceil(1000)).unwrap();
-        Self::sleep_until(self, Instant::from_micros(micros))
-    }
 }
 
 /// A host on the link.

@@ -72,7 +72,7 @@ fn is_broadcast(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(address) if address.octets()[3] == 255)
 }
 
-/// Who has which address, and what lies between.
+/// The owner of each address, and the router between subnets.
 #[derive(Debug, Default)]
 pub struct Places {
     owners: BTreeMap<IpAddr, usize>,

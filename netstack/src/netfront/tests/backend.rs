@@ -10,7 +10,8 @@ use kernel::shared::{SharedMemory, SharedPage};
 use smoltcp::phy::{Device, RxToken, TxToken};
 use smoltcp::time::Instant;
 
-use super::super::device::{Connection, Features, Netfront};
+use super::super::connection::{Connection, Features};
+use super::super::device::Netfront;
 use super::super::pages::{Backend, Granted, PageError};
 
 /// Offsets of the two producer indices, the two event indices and the slots (`io/ring.h`).

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use proptest::prelude::{any, prop, proptest};
 use smoltcp::phy::Device;
 
-use super::super::device::Features;
+use super::super::connection::Features;
 use super::super::netif::tx_flag;
 use super::backend::{ALL, NOW, Pair, arp};
 use super::sending::{answer, take, tcp};

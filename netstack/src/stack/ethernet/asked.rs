@@ -12,6 +12,8 @@ use smoltcp::phy::PacketMeta;
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, EthernetFrame};
 
+use crate::memory::copied;
+
 /// Requests in a series (`MAX_MULTICAST_SOLICIT` of RFC 4861 section 10).
 const REQUESTS: u8 = 3;
 /// Time between two requests (`RETRANS_TIMER`).
@@ -85,11 +87,9 @@ impl Asked {
         if meta.segmentation_offload_size.is_some() || frame.len() > BYTES {
             return;
         }
-        let mut copy = Vec::new();
-        if copy.try_reserve_exact(frame.len()).is_err() {
+        let Ok(copy) = copied(frame) else {
             return;
-        }
-        copy.extend_from_slice(frame);
+        };
         let mut questions = self.questions.iter_mut();
         let Some(question) = questions.find(|it| it.neighbour == neighbour) else {
             return;

@@ -10,6 +10,8 @@ use smoltcp::phy::{self, Device, DeviceCapabilities};
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpProtocol, Ipv4Packet, UdpPacket};
 
+use crate::memory::copied;
+
 /// Frames that wait at most: as many as are received at a time.
 const INBOX: usize = 64;
 /// Rounds of sending at most in one poll: there is one socket.
@@ -47,21 +49,13 @@ impl Inbox {
 
     /// Keeps a copy of a router advertisement instead of the last one, if there is room.
     pub(super) fn keep_advertisement(&mut self, frame: &[u8]) {
-        self.advertisement = copied(frame);
+        self.advertisement = copied(frame).ok();
     }
 
     /// Takes the last router advertisement.
     pub(in crate::stack) fn take_advertisement(&mut self) -> Option<Vec<u8>> {
         self.advertisement.take()
     }
-}
-
-/// Returns a copy of a frame, if there is memory for one.
-fn copied(frame: &[u8]) -> Option<Vec<u8>> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(frame.len()).ok()?;
-    copy.extend_from_slice(frame);
-    Some(copy)
 }
 
 /// The control interface.

@@ -1,4 +1,4 @@
-//! Who is greeted, and answered: only guests in networks that are near (`vmc_networks=`).
+//! Only guests in networks that are near (`vmc_networks=`) are greeted and answered.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;

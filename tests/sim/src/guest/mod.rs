@@ -44,7 +44,7 @@ pub struct Wires {
     pub network: Network,
     /// Frames in flight on links.
     pub frames: Frames,
-    /// Who has which address.
+    /// The owner of each address.
     pub places: Places,
     /// What was sent to whom.
     pub account: Account,

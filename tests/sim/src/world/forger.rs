@@ -43,7 +43,7 @@ pub(super) struct Forgers {
     heard: Option<Discovery>,
     /// The last cookie that one of them got.
     cookie: Option<Cookie>,
-    /// Who has sent a cookie, and to which address of theirs.
+    /// Addresses from which a cookie came, each with the forgers' address that got it.
     challenged: BTreeSet<(IpAddr, IpAddr)>,
 }
 
