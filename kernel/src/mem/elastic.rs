@@ -307,9 +307,9 @@ impl Elastic {
     }
 
     /// Returns the number of free frames above which memory is given back if it
-    /// stays unused.
+    /// stays unused: a batch more than below which it is fetched.
     fn plenty(&self) -> usize {
-        (self.reserve + self.reserve / 2).max(self.free_for_floor()) + BATCH
+        self.reserve.max(self.free_for_floor()) + BATCH
     }
 
     /// Returns whether enough is free to consider returning some.

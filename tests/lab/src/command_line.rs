@@ -14,6 +14,7 @@ use crate::base::Base;
 use crate::counts::Ended;
 use crate::order::{MachineArguments, Order};
 use crate::overlay::Overlay;
+use crate::packages::QemuRelease;
 use crate::plan::Plan;
 use crate::shell::Shell;
 use crate::{appliance, images, listing, paths, run, shell, suite, tools};
@@ -209,7 +210,8 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         share,
         overlay,
     };
-    run::scenario(&Base::ready(machine.xen)?, &plan)
+    let qemu = QemuRelease::for_run(plan.guest, plan.overlay.linux_domu);
+    run::scenario(&Base::ready(machine.xen, qemu)?, &plan)
 }
 
 fn open_shell(arguments: ShellArguments) -> Result<bool> {
@@ -220,7 +222,7 @@ fn open_shell(arguments: ShellArguments) -> Result<bool> {
         .map(|path| Ok((file_name(&path)?, path)))
         .collect::<Result<_>>()?;
     shell::open(
-        &Base::ready(arguments.machine.xen)?,
+        &Base::ready(arguments.machine.xen, QemuRelease::V10_0)?,
         Shell {
             images,
             command: arguments.command,

@@ -1,7 +1,7 @@
 //! Which QEMU the machines run in: Debian's, unpacked into a folder of its own.
 //!
 //! Every machine that runs the lab runs the same QEMU, whatever its own Debian carries, and
-//! nothing has to be installed for it.
+//! nothing has to be installed for it. Which release depends on the guests ([`QemuRelease`]).
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::apt::fetch;
-use crate::packages::{QEMU, QEMU_SUITE};
+use crate::packages::{QEMU, QemuRelease};
 use crate::{cache, loader, paths, process, unpack};
 
 /// The environment variable that names another QEMU to run instead, by the path of its program.
@@ -32,6 +32,7 @@ const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
 /// A QEMU that is ready to run.
 pub(crate) struct Emulator {
+    release: QemuRelease,
     kind: Kind,
     version: String,
 }
@@ -44,15 +45,15 @@ enum Kind {
 }
 
 impl Emulator {
-    /// Returns the lab's QEMU, fetched and unpacked on the first call, or the one that
-    /// `CAUSEWAY_QEMU` names.
+    /// Returns the lab's QEMU of that release, fetched and unpacked on the first call, or the one
+    /// that `CAUSEWAY_QEMU` names, with the same processor.
     ///
     /// # Errors
     /// Returns an error if the packages cannot be fetched, or if QEMU does not run.
-    pub(crate) fn ready() -> Result<Emulator> {
+    pub(crate) fn ready(release: QemuRelease) -> Result<Emulator> {
         let kind = match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
             Some(path) => Kind::Named(path.into()),
-            None => Kind::Unpacked(unpacked()?),
+            None => Kind::Unpacked(unpacked(release)?),
         };
         let text = process::output(kind.command().arg("--version"), VERSION_LIMIT)
             .with_context(|| match &kind {
@@ -67,12 +68,21 @@ impl Emulator {
         let version = version(&text)
             .with_context(|| format!("no version of QEMU in {text:?}"))?
             .to_owned();
-        Ok(Emulator { kind, version })
+        Ok(Emulator {
+            release,
+            kind,
+            version,
+        })
     }
 
     /// QEMU's version, such as `10.0.13`.
     pub(crate) fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Returns the processor that its machines have.
+    pub(crate) fn processor(&self) -> &'static str {
+        self.release.processor()
     }
 
     /// Returns a command for QEMU without any options of a machine.
@@ -111,11 +121,13 @@ impl Kind {
 }
 
 /// Returns the folder in which the packages are unpacked.
-fn unpacked() -> Result<PathBuf> {
+fn unpacked(release: QemuRelease) -> Result<PathBuf> {
+    let suite = release.suite();
     let inputs = [QEMU, RECIPE];
-    let inputs = inputs.into_iter().flatten().chain([&QEMU_SUITE]);
-    cache::folder("qemu", inputs, |folder| {
-        let packages = fetch::packages(&paths::cache(), "qemu", QEMU_SUITE, QEMU)?;
+    let inputs = inputs.into_iter().flatten().chain([&suite]);
+    let name = format!("qemu-{}", release.name());
+    cache::folder(&name, inputs, |folder| {
+        let packages = fetch::packages(&paths::cache(), &name, suite, QEMU)?;
         unpack::all(&packages, folder)
     })
 }

@@ -74,9 +74,7 @@ impl Machine<'_> {
         let mut command = self.base.emulator().command();
         command.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
         command.args(["-display", "none", "-smp", "1"]);
-        // In QEMU's software emulation a PV dom0 dies at once if the processor has SMAP or SMEP.
-        // With an x2APIC, QEMU 10 ends with "Bad icount read" while Xen boots in virtual time.
-        command.args(["-cpu", "max,smap=off,smep=off,x2apic=off"]);
+        command.args(["-cpu", self.base.emulator().processor()]);
         if self.virtual_time {
             command.args([
                 "-accel",

@@ -17,7 +17,7 @@ use crate::base::Base;
 use crate::counts::{self, Counts, Ended};
 use crate::log::{self, say};
 use crate::order::Order;
-use crate::packages::XenVersion;
+use crate::packages::{QemuRelease, XenVersion};
 use crate::slowest::{self, Programs, Took};
 use crate::{images, interrupt, paths, process, tools};
 
@@ -250,7 +250,7 @@ impl Suite {
     fn prepare(&self) -> Result<()> {
         tools::ensure_for_run()?;
         for &version in XenVersion::value_variants() {
-            Base::ready(version)?;
+            Base::ready(version, QemuRelease::V10_0)?;
         }
         images::agent()?;
         let mut packages = BTreeSet::new();

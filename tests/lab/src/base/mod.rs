@@ -17,7 +17,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::apt::fetch;
 use crate::emulator::Emulator;
-use crate::packages::{KERNEL, KERNEL_SUITE, MODULES, PackageSet, USERLAND, XenVersion};
+use crate::packages::{
+    KERNEL, KERNEL_SUITE, MODULES, PackageSet, QemuRelease, USERLAND, XenVersion,
+};
 use crate::{cache, interrupt, paths, unpack};
 
 /// What decides how the parts are built, besides the package lists: a change here builds them anew.
@@ -69,13 +71,13 @@ impl Base {
         self.folder.join(DOMU_ROOT)
     }
 
-    /// Returns the parts for `version`, built if their inputs have changed since the last time.
+    /// Returns the parts for `version`, to run in `qemu`, built if their inputs have changed since the last time.
     ///
     /// # Errors
     /// Returns an error if a host tool is missing, packages cannot be fetched or an archive cannot
     /// be written.
-    pub(crate) fn ready(version: XenVersion) -> Result<Base> {
-        let emulator = Emulator::ready()?;
+    pub(crate) fn ready(version: XenVersion, qemu: QemuRelease) -> Result<Base> {
+        let emulator = Emulator::ready(qemu)?;
         let set = version.packages();
         let inputs = [set.hypervisor, USERLAND, MODULES, RECIPE];
         let suites = [&set.suite, &KERNEL_SUITE];
