@@ -27,7 +27,7 @@ pub struct StreamReport {
     pub bytes_back: u64,
     /// Bytes of xl's configuration of the domain, part of `bytes`.
     pub config_bytes: u64,
-    /// The size of the guest's pfn space in pages: V_mem.
+    /// The size of the guest's pfn space in pages, V_mem, which the stream of a PV guest has.
     pub v_mem_pages: Option<u64>,
     /// Page contents sent, repeats included: V_mig.
     pub pages_sent: u64,
@@ -75,12 +75,6 @@ impl StreamReport {
             pairs.sum()
         };
         self.round_pfns.iter().map(in_round).collect()
-    }
-
-    /// Returns V_mig / V_mem: pages sent for each page of the guest's pfn space.
-    pub fn r_d(&self) -> Option<f64> {
-        let v_mem = self.v_mem_pages.filter(|&pages| pages > 0)?;
-        Some(self.pages_sent as f64 / v_mem as f64)
     }
 }
 

@@ -52,7 +52,6 @@ fn a_migration_in_figures() {
     // 1837 once, 3 + 58 twice, 2 three times.
     assert_eq!(report.sent_times, [1837, 61, 2]);
     assert_eq!(report.most_sent[..3], [(100, 3), (101, 3), (3, 2)]);
-    assert_eq!(report.r_d(), Some(1965.0 / 2000.0));
     assert!(report.handshake.go_ms.is_some());
     let slots = &report.timeline;
     assert_eq!(

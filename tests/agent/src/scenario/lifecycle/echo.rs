@@ -133,7 +133,7 @@ impl Account {
 
     fn keep(&self, lab: &Lab, figures: &mut Figures) {
         figures.value(lab, "migrations", json!(self.suspends.len()));
-        self.rows.keep(lab, "", figures);
+        self.rows.keep(lab, "", MEMORY_MIB, figures);
         type Pick = fn(&Suspend) -> Option<f64>;
         let picks: [(&str, Pick); 10] = [
             (

@@ -31,7 +31,7 @@ pub(super) fn compare(lab: &Lab, count: u32, figures: &mut Figures) -> Result<()
             client.flows(Deadline::seconds(60))
         })
     });
-    rows.keep(lab, "linux_", figures);
+    rows.keep(lab, "linux_", MEMORY_MIB, figures);
     figures.value(lab, "linux_migrations", json!(rows.downtime_ms.len()));
     figures.value(lab, "linux_memory_mib", json!(MEMORY_MIB));
     moved?;

@@ -13,6 +13,8 @@ use labkit::{Domain, Figures, Lab};
 /// The interval between two pings: the precision of the downtime.
 const INTERVAL: Duration = Duration::from_millis(5);
 
+const PAGES_PER_MIB: u64 = 256;
+
 /// How long to ping before and after, so that an outage has two ends.
 const MARGIN: Duration = Duration::from_millis(200);
 
@@ -39,7 +41,8 @@ pub(super) struct Rows {
     took_ms: Vec<f64>,
     pages_sent: Vec<f64>,
     stop_and_copy_pages: Vec<f64>,
-    r_d: Vec<f64>,
+    empty_entries: Vec<f64>,
+    stream_bytes: Vec<f64>,
     steps_ms: [Vec<f64>; 4],
     v_mem_pages: Option<u64>,
 }
@@ -72,7 +75,8 @@ impl Rows {
         self.pages_sent.push(stream.pages_sent as f64);
         let last = stream.stop_and_copy().map(|round| round.pages as f64);
         self.stop_and_copy_pages.extend(last);
-        self.r_d.extend(stream.r_d());
+        self.empty_entries.push(stream.entries_empty as f64);
+        self.stream_bytes.push(stream.bytes as f64);
         for (values, step) in self.steps_ms.iter_mut().zip(steps_ms(stream)) {
             values.extend(step);
         }
@@ -89,24 +93,32 @@ impl Rows {
         Ok(found)
     }
 
-    /// Adds them to the figures under keys that begin with `prefix`.
-    pub(super) fn keep(&self, lab: &Lab, prefix: &str, figures: &mut Figures) {
+    /// Adds them to the figures under keys that begin with `prefix`. The domain has `memory_mib`
+    /// MiB, which are V_mem where the stream does not say it: that of a PVH guest names only the
+    /// pages that it carries.
+    pub(super) fn keep(&self, lab: &Lab, prefix: &str, memory_mib: u64, figures: &mut Figures) {
+        let v_mem = self.v_mem_pages.unwrap_or(memory_mib * PAGES_PER_MIB);
+        let r_d: Vec<f64> = self
+            .pages_sent
+            .iter()
+            .map(|sent| sent / v_mem as f64)
+            .collect();
         for (name, values) in [
             ("downtime_ms", &self.downtime_ms),
             ("lost_pings", &self.lost_pings),
             ("migrate_ms", &self.took_ms),
             ("pages_sent", &self.pages_sent),
             ("stop_and_copy_pages", &self.stop_and_copy_pages),
-            ("r_d", &self.r_d),
+            ("r_d", &r_d),
+            ("empty_entries", &self.empty_entries),
+            ("stream_bytes", &self.stream_bytes),
         ] {
             figures.spread(lab, &format!("{prefix}{name}"), values);
         }
         for (name, values) in STEPS.iter().zip(&self.steps_ms) {
             figures.spread(lab, &format!("{prefix}{name}"), values);
         }
-        if let Some(pages) = self.v_mem_pages {
-            figures.value(lab, &format!("{prefix}v_mem_pages"), pages.into());
-        }
+        figures.value(lab, &format!("{prefix}v_mem_pages"), v_mem.into());
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn idle(lab: &Lab, count: u32, figures: &mut Figures) -> Result<()> {
         rows.migrate(lab, &domain, None, || witness.moved())
             .map(drop)
     });
-    rows.keep(lab, "relay_", figures);
+    rows.keep(lab, "relay_", MEMORY_MIB, figures);
     figures.rename("relay_r_d", "r_d");
     moved?;
     let resident = counts(&domain)?.resident_frames;
