@@ -59,9 +59,10 @@ pub(crate) struct Suite {
     alone: &'static [Run],
 }
 
-/// `make test`. Every case is run on the default Xen, and on the others those that show that a
-/// guest boots, serves, is saved and comes back there too. Between hosts guests go out and come
-/// back once.
+/// `make test`. Every case is run with PV guests on the default Xen, and on the others those that
+/// show that a guest boots, serves, is saved and comes back there too; with PVH guests on each Xen
+/// those that show what that kind does in its own way. Between hosts guests go out and come back
+/// once.
 pub(crate) const TEST: Suite = Suite {
     cargo_test: &[ALL_HOST_TESTS],
     nextest: &[
@@ -96,8 +97,36 @@ pub(crate) const TEST: Suite = Suite {
             words: &["hostile", "--virtual-time"],
         },
         Run {
+            label: "pvh 4.17:",
+            words: &[
+                "test",
+                "--xen",
+                "4.17",
+                "--guest",
+                "pvh",
+                "--param",
+                "cases=kind",
+            ],
+        },
+        Run {
+            label: "pvh 4.20:",
+            words: &[
+                "test",
+                "--xen",
+                "4.20",
+                "--guest",
+                "pvh",
+                "--param",
+                "cases=kind",
+            ],
+        },
+        Run {
             label: "appliance:",
             words: &["appliance"],
+        },
+        Run {
+            label: "pvh 4.14:",
+            words: &["test", "--guest", "pvh", "--param", "cases=release"],
         },
         Run {
             label: "4.17:",
@@ -399,24 +428,30 @@ mod tests {
 
     use clap::ValueEnum;
 
-    use super::{SOAK, TEST};
+    use labkit::Kind;
+
+    use super::{Run, SOAK, TEST};
     use crate::order::Order;
     use crate::packages::XenVersion;
 
     #[test]
-    fn every_release_of_xen_is_tested() {
+    fn every_release_of_xen_is_tested_with_each_kind_of_guest() {
+        let of = |run: &Run, option: &str, default: &'static str| {
+            let option = run.words.iter().position(|&word| word == option);
+            option.map_or(default, |option| run.words[option + 1])
+        };
         let tested: BTreeSet<_> = TEST
             .runs()
             .map(|run| {
-                let option = run.words.iter().position(|&word| word == "--xen");
-                match option {
-                    Some(option) => run.words[option + 1],
-                    None => XenVersion::DEFAULT.packages().xen,
-                }
+                let xen = of(&run, "--xen", XenVersion::DEFAULT.packages().xen);
+                (xen, of(&run, "--guest", Kind::default().name()))
             })
             .collect();
-        let all = XenVersion::value_variants().iter();
-        assert_eq!(tested, all.map(|version| version.packages().xen).collect());
+        let all = XenVersion::value_variants().iter().flat_map(|version| {
+            let xen = version.packages().xen;
+            [(xen, Kind::Pv.name()), (xen, Kind::Pvh.name())]
+        });
+        assert_eq!(tested, all.collect());
     }
 
     #[test]

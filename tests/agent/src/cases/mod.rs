@@ -44,6 +44,21 @@ pub(crate) const RELEASE: &[&str] = &[
     "live_migration",
 ];
 
+/// The cases that are run, beside those of [`RELEASE`], with guests of the kind that is not the
+/// default: what a kind of guest does in its own way, and the channel's whole hand-over.
+pub(crate) const KIND: &[&str] = &[
+    "kernel_selftest",
+    "faults_end_in_a_panic",
+    "mclient_relay",
+    "channel_two_guests",
+    "channel_peer_destroyed",
+    "migration_cut",
+    "suspend_by_xenstore",
+    "advance_lifecycle",
+    "mem_set",
+    "nmi_and_sysrq",
+];
+
 /// Returns every case, in the order in which they run: the basics come first.
 pub(crate) fn all() -> Vec<Case> {
     [
@@ -82,11 +97,11 @@ pub(crate) fn all() -> Vec<Case> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RELEASE, all};
+    use super::{KIND, RELEASE, all};
 
     #[test]
-    fn the_cases_of_a_release_exist() {
-        for name in RELEASE {
+    fn the_cases_of_a_release_and_of_a_kind_exist() {
+        for name in RELEASE.iter().chain(KIND) {
             assert!(all().iter().any(|case| case.name == *name), "{name}");
         }
     }

@@ -57,17 +57,20 @@ enum Cases {
     All,
     /// What is run on each release of Xen.
     Release,
+    /// What is run with guests of each kind, which includes that.
+    Kind,
 }
 
 impl ParameterValue for Cases {
     fn takes() -> String {
-        "all or release".to_owned()
+        "all, release or kind".to_owned()
     }
 
     fn read(value: &Value) -> Option<Self> {
         match value.as_str()? {
             "all" => Some(Self::All),
             "release" => Some(Self::Release),
+            "kind" => Some(Self::Kind),
             _ => None,
         }
     }
@@ -76,6 +79,18 @@ impl ParameterValue for Cases {
         match self {
             Self::All => "all".to_owned(),
             Self::Release => "release".to_owned(),
+            Self::Kind => "kind".to_owned(),
+        }
+    }
+}
+
+impl Cases {
+    fn contains(self, name: &str) -> bool {
+        let of_release = || cases::RELEASE.contains(&name);
+        match self {
+            Self::All => true,
+            Self::Release => of_release(),
+            Self::Kind => of_release() || cases::KIND.contains(&name),
         }
     }
 }
@@ -85,7 +100,7 @@ impl Parameters {
     fn wanted(&self) -> Vec<Case> {
         let wanted = cases::all().into_iter().filter(|case| {
             (self.only.is_empty() || self.only.iter().any(|name| name == case.name))
-                && (self.cases == Cases::All || cases::RELEASE.contains(&case.name))
+                && self.cases.contains(case.name)
         });
         match self.share {
             None => wanted.collect(),
