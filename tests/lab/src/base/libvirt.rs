@@ -2,11 +2,11 @@
 //! dom0's root, an archive of its own. Only runs that use libvirt boot with it, because every
 //! megabyte of the root is unpacked under emulation.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{dom0_packages, root};
 use crate::apt::fetch;
@@ -26,6 +26,22 @@ const RECIPE: &[&str] = &[
 
 /// The daemon's configuration, for Debian's own is in a package that wants systemd.
 const DAEMON_CONF: &str = include_str!("../../dom0/libvirtd.conf");
+
+/// The folder of the processor models that libvirt knows, below the root, and its list of them.
+const MODELS: &str = "usr/share/libvirt/cpu_map";
+const MODEL_LIST: &str = "index.xml";
+
+/// The line of the list before the first model.
+const BEFORE_MODELS: &str = "<include filename='x86_features.xml'/>\n";
+
+/// A model for QEMU's emulated processor. libvirtd does not start its Xen driver on a host that is
+/// none of its models, and each of those has VME, which QEMU does not emulate, or SEP, which Xen hides
+/// on AMD's processors (xen/arch/x86/cpu/amd.c:init_amd).
+const MODEL: (&str, &str) = (
+    "x86_emulated.xml",
+    "<cpus>\n  <model name='emulated'>\n    <decode host='on' guest='on'/>\n    <feature name='fpu'/>\n    <feature name='pse'/>\n  \
+     </model>\n</cpus>\n",
+);
 
 /// The layer's file in its folder.
 const LAYER: &str = "libvirt.cpio";
@@ -68,6 +84,7 @@ fn build(set: &PackageSet, target: &Path) -> Result<()> {
     let own: Vec<_> = all.into_iter().filter(|deb| !base.contains(deb)).collect();
     let work = paths::scratch(&cache)?;
     unpack::all(&own, work.path())?;
+    add_model(&work.path().join(MODELS)).context("libvirt's processor models")?;
     say!("packing dom0's libvirt");
     let mut archive = Archive::new(BufWriter::new(File::create(target)?));
     archive.tree(work.path(), &is_kept)?;
@@ -84,6 +101,21 @@ fn build(set: &PackageSet, target: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Adds [`MODEL`] to the models in `folder`.
+fn add_model(folder: &Path) -> Result<()> {
+    let (file, model) = MODEL;
+    fs::write(folder.join(file), model)?;
+    let list = folder.join(MODEL_LIST);
+    let text = fs::read_to_string(&list)?;
+    ensure!(
+        text.matches(BEFORE_MODELS).count() == 1,
+        "{MODEL_LIST} has {BEFORE_MODELS:?} not once"
+    );
+    let with = format!("{BEFORE_MODELS}    <include filename='{file}'/>\n");
+    fs::write(&list, text.replace(BEFORE_MODELS, &with))?;
+    Ok(())
+}
+
 /// Returns whether the packages' file or folder at `path` goes into the layer.
 fn is_kept(path: &Path) -> bool {
     let other_driver = path.parent() == Some(Path::new(DRIVERS)) && !path.ends_with(XEN_DRIVER);
@@ -94,7 +126,24 @@ fn is_kept(path: &Path) -> bool {
 mod tests {
     use std::path::Path;
 
-    use super::is_kept;
+    use super::{BEFORE_MODELS, MODEL_LIST, add_model, is_kept};
+
+    #[test]
+    fn the_model_is_listed_before_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let list = folder.path().join(MODEL_LIST);
+        let write = |text: &str| std::fs::write(&list, text).expect("written");
+        write(&format!(
+            "<cpus>{BEFORE_MODELS}    <include filename='x86_486.xml'/>"
+        ));
+        add_model(folder.path()).expect("one place for it");
+        let text = std::fs::read_to_string(&list).expect("it is there");
+        let position = |name: &str| text.find(name).expect(name);
+        assert!(position("x86_emulated.xml") < position("x86_486.xml"));
+        assert!(folder.path().join("x86_emulated.xml").exists());
+        write("<cpus/>");
+        add_model(folder.path()).expect_err("no place for it");
+    }
 
     #[test]
     fn of_the_drivers_only_that_of_xen_is_kept() {
