@@ -27,6 +27,10 @@ const RECIPE: &[&str] = &[
 /// The daemon's configuration, for Debian's own is in a package that wants systemd.
 const DAEMON_CONF: &str = include_str!("../../dom0/libvirtd.conf");
 
+/// A package that is left out although others depend on it: its `poweroff` needs a running systemd
+/// and would take the place of the one that dom0's init calls.
+const NO_INIT: &str = "systemd-sysv_";
+
 /// The folder of the processor models that libvirt knows, below the root, and its list of them.
 const MODELS: &str = "usr/share/libvirt/cpu_map";
 const MODEL_LIST: &str = "index.xml";
@@ -81,7 +85,11 @@ fn build(set: &PackageSet, target: &Path) -> Result<()> {
     let names = [set.hypervisor, USERLAND, LIBVIRT].concat();
     let label = format!("{}-libvirt", set.xen);
     let all = fetch::packages(&cache, &label, set.suite, &names)?;
-    let own: Vec<_> = all.into_iter().filter(|deb| !base.contains(deb)).collect();
+    let own = all.into_iter().filter(|deb| {
+        let name = deb.file_name().unwrap_or_default().to_string_lossy();
+        !base.contains(deb) && !name.starts_with(NO_INIT)
+    });
+    let own: Vec<_> = own.collect();
     let work = paths::scratch(&cache)?;
     unpack::all(&own, work.path())?;
     add_model(&work.path().join(MODELS)).context("libvirt's processor models")?;

@@ -64,7 +64,8 @@ impl Daemon {
         let output = self.virsh(arguments, limit)?;
         if !output.status.success() {
             let said = tail(&output.text, 10);
-            bail!("virsh {}: {said}", arguments.join(" "));
+            let (arguments, status) = (arguments.join(" "), output.status);
+            bail!("virsh {arguments} ({status}): {said}");
         }
         Ok(output.text.trim().to_owned())
     }

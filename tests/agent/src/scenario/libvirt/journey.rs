@@ -103,7 +103,11 @@ impl Journey<'_> {
         let output = self.managed.migrate(from, to, MIGRATION_LIMIT)?;
         let took_ms = begin.elapsed().as_secs_f64() * 1000.0;
         if !output.status.success() {
-            bail!("virsh migrate: {}", tail(&output.text, 12));
+            bail!(
+                "virsh migrate ({}): {}",
+                output.status,
+                tail(&output.text, 12)
+            );
         }
         let flowing = flows(self.client);
         flowing.with_context(|| format!("consoles:\n{}", self.consoles()))?;
