@@ -88,16 +88,10 @@ fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost
         report.phase(case.name);
         if supervisor.case(&case)? == Outcome::Failed {
             report.log(format!("host b: {}", remote.describe()));
-            report.file(&format!("libvirtd-{}.log", case.name), &log());
         }
         remote.destroy_all()?;
     }
     Ok(())
-}
-
-/// Returns what libvirtd has complained about on this host.
-fn log() -> Vec<u8> {
-    std::fs::read("/var/log/libvirt/libvirtd.log").unwrap_or_default()
 }
 
 /// Returns the page's guest: its addresses and the line with which it says that it serves.
