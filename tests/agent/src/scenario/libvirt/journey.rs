@@ -27,6 +27,9 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(240);
 /// The interval between two pings of the downtime probe. Three processors share two cores here.
 const PING_INTERVAL: Duration = Duration::from_millis(20);
 
+/// libvirt's message if Xen cannot log dirty pages (libxl_migration.c:libxlDoMigrateSrcSend).
+const REFUSAL: &str = "Failed to send migration data to destination host";
+
 /// How long the guest may take to tell of its suspend.
 const ACCOUNT_S: u64 = 30;
 
@@ -145,6 +148,7 @@ impl Journey<'_> {
             !output.status.success(),
             "migrated by a Xen that cannot: {message}"
         );
+        ensure!(message.contains(REFUSAL), "refused otherwise: {message}");
         self.lab.report.log(format!("virsh migrate: {message}"));
         let figures = [("refusal".to_owned(), json!(message))];
         self.lab.report.result(Map::from_iter(figures));
