@@ -21,6 +21,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario::test::SCENARIO,
     scenario::hosts::SCENARIO,
     scenario::evacuate::SCENARIO,
+    scenario::libvirt::SCENARIO,
     scenario::lifecycle::SCENARIO,
     scenario::bench::SCENARIO,
     scenario::channel::SCENARIO,

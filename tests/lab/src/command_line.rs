@@ -10,7 +10,7 @@ use labkit::parameters::ParameterValue;
 use labkit::protocol::Job;
 use serde_json::{Map, Value, json};
 
-use crate::base::Base;
+use crate::base::{Base, libvirt};
 use crate::counts::Ended;
 use crate::order::{MachineArguments, Order};
 use crate::overlay::Overlay;
@@ -78,6 +78,9 @@ struct ShellArguments {
     /// The limit for a script, in seconds from power-on.
     #[arg(long, default_value_t = 600)]
     limit: u64,
+    /// Add libvirt with its Xen driver, and start its daemon.
+    #[arg(long)]
+    libvirt: bool,
     #[command(flatten)]
     machine: MachineArguments,
 }
@@ -200,6 +203,9 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         virtual_time: machine.virtual_time,
         guest: machine.guest.into(),
     });
+    if scenario.libvirt {
+        overlay.libvirt = Some(libvirt::ready(machine.xen)?);
+    }
     let plan = Plan {
         scenario,
         xen: machine.xen,
@@ -221,9 +227,12 @@ fn open_shell(arguments: ShellArguments) -> Result<bool> {
         .into_iter()
         .map(|path| Ok((file_name(&path)?, path)))
         .collect::<Result<_>>()?;
+    let with_libvirt = arguments.libvirt;
+    let libvirt = with_libvirt.then(|| libvirt::ready(arguments.machine.xen));
     shell::open(
         &Base::ready(arguments.machine.xen, QemuRelease::V10_0)?,
         Shell {
+            libvirt: libvirt.transpose()?,
             images,
             command: arguments.command,
             limit: Duration::from_secs(arguments.limit),

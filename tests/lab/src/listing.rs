@@ -49,6 +49,9 @@ fn row(scenario: &Scenario) -> String {
     if scenario.hosts > 1 {
         needs.push(format!("{} machines", scenario.hosts));
     }
+    if scenario.libvirt {
+        needs.push("libvirt in dom0".to_owned());
+    }
     if scenario.live {
         needs.push("live migration".to_owned());
     }

@@ -239,6 +239,8 @@ mod tests {
             "hostile --virtual-time",
             "appliance",
             "lifecycle --guest pvh --xen 4.17 --virtual-time",
+            "libvirt --guest pvh --xen 4.20 --param round_trips=1",
+            "libvirt libvirt_ladder --guest pv --xen 4.17",
         ] {
             order(line).expect(line);
         }
@@ -257,6 +259,7 @@ mod tests {
             &["no case is called pign", " ping ", "udp_echo", "seed="],
         );
         refused("hosts echo", &["hosts_echo hosts_linux"]);
+        refused("libvirt ladder", &["libvirt_ladder libvirt_journey"]);
         refused(
             "bench mail",
             &["no part is called mail", "boot network linux relay memory"],
@@ -283,11 +286,16 @@ mod tests {
         refused("test --param mode=off", &["original or advance"]);
         refused("hosts --param linux=1", &["true or false"]);
         refused("run --param seed=-1", &["seed cannot be -1"]);
+        refused(
+            "libvirt --param round_trips=0",
+            &["round_trips cannot be 0"],
+        );
     }
 
     #[test]
     fn what_makes_no_sense_together_is_refused() {
         refused("hosts --virtual-time", &["drift apart"]);
+        refused("libvirt --virtual-time", &["drift apart"]);
         refused("advance --xen 4.17", &["migrates PV guests live"]);
         refused("hosts --xen 4.20 --guest pv", &["--guest pvh"]);
         refused("run --count 3", &["--count is short for", "seed=1 "]);

@@ -1,4 +1,4 @@
-//! The second archive of dom0's root: what changes from run to run.
+//! The last archive of dom0's root: what changes from run to run.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -33,10 +33,12 @@ pub(crate) struct Overlay {
     pub(crate) files: Vec<(String, PathBuf)>,
     /// Whether to add the Linux domU's kernel and root.
     pub(crate) linux_domu: bool,
+    /// The archive of libvirt, if the run uses it.
+    pub(crate) libvirt: Option<PathBuf>,
 }
 
 impl Overlay {
-    /// Writes dom0's whole root to `target`: the base's archive followed by this one.
+    /// Writes dom0's whole root to `target`: the base's archive, libvirt's and this one.
     ///
     /// # Errors
     /// Returns an error if a file cannot be read or written.
@@ -44,7 +46,14 @@ impl Overlay {
         let mut out = BufWriter::new(
             File::create(target).with_context(|| format!("cannot make {}", target.display()))?,
         );
-        io::copy(&mut File::open(base.initramfs())?, &mut out)?;
+        for layer in [Some(base.initramfs()), self.libvirt.clone()]
+            .into_iter()
+            .flatten()
+        {
+            let mut layer =
+                File::open(&layer).with_context(|| format!("cannot read {}", layer.display()))?;
+            io::copy(&mut layer, &mut out)?;
+        }
         let mut archive = Archive::new(out);
         archive.file(Path::new("/init"), 0o755, INIT.as_bytes())?;
         if let Some(agent) = &self.agent {

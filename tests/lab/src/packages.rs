@@ -60,6 +60,14 @@ pub(crate) const USERLAND: &[&str] = &[
     "tcpdump",
 ];
 
+/// libvirt with its Xen driver and `virsh`, for the runs that manage domains with it. Every suite
+/// calls them the same.
+pub(crate) const LIBVIRT: &[&str] = &[
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-xen",
+];
+
 /// QEMU, in which the machines run.
 pub(crate) const QEMU: &[&str] = &["qemu-system-x86"];
 

@@ -25,6 +25,8 @@ pub(crate) struct Shell {
     pub(crate) images: Vec<(String, PathBuf)>,
     /// A script to run instead of the shell.
     pub(crate) command: Option<String>,
+    /// The archive of libvirt, if dom0 is to have it.
+    pub(crate) libvirt: Option<PathBuf>,
     /// The limit for a script. A shell has no limit.
     pub(crate) limit: Duration,
     /// Whether to count each instruction as a nanosecond.
@@ -51,6 +53,7 @@ pub(crate) fn open(base: &Base, shell: Shell) -> Result<()> {
         command: shell.command,
         images: shell.images,
         linux_domu: true,
+        libvirt: shell.libvirt,
         ..Overlay::default()
     }
     .write(base, &root)?;

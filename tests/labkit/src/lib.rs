@@ -29,6 +29,7 @@
 //! | [`migration`], [`meter`] | save, restore and live migration; what goes over the wire meanwhile |
 //! | [`Witness`] | whether a guest has survived a suspend, by its own account and the toolstack's |
 //! | [`hosts`] | a second host to migrate to |
+//! | [`libvirt`] | domains by `virsh` instead of `xl` |
 //! | [`net`], [`traffic`] | checks of the network byte by byte; traffic while something else happens |
 //! | [`mod@bench`], [`pair`], [`peer`] | measurements between guests, and the same by plain Linux |
 //! | [`mail`] | SMTP clients, a sink, and the comparison of what arrived |
@@ -52,6 +53,7 @@ mod guest;
 pub mod hosts;
 mod kind;
 mod lab;
+pub mod libvirt;
 pub mod lines;
 pub mod linux;
 pub mod mail;

@@ -40,6 +40,8 @@ pub struct Scenario {
     pub limit: Duration,
     /// Whether it boots a Linux domU.
     pub linux: Linux,
+    /// Whether dom0 has libvirt, with its daemon running.
+    pub libvirt: bool,
     /// Whether a run without figures has failed.
     pub figures: bool,
     /// Which clock it is run with.
@@ -107,6 +109,7 @@ impl Scenario {
             dom0_mib: 1024,
             limit: Duration::from_secs(20 * 60),
             linux: Linux::No,
+            libvirt: false,
             figures: true,
             clock: Clock::Wall,
             live: false,

@@ -3,9 +3,10 @@
 //!
 //! They are built from Debian packages once. What changes (images, agent, job, the init script) is
 //! in the overlay, a second archive. Read [`root`] for dom0, [`modules`] for its kernel modules,
-//! [`domu`] for the Linux domU.
+//! [`domu`] for the Linux domU, [`libvirt`] for what only some runs add to dom0.
 
 pub(crate) mod domu;
+pub(crate) mod libvirt;
 mod modules;
 mod root;
 
@@ -92,8 +93,7 @@ impl Base {
 /// Builds the parts in `folder`.
 fn build(set: &PackageSet, folder: &Path) -> Result<()> {
     let cache = paths::cache();
-    let programs = [set.hypervisor, USERLAND].concat();
-    let packages = fetch::packages(&cache, set.xen, set.suite, &programs)?;
+    let packages = dom0_packages(&cache, set)?;
     let (meta, prefix) = KERNEL;
     let kernel_package = fetch::dependency(&cache, KERNEL_SUITE, meta, prefix)?;
     let work = paths::scratch(&cache)?;
@@ -107,6 +107,12 @@ fn build(set: &PackageSet, folder: &Path) -> Result<()> {
     let modules = modules::select(&kernel, MODULES, &work.path().join("modules"))?;
     root::write(&root, &modules, &folder.join(DOM0_ROOT))?;
     domu::write(&root, &modules, &folder.join(DOMU_ROOT))
+}
+
+/// Returns the packages of the hypervisor and of dom0's programs, as files.
+fn dom0_packages(cache: &Path, set: &PackageSet) -> Result<Vec<PathBuf>> {
+    let programs = [set.hypervisor, USERLAND].concat();
+    fetch::packages(cache, set.xen, set.suite, &programs)
 }
 
 /// Returns the one file in `folder` whose name begins with `prefix` and ends with `suffix`.

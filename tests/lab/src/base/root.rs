@@ -120,11 +120,17 @@ pub(crate) fn write(root: &Path, modules: &Modules, target: &Path) -> Result<()>
 }
 
 /// Returns whether the packages' file or folder at `path` goes into dom0.
-fn is_kept(path: &Path) -> bool {
-    let left_out = LEFT_OUT.iter().any(|left| matches(path, Path::new(left)));
+pub(super) fn is_kept(path: &Path) -> bool {
+    let left_out = is_among(path, LEFT_OUT);
     let perl = path.iter().any(|part| part == "perl");
     let left_out_of_perl = perl && LEFT_OUT_OF_PERL.iter().any(|left| path.ends_with(left));
     !left_out && !left_out_of_perl
+}
+
+/// Returns whether one of `patterns` names `path`.
+pub(super) fn is_among(path: &Path, patterns: &[&str]) -> bool {
+    let mut patterns = patterns.iter();
+    patterns.any(|pattern| matches(path, Path::new(pattern)))
 }
 
 /// Returns whether `pattern` names `path`.

@@ -1,4 +1,5 @@
-//! Domains of the lab: made with `xl create`, destroyed when dropped.
+//! Domains of the lab: made with `xl create` (or by libvirt, [`crate::libvirt`]), destroyed when
+//! dropped.
 //!
 //! [`config`] writes the domain's file, [`list`] parses `xl list`, [`console`] reads the guest's
 //! console, [`lifecycle`] and [`handover`] parse what the guest prints there about suspends and
@@ -80,6 +81,17 @@ impl Domain {
             bail!("xl create {}: {}", config.name, tail(&output.text, 10));
         }
         Ok(domain)
+    }
+
+    /// The domain called `name` that another toolstack makes, from now on. Its end is that
+    /// toolstack's task; a domain that is left over when this is dropped is destroyed.
+    pub(crate) fn of_another_toolstack(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            created: Instant::now(),
+            create_took: Duration::ZERO,
+            console: Console::of(name),
+        }
     }
 
     /// The guest's console.

@@ -123,7 +123,10 @@ impl State {
             }
             Request::Domains => Answer::Domains(domain::all()?),
             Request::Console { domain } => {
-                Answer::Console(bounded(&Console::incoming(domain).text()))
+                // libvirt gives a domain its own name at once, xl only in the end.
+                let console = Console::incoming(domain);
+                console.continue_in(&Console::of(domain), 0);
+                Answer::Console(bounded(&console.text()))
             }
             Request::DestroyAll => {
                 domain::destroy_all()?;
