@@ -292,7 +292,7 @@ mod tests {
             "test pign",
             &["no case is called pign", " ping ", "udp_echo", "seed="],
         );
-        refused("hosts echo", &["hosts_echo hosts_linux"]);
+        refused("hosts echo", &["hosts_echo hosts_saved hosts_linux"]);
         refused(
             "bench mail",
             &["no part is called mail", "boot network linux relay memory"],

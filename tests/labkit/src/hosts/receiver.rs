@@ -270,11 +270,13 @@ pub(super) fn check(receipt: &Receipt, host: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::{accept, feed};
+    use super::{accept, feed, restore};
+    use crate::deadline::Deadline;
 
     fn fed(stream: &[u8], at: u64) -> (Vec<u8>, u64, bool) {
         let (bytes, struck) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -297,6 +299,22 @@ mod tests {
             assert_eq!((received.len() as u64, bytes, struck), (at, at, true));
         }
         assert!(!fed(&stream, 200_001).2);
+    }
+
+    #[test]
+    fn a_save_file_of_another_size_is_not_restored() {
+        for (sent, size, came) in [(&b"half"[..], 8, 4), (b"too long", 4, 5), (b"", 1, 0)] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("its address");
+            let mut source = TcpStream::connect(address).expect("it listens");
+            source.write_all(sent).expect("sent");
+            drop(source);
+            let (socket, _) = listener.accept().expect("one source");
+            let receipt = restore(socket, size, Deadline::seconds(20)).expect("a receipt");
+            assert_eq!((receipt.ok, receipt.bytes), (false, came));
+            let says = format!("{came} bytes of a save file of {size}");
+            assert!(receipt.text.contains(&says), "{}", receipt.text);
+        }
     }
 
     #[test]

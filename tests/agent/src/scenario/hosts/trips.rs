@@ -83,7 +83,7 @@ impl Trips {
             format!("{:.0} ms, at most {:.0} ms", spread.median, spread.max)
         });
         format!(
-            "{} trips, {} bytes compared on {}, {} lost, {} corrupt, {} resets; downtime {downtime}",
+            "trips {}, {} bytes compared on {}, {} lost, {} corrupt, {} resets; downtime {downtime}",
             self.downtimes_ms.len(),
             self.compared_bytes,
             match self.connections {
