@@ -144,10 +144,10 @@ impl FreeMemory {
         Ok(Self { mib })
     }
 
-    /// Waits until all domains but dom0 are gone, and as much is free as before. Returns how many
-    /// MiB are free.
-    pub fn again(self) -> Result<u64> {
-        let left = zombies(&[])?;
+    /// Waits until all domains but dom0 and `known` are gone, and as much is free as before.
+    /// Returns how many MiB are free.
+    pub fn again(self, known: &[&Domain]) -> Result<u64> {
+        let left = zombies(known)?;
         if !left.is_empty() {
             bail!("left over on this host: {left:?}");
         }

@@ -128,7 +128,7 @@ fn follow(
             Course::Saved => journey.save_and_restore(&client, trips)?,
             Course::OneWay | Course::RoundTrips(_) => journey.step(Way::There, &client, trips)?,
         }
-        let mib = free.again()?;
+        let mib = free.again(&[])?;
         lab.report.log(format!(
             "host a: no domain is left, {mib} MiB free as before"
         ));

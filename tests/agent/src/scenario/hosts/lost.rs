@@ -71,7 +71,7 @@ fn target_lost(lab: &Lab) -> Result<String> {
     let traffic = client.stop(DRAIN)?;
     traffic.check()?;
     trips.connection(&traffic);
-    free.again()?;
+    free.again(&[])?;
     Ok(format!(
         "killed: xl failed after {:.1} s; silent: after {:.1} s; {}",
         took[0],

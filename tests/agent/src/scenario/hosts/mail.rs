@@ -70,7 +70,7 @@ fn relay(lab: &Lab) -> Result<String> {
     client.command(".")?.expect(250, "the end of the mail")?;
     client.quit()?;
     journey.check_place(Way::There)?;
-    free.again()?;
+    free.again(&[])?;
     let mut ledger = Ledger::default();
     ledger.note(&mail, Form::Body, 1);
     ledger.check(&sink.arrived()?)?;
