@@ -166,7 +166,7 @@ fn boot(arguments: Boot) -> Result<Ended> {
         let name = file_name(&arguments.image)?;
         parameters.insert("image".into(), name.into());
     }
-    let order = Order::new(scenario, parameters, arguments.machine)?;
+    let order = Order::new(scenario, parameters, arguments.machine, None)?;
     let scratch = paths::scratch(&paths::cache())?;
     let mut overlay = Overlay {
         linux_domu: linux,
@@ -190,6 +190,7 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         scenario,
         parameters,
         machine,
+        second_xen,
     } = order;
     let share = parameters.get("share").and_then(Share::read);
     // A guest of the size that was asked for, beside dom0 and what Xen needs for both.
@@ -209,6 +210,7 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
     let plan = Plan {
         scenario,
         xen: machine.xen,
+        second_xen,
         store: machine.store,
         memory_mib: scenario.memory_mib.max(asked),
         guest: machine.guest.into(),
@@ -217,7 +219,11 @@ fn with_agent(order: Order, mut overlay: Overlay) -> Result<Ended> {
         overlay,
     };
     let qemu = QemuRelease::for_run(plan.guest, plan.overlay.linux_domu);
-    run::scenario(&Base::ready(machine.xen, qemu)?, &plan)
+    let bases: Result<Vec<_>> = plan
+        .releases()
+        .map(|release| Base::ready(release, qemu))
+        .collect();
+    run::scenario(&bases?, &plan)
 }
 
 fn open_shell(arguments: ShellArguments) -> Result<bool> {

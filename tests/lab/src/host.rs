@@ -78,6 +78,14 @@ impl Record {
     }
 }
 
+/// What a machine boots.
+pub(crate) struct Boot<'a> {
+    /// QEMU, hypervisor and kernel.
+    pub(crate) base: &'a Base,
+    /// dom0's root.
+    pub(crate) root: PathBuf,
+}
+
 /// A running machine.
 pub(crate) struct Host<'a> {
     record: &'a mut Record,
@@ -90,31 +98,30 @@ pub(crate) struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Starts the plan's machines; two are joined by a network.
+    /// Starts the plan's machines, each with its own of `boots`; two are joined by a network.
     ///
     /// # Errors
     /// Returns an error if QEMU cannot be started or a file cannot be made.
     pub(crate) fn start_all<'a>(
-        base: &Base,
+        boots: &[Boot<'_>],
         plan: &Plan,
-        root: &Path,
         records: &'a mut [Record],
     ) -> Result<Vec<Host<'a>>> {
-        if let [record] = records {
-            return Ok(vec![Host::start(base, plan, root, record, None)?]);
-        }
-        let (first, second) = UnixStream::pair().context("no socket pair for the network")?;
-        let wires = ENDS.into_iter().zip([first, second]);
-        let hosts = records.iter_mut().zip(wires);
+        let wires = if boots.len() == 1 {
+            vec![None]
+        } else {
+            let (first, second) = UnixStream::pair().context("no socket pair for the network")?;
+            ENDS.into_iter().zip([first, second]).map(Some).collect()
+        };
+        let hosts = boots.iter().zip(records).zip(wires);
         hosts
-            .map(|(record, wire)| Host::start(base, plan, root, record, Some(wire)))
+            .map(|((boot, record), wire)| Host::start(boot, plan, record, wire))
             .collect()
     }
 
     fn start<'a>(
-        base: &Base,
+        boot: &Boot<'_>,
         plan: &Plan,
-        root: &Path,
         record: &'a mut Record,
         wire: Option<(Link, UnixStream)>,
     ) -> Result<Host<'a>> {
@@ -126,8 +133,8 @@ impl Host<'_> {
             None => (None, Stdio::null()),
         };
         let qemu = Machine {
-            base,
-            root,
+            base: boot.base,
+            root: &boot.root,
             memory_mib: plan.memory_mib,
             dom0_mib: plan.scenario.dom0_mib,
             virtual_time: plan.virtual_time,

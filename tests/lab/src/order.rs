@@ -16,8 +16,10 @@ pub(crate) struct Order {
     pub(crate) scenario: &'static Scenario,
     /// Its parameters, all known and in range.
     pub(crate) parameters: Map<String, Value>,
-    /// The machine.
+    /// The machine, or the first of two.
     pub(crate) machine: MachineArguments,
+    /// The release of Xen on the second machine, if there are two.
+    pub(crate) second_xen: XenVersion,
 }
 
 /// What the lab's domains are built as.
@@ -68,6 +70,10 @@ struct ScenarioArguments {
     /// How often the scenario does what it counts: short for `--param count=N`.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
+    /// The release of Xen on the second of two machines: that of the first, if not given, or a
+    /// later one.
+    #[arg(long, value_enum)]
+    second_xen: Option<XenVersion>,
     #[command(flatten)]
     machine: MachineArguments,
 }
@@ -88,10 +94,16 @@ impl Order {
         let matches = command.try_get_matches_from(words)?;
         let arguments = ScenarioArguments::from_arg_matches(&matches)?;
         let parameters = merged(scenario, &arguments)?;
-        Self::new(scenario, parameters, arguments.machine)
+        Self::new(
+            scenario,
+            parameters,
+            arguments.machine,
+            arguments.second_xen,
+        )
     }
 
-    /// An order for a scenario with these parameters and machine.
+    /// An order for a scenario with these parameters and machine; `second_xen` is the release of a
+    /// second machine, if it is to be another.
     ///
     /// # Errors
     /// The scenario cannot run like this.
@@ -99,6 +111,7 @@ impl Order {
         scenario: &'static Scenario,
         parameters: Map<String, Value>,
         machine: MachineArguments,
+        second_xen: Option<XenVersion>,
     ) -> Result<Self> {
         let name = scenario.name;
         if let Err(error) = (scenario.parameters.check)(&parameters) {
@@ -111,7 +124,25 @@ impl Order {
             scenario.hosts
         );
         ensure!(
-            !scenario.live || machine.guest == GuestKind::Pvh || machine.xen == XenVersion::DEFAULT,
+            second_xen.is_none() || scenario.hosts == 2,
+            "{name} runs on one machine: leave out --second-xen"
+        );
+        let second_xen = second_xen.unwrap_or(machine.xen);
+        let [first, second] = [machine.xen, second_xen].map(|xen| xen.packages().xen);
+        ensure!(
+            second_xen >= machine.xen,
+            "{name} would move guests from Xen {first} back to {second}, and Xen lets them go to \
+             the same or a later release only: exchange --xen and --second-xen"
+        );
+        ensure!(
+            scenario.one_way || second_xen == machine.xen,
+            "{name} brings its guests back to the first machine, and Xen lets none go from \
+             {second} back to {first}: leave out --second-xen"
+        );
+        ensure!(
+            !scenario.wants_live(&parameters)
+                || machine.guest == GuestKind::Pvh
+                || machine.xen == XenVersion::DEFAULT,
             "{name} migrates PV guests live, which only Debian's Xen {} can do: leave out --xen, or \
              take --guest pvh",
             XenVersion::DEFAULT.packages().xen
@@ -120,6 +151,7 @@ impl Order {
             scenario,
             parameters,
             machine,
+            second_xen,
         })
     }
 }
@@ -241,6 +273,10 @@ mod tests {
             "lifecycle --guest pvh --xen 4.17 --virtual-time",
             "libvirt --guest pvh --xen 4.20 --param round_trips=1",
             "libvirt libvirt_ladder --guest pv --xen 4.17",
+            "hosts --second-xen 4.17",
+            "hosts --guest pvh --xen 4.17 --second-xen 4.20",
+            "hosts hosts_saved --xen 4.17 --second-xen 4.20",
+            "evacuate --guest pvh --xen 4.17 --second-xen 4.17",
         ] {
             order(line).expect(line);
         }
@@ -258,7 +294,7 @@ mod tests {
             "test pign",
             &["no case is called pign", " ping ", "udp_echo", "seed="],
         );
-        refused("hosts echo", &["hosts_echo hosts_linux"]);
+        refused("hosts echo", &["hosts_echo hosts_saved hosts_linux"]);
         refused("libvirt ladder", &["libvirt_ladder libvirt_journey"]);
         refused(
             "bench mail",
@@ -293,11 +329,35 @@ mod tests {
     }
 
     #[test]
+    fn the_second_machine_has_the_release_of_the_first_or_a_later_one() {
+        let second = |line: &str| order(line).expect(line).second_xen.packages().xen;
+        assert_eq!(second("hosts"), "4.14");
+        assert_eq!(second("hosts --guest pvh --xen 4.20"), "4.20");
+        assert_eq!(
+            second("hosts --guest pvh --xen 4.17 --second-xen 4.20"),
+            "4.20"
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_together_is_refused() {
         refused("hosts --virtual-time", &["drift apart"]);
         refused("libvirt --virtual-time", &["drift apart"]);
         refused("advance --xen 4.17", &["migrates PV guests live"]);
         refused("hosts --xen 4.20 --guest pv", &["--guest pvh"]);
+        refused(
+            "hosts hosts_saved hosts_echo --xen 4.17 --second-xen 4.20",
+            &["migrates PV guests live"],
+        );
+        refused("run --second-xen 4.14", &["runs on one machine"]);
+        refused(
+            "hosts --guest pvh --xen 4.17 --second-xen 4.14",
+            &["from Xen 4.17 back to 4.14", "exchange --xen"],
+        );
+        refused(
+            "evacuate --guest pvh --second-xen 4.17",
+            &["brings its guests back", "from 4.17 back to 4.14"],
+        );
         refused("run --count 3", &["--count is short for", "seed=1 "]);
         refused("idle relay", &["a name after the scenario's is short for"]);
         refused(

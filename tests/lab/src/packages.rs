@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use labkit::Kind;
 
-/// A release of Xen that the lab can boot, from one of Debian's suites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// A release of Xen that the lab can boot, from one of Debian's suites. A later release is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum XenVersion {
     /// 4.14, Debian's last Xen that can migrate a PV guest live.
     #[value(name = "4.14")]

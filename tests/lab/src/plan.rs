@@ -9,8 +9,10 @@ use crate::packages::{Store, XenVersion};
 pub(crate) struct Plan {
     /// The scenario; its folder has its name.
     pub(crate) scenario: &'static Scenario,
-    /// The hypervisor's release.
+    /// The hypervisor's release, on the first of two machines.
     pub(crate) xen: XenVersion,
+    /// The hypervisor's release on the second machine, if there are two.
+    pub(crate) second_xen: XenVersion,
     /// What domains are built as.
     pub(crate) guest: Kind,
     /// The program that serves the xenstore.
@@ -26,6 +28,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns the hypervisor's release on each machine, in their order.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = XenVersion> {
+        [self.xen, self.second_xen]
+            .into_iter()
+            .take(self.scenario.hosts)
+    }
+
     /// Returns the name of the run and of its folder. A share, and a Xen, kind of guest or
     /// xenstored other than the default, are part of it, so that results stand side by side.
     pub(crate) fn name(&self) -> String {
@@ -33,8 +42,11 @@ impl Plan {
         if let Some(Share { number, of }) = self.share {
             name = format!("{name}-{number}-of-{of}");
         }
-        if self.xen != XenVersion::DEFAULT {
-            name = format!("{name}-{}", self.xen.packages().xen);
+        let [xen, second_xen] = [self.xen, self.second_xen].map(|xen| xen.packages().xen);
+        if self.xen != self.second_xen {
+            name = format!("{name}-{xen}-to-{second_xen}");
+        } else if self.xen != XenVersion::DEFAULT {
+            name = format!("{name}-{xen}");
         }
         if self.guest != Kind::default() {
             name = format!("{name}-{}", self.guest.name());

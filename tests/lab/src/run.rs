@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::base::Base;
 use crate::collect::tail;
 use crate::counts::{Counts, Ended};
-use crate::host::{Host, Record};
+use crate::host::{Boot, Host, Record};
 use crate::lock::Lock;
 use crate::log::say;
 use crate::plan::Plan;
@@ -32,12 +32,12 @@ const LOCK: &str = "lock";
 /// Lines of each console that a failure shows.
 const TAIL_LINES: usize = 30;
 
-/// Runs the scenario and returns how its cases ended. A run that went wrong in another way (the
+/// Runs the scenario, each machine with its own of `bases`, and returns how its cases ended. A run that went wrong in another way (the
 /// agent did not finish, no figures came) counts at least one failure.
 ///
 /// # Errors
 /// The run could not be made: a file cannot be written, or the user interrupts.
-pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
+pub(crate) fn scenario(bases: &[Base], plan: &Plan) -> Result<Ended> {
     let name = &plan.name();
     let folder = paths::scenario(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -45,7 +45,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
     clear(&folder)?;
     let begin = Instant::now();
     let mut records = Record::all(plan, &folder);
-    let ended = machines(base, plan, &folder, &mut records);
+    let ended = machines(bases, plan, &folder, &mut records);
     let wall = begin.elapsed();
     let report = Report::of(&records);
     let fault = match ended {
@@ -79,7 +79,7 @@ pub(crate) fn scenario(base: &Base, plan: &Plan) -> Result<Ended> {
         );
     }
     show_figures(&write_result(
-        base,
+        bases,
         plan,
         &folder,
         ended.counts,
@@ -106,22 +106,25 @@ fn clear(folder: &Path) -> Result<()> {
 
 /// Runs the machines until their agents are done and every QEMU has ended. If one fails, the others
 /// are killed.
-fn machines(base: &Base, plan: &Plan, folder: &Path, records: &mut [Record]) -> Result<()> {
+fn machines(bases: &[Base], plan: &Plan, folder: &Path, records: &mut [Record]) -> Result<()> {
     let scratch = paths::scratch(folder)?;
-    let root = scratch.path().join("dom0.cpio");
-    plan.overlay.write(base, &root)?;
+    let releases: Vec<_> = plan.releases().map(|xen| xen.packages().xen).collect();
+    let mut boots: Vec<Boot<'_>> = Vec::new();
+    for (base, xen) in bases.iter().zip(&releases) {
+        let root = scratch.path().join(format!("dom0-{xen}.cpio"));
+        // Machines of one release share the file, which none of them writes.
+        if !boots.iter().any(|boot| boot.root == root) {
+            plan.overlay.write(base, &root)?;
+        }
+        boots.push(Boot { base, root });
+    }
     let mode = if plan.virtual_time {
         "virtual time"
     } else {
         "wall-clock time"
     };
-    let number = match plan.scenario.hosts {
-        1 => String::new(),
-        number => format!("{number} times "),
-    };
-    let xen = plan.xen.packages().xen;
-    say!("booting Xen {xen} {number}in QEMU, {mode}");
-    let mut hosts = Host::start_all(base, plan, &root, records)?;
+    say!("booting Xen {} in QEMU, {mode}", releases.join(" and Xen "));
+    let mut hosts = Host::start_all(&boots, plan, records)?;
     let mut first_end = None;
     loop {
         interrupt::check()?;
@@ -178,7 +181,7 @@ impl Report {
 /// Writes `result.json`: the agent's figures, the counts of its cases, and what only the host
 /// knows. Returns it.
 fn write_result(
-    base: &Base,
+    bases: &[Base],
     plan: &Plan,
     folder: &Path,
     counts: Counts,
@@ -191,10 +194,14 @@ fn write_result(
     result.insert("skipped".into(), counts.skipped.into());
     result.insert("complete".into(), report.complete.into());
     result.insert("hosts".into(), plan.scenario.hosts.into());
-    result.insert("xen".into(), plan.xen.packages().xen.into());
+    for (key, xen) in ["xen", "second_xen"].into_iter().zip(plan.releases()) {
+        result.insert(key.into(), xen.packages().xen.into());
+    }
     result.insert("guest".into(), plan.guest.name().into());
     result.insert("store".into(), plan.store.program().into());
-    result.insert("qemu".into(), base.emulator().version().into());
+    if let Some(base) = bases.first() {
+        result.insert("qemu".into(), base.emulator().version().into());
+    }
     let mode = if plan.virtual_time { "virtual" } else { "wall" };
     result.insert("time_mode".into(), mode.into());
     result.insert("wall_s".into(), tenths(wall).into());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::bench::{Bench, end, flows, linked, nothing_failed, well};
+use crate::channel::ChannelStatus;
 use crate::deadline::Deadline;
 use crate::kind::Kind;
 use crate::lab::Lab;
@@ -78,36 +79,66 @@ impl Pair {
         self.finish_without(0)
     }
 
+    /// [`Self::finish`] for a guest B that is on another host, where it cannot be asked for its
+    /// status.
+    pub fn finish_apart(mut self) -> Result<String> {
+        self.a.order("stop")?;
+        self.b.order("stop")?;
+        let (bytes, gap) = ends(self.streams)?;
+        let status = self.a.status()?;
+        nothing_failed(&status)?;
+        kept_no_page(&status)?;
+        well(&[&self.a])?;
+        told(bytes, gap, &status)
+    }
+
     /// [`Self::finish`] for a guest A that had `gone` more connections, to a guest that was
     /// destroyed.
     pub fn finish_without(mut self, gone: u64) -> Result<String> {
         self.a.order("stop")?;
         self.b.order("stop")?;
-        let (mut bytes, mut gap) = (0, 0);
-        for stream in self.streams {
-            let answer = end(stream)?;
-            bytes += answer.number("bytes")?;
-            gap = gap.max(answer.number("gap_ns")?);
-        }
+        let (bytes, gap) = ends(self.streams)?;
         let (there, back) = (self.a.status()?, self.b.status()?);
         nothing_failed(&back)?;
         if there.of_all("failed")? > gone {
             bail!("more than {gone} connections failed: {there:?}");
         }
         for status in [&there, &back] {
-            if status.of_all("quarantined")? != 0 {
-                bail!("pages quarantined: {status:?}");
-            }
+            kept_no_page(status)?;
         }
         well(&[&self.a, &self.b])?;
-        Ok(format!(
-            "{bytes} bytes compared, 0 lost, 0 corrupt, 0 resets; {} upgrades, {} fallbacks, \
-             longest gap {} ms",
-            there.of_all("upgrades")?,
-            there.of_all("fallbacks")?,
-            gap / 1_000_000
-        ))
+        told(bytes, gap, &there)
     }
+}
+
+/// Waits for the ends of the streams; returns the bytes compared on both, and the longest time
+/// without one in nanoseconds.
+fn ends(streams: [JoinHandle<Result<Answer>>; 2]) -> Result<(u64, u64)> {
+    let (mut bytes, mut gap) = (0, 0);
+    for stream in streams {
+        let answer = end(stream)?;
+        bytes += answer.number("bytes")?;
+        gap = gap.max(answer.number("gap_ns")?);
+    }
+    Ok((bytes, gap))
+}
+
+/// Fails if the guest must keep a page for good, because its peer did not let go of it.
+fn kept_no_page(status: &ChannelStatus) -> Result<()> {
+    match status.of_all("quarantined")? {
+        0 => Ok(()),
+        _ => bail!("pages quarantined: {status:?}"),
+    }
+}
+
+fn told(bytes: u64, gap_ns: u64, status: &ChannelStatus) -> Result<String> {
+    Ok(format!(
+        "{bytes} bytes compared, 0 lost, 0 corrupt, 0 resets; {} upgrades, {} fallbacks, longest \
+         gap {} ms",
+        status.of_all("upgrades")?,
+        status.of_all("fallbacks")?,
+        gap_ns / 1_000_000
+    ))
 }
 
 /// Returns the order for an endless stream to `server`. It is slow, some 4 MB/s, because one CPU

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::case::Case;
 use crate::guest::Image;
 use crate::lab::Lab;
-use crate::parameters::ParameterTable;
+use crate::parameters::{ParameterTable, ParameterValue};
 use crate::supervisor::Supervisor;
 
 /// The part of a scenario's limit that is left for the boot and the machine's end.
@@ -32,6 +32,9 @@ pub struct Scenario {
     /// How many machines it takes. Two have their networks joined, and the agent on the second
     /// serves the agent on the first.
     pub hosts: usize,
+    /// Whether its guests may stay on the second machine, so that the machines may have different
+    /// releases of Xen.
+    pub one_way: bool,
     /// Each machine's memory in MiB.
     pub memory_mib: u32,
     /// dom0's share of it in MiB.
@@ -46,7 +49,8 @@ pub struct Scenario {
     pub figures: bool,
     /// Which clock it is run with.
     pub clock: Clock,
-    /// Whether all of it needs a Xen that can migrate PV guests live.
+    /// Whether it needs a Xen that can migrate PV guests live. If it has cases, those that do are
+    /// marked ([`Case::live`]), and the others can be run without.
     pub live: bool,
     /// What it can be told.
     pub parameters: ParameterTable,
@@ -105,6 +109,7 @@ impl Scenario {
             images: &[],
             from_docs: false,
             hosts: 1,
+            one_way: false,
             memory_mib: 2048,
             dom0_mib: 1024,
             limit: Duration::from_secs(20 * 60),
@@ -126,6 +131,19 @@ impl Scenario {
             Linux::Yes => true,
             Linux::If(asked) => asked(given),
         }
+    }
+
+    /// Whether what these parameters ask for needs a Xen that can migrate PV guests live.
+    #[must_use]
+    pub fn wants_live(&self, given: &Map<String, Value>) -> bool {
+        let only = given.get("only").and_then(Vec::<String>::read);
+        let only = only.unwrap_or_default();
+        let cases = self.cases();
+        let mut asked = cases
+            .iter()
+            .filter(|case| only.iter().any(|name| name == case.name));
+        let all = only.is_empty() || cases.is_empty();
+        self.live && (all || asked.any(|case| case.live))
     }
 
     /// Returns the limit for the agent's own part. It ends before the host's, because the agent can

@@ -127,6 +127,40 @@ pub fn zombies(known: &[&Domain]) -> Result<Vec<Entry>> {
     }
 }
 
+/// How much of this host's memory was free before a guest came and went.
+#[derive(Clone, Copy, Debug)]
+pub struct FreeMemory {
+    mib: u64,
+}
+
+/// How many MiB less may be free afterwards. Xen's heap grows with what it has ever had to hold, and
+/// xl counts whole MiB.
+const HEAP_MIB: u64 = 2;
+
+impl FreeMemory {
+    /// Notes what is free.
+    pub fn now() -> Result<Self> {
+        let mib = domain::free_memory_mib()?;
+        Ok(Self { mib })
+    }
+
+    /// Waits until all domains but dom0 and `known` are gone, and as much is free as before.
+    /// Returns how many MiB are free.
+    pub fn again(self, known: &[&Domain]) -> Result<u64> {
+        let left = zombies(known)?;
+        if !left.is_empty() {
+            bail!("left over on this host: {left:?}");
+        }
+        let what = format!("{} MiB to be free as before", self.mib);
+        let mut free = 0;
+        let waited = Deadline::after(FORGOTTEN).poll(LIST_PAUSE, &what, || {
+            free = domain::free_memory_mib()?;
+            Ok((free + HEAP_MIB >= self.mib).then_some(free))
+        });
+        waited.with_context(|| format!("{free} MiB are free"))
+    }
+}
+
 /// Types `status` on the guest's console and returns its counts.
 pub fn counts(domain: &Domain) -> Result<Counts> {
     let console = domain.console();

@@ -212,6 +212,13 @@ pub fn xen_version() -> Result<String> {
     info("xen_version")
 }
 
+/// Returns how much memory Xen has for further domains, in MiB.
+pub fn free_memory_mib() -> Result<u64> {
+    let free = info("free_memory")?;
+    free.parse()
+        .with_context(|| format!("free_memory is {free:?}"))
+}
+
 /// Whether this Xen can migrate guests of this kind live. It tracks the dirty pages of PV guests
 /// with shadow page tables, which a build may lack (xen/arch/x86/sysctl.c:arch_do_physinfo tells the
 /// toolstack).

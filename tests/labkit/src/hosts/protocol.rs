@@ -30,6 +30,13 @@ pub(super) enum Request {
         /// The fault to inject.
         fault: Option<Fault>,
     },
+    /// Starts a receiver of a save file behind a port of its own, which then runs `xl restore`.
+    Restore {
+        /// The longest both may take, from now.
+        limit_s: u64,
+        /// The file's size.
+        bytes: u64,
+    },
     /// Waits until the receiver at this port has ended.
     Received {
         /// The port.
@@ -82,9 +89,9 @@ pub enum FaultKind {
 /// How a receiver ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Whether `xl migrate-receive` succeeded.
+    /// Whether `xl migrate-receive` or `xl restore` succeeded.
     pub ok: bool,
-    /// How many bytes of the stream it was given.
+    /// How many bytes of the stream or file it was given.
     pub bytes: u64,
     /// The last lines it printed.
     pub text: String,
@@ -112,7 +119,7 @@ pub(super) enum Answer {
         /// Its hypervisor's version.
         xen: String,
     },
-    /// To [`Request::Receive`].
+    /// To [`Request::Receive`] and [`Request::Restore`].
     Receiving {
         /// Where the receiver listens.
         port: u16,

@@ -1,7 +1,7 @@
-//! One `xl migrate-receive` behind a TCP port.
+//! One `xl migrate-receive` or `xl restore` behind a TCP port.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,7 @@ use super::protocol::{Fault, FaultKind, Receipt, bounded};
 use super::transport::watch_for_silence;
 use crate::deadline::Deadline;
 use crate::domain;
+use crate::migration::SaveFile;
 use crate::process::{pid_of, run_ok, scratch_file, tail};
 
 /// The interval between two looks for the end of `xl migrate-receive`.
@@ -38,7 +39,16 @@ const ALONE: &str = "mount -t tmpfs tmpfs /run/lock && exec xl migrate-receive";
 /// The limit of `ip link set`.
 const IP_LIMIT: Duration = Duration::from_secs(20);
 
-/// A receiver that waits for its migration or takes part in it.
+/// What comes to a receiver.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Incoming {
+    /// The stream of a live migration, perhaps with a fault.
+    Migration(Option<Fault>),
+    /// A save file of this many bytes.
+    Saved(u64),
+}
+
+/// A receiver that waits for its domain or builds it.
 pub(super) struct Receiver {
     port: u16,
     work: JoinHandle<Result<Receipt>>,
@@ -47,14 +57,17 @@ pub(super) struct Receiver {
 impl Receiver {
     /// Listens on a free port of `address`. The receiver ends at `deadline`, whatever the source
     /// does.
-    pub(super) fn start(
-        address: Ipv4Addr,
-        fault: Option<Fault>,
-        deadline: Deadline,
-    ) -> Result<Self> {
+    pub(super) fn start(address: Ipv4Addr, incoming: Incoming, deadline: Deadline) -> Result<Self> {
         let listener = TcpListener::bind((address, 0)).context("a port for the receiver")?;
         let port = listener.local_addr()?.port();
-        let work = thread::spawn(move || receive(&listener, fault, deadline));
+        let work = thread::spawn(move || {
+            let socket = accept(&listener, ACCEPT_LIMIT.min(deadline.remaining()))?;
+            watch_for_silence(&socket).context("socket options")?;
+            match incoming {
+                Incoming::Migration(fault) => receive(socket, fault, deadline),
+                Incoming::Saved(bytes) => restore(socket, bytes, deadline),
+            }
+        });
         Ok(Self { port, work })
     }
 
@@ -75,9 +88,30 @@ impl Receiver {
     }
 }
 
-fn receive(listener: &TcpListener, fault: Option<Fault>, deadline: Deadline) -> Result<Receipt> {
-    let socket = accept(listener, ACCEPT_LIMIT.min(deadline.remaining()))?;
-    watch_for_silence(&socket).context("socket options")?;
+/// Takes a save file of `bytes` bytes and restores its domain.
+fn restore(socket: TcpStream, bytes: u64, deadline: Deadline) -> Result<Receipt> {
+    socket.set_read_timeout(Some(deadline.socket_timeout()))?;
+    let file = SaveFile::fresh();
+    let path = file.path().display().to_string();
+    let mut copy = File::create(file.path()).with_context(|| path.clone())?;
+    // One byte more would be too long a file.
+    let came = io::copy(&mut socket.take(bytes.saturating_add(1)), &mut copy).context(path)?;
+    drop(copy);
+    let restored = if came == bytes {
+        file.restore().map(|output| output.text)
+    } else {
+        Err(anyhow!("{came} bytes of a save file of {bytes} have come"))
+    };
+    let ok = restored.is_ok();
+    let text = restored.unwrap_or_else(|error| format!("{error:#}"));
+    Ok(Receipt {
+        ok,
+        bytes: came,
+        text: bounded(&tail(&text, 12)),
+    })
+}
+
+fn receive(socket: TcpStream, fault: Option<Fault>, deadline: Deadline) -> Result<Receipt> {
     let log = scratch_file("migrate-receive");
     let mut target = Target::start(&socket, &log)?;
     let mut input = target.child.stdin.take().context("xl's standard input")?;
@@ -226,7 +260,7 @@ impl Drop for Target {
 pub(super) fn check(receipt: &Receipt, host: &str) -> Result<()> {
     if !receipt.ok {
         bail!(
-            "xl migrate-receive on host {host} failed after {} bytes: {}",
+            "host {host} failed to receive a domain after {} bytes: {}",
             receipt.bytes,
             receipt.text
         );
@@ -236,11 +270,13 @@ pub(super) fn check(receipt: &Receipt, host: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::time::Duration;
 
-    use super::{accept, feed};
+    use super::{accept, feed, restore};
+    use crate::deadline::Deadline;
 
     fn fed(stream: &[u8], at: u64) -> (Vec<u8>, u64, bool) {
         let (bytes, struck) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -263,6 +299,22 @@ mod tests {
             assert_eq!((received.len() as u64, bytes, struck), (at, at, true));
         }
         assert!(!fed(&stream, 200_001).2);
+    }
+
+    #[test]
+    fn a_save_file_of_another_size_is_not_restored() {
+        for (sent, size, came) in [(&b"half"[..], 8, 4), (b"too long", 4, 5), (b"", 1, 0)] {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("its address");
+            let mut source = TcpStream::connect(address).expect("it listens");
+            source.write_all(sent).expect("sent");
+            drop(source);
+            let (socket, _) = listener.accept().expect("one source");
+            let receipt = restore(socket, size, Deadline::seconds(20)).expect("a receipt");
+            assert_eq!((receipt.ok, receipt.bytes), (false, came));
+            let says = format!("{came} bytes of a save file of {size}");
+            assert!(receipt.text.contains(&says), "{}", receipt.text);
+        }
     }
 
     #[test]

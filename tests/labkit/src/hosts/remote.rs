@@ -1,5 +1,6 @@
 //! The second host, as scenarios on the first host see it.
 
+use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use anyhow::{Context, Result, bail};
 
 use super::ask::ask;
 use super::protocol::{Answer, Fault, Receipt, Request, Sent};
-use super::receiver::Receiver;
+use super::receiver::{Incoming, Receiver};
 use super::{receiver, sender};
 use crate::addresses::{DOM0, SECOND_DOM0};
 use crate::deadline::Deadline;
-use crate::domain::Domain;
 use crate::domain::console::Console;
 use crate::domain::list::Entry;
+use crate::domain::{Domain, xen_version};
+use crate::migration::SaveFile;
 
 /// The limit in seconds of requests that are answered at once; `xl` under emulation takes some.
 const SHORT: u64 = 60;
@@ -76,19 +78,9 @@ impl RemoteHost {
         fault: Option<Fault>,
     ) -> Result<Moved> {
         let limit_s = limit.as_secs() + GRACE_S;
-        let port = match short(&Request::Receive { limit_s, fault })? {
-            Answer::Receiving { port } => port,
-            other => return unexpected(&other),
-        };
-        let to = SocketAddr::new(IpAddr::V4(SECOND_DOM0), port);
-        let sent = sender::send(&domain.name, to, limit);
-        // Also after a failure: the receiver says why.
-        let wait = Deadline::seconds(limit_s + GRACE_S);
-        let received = ask(&Request::Received { port }, wait);
-        let receipt = match received.with_context(|| format!("xl migrate on host a: {sent:?}"))? {
-            Answer::Received(receipt) => receipt,
-            other => return unexpected(&other),
-        };
+        let (sent, receipt) = deliver(&Request::Receive { limit_s, fault }, limit_s, |to| {
+            sender::send(&domain.name, to, limit)
+        })?;
         let sent = sent.with_context(|| format!("host b received: {receipt:?}"))?;
         let hosts = ("a", "b");
         Ok(Moved {
@@ -98,12 +90,33 @@ impl RemoteHost {
         })
     }
 
+    /// Sends a save file of this host to the second one, which restores the domain, all within
+    /// `limit`.
+    pub fn restore_there(&self, file: &SaveFile, limit: Duration) -> Result<Receipt> {
+        let (limit_s, bytes) = (limit.as_secs(), file.bytes());
+        let request = Request::Restore { limit_s, bytes };
+        let (sent, receipt) = deliver(&request, limit_s, |to| sender::send_file(file, to))?;
+        sent.with_context(|| format!("host b received: {receipt:?}"))?;
+        receiver::check(&receipt, "b")?;
+        Ok(receipt)
+    }
+
+    /// Whether a guest can come back from there, because both hosts run the same release of Xen. A
+    /// guest of an older release goes to a later one, but not the other way.
+    pub fn returns(&self) -> Result<bool> {
+        Ok(release(&self.xen) == release(&xen_version()?))
+    }
+
     /// Migrates a domain of the second host to this one, within `limit`.
     pub fn migrate_back(&self, domain: &Domain, limit: Duration) -> Result<Moved> {
         let limit_s = limit.as_secs();
         let console = Console::incoming(&domain.name);
         let offset = console.bytes();
-        let receiver = Receiver::start(DOM0, None, Deadline::seconds(limit_s + GRACE_S))?;
+        let receiver = Receiver::start(
+            DOM0,
+            Incoming::Migration(None),
+            Deadline::seconds(limit_s + GRACE_S),
+        )?;
         let request = Request::Send {
             domain: domain.name.clone(),
             to: receiver.at(DOM0),
@@ -166,10 +179,51 @@ impl RemoteHost {
     }
 }
 
+/// Asks for a receiver, which lives for at most `limit_s` seconds, has `send` send to its address,
+/// and returns how both ended.
+fn deliver<T>(
+    request: &Request,
+    limit_s: u64,
+    send: impl FnOnce(SocketAddr) -> Result<T>,
+) -> Result<(Result<T>, Receipt)>
+where
+    Result<T>: Debug,
+{
+    let port = match short(request)? {
+        Answer::Receiving { port } => port,
+        other => return unexpected(&other),
+    };
+    let sent = send(SocketAddr::new(IpAddr::V4(SECOND_DOM0), port));
+    // Also after a failure: the receiver says why.
+    let wait = Deadline::seconds(limit_s + GRACE_S);
+    let received = ask(&Request::Received { port }, wait);
+    match received.with_context(|| format!("host a sent: {sent:?}"))? {
+        Answer::Received(receipt) => Ok((sent, receipt)),
+        other => unexpected(&other),
+    }
+}
+
+/// Returns the release in a version: `4.17` of `4.17.5`, or of `4.17.5-pre`.
+fn release(version: &str) -> Vec<&str> {
+    version.split('.').take(2).collect()
+}
+
 fn short(request: &Request) -> Result<Answer> {
     ask(request, Deadline::seconds(SHORT))
 }
 
 fn unexpected<T>(answer: &Answer) -> Result<T> {
     bail!("host b answered something else: {answer:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::release;
+
+    #[test]
+    fn a_release_is_two_numbers_of_a_version() {
+        assert_eq!(release("4.17.5"), release("4.17.6-pre"));
+        assert_ne!(release("4.17.5"), release("4.14.6"));
+        assert_ne!(release("4.2.0"), release("4.20.4"));
+    }
 }

@@ -1,12 +1,15 @@
-//! `xl migrate` to a receiver on the other host, through the stream meter.
+//! What goes to a receiver on the other host: `xl migrate` through the stream meter, or a save file.
 
-use std::net::SocketAddr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::protocol::{Sent, bounded};
-use crate::migration::{Options, Target, start_named};
+use super::transport::{CONNECT_LIMIT, watch_for_silence};
+use crate::migration::{Options, SaveFile, Target, start_named};
 use crate::process::tail;
 
 /// Migrates `domain` to the receiver at `to`. A migration that fails is part of the result; an
@@ -25,4 +28,19 @@ pub(super) fn send(domain: &str, to: SocketAddr, limit: Duration) -> Result<Sent
         text: bounded(&tail(&migration.output, 12)),
         stream: migration.stream,
     })
+}
+
+/// Sends a save file to the receiver at `to`; ends when the receiver has closed the connection.
+pub(super) fn send_file(file: &SaveFile, to: SocketAddr) -> Result<()> {
+    let path = file.path().display().to_string();
+    let mut source = File::open(file.path()).with_context(|| path.clone())?;
+    let mut socket = TcpStream::connect_timeout(&to, CONNECT_LIMIT)
+        .with_context(|| format!("connecting to the receiver at {to}"))?;
+    watch_for_silence(&socket).context("socket options")?;
+    io::copy(&mut source, &mut socket).with_context(|| format!("{path} to {to}"))?;
+    socket.shutdown(Shutdown::Write)?;
+    // It sends nothing, and closes when it has the whole file.
+    let mut end = [0];
+    socket.read(&mut end).context("the receiver's end")?;
+    Ok(())
 }

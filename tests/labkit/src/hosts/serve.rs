@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::protocol::{Answer, Request, bounded, read_line, write_line};
-use super::receiver::Receiver;
+use super::receiver::{Incoming, Receiver};
 use super::{CONTROL_PORT, sender};
 use crate::addresses::SECOND_DOM0;
 use crate::deadline::Deadline;
@@ -99,14 +99,10 @@ impl State {
                 xen: domain::xen_version()?,
             },
             Request::Receive { limit_s, fault } => {
-                let receiver = Receiver::start(SECOND_DOM0, *fault, Deadline::seconds(*limit_s))?;
-                let port = receiver.port();
-                let mut receivers = self.receivers();
-                if receivers.len() >= MAX_RECEIVERS {
-                    bail!("{MAX_RECEIVERS} receivers have not been asked for");
-                }
-                receivers.insert(port, receiver);
-                Answer::Receiving { port }
+                self.receive(Incoming::Migration(*fault), *limit_s)?
+            }
+            Request::Restore { limit_s, bytes } => {
+                self.receive(Incoming::Saved(*bytes), *limit_s)?
             }
             Request::Received { port } => {
                 let receiver = self.receivers().remove(port);
@@ -123,10 +119,10 @@ impl State {
             }
             Request::Domains => Answer::Domains(domain::all()?),
             Request::Console { domain } => {
-                // libvirt gives a domain its own name at once, xl only in the end.
-                let console = Console::incoming(domain);
-                console.continue_in(&Console::of(domain), 0);
-                Answer::Console(bounded(&console.text()))
+                // libvirt and a restore give a domain its own name at once, a live migration by xl
+                // only in the end.
+                let consoles = [Console::incoming(domain), Console::of(domain)];
+                Answer::Console(bounded(&consoles.map(|console| console.text()).concat()))
             }
             Request::DestroyAll => {
                 domain::destroy_all()?;
@@ -134,6 +130,18 @@ impl State {
             }
             Request::PowerOff => Answer::Done,
         })
+    }
+
+    /// Starts a receiver, which lives for at most `limit_s` seconds.
+    fn receive(&self, incoming: Incoming, limit_s: u64) -> Result<Answer> {
+        let receiver = Receiver::start(SECOND_DOM0, incoming, Deadline::seconds(limit_s))?;
+        let port = receiver.port();
+        let mut receivers = self.receivers();
+        if receivers.len() >= MAX_RECEIVERS {
+            bail!("{MAX_RECEIVERS} receivers have not been asked for");
+        }
+        receivers.insert(port, receiver);
+        Ok(Answer::Receiving { port })
     }
 
     fn receivers(&self) -> std::sync::MutexGuard<'_, BTreeMap<u16, Receiver>> {

@@ -18,7 +18,7 @@ use nix::sys::socket::sockopt::{KeepAlive, TcpKeepIdle, TcpKeepInterval, TcpUser
 pub const SILENCE: Duration = Duration::from_secs(15);
 
 /// How long the receiver may take to accept.
-const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
 /// Seconds without traffic before the first probe, and between two probes.
 const PROBE_S: u32 = 3;

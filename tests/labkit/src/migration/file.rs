@@ -35,6 +35,14 @@ impl SaveFile {
     pub fn bytes(&self) -> u64 {
         fs::metadata(&self.0).map_or(0, |file| file.len())
     }
+
+    /// Restores the domain that was saved to this file, on whichever host.
+    ///
+    /// # Errors
+    /// xl fails or is not done within 60 s.
+    pub(crate) fn restore(&self) -> Result<Output> {
+        succeed(&["restore", &self.0.to_string_lossy()])
+    }
 }
 
 impl Drop for SaveFile {
@@ -67,7 +75,7 @@ impl Domain {
     pub fn restore(&self, file: &SaveFile) -> Result<Output> {
         let console = Console::of(&self.name);
         let offset = console.bytes();
-        let output = succeed(&["restore", &file.path().to_string_lossy()])?;
+        let output = file.restore()?;
         self.console().continue_in(&console, offset);
         Ok(output)
     }

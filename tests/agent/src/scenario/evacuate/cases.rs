@@ -14,8 +14,8 @@ use super::Parameters;
 use super::fleet::{Fleet, Streamed, Way};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("evacuate_all", 1500, all),
-    Case::new("evacuate_destroyed", 1500, destroyed),
+    Case::new("evacuate_all", 1500, all).live(),
+    Case::new("evacuate_destroyed", 1500, destroyed).live(),
 ];
 
 /// How long after `vmc_wait` what was kept must be free. The guest's timers are exact; the lab's

@@ -8,13 +8,13 @@ use labkit::addresses;
 use labkit::domain::lifecycle::Suspend;
 use labkit::hosts::{Moved, RemoteHost};
 use labkit::lines;
-use labkit::stats::{Spread, rounded};
-use labkit::traffic::echo::{EchoClient, Traffic};
+use labkit::migration::SaveFile;
+use labkit::traffic::echo::EchoClient;
 use labkit::traffic::probe::Probe;
 use labkit::{Deadline, Domain, Lab};
-use serde_json::{Map, Value, json};
 
 use super::MIGRATION_LIMIT;
+use super::trips::Trips;
 
 /// The interval between two pings of the downtime probe. Three processors share two cores here.
 const PING_INTERVAL: Duration = Duration::from_millis(20);
@@ -32,16 +32,12 @@ pub(super) enum Way {
     Back,
 }
 
-/// A guest that migrates to and fro.
+/// A guest that migrates.
 pub(super) struct Journey<'a> {
     lab: &'a Lab,
     remote: &'a RemoteHost,
     domain: &'a Domain,
     number: u8,
-    downtimes_ms: Vec<f64>,
-    pages_sent: Vec<u64>,
-    /// An entry for each migration, with what is too long for a line.
-    details: Vec<Value>,
 }
 
 impl<'a> Journey<'a> {
@@ -58,28 +54,18 @@ impl<'a> Journey<'a> {
             remote,
             domain,
             number,
-            downtimes_ms: Vec::new(),
-            pages_sent: Vec::new(),
-            details: Vec::new(),
         }
     }
 
     /// Migrates the guest once and waits until data flows on the client's connection.
-    pub(super) fn step(&mut self, way: Way, client: &EchoClient) -> Result<()> {
+    pub(super) fn step(&self, way: Way, client: &EchoClient, trips: &mut Trips) -> Result<()> {
         let probe = Probe::start(addresses::ipv4(self.number), PING_INTERVAL)?;
         let moved = self.migrate(way)?;
         let flows = client.flows(Deadline::seconds(FLOW_LIMIT_S));
         flows.with_context(|| self.last_words(way))?;
         let downtime_ms = probe.stop()?.longest_ms()?;
         self.check_place(way)?;
-        self.downtimes_ms.push(downtime_ms);
-        self.details.push(json!({
-            "way": format!("{way:?}"),
-            "xl_ms": rounded(moved.sent.took_ms),
-            "downtime_ms": rounded(downtime_ms),
-            "stream": moved.sent.stream,
-        }));
-        self.pages_sent.extend(moved.pages());
+        trips.migrated(way, &moved, downtime_ms);
         self.lab.report.log(format!(
             "{way:?}: xl took {:.1} s, {} bytes, {} pages, downtime {downtime_ms:.0} ms",
             moved.sent.took_ms / 1000.0,
@@ -127,6 +113,28 @@ impl<'a> Journey<'a> {
         Ok(())
     }
 
+    /// Saves the guest here, sends the file to the second host, restores it there, and waits until
+    /// data flows on the client's connection.
+    pub(super) fn save_and_restore(&self, client: &EchoClient, trips: &mut Trips) -> Result<()> {
+        let probe = Probe::start(addresses::ipv4(self.number), PING_INTERVAL)?;
+        let file = SaveFile::fresh();
+        self.domain.save(&file, false)?;
+        let receipt = self.remote.restore_there(&file, MIGRATION_LIMIT)?;
+        let flows = client.flows(Deadline::seconds(FLOW_LIMIT_S));
+        flows.with_context(|| self.last_words(Way::There))?;
+        let downtime_ms = probe.stop()?.longest_ms()?;
+        self.check_place(Way::There)?;
+        trips.restored(receipt.bytes, downtime_ms);
+        self.lab.report.log(format!(
+            "saved here, restored there: {} bytes, downtime {downtime_ms:.0} ms",
+            receipt.bytes
+        ));
+        let account = self.account(Way::There)?;
+        let account = account.context("the guest does not say that it was suspended")?;
+        self.lab.report.log(account);
+        Ok(())
+    }
+
     /// Returns the guest's own line about its last suspend, if it prints one.
     fn account(&self, way: Way) -> Result<Option<String>> {
         let text = self.console(way)?;
@@ -158,45 +166,5 @@ impl<'a> Journey<'a> {
             Way::There => self.remote.console(&self.domain.name),
             Way::Back => Ok(self.domain.console().text()),
         }
-    }
-
-    /// Returns the figures, each key with `prefix` before it.
-    pub(super) fn result(&self, prefix: &str, traffic: &Traffic) -> Map<String, Value> {
-        let spread = Spread::of(&self.downtimes_ms);
-        let figures = [
-            ("migrations", json!(self.downtimes_ms.len())),
-            ("lost_bytes", json!(traffic.lost_bytes)),
-            ("corrupt_bytes", json!(traffic.corrupt_bytes)),
-            ("resets", json!(traffic.resets)),
-            ("compared_bytes", json!(traffic.received_bytes)),
-            ("downtime_ms", json!(spread.map(Spread::json))),
-            (
-                "downtime_ms_median",
-                json!(spread.map(|s| rounded(s.median))),
-            ),
-            ("downtime_ms_max", json!(spread.map(|s| rounded(s.max)))),
-            ("pages_sent", json!(self.pages_sent)),
-            ("each", json!(self.details)),
-        ];
-        figures
-            .into_iter()
-            .map(|(key, value)| (format!("{prefix}{key}"), value))
-            .collect()
-    }
-
-    /// Describes the journey in one line.
-    pub(super) fn summary(&self, traffic: &Traffic) -> String {
-        let downtime = Spread::of(&self.downtimes_ms).map_or("-".to_owned(), |spread| {
-            format!("{:.0} ms, at most {:.0} ms", spread.median, spread.max)
-        });
-        format!(
-            "{} migrations, {} bytes compared on one connection, {} lost, {} corrupt, {} resets; \
-             downtime {downtime}",
-            self.downtimes_ms.len(),
-            traffic.received_bytes,
-            traffic.lost_bytes,
-            traffic.corrupt_bytes,
-            traffic.resets,
-        )
     }
 }

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use labkit::hosts::{Fault, FaultKind, SILENCE};
+use labkit::survival::FreeMemory;
 use labkit::traffic::echo::{EchoClient, Pace};
 use labkit::{Case, Deadline, Lab};
 
 use super::MIGRATION_LIMIT;
 use super::journey::{Journey, Way};
+use super::trips::Trips;
 
-pub(super) const CASES: &[Case] = &[Case::new("hosts_target_lost", 600, target_lost)];
+pub(super) const CASES: &[Case] = &[Case::new("hosts_target_lost", 600, target_lost).live()];
 
 /// The byte at which the stream ends. The guest's resident memory is larger.
 const AFTER_BYTES: u64 = 256 * 1024;
@@ -26,6 +28,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 fn target_lost(lab: &Lab) -> Result<String> {
     let (_, remote) = super::both(lab)?;
+    let free = FreeMemory::now()?;
     let guest = lab.echo(3, 16, "");
     let domain = guest.start_ready()?;
     let client = EchoClient::start(guest.port(7), lab.seed()?, Pace::Modest)?;
@@ -62,14 +65,17 @@ fn target_lost(lab: &Lab) -> Result<String> {
         took.push(moved.sent.took_ms / 1000.0);
     }
     // The failures do not hinder a migration without one.
-    let mut journey = Journey::new(lab, &remote, &domain, guest.number());
-    journey.step(Way::There, &client)?;
+    let mut trips = Trips::default();
+    let journey = Journey::new(lab, &remote, &domain, guest.number());
+    journey.step(Way::There, &client, &mut trips)?;
     let traffic = client.stop(DRAIN)?;
     traffic.check()?;
+    trips.connection(&traffic);
+    free.again(&[])?;
     Ok(format!(
         "killed: xl failed after {:.1} s; silent: after {:.1} s; {}",
         took[0],
         took[1],
-        journey.summary(&traffic)
+        trips.summary()
     ))
 }

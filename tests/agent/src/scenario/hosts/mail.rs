@@ -10,11 +10,12 @@ use labkit::mail::body::text_mail;
 use labkit::mail::client::{Client, wire_form};
 use labkit::mail::ledger::{Form, Ledger};
 use labkit::mail::sink::Sink;
+use labkit::survival::FreeMemory;
 use labkit::{Case, Deadline, Lab};
 
 use super::journey::{Journey, Way};
 
-pub(super) const CASES: &[Case] = &[Case::new("hosts_relay_mail", 600, relay)];
+pub(super) const CASES: &[Case] = &[Case::new("hosts_relay_mail", 600, relay).live()];
 
 const MAIL_BYTES: usize = 3 * 1024 * 1024;
 
@@ -29,6 +30,7 @@ const LAST_BYTES: usize = MAIL_BYTES / 3;
 fn relay(lab: &Lab) -> Result<String> {
     let (_, remote) = super::both(lab)?;
     let sink = Sink::start(&[])?;
+    let free = FreeMemory::now()?;
     let guest = lab.relay(4, 16, "");
     let domain = guest.start_ready()?;
     let journey = Journey::new(lab, &remote, &domain, guest.number());
@@ -68,6 +70,7 @@ fn relay(lab: &Lab) -> Result<String> {
     client.command(".")?.expect(250, "the end of the mail")?;
     client.quit()?;
     journey.check_place(Way::There)?;
+    free.again(&[])?;
     let mut ledger = Ledger::default();
     ledger.note(&mail, Form::Body, 1);
     ledger.check(&sink.arrived()?)?;

@@ -1,15 +1,16 @@
 //! `hosts`: live migration between two hosts on one network.
 //!
 //! Guests start on this host, where their clients and servers stay, and migrate to the second host
-//! and back. [`journey`] is one guest's way, with its measurements; [`echo`], [`mail`], [`channel`]
-//! and [`lost`] are the cases. Each case runs in a process of its own and leaves no domain on
-//! either host.
+//! and, if it has the same release of Xen, back. [`journey`] is one guest's way, [`trips`] its
+//! figures; [`echo`], [`mail`], [`channel`] and [`lost`] are the cases. Each case runs in a process
+//! of its own and leaves no domain on either host.
 
 mod channel;
 mod echo;
 mod journey;
 mod lost;
 mod mail;
+mod trips;
 
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(240);
 pub(crate) const SCENARIO: Scenario = Scenario {
     images: &[Image::Relay, Image::Echo, Image::Bench],
     hosts: 2,
+    one_way: true,
     memory_mib: 1536,
     limit: minutes(30),
     linux: Linux::If(wants_linux),
@@ -39,7 +41,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
     live: true,
     ..Scenario::new(
         "hosts",
-        "guests migrate live between two hosts, with traffic",
+        "guests migrate live between two hosts, of different Xen if asked for, with traffic",
         ParameterTable::of::<Parameters>(),
         Work::Cases { all, conduct },
     )
@@ -48,7 +50,7 @@ pub(crate) const SCENARIO: Scenario = Scenario {
 labkit::parameters! {
     /// What `hosts` can be told.
     struct Parameters {
-        /// How often guests go out and come back.
+        /// How often guests go out and come back; to a later Xen, and as a file, how many go out.
         round_trips: usize = 2, in 1..=100;
         /// The echo guest's memory in MiB.
         memory_mib: u64 = 16, in 4..=256;
@@ -96,6 +98,7 @@ fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost
     let here = xen_version()?;
     report.log(format!("Xen {here} here, {} there", remote.xen));
     let mut result = Map::new();
+    result.insert("xen_version".into(), json!(here));
     result.insert("xen_b".into(), json!(remote.xen));
     report.result(result);
     for case in all().into_iter().filter(|case| parameters.want(case.name)) {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use labkit::domain::lifecycle::{Counts, Suspend};
 use labkit::migration::SaveFile;
 use labkit::net::ping::reachable;
-use labkit::survival::{counts, healthy};
+use labkit::survival::{FreeMemory, counts, healthy};
 use labkit::traffic::echo::{EchoClient, Pace};
 use labkit::{Deadline, Domain, Figures, Guest, Lab, Witness};
 use serde_json::json;
@@ -104,6 +104,9 @@ fn climb(
                 .log(format!("after migration {number}: {counts:?}"));
             account.first.get_or_insert(counts);
             account.last = Some(counts);
+            // What the domains before this one had is Xen's again.
+            let free = *account.free.get_or_insert(FreeMemory::now()?);
+            account.free_mib = Some(free.again(&[domain])?);
         }
     }
     account.leaks()
@@ -116,6 +119,9 @@ struct Account {
     suspends: Vec<Suspend>,
     first: Option<Counts>,
     last: Option<Counts>,
+    /// The host's free memory after the first migration, and in MiB after the last.
+    free: Option<FreeMemory>,
+    free_mib: Option<u64>,
 }
 
 impl Account {
@@ -156,6 +162,9 @@ impl Account {
         }
         if let Some(counts) = self.last {
             figures.value(lab, "pages_resident", json!(counts.resident_frames));
+        }
+        if let Some(mib) = self.free_mib {
+            figures.value(lab, "host_free_mib", json!(mib));
         }
         for (key, counts) in [("after_first", self.first), ("after_last", self.last)] {
             if let Some(counts) = counts {
