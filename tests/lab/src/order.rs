@@ -143,7 +143,7 @@ impl Order {
             !scenario.wants_live(&parameters)
                 || machine.guest == GuestKind::Pvh
                 || machine.xen == XenVersion::DEFAULT,
-            "{name} migrates PV guests live, which only Debian's Xen {} can do: leave out --xen, or \
+            "{name} migrates PV guests live, which only Debian's Xen {} is sure to do: leave out --xen, or \
              take --guest pvh",
             XenVersion::DEFAULT.packages().xen
         );

@@ -6,14 +6,15 @@ use labkit::Kind;
 /// A release of Xen that the lab can boot, from one of Debian's suites. A later release is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum XenVersion {
-    /// 4.14, Debian's last Xen that can migrate a PV guest live.
+    /// 4.14, whose packages can all migrate a PV guest live.
     #[value(name = "4.14")]
     V4_14,
-    /// 4.17, built without shadow paging: it saves and restores PV guests, but cannot log which
-    /// pages they dirty.
+    /// 4.17. The 4.17.5 of bookworm has shadow paging, by which Xen logs the pages that a PV guest
+    /// dirties; the 4.17.7 of its security updates has none.
     #[value(name = "4.17")]
     V4_17,
-    /// 4.20, also built without shadow paging.
+    /// 4.20, built without shadow paging: it saves and restores PV guests, but cannot migrate them
+    /// live.
     #[value(name = "4.20")]
     V4_20,
 }

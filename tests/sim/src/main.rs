@@ -11,6 +11,9 @@ use clap::Parser;
 use sim::pinned::{self, Pinned};
 use sim::world::Report;
 
+/// How many seeds to run between two lines that say how many were run.
+const PROGRESS: usize = 5000;
+
 #[derive(Parser)]
 #[command(about = "Guests with the channel, on a fake hypervisor and a fake network")]
 struct Options {
@@ -98,7 +101,11 @@ fn main() -> ExitCode {
             Some(seed) => seed..seed + 1,
             None => options.from..options.from + options.seeds,
         };
-        for seed in seeds {
+        for (done, seed) in seeds.enumerate() {
+            if done > 0 && done % PROGRESS == 0 {
+                let seconds = start.elapsed().as_secs_f64();
+                eprintln!("{done} seeds after {seconds:.0} s");
+            }
             goes_on = runner.run(|| sim::run(seed, options.trace), sim::repeat(seed));
             if !goes_on {
                 break;
