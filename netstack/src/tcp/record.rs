@@ -17,6 +17,12 @@ use crate::options::TcpOptions;
 /// How long a peer may take to finish a handshake that it began.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long a peer may acknowledge nothing of what waits before it is asked what it has, and how
+/// often it is asked. smoltcp 0.14 by itself stops for good if it learns that the peer has no room
+/// while a retransmission is due (`Socket::dispatch` sends nothing then, and sets no timer). A
+/// segment that arrives late is enough for that: it says what was true before.
+const ASK: Duration = Duration::from_secs(1);
+
 /// The book-keeping of one TCP socket. Shared by the [`Table`](super::Table) and the owner of the
 /// connection; in cells, because neither holds a borrow across a call.
 pub(crate) struct Record {
@@ -52,6 +58,8 @@ pub(crate) struct Record {
     local: Cell<Option<IpAddress>>,
     /// The number of unacknowledged bytes and the state, and since when neither has changed.
     stalled: Cell<Option<(usize, State, Instant)>>,
+    /// Whether the peer is asked what it has.
+    asking: Cell<bool>,
 }
 
 impl Record {
@@ -74,6 +82,7 @@ impl Record {
             delivered: Cell::new(None),
             local: Cell::new(None),
             stalled: Cell::new(None),
+            asking: Cell::new(false),
         }
     }
 
@@ -132,7 +141,8 @@ impl Record {
         self.watch_progress(socket, state, now);
     }
 
-    /// Ends the connection if data or a FIN stays unacknowledged for the user timeout.
+    /// Ends the connection if data or a FIN stays unacknowledged for the user timeout; before that
+    /// asks the peer what it has.
     fn watch_progress(&self, socket: &mut Socket<'_>, state: State, now: Instant) {
         let queued = socket.send_queue();
         let waiting = match state {
@@ -142,10 +152,12 @@ impl Record {
         };
         if !waiting {
             self.stalled.set(None);
+            self.ask(socket, false);
             return;
         }
         match self.stalled.get() {
             Some((before, then, since)) if before == queued && then == state => {
+                self.ask(socket, now >= since + ASK.into());
                 if now >= since + self.options.user_timeout.into() {
                     self.fail(StreamError::TimedOut);
                     self.stalled.set(None);
@@ -153,15 +165,32 @@ impl Record {
                     self.state.set(State::Closed);
                 }
             }
-            _ => self.stalled.set(Some((queued, state, now))),
+            _ => {
+                self.stalled.set(Some((queued, state, now)));
+                self.ask(socket, false);
+            }
+        }
+    }
+
+    /// Begins or ends to ask the peer: a keep-alive probe makes it tell its window. smoltcp sends
+    /// none while another of its timers runs.
+    fn ask(&self, socket: &mut Socket<'_>, asks: bool) {
+        if self.asking.replace(asks) != asks {
+            let usual = self.options.keep_alive;
+            let interval = if asks { Some(ASK) } else { usual };
+            socket.set_keep_alive(interval.map(Into::into));
         }
     }
 
     /// Returns when [`Self::observe_sent`] has to look again, if at all.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.stalled
-            .get()
-            .map(|(_, _, since)| since + self.options.user_timeout.into())
+        let user_timeout = self.options.user_timeout;
+        let wait = if self.asking.get() {
+            user_timeout
+        } else {
+            user_timeout.min(ASK)
+        };
+        self.stalled.get().map(|(_, _, since)| since + wait.into())
     }
 
     /// Takes note of why the connection ended; the first cause stays.

@@ -344,13 +344,62 @@ fn acknowledgements_in_segments_outside_the_window_count() {
     }
 }
 
-/// The cases are fixed, because on a link that reorders smoltcp 0.14 stalls until the user timeout
-/// in about one case in several hundred. If a window update is overtaken by the segment before it,
-/// which says that there is no room, and a retransmission is due, smoltcp sends nothing and sets no
-/// timer (`Socket::dispatch`: only incoming segments and writes start probes). For instance with
-/// seed 4840300775532129512, 44,877 bytes in pieces of 1, 10 ‰ lost, 25 ‰ doubled, 282 ‰ delayed
-/// and buffers of 3,770 and 17,698 bytes. The stall ends in [`StreamError::TimedOut`], or in a
-/// reset if the other end lingers; no wrong byte was ever seen.
+/// A window update is overtaken by the segment before it, which says that there is no room, while a
+/// retransmission is due. smoltcp 0.14 then sends nothing and sets no timer (`Socket::dispatch`).
+/// After a migration that is no rarity: what the last backend had not answered for is sent again.
+#[test]
+fn a_window_update_that_is_overtaken_is_asked_for() {
+    // Without the question these end in a time-out, as about one in 180 seeds does.
+    const SEEDS: [u64; 5] = [150, 172, 398, 871, 1123];
+    let data = pattern(44_877);
+    let options = TcpOptions {
+        buffers: Buffers {
+            receive: 3770,
+            transmit: 17_698,
+        },
+        ..TcpOptions::default()
+    };
+    for seed in SEEDS {
+        let mut world = World::new(seed);
+        world.faults = Faults {
+            lose: 10,
+            duplicate: 25,
+            delay: 282,
+        };
+        let (a, server) = (world.a(), world.b());
+        let mut listener = server.listen(9, 1, options).unwrap();
+        let received = world.run(async {
+            let client = async {
+                let mut stream = a.connect(b(9), options, TIMEOUT).await.unwrap();
+                stream.write_all(&data).await?;
+                stream.shutdown_write();
+                stream.read(&mut [0]).await
+            };
+            let server = async {
+                let mut stream = listener.accept().await;
+                let mut found = Vec::new();
+                let mut buf = [0; 1000];
+                loop {
+                    match stream.read(&mut buf).await {
+                        Ok(0) => return Ok(found),
+                        Ok(len) => found.extend_from_slice(&buf[..len]),
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            join(client, server).await
+        });
+        assert_eq!(received.0, Ok(0), "seed {seed}");
+        assert!(received.1 == Ok(data.clone()), "seed {seed}");
+    }
+}
+
+/// The cases are fixed, because one stall is left: in LAST-ACK smoltcp 0.14 takes no window from a
+/// segment that acknowledges nothing new (`Socket::process`). If the peer has closed first, a window
+/// update is overtaken and a retransmission is due, what is not sent yet stays there, until the
+/// connection has lingered long enough and is reset. For instance with seed 4840300775532129512,
+/// 44,877 bytes in pieces of 1, 10 ‰ lost, 25 ‰ doubled, 282 ‰ delayed and buffers of 3,770 and
+/// 17,698 bytes. No wrong byte was ever seen.
 fn same_cases() -> ProptestConfig {
     ProptestConfig {
         cases: 24,
