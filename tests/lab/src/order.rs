@@ -288,7 +288,10 @@ mod tests {
         refused("run --param x=1", &["no parameter is called x", "seed=1 "]);
         refused(
             "test --param cases=some",
-            &["cases cannot be \"some\", but all or release", "share="],
+            &[
+                "cases cannot be \"some\", but all, release or kind",
+                "share=",
+            ],
         );
         refused(
             "test pign",
