@@ -140,7 +140,8 @@ pub(crate) unsafe fn grant_table_op<T>(command: u32, operations: &mut [T]) -> Re
 /// `VCPUOP_get_runstate_info`: returns how long this vCPU has run in this
 /// domain, including its hypercalls
 /// (`xen/common/schedule.c:vcpu_runstate_get`).
-pub(crate) fn time_running() -> Duration {
+#[must_use]
+pub fn time_running() -> Duration {
     let mut info = abi::vcpu_runstate_info {
         state: 0,
         state_entry_time: 0,

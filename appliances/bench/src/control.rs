@@ -107,6 +107,7 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
             bells::answer(peer, port).map(|()| "answering=1".to_string())
         }
         Order::RingBell { rounds } => bench.state().bells.ring(rounds).await,
+        Order::Hypercalls { rounds } => Ok(hypercalls(rounds)),
         Order::Release => {
             let released = bench.state().held.release().await;
             released.map(|n| format!("released={n}"))
@@ -122,6 +123,17 @@ async fn carry_out(line: &str, bench: &Bench) -> String {
         Ok(figures) => format!("ok {figures}\n"),
         Err(failure) => format!("error {failure}\n"),
     }
+}
+
+fn hypercalls(rounds: u64) -> String {
+    let took = |call: fn()| {
+        let begin = time::now();
+        (0..rounds).for_each(|_| call());
+        time::now().saturating_duration_since(begin).as_nanos()
+    };
+    let bare = took(|| _ = hypercall::xen_version());
+    let answered = took(|| _ = hypercall::time_running());
+    format!("bare_ns={bare} answered_ns={answered}")
 }
 
 fn counters(bench: &Bench) -> String {

@@ -65,6 +65,8 @@ pub(crate) enum Order {
     AnswerBell { peer: DomId, port: u32 },
     /// Exchanges `rounds` events and their answers on the channel that was opened.
     RingBell { rounds: u64 },
+    /// Makes `rounds` hypercalls that copy nothing, and as many that copy an answer of 48 bytes.
+    Hypercalls { rounds: u64 },
     /// Closes all connections that are held, after a byte has come back on each.
     Release,
     /// Reports how many bytes have been compared, by the guest's clock, and the longest time
@@ -104,7 +106,7 @@ impl fmt::Display for OrderError {
             Self::Unknown(word) => write!(
                 f,
                 "no order is called {word:?}: stream, verify, pingpong, connect, udp, hold, release, \
-                 bell-open, bell-answer, bell, flow, counters, stop are"
+                 bell-open, bell-answer, bell, hypercalls, flow, counters, stop are"
             ),
             Self::Usage(usage) => write!(f, "the order is: {usage}"),
             Self::Peer(text) => write!(f, "{text:?} is not ADDRESS:PORT"),
@@ -240,6 +242,12 @@ impl FromStr for Order {
             "bell" => {
                 words.usage = "bell ROUNDS";
                 Self::RingBell {
+                    rounds: words.number("ROUNDS", ROUNDS)?,
+                }
+            }
+            "hypercalls" => {
+                words.usage = "hypercalls ROUNDS";
+                Self::Hypercalls {
                     rounds: words.number("ROUNDS", ROUNDS)?,
                 }
             }

@@ -3,7 +3,7 @@
 
 use crate::bug;
 use crate::domain;
-use crate::hypercall::time_running;
+use crate::hypercall::{self, time_running};
 use crate::phase::{Asked, Outcome, Phase};
 use crate::task;
 use crate::time::{self, Instant};
@@ -74,8 +74,10 @@ struct Table {
     /// The answer when last asked, and the time that the vCPU has used since
     /// the request.
     ran: (Duration, Duration),
-    /// The time that the vCPU used between the request and the first frame.
-    own: Option<Duration>,
+    /// The hypercalls before the request.
+    calls: u64,
+    /// The time that the vCPU used between the request and the first frame, and its hypercalls.
+    own: Option<(Duration, u64)>,
     away: Duration,
     /// Whether the current suspend has a table that is not printed yet.
     open: bool,
@@ -107,6 +109,7 @@ static TABLE: VcpuCell<Table> = VcpuCell::new(Table {
     reached: Reached::NEVER,
     running: || Duration::ZERO,
     ran: (Duration::ZERO, Duration::ZERO),
+    calls: 0,
     own: None,
     away: Duration::ZERO,
     open: false,
@@ -130,7 +133,7 @@ pub fn reached(phase: Phase) {
     trace::record(Event::Phase(phase));
     if phase == Phase::FirstFrame {
         table.charge();
-        table.own = Some(table.ran.1);
+        table.own = Some((table.ran.1, hypercall::counts().all - table.calls));
         task::hurry(false);
     }
     let printer = if table.is_full() {
@@ -155,6 +158,7 @@ pub(crate) fn begin(asked: Asked) {
     table.reached.begin_suspend();
     table.running = time_running;
     table.ran = (time_running(), Duration::ZERO);
+    table.calls = hypercall::counts().all;
     table.own = None;
     table.away = Duration::ZERO;
     table.open = true;
@@ -233,8 +237,8 @@ fn print() {
         };
     }
     let _ = match table.own {
-        Some(own) => write!(line, "; own {} us", own.as_micros()),
-        None => line.write_str("; own - us"),
+        Some((own, calls)) => write!(line, "; own {} us; hypercalls {calls}", own.as_micros()),
+        None => line.write_str("; own - us; hypercalls -"),
     };
     let (counts, asked, away) = (table.counts, table.asked, table.away.as_millis());
     let outcome = table.outcome;

@@ -56,10 +56,19 @@ pub(crate) struct Record {
     pub(crate) delivered: Cell<Option<Result<(), StreamError>>>,
     /// The address the connection is bound to, once it has a peer.
     local: Cell<Option<IpAddress>>,
-    /// The number of unacknowledged bytes and the state, and since when neither has changed.
-    stalled: Cell<Option<(usize, State, Instant)>>,
+    /// What waits for the peer, if anything.
+    waiting: Cell<Option<Waiting>>,
+}
+
+/// What waits for the peer's acknowledgement.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// The number of bytes, and the state.
+    what: (usize, State),
+    /// Since when neither has changed.
+    since: Instant,
     /// Whether the peer is asked what it has.
-    asking: Cell<bool>,
+    asks: bool,
 }
 
 impl Record {
@@ -81,8 +90,7 @@ impl Record {
             farewell: Cell::new(None),
             delivered: Cell::new(None),
             local: Cell::new(None),
-            stalled: Cell::new(None),
-            asking: Cell::new(false),
+            waiting: Cell::new(None),
         }
     }
 
@@ -114,7 +122,7 @@ impl Record {
         }
         if is_early(old) && !is_early(state) {
             // smoltcp's timeout counts idle time as well, so after the handshake it is of use only
-            // if keep-alive probes make an idle peer answer. Otherwise `stalled` decides.
+            // if keep-alive probes make an idle peer answer. Otherwise `waiting` decides.
             let timeout = self.options.keep_alive.map(|_| self.options.user_timeout);
             socket.set_timeout(timeout.map(Into::into));
         }
@@ -144,53 +152,46 @@ impl Record {
     /// Ends the connection if data or a FIN stays unacknowledged for the user timeout; before that
     /// asks the peer what it has.
     fn watch_progress(&self, socket: &mut Socket<'_>, state: State, now: Instant) {
-        let queued = socket.send_queue();
-        let waiting = match state {
-            State::Established | State::CloseWait => queued > 0,
+        let what = (socket.send_queue(), state);
+        let waits = match state {
+            State::Established | State::CloseWait => what.0 > 0,
             State::FinWait1 | State::Closing | State::LastAck => true,
             _ => false,
         };
-        if !waiting {
-            self.stalled.set(None);
-            self.ask(socket, false);
-            return;
-        }
-        match self.stalled.get() {
-            Some((before, then, since)) if before == queued && then == state => {
-                self.ask(socket, now >= since + ASK.into());
-                if now >= since + self.options.user_timeout.into() {
-                    self.fail(StreamError::TimedOut);
-                    self.stalled.set(None);
-                    socket.abort();
-                    self.state.set(State::Closed);
-                }
-            }
-            _ => {
-                self.stalled.set(Some((queued, state, now)));
-                self.ask(socket, false);
-            }
-        }
-    }
-
-    /// Begins or ends to ask the peer: a keep-alive probe makes it tell its window. smoltcp sends
-    /// none while another of its timers runs.
-    fn ask(&self, socket: &mut Socket<'_>, asks: bool) {
-        if self.asking.replace(asks) != asks {
+        let before = self.waiting.get();
+        let since = match before {
+            Some(before) if before.what == what => before.since,
+            _ => now,
+        };
+        let asks = now >= since + ASK.into();
+        let waiting = waits.then_some(Waiting { what, since, asks });
+        self.waiting.set(waiting);
+        let asks = |waiting: Option<Waiting>| waiting.is_some_and(|waiting| waiting.asks);
+        if asks(waiting) != asks(before) {
+            // A probe makes the peer tell its window. smoltcp sends none while another of its
+            // timers runs.
             let usual = self.options.keep_alive;
-            let interval = if asks { Some(ASK) } else { usual };
+            let interval = if asks(waiting) { Some(ASK) } else { usual };
             socket.set_keep_alive(interval.map(Into::into));
+        }
+        if waits && now >= since + self.options.user_timeout.into() {
+            self.fail(StreamError::TimedOut);
+            self.waiting.set(None);
+            socket.abort();
+            self.state.set(State::Closed);
         }
     }
 
     /// Returns when [`Self::observe_sent`] has to look again, if at all.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let Waiting { since, asks, .. } = self.waiting.get()?;
         let user_timeout = self.options.user_timeout;
-        let wait = if self.asking.get() {
+        let wait = if asks {
             user_timeout
         } else {
             user_timeout.min(ASK)
         };
-        self.stalled.get().map(|(_, _, since)| since + wait.into())
+        Some(since + wait.into())
     }
 
     /// Takes note of why the connection ended; the first cause stays.

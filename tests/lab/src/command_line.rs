@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 
 use crate::base::{Base, libvirt};
 use crate::counts::Ended;
+use crate::emulator::QemuRelease;
 use crate::order::{MachineArguments, Order};
 use crate::overlay::Overlay;
-use crate::packages::QemuRelease;
 use crate::plan::Plan;
 use crate::shell::Shell;
 use crate::{appliance, images, listing, paths, run, shell, suite, tools};

@@ -8,16 +8,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use labkit::Kind;
 
 use crate::apt::fetch;
-use crate::packages::{QEMU, QemuRelease};
+use crate::packages::QEMU;
 use crate::{cache, loader, paths, process, unpack};
 
 /// The environment variable that names another QEMU to run instead, by the path of its program.
 const VARIABLE: &str = "CAUSEWAY_QEMU";
 
 /// The program in the unpacked root.
-const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
+const PATH: &str = "usr/bin/qemu-system-x86_64";
 
 /// Firmware and option ROMs in the unpacked root.
 const DATA: &[&str] = &["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
@@ -30,14 +31,61 @@ const RECIPE: &[&str] = &[include_str!("emulator.rs"), include_str!("unpack.rs")
 
 const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
+/// A release of QEMU, from one of Debian's suites, whatever the machine's own Debian has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QemuRelease {
+    /// 10.0, the default. Under its SVM a guest with nested paging reads CR2 as 0 (so does 11.1),
+    /// which costs Causeway the address in a panic and ends Linux while it boots.
+    V10_0,
+    /// 7.2, which emulates CR2, but not AVX in such a guest: its machines have none.
+    V7_2,
+}
+
+impl QemuRelease {
+    /// Returns the release for a run of guests of `kind`, with the Linux domU beside them or not.
+    pub(crate) fn for_run(kind: Kind, with_linux: bool) -> QemuRelease {
+        match kind {
+            Kind::Pvh if with_linux => QemuRelease::V7_2,
+            Kind::Pv | Kind::Pvh => QemuRelease::V10_0,
+        }
+    }
+
+    /// Returns the suite that carries it.
+    fn suite(self) -> &'static str {
+        match self {
+            QemuRelease::V10_0 => "trixie",
+            QemuRelease::V7_2 => "bookworm",
+        }
+    }
+
+    /// Returns its short name, also in file names.
+    fn name(self) -> &'static str {
+        match self {
+            QemuRelease::V10_0 => "10.0",
+            QemuRelease::V7_2 => "7.2",
+        }
+    }
+
+    /// Returns the processor that its machines have.
+    ///
+    /// A PV dom0 dies at once under emulation if the processor has SMAP or SMEP. With an x2APIC,
+    /// QEMU 10 ends with "Bad icount read" while Xen boots in virtual time.
+    fn processor(self) -> &'static str {
+        match self {
+            QemuRelease::V10_0 => "max,smap=off,smep=off,x2apic=off",
+            QemuRelease::V7_2 => "max,smap=off,smep=off,x2apic=off,avx=off",
+        }
+    }
+}
+
 /// A QEMU that is ready to run.
 pub(crate) struct Emulator {
     release: QemuRelease,
-    kind: Kind,
+    program: Program,
     version: String,
 }
 
-enum Kind {
+enum Program {
     /// The lab's own, unpacked in this folder.
     Unpacked(PathBuf),
     /// The program that the environment names.
@@ -51,17 +99,17 @@ impl Emulator {
     /// # Errors
     /// Returns an error if the packages cannot be fetched, or if QEMU does not run.
     pub(crate) fn ready(release: QemuRelease) -> Result<Emulator> {
-        let kind = match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-            Some(path) => Kind::Named(path.into()),
-            None => Kind::Unpacked(unpacked(release)?),
+        let program = match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+            Some(path) => Program::Named(path.into()),
+            None => Program::Unpacked(unpacked(release)?),
         };
-        let text = process::output(kind.command().arg("--version"), VERSION_LIMIT)
-            .with_context(|| match &kind {
-                Kind::Unpacked(root) => format!(
+        let text = process::output(program.command().arg("--version"), VERSION_LIMIT)
+            .with_context(|| match &program {
+                Program::Unpacked(root) => format!(
                     "the lab's QEMU does not run: remove {} to have it unpacked again",
                     paths::shown(root)
                 ),
-                Kind::Named(_) => format!(
+                Program::Named(_) => format!(
                     "{VARIABLE} must be the path of a qemu-system-x86_64, or empty for the lab's own"
                 ),
             })?;
@@ -70,7 +118,7 @@ impl Emulator {
             .to_owned();
         Ok(Emulator {
             release,
-            kind,
+            program,
             version,
         })
     }
@@ -90,7 +138,7 @@ impl Emulator {
     /// QEMU is started through `setpriv`, so that the kernel ends it if this program is killed
     /// before it could.
     pub(crate) fn command(&self) -> Command {
-        let inner = self.kind.command();
+        let inner = self.program.command();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
         command.arg(inner.get_program()).args(inner.get_args());
@@ -103,13 +151,13 @@ impl Emulator {
     }
 }
 
-impl Kind {
+impl Program {
     fn command(&self) -> Command {
         match self {
-            Kind::Named(program) => Command::new(program),
-            Kind::Unpacked(root) => {
+            Program::Named(program) => Command::new(program),
+            Program::Unpacked(root) => {
                 let mut command = loader::command(root);
-                command.arg(root.join(PROGRAM));
+                command.arg(root.join(PATH));
                 for folder in DATA {
                     command.arg("-L").arg(root.join(folder));
                 }
@@ -140,7 +188,9 @@ fn version(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use labkit::Kind;
+
+    use super::{QemuRelease, version};
 
     #[test]
     fn the_version_is_the_upstream_one() {
@@ -149,5 +199,13 @@ mod tests {
         assert_eq!(version("QEMU emulator version 7.2.22\n"), Some("7.2.22"));
         assert_eq!(version("busybox"), None);
         assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn a_linux_pvh_domu_gets_a_qemu_in_which_it_boots() {
+        assert_eq!(QemuRelease::for_run(Kind::Pvh, true), QemuRelease::V7_2);
+        for (kind, linux) in [(Kind::Pv, true), (Kind::Pv, false), (Kind::Pvh, false)] {
+            assert_eq!(QemuRelease::for_run(kind, linux), QemuRelease::V10_0);
+        }
     }
 }

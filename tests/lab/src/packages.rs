@@ -1,7 +1,6 @@
 //! Which Debian packages make up the lab.
 
 use clap::ValueEnum;
-use labkit::Kind;
 
 /// A release of Xen that the lab can boot, from one of Debian's suites. A later release is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -72,16 +71,6 @@ pub(crate) const LIBVIRT: &[&str] = &[
 /// QEMU, in which the machines run.
 pub(crate) const QEMU: &[&str] = &["qemu-system-x86"];
 
-/// A release of QEMU, from one of Debian's suites, whatever the machine's own Debian has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QemuRelease {
-    /// 10.0, the default. Under its SVM a guest with nested paging reads CR2 as 0 (so does 11.1),
-    /// which costs Causeway the address in a panic and ends Linux while it boots.
-    V10_0,
-    /// 7.2, which emulates CR2, but not AVX in such a guest: its machines have none.
-    V7_2,
-}
-
 /// The metapackage that depends on the kernel, and how the kernel's package name begins.
 pub(crate) const KERNEL: (&str, &str) = ("linux-image-amd64", "linux-image-6");
 
@@ -105,43 +94,6 @@ pub(crate) const MODULES: &[&str] = &[
     // For raw frames from dom0 in the tests of hostile traffic, and for tcpdump.
     "af_packet",
 ];
-
-impl QemuRelease {
-    /// Returns the release for a run of guests of `kind`, with the Linux domU beside them or not.
-    pub(crate) fn for_run(kind: Kind, with_linux: bool) -> QemuRelease {
-        match kind {
-            Kind::Pvh if with_linux => QemuRelease::V7_2,
-            Kind::Pv | Kind::Pvh => QemuRelease::V10_0,
-        }
-    }
-
-    /// Returns the suite that carries it.
-    pub(crate) fn suite(self) -> &'static str {
-        match self {
-            QemuRelease::V10_0 => "trixie",
-            QemuRelease::V7_2 => "bookworm",
-        }
-    }
-
-    /// Returns its short name, also in file names.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            QemuRelease::V10_0 => "10.0",
-            QemuRelease::V7_2 => "7.2",
-        }
-    }
-
-    /// Returns the processor that its machines have.
-    ///
-    /// A PV dom0 dies at once under emulation if the processor has SMAP or SMEP. With an x2APIC,
-    /// QEMU 10 ends with "Bad icount read" while Xen boots in virtual time.
-    pub(crate) fn processor(self) -> &'static str {
-        match self {
-            QemuRelease::V10_0 => "max,smap=off,smep=off,x2apic=off",
-            QemuRelease::V7_2 => "max,smap=off,smep=off,x2apic=off,avx=off",
-        }
-    }
-}
 
 impl Store {
     /// The default.
@@ -178,21 +130,6 @@ impl XenVersion {
                 suite: "trixie",
                 hypervisor: &["xen-hypervisor-4.20-amd64", "xen-utils-4.20"],
             },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use labkit::Kind;
-
-    use super::QemuRelease;
-
-    #[test]
-    fn a_linux_pvh_domu_gets_a_qemu_in_which_it_boots() {
-        assert_eq!(QemuRelease::for_run(Kind::Pvh, true), QemuRelease::V7_2);
-        for (kind, linux) in [(Kind::Pv, true), (Kind::Pv, false), (Kind::Pvh, false)] {
-            assert_eq!(QemuRelease::for_run(kind, linux), QemuRelease::V10_0);
         }
     }
 }

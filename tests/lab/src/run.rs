@@ -32,8 +32,9 @@ const LOCK: &str = "lock";
 /// Lines of each console that a failure shows.
 const TAIL_LINES: usize = 30;
 
-/// Runs the scenario, each machine with its own of `bases`, and returns how its cases ended. A run that went wrong in another way (the
-/// agent did not finish, no figures came) counts at least one failure.
+/// Runs the scenario, each machine with its own of `bases`, and returns how its cases ended. A run
+/// that went wrong in another way (the agent did not finish, no figures came) counts at least one
+/// failure.
 ///
 /// # Errors
 /// The run could not be made: a file cannot be written, or the user interrupts.

@@ -11,13 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use clap::ValueEnum;
 
 use crate::base::Base;
 use crate::counts::{self, Counts, Ended};
+use crate::emulator::QemuRelease;
 use crate::log::{self, say};
 use crate::order::Order;
-use crate::packages::{QemuRelease, XenVersion};
 use crate::slowest::{self, Programs, Took};
 use crate::{images, interrupt, paths, process, tools};
 
@@ -289,15 +288,15 @@ impl Suite {
     /// Fetches and builds what the runs in the lab need.
     fn prepare(&self) -> Result<()> {
         tools::ensure_for_run()?;
-        for &version in XenVersion::value_variants() {
-            Base::ready(version, QemuRelease::V10_0)?;
-        }
-        images::agent()?;
         let mut packages = BTreeSet::new();
         for run in self.runs() {
             let order = Order::parse(&run.words())?;
+            let with_linux = order.scenario.wants_linux(&order.parameters);
+            let qemu = QemuRelease::for_run(order.machine.guest.into(), with_linux);
+            Base::ready(order.machine.xen, qemu)?;
             packages.extend(order.scenario.images.iter().map(|image| image.name()));
         }
+        images::agent()?;
         images::images(&Vec::from_iter(packages))?;
         Ok(())
     }

@@ -105,7 +105,8 @@ pub fn healthy(domain: &Domain) -> Result<()> {
     nothing_bad(&domain.console().text())
 }
 
-fn nothing_bad(text: &str) -> Result<()> {
+/// Fails if `text` of a guest's console shows a panic or an error.
+pub fn nothing_bad(text: &str) -> Result<()> {
     match lines::first_bad(text) {
         Some(line) => bail!("the guest says: {}", line.trim()),
         None => Ok(()),
@@ -125,6 +126,15 @@ pub fn zombies(known: &[&Domain]) -> Result<Vec<Entry>> {
         }
         sleep(LIST_PAUSE);
     }
+}
+
+/// Fails if a domain other than dom0 and `known` stays on this host.
+pub fn none_left(known: &[&Domain]) -> Result<()> {
+    let left = zombies(known)?;
+    if !left.is_empty() {
+        bail!("left over on this host: {left:?}");
+    }
+    Ok(())
 }
 
 /// How much of this host's memory was free before a guest came and went.
@@ -147,10 +157,7 @@ impl FreeMemory {
     /// Waits until all domains but dom0 and `known` are gone, and as much is free as before.
     /// Returns how many MiB are free.
     pub fn again(self, known: &[&Domain]) -> Result<u64> {
-        let left = zombies(known)?;
-        if !left.is_empty() {
-            bail!("left over on this host: {left:?}");
-        }
+        none_left(known)?;
         let what = format!("{} MiB to be free as before", self.mib);
         let mut free = 0;
         let waited = Deadline::after(FORGOTTEN).poll(LIST_PAUSE, &what, || {

@@ -17,10 +17,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::apt::fetch;
-use crate::emulator::Emulator;
-use crate::packages::{
-    KERNEL, KERNEL_SUITE, MODULES, PackageSet, QemuRelease, USERLAND, XenVersion,
-};
+use crate::emulator::{Emulator, QemuRelease};
+use crate::packages::{KERNEL, KERNEL_SUITE, MODULES, PackageSet, USERLAND, XenVersion};
 use crate::{cache, interrupt, paths, unpack};
 
 /// What decides how the parts are built, besides the package lists: a change here builds them anew.
@@ -72,7 +70,8 @@ impl Base {
         self.folder.join(DOMU_ROOT)
     }
 
-    /// Returns the parts for `version`, to run in `qemu`, built if their inputs have changed since the last time.
+    /// Returns the parts for `version`, to run in `qemu`, built if their inputs have changed since
+    /// the last time.
     ///
     /// # Errors
     /// Returns an error if a host tool is missing, packages cannot be fetched or an archive cannot

@@ -50,6 +50,8 @@ pub struct Suspend {
     pub first_ack_us: Option<u64>,
     /// The guest's own CPU time between request and first frame, in microseconds.
     pub own_us: Option<u64>,
+    /// Its hypercalls in that time.
+    pub own_hypercalls: Option<u64>,
     /// Wall-clock milliseconds between hypercall and return.
     pub away_ms: Option<u64>,
 }
@@ -102,6 +104,7 @@ impl Suspend {
             first_frame_us: time("first frame ")?,
             first_ack_us: time("first ack ")?,
             own_us: figure(group("own")?, "own ", " us")?,
+            own_hypercalls: figure(group("hypercalls")?, "hypercalls ", "")?,
             away_ms: figure(group("away")?, "away ", " ms")?,
         };
         Ok(suspend)
@@ -191,11 +194,11 @@ mod tests {
 
     const MOVED: &str = "[   12.345678] INFO lifecycle: suspend 3: new domain 17, asked by event \
         channel; us since request: settled 30, quiesced 80, hypercall 110, return 130, xenstore up 400, vif \
-        connected 9000, first frame 9100, first ack 9500; own 850 us; away 321 ms";
+        connected 9000, first frame 9100, first ack 9500; own 850 us; hypercalls 31; away 321 ms";
 
     const CANCELLED: &str = "lifecycle: suspend 4: cancelled, asked by xenstore; us since request: \
         settled 30, quiesced 80, hypercall 110, return 130, xenstore up -, vif connected -, first frame -, \
-        first ack -; own 85 us; away 40 ms";
+        first ack -; own 85 us; hypercalls -; away 40 ms";
 
     #[test]
     fn both_outcomes_are_read() {
@@ -206,7 +209,8 @@ mod tests {
         assert_eq!(moved.settled_us, Some(30));
         assert_eq!(moved.quiesced_us, Some(80));
         assert_eq!(moved.first_ack_us, Some(9500));
-        assert_eq!((moved.own_us, moved.away_ms), (Some(850), Some(321)));
+        assert_eq!((moved.own_us, moved.own_hypercalls), (Some(850), Some(31)));
+        assert_eq!(moved.away_ms, Some(321));
         assert_eq!(moved.hypercall_to_first_frame_ms(), Some(329.97));
 
         let text = format!("boot\n{MOVED}\nlifecycle: early notice\n{CANCELLED}\n");
@@ -229,6 +233,8 @@ mod tests {
             ("event channel", "pigeon"),
             ("hypercall 110", "hypercall"),
             (", first ack 9500", ""),
+            ("; hypercalls 31", ""),
+            ("hypercalls 31", "hypercalls some"),
             ("away 321 ms", "away 321 s"),
             ("; away 321 ms", ""),
         ] {

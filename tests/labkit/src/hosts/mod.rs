@@ -1,11 +1,12 @@
 //! Two hosts on one network: what the second one does for the first.
 //!
-//! Scenarios run on the first host and use [`RemoteHost`]. On the second host [`serve`] answers the
+//! Scenarios run on the first host, in the frame of [`conduct()`], and use [`RemoteHost`]. On the second host [`serve`] answers the
 //! requests that [`protocol`] defines, one for each connection; [`ask`] sends them. A migration
 //! needs a [`receiver`] on one host, a [`sender`] on the other, and `agent connect` ([`transport`])
 //! between `xl migrate` and the receiver.
 
 mod ask;
+mod conduct;
 mod protocol;
 mod receiver;
 mod remote;
@@ -13,6 +14,7 @@ mod sender;
 pub mod serve;
 pub mod transport;
 
+pub use conduct::conduct;
 pub use protocol::{Fault, FaultKind, Receipt, Sent};
 pub use remote::{Moved, RemoteHost};
 pub use transport::SILENCE;

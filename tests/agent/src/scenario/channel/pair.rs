@@ -20,6 +20,9 @@ const ACQUAINTANCE: Duration = Duration::from_millis(200);
 /// The number of events and answers without data, the lower bound of any question.
 const EVENTS: u64 = 2000;
 
+/// Hypercalls of one measurement.
+const HYPERCALLS: u64 = 1000;
+
 /// Datagrams of one measurement.
 const DATAGRAMS: u64 = 1000;
 
@@ -108,6 +111,11 @@ fn once(lab: &Lab, mode: Mode, values: &mut Values) -> Result<()> {
     b.order(&format!("bell-answer {asks} {port}"))?;
     let answer = a.order(&format!("bell {EVENTS}"))?;
     keep("events_per_s".into(), answer.rounds_s()?);
+    let answer = a.order(&format!("hypercalls {HYPERCALLS}"))?;
+    for name in ["bare", "answered"] {
+        let nanos = answer.number(&format!("{name}_ns"))? as f64 / HYPERCALLS as f64;
+        keep(format!("hypercall_{name}_us"), nanos / 1e3);
+    }
     for size in [64, 1024] {
         let answer = a.order(&format!("udp {echo} {size} {DATAGRAMS}"))?;
         match answer.number("lost")? {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use labkit::bench::{Bench, end, flows};
 use labkit::hosts::RemoteHost;
-use labkit::lines;
+use labkit::survival::nothing_bad;
 use labkit::traffic::bench::Answer;
 use labkit::{Deadline, Lab};
 
@@ -229,9 +229,7 @@ impl Fleet {
         }
         for &place in who {
             let text = self.guests[place].domain.console().text();
-            if let Some(line) = lines::first_bad(&text) {
-                return Err(anyhow!("guest {place}: {line}"));
-            }
+            nothing_bad(&text).with_context(|| format!("guest {place}"))?;
         }
         Ok(streamed)
     }

@@ -9,16 +9,11 @@ mod fleet;
 use std::time::Duration;
 
 use anyhow::Result;
-use labkit::domain::xen_version;
-use labkit::hosts::RemoteHost;
+use labkit::hosts;
 use labkit::parameters::{Names, ParameterTable};
-use labkit::protocol::Outcome;
 use labkit::scenario::{Clock, Work, minutes};
-use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Deadline, Image, Mode, Scenario, Supervisor};
+use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Image, Mode, Scenario, Supervisor};
 use serde_json::{Map, json};
-
-/// How many seconds longer than the first host the second one may take to boot.
-const SECOND_HOST: u64 = 240;
 
 /// The limit of one migration. All of them share one processor on either side.
 const MIGRATION_LIMIT: Duration = Duration::from_secs(420);
@@ -61,35 +56,21 @@ labkit::parameters! {
     }
 }
 
-/// Runs the cases and powers off the second host, however they ended.
 fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
     let parameters: Parameters = supervisor.parameters()?;
-    let remote = RemoteHost::find(Deadline::seconds(SECOND_HOST))?;
-    let ran = run(supervisor, &parameters, &remote);
-    remote.power_off()?;
-    ran
-}
-
-fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost) -> Result<()> {
-    let report = supervisor.report();
-    let figures = [
-        ("xen", json!(xen_version()?)),
-        ("xen_b", json!(remote.xen)),
-        ("guests", json!(parameters.guests)),
-        ("round_trips", json!(parameters.round_trips)),
-    ];
-    let figures = figures.map(|(key, value)| (key.to_owned(), value));
-    report.result(Map::from_iter(figures));
-    let wanted = |case: &&Case| {
-        let only = &parameters.only;
-        only.is_empty() || only.iter().any(|name| name == case.name)
-    };
-    for case in cases::CASES.iter().filter(wanted) {
-        report.phase(case.name);
-        if supervisor.case(case)? == Outcome::Failed {
-            report.log(format!("host b: {}", remote.describe()));
-        }
-        remote.destroy_all()?;
-    }
-    Ok(())
+    let Parameters { only, .. } = &parameters;
+    let wanted = |case: &&Case| only.is_empty() || only.iter().any(|name| name == case.name);
+    hosts::conduct(
+        supervisor,
+        cases::CASES.iter().filter(wanted).copied(),
+        || {
+            let figures = [
+                ("guests", json!(parameters.guests)),
+                ("round_trips", json!(parameters.round_trips)),
+            ];
+            Ok(Map::from_iter(
+                figures.map(|(key, value)| (key.to_owned(), value)),
+            ))
+        },
+    )
 }

@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use labkit::hosts::RemoteHost;
-use labkit::lines;
 use labkit::pair::Pair;
-use labkit::survival::zombies;
+use labkit::survival::{none_left, nothing_bad};
 use labkit::{Case, Deadline, Lab};
 
 use super::journey::{Journey, Way};
@@ -48,10 +47,7 @@ fn part(lab: &Lab, remote: &RemoteHost, pair: &mut Pair) -> Result<()> {
     migrate(lab, remote, pair, Way::There)?;
     pair.flow().context("between the hosts")?;
     apart(pair)?;
-    let left = zombies(&[&pair.a.domain])?;
-    if !left.is_empty() {
-        bail!("left over on this host: {left:?}");
-    }
+    none_left(&[&pair.a.domain])?;
     healthy(&remote.console(&pair.b.domain.name)?, Way::There)
 }
 
@@ -74,10 +70,7 @@ fn migrate(lab: &Lab, remote: &RemoteHost, pair: &Pair, way: Way) -> Result<()> 
 }
 
 fn healthy(console: &str, way: Way) -> Result<()> {
-    match lines::first_bad(console) {
-        Some(line) => bail!("on the console after going {way:?}: {line}"),
-        None => Ok(()),
-    }
+    nothing_bad(console).with_context(|| format!("after going {way:?}"))
 }
 
 /// Waits until the guest that stays knows that its peer is elsewhere.

@@ -142,7 +142,7 @@ fn follow(
         }),
     };
     let traffic = client.stop(DRAIN)?;
-    trips.connection(&traffic);
+    trips.compared.add(&traffic);
     travelled?;
     traffic.check()
 }

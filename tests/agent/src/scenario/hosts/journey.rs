@@ -9,6 +9,7 @@ use labkit::domain::lifecycle::Suspend;
 use labkit::hosts::{Moved, RemoteHost};
 use labkit::lines;
 use labkit::migration::SaveFile;
+use labkit::survival::nothing_bad;
 use labkit::traffic::echo::EchoClient;
 use labkit::traffic::probe::Probe;
 use labkit::{Deadline, Domain, Lab};
@@ -138,9 +139,7 @@ impl<'a> Journey<'a> {
     /// Returns the guest's own line about its last suspend, if it prints one.
     fn account(&self, way: Way) -> Result<Option<String>> {
         let text = self.console(way)?;
-        if let Some(line) = lines::first_bad(&text) {
-            bail!("on the console after going {way:?}: {line}");
-        }
+        nothing_bad(&text).with_context(|| format!("after going {way:?}"))?;
         // A malformed line is an error; a Linux domU prints none.
         if Suspend::all(&text)?.is_empty() {
             return Ok(None);

@@ -70,7 +70,7 @@ fn target_lost(lab: &Lab) -> Result<String> {
     journey.step(Way::There, &client, &mut trips)?;
     let traffic = client.stop(DRAIN)?;
     traffic.check()?;
-    trips.connection(&traffic);
+    trips.compared.add(&traffic);
     free.again(&[])?;
     Ok(format!(
         "killed: xl failed after {:.1} s; silent: after {:.1} s; {}",

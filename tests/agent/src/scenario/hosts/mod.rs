@@ -15,16 +15,11 @@ mod trips;
 use std::time::Duration;
 
 use anyhow::Result;
-use labkit::domain::xen_version;
-use labkit::hosts::RemoteHost;
+use labkit::hosts::{self, RemoteHost};
 use labkit::parameters::{Names, ParameterSet, ParameterTable};
-use labkit::protocol::Outcome;
 use labkit::scenario::{Clock, Linux, Work, minutes};
 use labkit::{Case, DEFAULT_MODE, DEFAULT_SEED, Deadline, Image, Lab, Mode, Scenario, Supervisor};
-use serde_json::{Map, Value, json};
-
-/// How many seconds longer than the first host the second one may take to boot.
-const SECOND_HOST: u64 = 240;
+use serde_json::{Map, Value};
 
 /// The limit of one migration between the hosts. A Linux domU of 128 MiB takes about a minute on
 /// two idle cores.
@@ -84,31 +79,10 @@ fn all() -> Vec<Case> {
     [echo::CASES, mail::CASES, lost::CASES, channel::CASES].concat()
 }
 
-/// Runs the cases and powers off the second host, however they ended.
 fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
     let parameters: Parameters = supervisor.parameters()?;
-    let remote = RemoteHost::find(Deadline::seconds(SECOND_HOST))?;
-    let ran = run(supervisor, &parameters, &remote);
-    remote.power_off()?;
-    ran
-}
-
-fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost) -> Result<()> {
-    let report = supervisor.report();
-    let here = xen_version()?;
-    report.log(format!("Xen {here} here, {} there", remote.xen));
-    let mut result = Map::new();
-    result.insert("xen_version".into(), json!(here));
-    result.insert("xen_b".into(), json!(remote.xen));
-    report.result(result);
-    for case in all().into_iter().filter(|case| parameters.want(case.name)) {
-        report.phase(case.name);
-        if supervisor.case(&case)? == Outcome::Failed {
-            report.log(format!("host b: {}", remote.describe()));
-        }
-        remote.destroy_all()?;
-    }
-    Ok(())
+    let wanted = all().into_iter().filter(|case| parameters.want(case.name));
+    hosts::conduct(supervisor, wanted, || Ok(Map::new()))
 }
 
 /// Returns the parameters and the second host.

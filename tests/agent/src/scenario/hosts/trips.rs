@@ -2,7 +2,7 @@
 
 use labkit::hosts::Moved;
 use labkit::stats::{Spread, rounded};
-use labkit::traffic::echo::Traffic;
+use labkit::traffic::compared::Compared;
 use serde_json::{Map, Value, json};
 
 use super::journey::Way;
@@ -14,11 +14,8 @@ pub(super) struct Trips {
     pages_sent: Vec<u64>,
     /// An entry for each trip, with what is too long for a line.
     details: Vec<Value>,
-    connections: u64,
-    compared_bytes: u64,
-    lost_bytes: u64,
-    corrupt_bytes: u64,
-    resets: u64,
+    /// What the clients saw, each on its connection through all of a guest's trips.
+    pub(super) compared: Compared,
 }
 
 impl Trips {
@@ -43,25 +40,11 @@ impl Trips {
         }));
     }
 
-    /// Adds what a client saw on its connection, from its begin to its end.
-    pub(super) fn connection(&mut self, traffic: &Traffic) {
-        self.connections += 1;
-        self.compared_bytes += traffic.received_bytes;
-        self.lost_bytes += traffic.lost_bytes;
-        self.corrupt_bytes += traffic.corrupt_bytes;
-        self.resets += traffic.resets;
-    }
-
     /// Returns the figures, each key with `prefix` before it.
     pub(super) fn result(&self, prefix: &str) -> Map<String, Value> {
         let spread = Spread::of(&self.downtimes_ms);
         let figures = [
             ("migrations", json!(self.downtimes_ms.len())),
-            ("connections", json!(self.connections)),
-            ("lost_bytes", json!(self.lost_bytes)),
-            ("corrupt_bytes", json!(self.corrupt_bytes)),
-            ("resets", json!(self.resets)),
-            ("compared_bytes", json!(self.compared_bytes)),
             ("downtime_ms", json!(spread.map(Spread::json))),
             (
                 "downtime_ms_median",
@@ -71,10 +54,9 @@ impl Trips {
             ("pages_sent", json!(self.pages_sent)),
             ("each", json!(self.details)),
         ];
-        figures
-            .into_iter()
-            .map(|(key, value)| (format!("{prefix}{key}"), value))
-            .collect()
+        let mut all = self.compared.figures(prefix);
+        all.extend(figures.map(|(key, value)| (format!("{prefix}{key}"), value)));
+        all
     }
 
     /// Describes the trips in one line.
@@ -83,16 +65,9 @@ impl Trips {
             format!("{:.0} ms, at most {:.0} ms", spread.median, spread.max)
         });
         format!(
-            "trips {}, {} bytes compared on {}, {} lost, {} corrupt, {} resets; downtime {downtime}",
+            "trips {}, {}; downtime {downtime}",
             self.downtimes_ms.len(),
-            self.compared_bytes,
-            match self.connections {
-                1 => "one connection".to_owned(),
-                many => format!("{many} connections"),
-            },
-            self.lost_bytes,
-            self.corrupt_bytes,
-            self.resets,
+            self.compared
         )
     }
 }

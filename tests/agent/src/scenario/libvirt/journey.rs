@@ -7,17 +7,17 @@ use labkit::domain::can_migrate_live;
 use labkit::domain::lifecycle::{Outcome, Suspend};
 use labkit::hosts::RemoteHost;
 use labkit::libvirt::{Daemon, Managed};
-use labkit::lines;
 use labkit::process::tail;
 use labkit::stats::Spread;
-use labkit::survival::zombies;
+use labkit::survival::{none_left, nothing_bad};
+use labkit::traffic::compared::Compared;
 use labkit::traffic::echo::{EchoClient, Pace};
 use labkit::traffic::probe::Probe;
 use labkit::{Case, Deadline, Lab};
 use serde_json::{Map, json};
 
 use super::ladder::boot;
-use super::{Parameters, example, flows, guest, traffic_figures};
+use super::{Parameters, example, flows, guest};
 
 pub(super) const CASES: &[Case] = &[Case::new("libvirt_journey", 900, journey)];
 
@@ -62,7 +62,8 @@ fn journey(lab: &Lab) -> Result<String> {
     let (downtimes_ms, took_ms) = (journey.downtimes_ms, journey.took_ms);
     let traffic = client.stop(DRAIN)?;
     // The figures of a journey that failed show how far it came.
-    lab.report.result(traffic_figures("journey_", &traffic));
+    let compared = Compared::from(&traffic);
+    lab.report.result(compared.figures("journey_"));
     let figures = [
         ("migrations", json!(downtimes_ms.len())),
         (
@@ -75,16 +76,8 @@ fn journey(lab: &Lab) -> Result<String> {
     lab.report.result(Map::from_iter(figures));
     travelled?;
     traffic.check()?;
-    let left = zombies(&[managed.domain()])?;
-    ensure!(left.is_empty(), "left over on this host: {left:?}");
-    Ok(format!(
-        "{} migrations, {} bytes compared on one connection, {} lost, {} corrupt, {} resets",
-        downtimes_ms.len(),
-        traffic.received_bytes,
-        traffic.lost_bytes,
-        traffic.corrupt_bytes,
-        traffic.resets
-    ))
+    none_left(&[managed.domain()])?;
+    Ok(format!("{} migrations, {compared}", downtimes_ms.len()))
 }
 
 /// A guest that migrates to and fro.
@@ -168,9 +161,7 @@ impl Journey<'_> {
         let deadline = Deadline::seconds(ACCOUNT_S);
         let suspend = deadline.poll(Duration::from_millis(500), &what, || {
             let text = self.consoles();
-            if let Some(line) = lines::first_bad(&text) {
-                bail!("the guest says: {line}");
-            }
+            nothing_bad(&text)?;
             let mut all = Suspend::all(&text)?.into_iter();
             Ok(all.find(|suspend| suspend.number == number))
         })?;

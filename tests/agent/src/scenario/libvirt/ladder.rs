@@ -7,12 +7,13 @@ use labkit::libvirt::Managed;
 use labkit::lines;
 use labkit::migration::SaveFile;
 use labkit::stats::rounded;
-use labkit::survival::{healthy, zombies};
+use labkit::survival::{healthy, none_left};
+use labkit::traffic::compared::Compared;
 use labkit::traffic::echo::{EchoClient, Pace};
 use labkit::{Case, Deadline, Lab, Witness};
 use serde_json::{Map, json};
 
-use super::{example, flows, guest, traffic_figures};
+use super::{example, flows, guest};
 
 pub(super) const CASES: &[Case] = &[Case::new("libvirt_ladder", 600, ladder)];
 
@@ -40,7 +41,8 @@ fn ladder(lab: &Lab) -> Result<String> {
     let climbed = climb(lab, &managed, &client);
     let traffic = client.stop(DRAIN)?;
     // The figures of a ladder that broke show how far it came.
-    lab.report.result(traffic_figures("ladder_", &traffic));
+    let compared = Compared::from(&traffic);
+    lab.report.result(compared.figures("ladder_"));
     climbed.with_context(|| managed.domain().console().tail())?;
     traffic.check()?;
     healthy(managed.domain())?;
@@ -55,12 +57,9 @@ fn ladder(lab: &Lab) -> Result<String> {
     boot(lab, &managed)?;
     managed.destroy()?;
     managed.expect_state("shut off")?;
-    let left = zombies(&[])?;
-    ensure!(left.is_empty(), "left over: {left:?}");
+    none_left(&[])?;
     Ok(format!(
-        "define, start, suspend, resume, setmem, save, restore, shutdown, destroy; {} bytes \
-         compared on one connection, {} lost, {} corrupt, {} resets",
-        traffic.received_bytes, traffic.lost_bytes, traffic.corrupt_bytes, traffic.resets
+        "define, start, suspend, resume, setmem, save, restore, shutdown, destroy; {compared}"
     ))
 }
 

@@ -9,18 +9,13 @@ mod journey;
 mod ladder;
 
 use anyhow::Result;
-use labkit::domain::xen_version;
-use labkit::hosts::RemoteHost;
+use labkit::hosts;
 use labkit::libvirt::Daemon;
 use labkit::parameters::{Names, ParameterTable};
-use labkit::protocol::Outcome;
 use labkit::scenario::{Clock, Work, minutes};
-use labkit::traffic::echo::{EchoClient, Traffic};
+use labkit::traffic::echo::EchoClient;
 use labkit::{Case, DEFAULT_SEED, Deadline, Guest, Image, Lab, Scenario, Supervisor};
-use serde_json::{Map, Value, json};
-
-/// How many seconds longer than the first host the second one may take to boot.
-const SECOND_HOST: u64 = 240;
+use serde_json::{Map, json};
 
 /// How soon data must flow again, in seconds. dom0's TCP doubles the time between retransmissions:
 /// after an outage of some seconds the next one may be as far away.
@@ -58,40 +53,15 @@ fn all() -> Vec<Case> {
     [ladder::CASES, journey::CASES].concat()
 }
 
-/// Runs the cases and powers off the second host, however they ended.
 fn conduct(supervisor: &Supervisor<'_>) -> Result<()> {
     let parameters: Parameters = supervisor.parameters()?;
-    let remote = RemoteHost::find(Deadline::seconds(SECOND_HOST))?;
-    let ran = run(supervisor, &parameters, &remote);
-    remote.power_off()?;
-    ran
-}
-
-fn run(supervisor: &Supervisor<'_>, parameters: &Parameters, remote: &RemoteHost) -> Result<()> {
-    let report = supervisor.report();
-    let (here, libvirt) = (xen_version()?, Daemon::here().version()?);
-    report.log(format!(
-        "libvirt {libvirt}; Xen {here} here, {} there",
-        remote.xen
-    ));
-    let figures = [
-        ("libvirt", json!(libvirt)),
-        ("xen_version", json!(here)),
-        ("xen_b", json!(remote.xen)),
-    ];
-    report.result(Map::from_iter(
-        figures.map(|(key, value)| (key.to_owned(), value)),
-    ));
     let only = &parameters.only;
     let wanted = |case: &Case| only.is_empty() || only.iter().any(|name| name == case.name);
-    for case in all().into_iter().filter(wanted) {
-        report.phase(case.name);
-        if supervisor.case(&case)? == Outcome::Failed {
-            report.log(format!("host b: {}", remote.describe()));
-        }
-        remote.destroy_all()?;
-    }
-    Ok(())
+    hosts::conduct(supervisor, all().into_iter().filter(wanted), || {
+        let version = Daemon::here().version()?;
+        supervisor.report().log(format!("libvirt {version}"));
+        Ok(Map::from_iter([("libvirt".to_owned(), json!(version))]))
+    })
 }
 
 /// Returns the page's guest: its addresses and the line with which it says that it serves.
@@ -102,16 +72,4 @@ fn guest(lab: &Lab) -> Guest {
 /// Waits until data flows on the client's connection.
 fn flows(client: &EchoClient) -> Result<()> {
     client.flows(Deadline::seconds(FLOW_LIMIT_S))
-}
-
-/// Returns the figures of a connection, each key with `prefix` before it.
-fn traffic_figures(prefix: &str, traffic: &Traffic) -> Map<String, Value> {
-    let figures = [
-        ("compared_bytes", traffic.received_bytes),
-        ("lost_bytes", traffic.lost_bytes),
-        ("corrupt_bytes", traffic.corrupt_bytes),
-        ("resets", traffic.resets),
-    ];
-    let figures = figures.map(|(key, value)| (format!("{prefix}{key}"), json!(value)));
-    Map::from_iter(figures)
 }

@@ -141,13 +141,14 @@ impl Account {
         figures.value(lab, "migrations", json!(self.suspends.len()));
         self.rows.keep(lab, "", MEMORY_MIB, figures);
         type Pick = fn(&Suspend) -> Option<f64>;
-        let picks: [(&str, Pick); 10] = [
+        let picks: [(&str, Pick); 11] = [
             (
                 "hypercall_to_first_packet_ms",
                 Suspend::hypercall_to_first_frame_ms,
             ),
             ("quiesce_us", |s| number(s.quiesced_us)),
             ("guest_part_us", |s| number(s.own_us)),
+            ("guest_hypercalls", |s| number(s.own_hypercalls)),
             ("away_ms", |s| number(s.away_ms)),
             ("phase_hypercall_us", |s| number(s.hypercall_us)),
             ("phase_return_us", |s| number(s.return_us)),
